@@ -1,1 +1,27 @@
-//! See docs/ARCHITECTURE.md.
+//! The cryptography of the product, in the few shapes in which it is used.
+//!
+//! Nothing is invented here: every primitive comes from an audited crate (AWS-LC for digests, Ed25519,
+//! ECDSA, AES-GCM and HKDF, RustCrypto for argon2id, `rcgen` and `x509-parser` for certificates). The
+//! modules fix the choices, so that no caller picks an algorithm, a nonce or a parameter, and keep secret
+//! bytes in types that are wiped when dropped and cannot be printed.
+//!
+//! Nothing here reads a clock: whoever needs the present moment passes it in.
+//!
+//! Reading order: [`secret`] (how secrets are held), [`digest`], [`sign`] (Ed25519), [`jws`] (signed
+//! tokens), [`password`], [`derive`], [`sealed`] (bytes at rest under a symmetric key), [`seal`] (objects
+//! for recipients), [`cert`].
+
+pub mod cert;
+pub mod derive;
+pub mod digest;
+mod error;
+pub mod jws;
+pub mod password;
+mod pem;
+pub mod seal;
+pub mod sealed;
+pub mod secret;
+pub mod sign;
+
+pub use error::CryptoError;
+pub use secret::Secret;

@@ -1,0 +1,64 @@
+//! Reading certificates, foreign ones included. Reading one does not mean trusting it.
+
+use cm_types::{Sha256Digest, Timestamp};
+use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::{CryptoError, digest, pem};
+
+const CERTIFICATE: &str = "CERTIFICATE";
+const MICROS_PER_SEC: i64 = 1_000_000;
+
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CryptoError> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        Ok(_) | Err(_) => Err(CryptoError::Certificate),
+    }
+}
+
+/// The one certificate in a PEM text, in DER. Text around it and other sections are passed over; two
+/// certificates are refused, because it would be unclear which of them is meant.
+pub fn pem_to_der(text: &str) -> Result<Vec<u8>, CryptoError> {
+    let der: CertificateDer<'static> = pem::decode_one(CERTIFICATE, text)?;
+    parse(&der)?;
+    Ok(der.to_vec())
+}
+
+pub(super) fn der_to_pem(der: &[u8]) -> String {
+    pem::encode(CERTIFICATE, der)
+}
+
+/// From when until when the certificate holds. Years outside of 1970 to 9999 are moved to the nearest.
+pub fn validity(der: &[u8]) -> Result<(Timestamp, Timestamp), CryptoError> {
+    let certificate = parse(der)?;
+    let moment = |secs: i64| Timestamp::from_micros(secs.saturating_mul(MICROS_PER_SEC));
+    let validity = certificate.validity();
+    Ok((moment(validity.not_before.timestamp()), moment(validity.not_after.timestamp())))
+}
+
+/// The certificate's SubjectPublicKeyInfo in DER: what a peer pins.
+pub fn spki_der(der: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    Ok(parse(der)?.public_key().raw.to_vec())
+}
+
+/// The subject's distinguished name, as people read it: `CN=Alice, O=Example`.
+pub fn subject(der: &[u8]) -> Result<String, CryptoError> {
+    Ok(parse(der)?.subject().to_string())
+}
+
+/// The subject's first common name; `None` if it has none, or one that is no text.
+pub fn common_name(der: &[u8]) -> Result<Option<String>, CryptoError> {
+    let certificate = parse(der)?;
+    let first = certificate.subject().iter_common_name().next();
+    Ok(first.and_then(|name| name.as_str().ok()).map(str::to_owned))
+}
+
+/// SHA-256 of the whole certificate.
+pub fn fingerprint(der: &[u8]) -> Sha256Digest {
+    digest::sha256(der)
+}
+
+/// Whether the certificate says that it may issue others.
+pub(super) fn is_authority(der: &[u8]) -> Result<bool, CryptoError> {
+    Ok(parse(der)?.is_ca())
+}

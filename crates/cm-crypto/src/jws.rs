@@ -1,0 +1,158 @@
+//! Signed tokens: JSON Web Signatures in compact form (RFC 7515), Ed25519 only (RFC 8037).
+//!
+//! General JOSE libraries let a token's header take part in the choice of algorithm and key, read the
+//! system clock, and want the private key handed over on each call. None of that is needed: there is one
+//! algorithm and the verifier knows its keys. So the header is not parsed at all. For each trusted key
+//! there is exactly one acceptable header, and a token whose first part is not that very text is refused,
+//! whatever it says about `alg`, `crit` or `jwk`. Claims are handed out only after the signature holds;
+//! judging them is the caller's business.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::CryptoError;
+use crate::sign::{Signature, SigningKey, VerifyingKey};
+
+/// Longest token that is looked at, in bytes.
+pub const TOKEN_LEN_MAX: usize = 64 * 1024;
+
+/// The type of a token, its header's `typ`. Tokens of one type are never accepted as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenType(&'static str);
+
+impl TokenType {
+    /// Attestation evidence (RFC 9711).
+    pub const EAT: TokenType = TokenType("eat+jwt");
+    /// A bearer token (RFC 9068).
+    pub const ACCESS: TokenType = TokenType("at+jwt");
+
+    /// The text of the header's `typ`.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+fn header(typ: TokenType, key: &VerifyingKey) -> String {
+    let json = format!(r#"{{"alg":"EdDSA","kid":"{}","typ":"{}"}}"#, key.key_id(), typ.as_str());
+    URL_SAFE_NO_PAD.encode(json)
+}
+
+/// Signs the bytes of a claims object.
+pub fn sign(key: &SigningKey, typ: TokenType, claims: &[u8]) -> String {
+    let header = header(typ, &key.verifying_key());
+    let mut token = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+    let signature = key.sign(token.as_bytes());
+    token.push('.');
+    token.push_str(&URL_SAFE_NO_PAD.encode(signature.as_bytes()));
+    token
+}
+
+/// The claims' bytes of a token of the given type, signed by one of the keys; and which one it was.
+///
+/// Errors: [`CryptoError::Token`] for anything that is not three parts of strict base64url,
+/// [`CryptoError::UntrustedSigner`] when the header is not the one of a trusted key and this type,
+/// [`CryptoError::Signature`] when it is, but the signature does not hold.
+pub fn verify<'k>(
+    token: &str,
+    typ: TokenType,
+    trusted: &'k [VerifyingKey],
+) -> Result<(Vec<u8>, &'k VerifyingKey), CryptoError> {
+    if token.len() > TOKEN_LEN_MAX {
+        return Err(CryptoError::Token);
+    }
+    let (message, signature) = token.rsplit_once('.').ok_or(CryptoError::Token)?;
+    let (found_header, claims) = message.split_once('.').ok_or(CryptoError::Token)?;
+    let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| CryptoError::Token)?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| CryptoError::Token)?;
+    let key =
+        trusted.iter().find(|key| header(typ, key) == found_header).ok_or(CryptoError::UntrustedSigner)?;
+    key.verify(message.as_bytes(), &Signature::from_slice(&signature)?)?;
+    Ok((claims, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forge(header: &str, claims: &str, key: &SigningKey) -> String {
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes()).as_bytes());
+        format!("{message}.{signature}")
+    }
+
+    #[test]
+    fn a_token_reads_back_under_its_key_and_type() {
+        let (key, other) = (SigningKey::generate(), SigningKey::generate());
+        let token = sign(&key, TokenType::EAT, b"{}");
+        let trusted = [other.verifying_key(), key.verifying_key()];
+        let (claims, signer) = verify(&token, TokenType::EAT, &trusted).unwrap();
+        assert_eq!((claims.as_slice(), signer), (&b"{}"[..], &trusted[1]));
+        assert_eq!(verify(&token, TokenType::ACCESS, &trusted), Err(CryptoError::UntrustedSigner));
+        assert_eq!(verify(&token, TokenType::EAT, &trusted[..1]), Err(CryptoError::UntrustedSigner));
+        assert_eq!(verify(&token, TokenType::EAT, &[]), Err(CryptoError::UntrustedSigner));
+    }
+
+    #[test]
+    fn every_altered_character_is_noticed() {
+        let key = SigningKey::generate();
+        let trusted = [key.verifying_key()];
+        let token = sign(&key, TokenType::EAT, br#"{"a":1}"#);
+        for at in 0..token.len() {
+            for replacement in ["A", "B", "_", ".", "=", "", "AA"] {
+                let altered = format!("{}{replacement}{}", &token[..at], &token[at + 1..]);
+                let accepted = verify(&altered, TokenType::EAT, &trusted).is_ok();
+                assert_eq!(accepted, altered == token, "{replacement:?} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_header_never_chooses_the_algorithm() {
+        let key = SigningKey::generate();
+        let trusted = [key.verifying_key()];
+        let kid = trusted[0].key_id();
+        for header in [
+            r#"{"alg":"none","typ":"eat+jwt"}"#.to_owned(),
+            format!(r#"{{"alg":"none","kid":"{kid}","typ":"eat+jwt"}}"#),
+            format!(r#"{{"alg":"HS256","kid":"{kid}","typ":"eat+jwt"}}"#),
+            format!(r#"{{"alg":"EdDSA","crit":["x"],"kid":"{kid}","typ":"eat+jwt"}}"#),
+            format!(r#"{{"alg":"EdDSA","kid":"{kid}"}}"#),
+        ] {
+            let token = forge(&header, "{}", &key);
+            assert_eq!(
+                verify(&token, TokenType::EAT, &trusted),
+                Err(CryptoError::UntrustedSigner),
+                "{header}"
+            );
+            let (unsigned, _) = token.rsplit_once('.').unwrap();
+            assert!(verify(&format!("{unsigned}."), TokenType::EAT, &trusted).is_err(), "{header}");
+        }
+        let good = forge(&format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"eat+jwt"}}"#), "{}", &key);
+        assert!(verify(&good, TokenType::EAT, &trusted).is_ok(), "the forgery itself is well-formed");
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        let trusted = [SigningKey::generate().verifying_key()];
+        for bad in ["", ".", "..", "a.b", "a.b.c.d", "\u{e4}.b.c", &"a".repeat(TOKEN_LEN_MAX + 1)] {
+            assert!(verify(bad, TokenType::EAT, &trusted).is_err(), "{}", &bad[..bad.len().min(8)]);
+        }
+    }
+
+    /// RFC 8037 appendix A.4: same key, same claims, same signature.
+    #[test]
+    fn signing_input_matches_the_standard() {
+        let key = SigningKey::from_pkcs8_pem(
+            "-----BEGIN PRIVATE KEY-----\n\
+             MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n\
+             -----END PRIVATE KEY-----\n",
+        )
+        .unwrap();
+        let message = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes()).as_bytes());
+        assert_eq!(
+            signature,
+            "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+        );
+    }
+}

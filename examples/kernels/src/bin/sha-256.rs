@@ -1,0 +1,9 @@
+//! The `sha-256` kernel as a program. Files: the library half.
+
+use std::process::ExitCode;
+
+use kernels::sha_256::{SIZE_MAX, run};
+
+fn main() -> ExitCode {
+    guest::program::run(&["/input"], "/output", |files| kernels::run(run, SIZE_MAX, &files[0]))
+}

@@ -1,0 +1,65 @@
+//! What evidence says.
+
+use cm_types::{Sha256Digest, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{Nonce, ReportData};
+
+/// Who vouches for the instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvidenceKind {
+    /// The node's software, nobody else. Worthless against whoever controls the node.
+    InsecureSoftware,
+}
+
+impl EvidenceKind {
+    /// The name that is shown wherever evidence is.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EvidenceKind::InsecureSoftware => "insecure-software",
+        }
+    }
+}
+
+impl std::fmt::Display for EvidenceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One means by which the instance is confined, and whether it took effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IsolationLayer {
+    /// Its name, for example `seccomp`.
+    pub name: String,
+    /// Whether it took effect.
+    pub active: bool,
+    /// Why it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The claims of one piece of evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// Who vouches.
+    pub kind: EvidenceKind,
+    /// SHA-256 of the executable that was actually started.
+    pub measurement: Sha256Digest,
+    /// Binds TLS key, policy and nonce; see [`ReportData`].
+    pub report_data: ReportData,
+    /// SHA-256 of the exact policy text that the instance was given.
+    pub policy_hash: Sha256Digest,
+    /// SHA-256 of the SubjectPublicKeyInfo of the instance's TLS key.
+    pub tls_spki_sha256: Sha256Digest,
+    /// The client's challenge.
+    pub nonce: Nonce,
+    /// How the instance is confined.
+    pub isolation: Vec<IsolationLayer>,
+    /// When the evidence was issued; kept in whole seconds.
+    pub issued_at: Timestamp,
+    /// The node that issued it, by its name. Informative: the signer's key is what counts.
+    pub node: String,
+}

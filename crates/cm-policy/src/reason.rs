@@ -1,0 +1,147 @@
+//! Why a decision went as it did, as data; `Display` is for people.
+
+use cm_types::{Action, ResourceId, ResourceKind};
+
+use crate::Permission;
+
+/// One thing that was weighed and mattered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The subject administers the target's tenant, or all of them.
+    Administrator {
+        /// Whether the target belongs to another tenant than the subject.
+        across_tenants: bool,
+    },
+    /// The subject owns the target.
+    Owner,
+    /// A role permits it.
+    RolePermits {
+        /// The role's name.
+        role: String,
+        /// What it permits.
+        permission: Permission,
+    },
+    /// A role speaks of the kind and the action, but its selector does not match the labels.
+    LabelsDiffer {
+        /// The role's name.
+        role: String,
+        /// What it permits.
+        permission: Permission,
+    },
+    /// No role speaks of the kind and the action.
+    NoPermission {
+        /// The kind.
+        kind: ResourceKind,
+        /// The action.
+        action: Action,
+    },
+    /// The target belongs to another tenant.
+    OtherTenant,
+    /// The subject holds a role that the guard lists.
+    GuardSatisfied {
+        /// The security policy.
+        guard: ResourceId,
+        /// The role's name.
+        role: String,
+    },
+    /// The subject holds none of the roles that the guard lists.
+    GuardDemandsRole {
+        /// The security policy.
+        guard: ResourceId,
+        /// The ids of the roles that it lists.
+        roles: Vec<ResourceId>,
+    },
+    /// The guard refuses anonymous callers.
+    GuardDemandsAuthentication {
+        /// The security policy.
+        guard: ResourceId,
+    },
+    /// The guard demands no authentication, and a role that it lists permits the action.
+    GuardOpens {
+        /// The security policy.
+        guard: ResourceId,
+        /// The role's name.
+        role: String,
+        /// What it permits.
+        permission: Permission,
+    },
+    /// The caller did not authenticate, and nothing opens the target to such callers.
+    Anonymous,
+}
+
+impl Reason {
+    /// A name for programs that does not change.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Reason::Administrator { .. } => "administrator",
+            Reason::Owner => "owner",
+            Reason::RolePermits { .. } => "role-permits",
+            Reason::LabelsDiffer { .. } => "labels-differ",
+            Reason::NoPermission { .. } => "no-permission",
+            Reason::OtherTenant => "other-tenant",
+            Reason::GuardSatisfied { .. } => "guard-satisfied",
+            Reason::GuardDemandsRole { .. } => "guard-demands-role",
+            Reason::GuardDemandsAuthentication { .. } => "guard-demands-authentication",
+            Reason::GuardOpens { .. } => "guard-opens",
+            Reason::Anonymous => "anonymous",
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reason::Administrator { across_tenants: false } => f.write_str("administrator"),
+            Reason::Administrator { across_tenants: true } => f.write_str("administrator of all tenants"),
+            Reason::Owner => f.write_str("owner"),
+            Reason::RolePermits { role, permission } => write!(f, "role `{role}` permits `{permission}`"),
+            Reason::LabelsDiffer { role, permission } => {
+                write!(f, "role `{role}` permits `{permission}`, but the labels differ")
+            }
+            Reason::NoPermission { kind, action } => write!(f, "no role permits `{kind}:{action}`"),
+            Reason::OtherTenant => f.write_str("other tenant"),
+            Reason::GuardSatisfied { guard, role } => {
+                write!(f, "role `{role}` satisfies security policy `{guard}`")
+            }
+            Reason::GuardDemandsRole { guard, roles } => {
+                let roles: Vec<&str> = roles.iter().map(ResourceId::as_str).collect();
+                write!(f, "security policy `{guard}` demands one of roles [{}]", roles.join(", "))
+            }
+            Reason::GuardDemandsAuthentication { guard } => {
+                write!(f, "security policy `{guard}` demands authentication")
+            }
+            Reason::GuardOpens { guard, role, permission } => write!(
+                f,
+                "security policy `{guard}` demands no authentication, and its role `{role}` permits `{permission}`"
+            ),
+            Reason::Anonymous => f.write_str("not authenticated"),
+        }
+    }
+}
+
+/// How a decision went and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// What was asked.
+    pub action: Action,
+    /// The kind that it was asked about.
+    pub kind: ResourceKind,
+    /// Whether it is allowed.
+    pub allowed: bool,
+    /// What decided, the most important first; at most [`REASONS_MAX`].
+    pub reasons: Vec<Reason>,
+}
+
+/// Most reasons in one explanation. Only denials for labels can have more than two.
+pub const REASONS_MAX: usize = 16;
+
+impl std::fmt::Display for Explanation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verdict = if self.allowed { "allowed" } else { "denied" };
+        write!(f, "`{}:{}` {verdict}", self.kind, self.action)?;
+        for (position, reason) in self.reasons.iter().enumerate() {
+            write!(f, "{}{reason}", if position == 0 { ": " } else { "; " })?;
+        }
+        Ok(())
+    }
+}

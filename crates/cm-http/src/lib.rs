@@ -1,1 +1,34 @@
-//! See docs/ARCHITECTURE.md.
+//! An HTTP server that a product can be hung into: the accept loop, limits, request ids, logs and
+//! metrics, one shape of errors, and the small grammars that every REST face needs.
+//!
+//! The crate knows no resource, no principal and no engine. A face builds an [`axum::Router`], wraps it
+//! in [`frame`] and hands it to [`serve`]. Its handlers answer `Result<_, Failure>`; which status a
+//! [`Failure`] becomes is decided in one place, [`FailureClass::status`].
+//!
+//! Bodies are taken lazily. [`JsonBody`] and [`Upload`] extract without reading a byte, so that a handler
+//! can refuse a caller before it decodes what the caller sent.
+//!
+//! Reading order: [`serve`](mod@serve) (connections), [`frame`](mod@frame) (what surrounds each request),
+//! [`failure`], [`body`], [`query`], [`etag`], [`range`], [`sse`].
+
+pub mod body;
+pub mod etag;
+pub mod failure;
+pub mod frame;
+mod observe;
+pub mod query;
+pub mod range;
+mod render;
+mod request_id;
+pub mod serve;
+mod shield;
+pub mod sse;
+mod stall;
+
+pub use body::{JsonBody, Upload};
+pub use etag::{ETag, Preconditions};
+pub use failure::{Failure, FailureClass};
+pub use frame::{RequestLimits, frame};
+pub use query::Params;
+pub use range::{ByteRange, RangeRequest};
+pub use serve::{Peer, ServerLimits, serve};

@@ -1,0 +1,104 @@
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use axum::routing::{get, post};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::*;
+
+fn app(tasks: &Tasks) -> Router {
+    let router = Router::new()
+        .route("/thing/{id}", get(|| async { "here" }))
+        .route("/refuses", get(|| async { Failure::unauthenticated("who are you") }))
+        .route("/panics", post(|| async { panic!("deliberate") as () }));
+    frame(router, RequestLimits::default(), tasks)
+}
+
+async fn ask(method: Method, path: &str) -> Response {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("x-request-id", "mine-1")
+        .body(Body::empty())
+        .unwrap();
+    app(&Tasks::new()).oneshot(request).await.unwrap()
+}
+
+async fn check(method: Method, path: &str, status: StatusCode, code: &str) {
+    let response = ask(method, path).await;
+    assert_eq!(response.status(), status, "{path}");
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["error"]["code"], code, "{path}");
+    assert_eq!(body["error"]["request_id"], "mine-1", "{path}");
+    assert!(body["error"]["details"].is_object(), "{path}");
+    assert!(!body.to_string().contains("deliberate"), "a cause leaked");
+}
+
+#[tokio::test]
+async fn every_failure_has_the_same_shape() {
+    check(Method::GET, "/nowhere", StatusCode::NOT_FOUND, "not-found").await;
+    check(Method::DELETE, "/thing/1", StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed").await;
+    check(Method::GET, "/refuses", StatusCode::UNAUTHORIZED, "unauthenticated").await;
+    check(Method::POST, "/panics", StatusCode::INTERNAL_SERVER_ERROR, "internal").await;
+}
+
+#[tokio::test]
+async fn answers_carry_cautious_headers_and_the_request_id() {
+    let response = ask(Method::GET, "/thing/1").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["x-request-id"], "mine-1");
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    let refused = ask(Method::GET, "/refuses").await;
+    assert_eq!(refused.headers()[header::WWW_AUTHENTICATE], "Bearer");
+    let allowed = ask(Method::DELETE, "/thing/1").await;
+    assert_eq!(allowed.headers()[header::ALLOW], "GET,HEAD");
+}
+
+#[tokio::test]
+async fn an_unusable_request_id_is_replaced() {
+    for given in ["", "a b", "-x", &"x".repeat(65)] {
+        let request =
+            Request::builder().uri("/thing/1").header("x-request-id", given).body(Body::empty()).unwrap();
+        let response = app(&Tasks::new()).oneshot(request).await.unwrap();
+        assert_ne!(response.headers()["x-request-id"].to_str().unwrap(), given);
+    }
+}
+
+#[tokio::test]
+async fn head_answers_without_a_body() {
+    for path in ["/thing/1", "/nowhere"] {
+        let response = ask(Method::HEAD, path).await;
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        assert!(body.is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_finished_although_the_client_has_gone() {
+    let tasks = Tasks::new();
+    let (began, mut has_begun) = tokio::sync::mpsc::channel(1);
+    let (go_on, may_go_on) = tokio::sync::watch::channel(false);
+    let (done, mut is_done) = tokio::sync::mpsc::channel(1);
+    let slow = move || {
+        let (began, mut may_go_on, done) = (began.clone(), may_go_on.clone(), done.clone());
+        async move {
+            began.send(()).await.unwrap();
+            may_go_on.wait_for(|go| *go).await.unwrap();
+            done.send(()).await.unwrap();
+        }
+    };
+    let app = frame(Router::new().route("/", post(slow)), RequestLimits::default(), &tasks);
+    let request = Request::builder().method(Method::POST).uri("/").body(Body::empty()).unwrap();
+    let mut asked = Box::pin(app.oneshot(request));
+    tokio::select! {
+        _ = &mut asked => panic!("answered too early"),
+        begun = has_begun.recv() => assert!(begun.is_some()),
+    }
+    drop(asked);
+    go_on.send(true).unwrap();
+    let finished = tokio::time::timeout(Duration::from_secs(10), is_done.recv()).await.unwrap();
+    assert!(finished.is_some());
+}

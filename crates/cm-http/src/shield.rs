@@ -1,0 +1,23 @@
+//! Finishes changes although the client that asked for them has gone.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use cm_runtime::Tasks;
+
+use crate::failure::Failure;
+
+/// Runs a request that may change something as a task of its own.
+///
+/// When a client disconnects, its connection's future is dropped, and with it whatever runs inside. A change
+/// of several steps must not stop between two of them; reads may. An upload whose client has gone still
+/// ends: its body yields an error.
+pub(crate) async fn shield(State(tasks): State<Tasks>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match tasks.spawn("http-request", next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => Failure::internal(error).into_response(),
+    }
+}

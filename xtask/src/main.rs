@@ -1,1 +1,85 @@
-fn main() {}
+//! The project's tasks: whatever would need an `if` in a shell line.
+//!
+//! `cargo xtask ci` is what `.ci/run` runs. Each task is a module; `tidy` holds one module per rule.
+
+mod bench;
+mod ci;
+mod examples;
+mod openapi;
+mod shell;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Tasks of the project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run every test: the example programs, doc tests, then the workspace
+    Test {
+        /// Arguments for the test runner, after `--`: with any, only the workspace's tests run
+        #[arg(last = true)]
+        runner: Vec<String>,
+    },
+    /// Run what continuous integration runs: format, lints, tidy, examples, documentation, tests
+    Ci,
+    /// Check the rules that compilers do not know: arrows, sizes, documentation, manifests, words
+    Tidy,
+    /// Run a benchmark by name; without a name, list them
+    Bench {
+        /// The benchmark
+        name: Option<String>,
+        /// Arguments for the benchmark, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Write openapi/cryptomesh.json from the handlers
+    Openapi {
+        /// Compare instead of writing
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the example programs again and compare their digests
+    Examples {
+        /// Compare the committed files with SHA256SUMS; needs no WebAssembly target
+        #[arg(long, conflicts_with = "bless")]
+        check: bool,
+        /// Replace the committed files and SHA256SUMS by what was built
+        #[arg(long)]
+        bless: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Never a backtrace: the findings and the failed command are what counts.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Test { runner } => test::run(&runner),
+        Task::Ci => ci::run(),
+        Task::Tidy => tidy::run(),
+        Task::Bench { name, arguments } => bench::run(name.as_deref(), &arguments),
+        Task::Openapi { check: true } => openapi::check(),
+        Task::Openapi { check: false } => openapi::write(),
+        Task::Examples { check: true, .. } => examples::check(),
+        Task::Examples { bless, .. } => examples::build(bless),
+    }
+}

@@ -33,6 +33,7 @@ fn body(position: [f64; 3], velocity_per_day: [f64; 3], solar_masses: f64) -> Bo
 }
 
 /// Positions in astronomical units, from the Benchmarks Game. The sun moves so that the total momentum is zero.
+#[expect(clippy::excessive_precision, reason = "the digits as published")]
 #[rustfmt::skip]
 fn solar_system() -> [Body; 5] {
     let mut bodies = [

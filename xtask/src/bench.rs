@@ -1,0 +1,61 @@
+//! `xtask bench`: benchmarks by name.
+//!
+//! A benchmark is a release-mode run of a package of this workspace. It prints its own figures, with the ratios to what it is
+//! compared with measured in the same run.
+
+use anyhow::{Result, bail};
+
+use crate::shell;
+
+/// A benchmark: the package that is run, and the arguments that select it there.
+struct Benchmark {
+    name: &'static str,
+    about: &'static str,
+    package: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const BENCHMARKS: &[Benchmark] = &[Benchmark {
+    name: "functions",
+    about: "instance start, provisioning and compute kernels, against bare wasmtime, plain TLS and native",
+    package: "cm-bench",
+    arguments: &["functions"],
+}];
+
+/// Runs the benchmark of that name; lists them without a name.
+pub(crate) fn run(name: Option<&str>, arguments: &[String]) -> Result<()> {
+    let Some(name) = name else {
+        for benchmark in BENCHMARKS {
+            eprintln!("{:<12} {}", benchmark.name, benchmark.about);
+        }
+        return Ok(());
+    };
+    let benchmark = find(name)?;
+    shell::run(&mut shell::cargo(&["build", "--release", "--package", "cryptomesh", "--bins"]))?;
+    let mut line = vec!["run", "--release", "--package", benchmark.package, "--"];
+    line.extend(benchmark.arguments);
+    line.extend(arguments.iter().map(String::as_str));
+    shell::run(&mut shell::cargo(&line))
+}
+
+fn find(name: &str) -> Result<&'static Benchmark> {
+    match BENCHMARKS.iter().find(|benchmark| benchmark.name == name) {
+        Some(benchmark) => Ok(benchmark),
+        None => {
+            let known: Vec<_> = BENCHMARKS.iter().map(|benchmark| benchmark.name).collect();
+            bail!("there is no benchmark `{name}`; there are: {}", known.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_known_ones() {
+        assert!(find("functions").is_ok());
+        let error = find("nothing").map(|_| ()).expect_err("there is no such benchmark");
+        assert!(error.to_string().contains("functions"), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Public items are documented.
 //!
 //! A walk over the syntax, so that the rule also holds where rustdoc's lint does not look: in code behind a `cfg`, in
-//! private modules whose items are re-exported, and in binaries. Test modules are exempt. What is checked: functions,
+//! private files whose items are re-exported, and in binaries. Test modules are exempt. What is checked: functions,
 //! types, traits and their items, constants, statics, inline modules, exported macros, public fields, enum
 //! variants and their named fields, methods of inherent implementations, and the file of a public module.
 
@@ -115,10 +115,12 @@ impl Walk<'_> {
             return;
         }
         match &item.content {
-            Some((_, items)) => {
+            // Nobody outside can name what lies in a private inline module (the idiom of sealed traits).
+            Some((_, items)) if is_public(&item.vis) => {
                 self.public(&item.vis, &item.attrs, &item.ident);
                 self.items(items);
             }
+            Some(_) => {}
             None if is_public(&item.vis) && !is_documented(&item.attrs) => {
                 self.modules.push((item.ident.to_string(), item.ident.span().start().line));
             }

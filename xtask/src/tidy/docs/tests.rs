@@ -26,7 +26,7 @@ fn each_kind_of_undocumented_item_is_found() {
         "/// E\npub enum E { /** One */ One { field: u8 } }",
         "/// T\npub trait T { fn f(); }",
         "/// T\npub trait T { type A; }",
-        "mod m { pub fn f() {} }",
+        "/** M */ pub mod m { pub fn f() {} }",
         "#[derive(Debug)] pub struct S;",
     ] {
         assert_eq!(lines(&format!("//! Story.\n{item}\n")).len(), 1, "{item}");
@@ -48,6 +48,7 @@ fn documented_private_hidden_and_test_items_pass() {
         "/// S\npub struct S(pub u8);",
         "struct S { pub field: u8 }",
         "pub use a::b;",
+        "mod sealed { pub trait Sealed {} }",
         "#[doc(hidden)] pub enum E { One }",
     ] {
         assert_eq!(lines(&format!("//! Story.\n{item}\n")), [0; 0], "{item}");

@@ -1,0 +1,135 @@
+//! The handle, and the threads behind it.
+
+mod reader;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::Engine;
+use crate::engine::memory::MemoryEngine;
+use crate::engine::sqlite::SqliteEngine;
+use crate::{DbError, ReadTx, Schema, WriteTx};
+
+use reader::{ReadJob, ReadMessage};
+use writer::{WriteJob, WriteMessage};
+
+/// Jobs waiting for a thread; beyond that, callers wait to hand theirs over.
+const QUEUE_LEN: usize = 1024;
+/// Threads that read. Reads are short, so a few suffice; each holds a connection.
+const READERS: usize = 4;
+
+/// An open database. Clones share it; it closes when [`Db::close`] is called or the last clone goes.
+#[derive(Clone, Debug)]
+pub struct Db {
+    writer: mpsc::Sender<WriteMessage>,
+    readers: mpsc::Sender<ReadMessage>,
+}
+
+/// Opens or creates a database file and brings its data to the schema's version.
+///
+/// Blocks for as long as that takes: a few milliseconds, or a migration. The file is for its owner only
+/// (mode 0600), and its directory must exist. Two files appear beside it, `-wal` and `-shm`; they belong
+/// to it.
+///
+/// Fails with [`DbError::NewerData`], [`DbError::Foreign`], [`DbError::Corrupt`] or
+/// [`DbError::Storage`]; the data is untouched then. Only the parts of the file that are needed to open
+/// it are examined; see [`Db::check`].
+pub fn open_sqlite(path: &Path, schema: &Schema) -> Result<Db, DbError> {
+    Db::open(&SqliteEngine::open(path)?, schema)
+}
+
+/// Opens an empty database in memory. It is gone with its last handle.
+///
+/// # Panics
+/// If a migration of the schema fails on empty tables, or a thread cannot be started.
+pub fn open_memory(schema: &Schema) -> Db {
+    Db::open(&MemoryEngine::default(), schema)
+        .expect("memory is always there and migrations fit empty tables")
+}
+
+impl Db {
+    pub(crate) fn open(engine: &dyn Engine, schema: &Schema) -> Result<Db, DbError> {
+        let mut writer = engine.writer()?;
+        writer::prepare(&mut *writer, schema)?;
+        let readers = (0..READERS).map(|_| engine.reader()).collect::<Result<Vec<_>, _>>()?;
+        Ok(Db { writer: writer::spawn(writer)?, readers: reader::spawn(readers)? })
+    }
+
+    /// Runs the closure in a transaction on the writer thread, and answers once its effect is durable.
+    ///
+    /// If the closure fails, its effect is undone and its error returned; if it panics,
+    /// [`DbError::Panicked`]; if the commit fails, [`DbError::CommitFailed`], which says whether the
+    /// effect may have happened. Other closures are never affected by that of this caller, except by
+    /// the time it takes: keep it in the microseconds, and never wait in it.
+    ///
+    /// Cancellation: dropping the future before the closure is queued means that it never runs; after
+    /// that, it runs and commits all the same, unheard.
+    pub async fn write<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<DbError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job = WriteMessage::Run(Box::new(WriteJob::new(f, answer)));
+        self.writer.send(job).await.map_err(|_| DbError::Closed)?;
+        answered.await.map_err(|_| DbError::Closed)?
+    }
+
+    /// Runs the closure against a snapshot on a reader thread. It sees every write that was answered
+    /// before this call, and none half-way. Keep it in the milliseconds: read long ranges in several
+    /// calls, each beginning after the last key of the one before.
+    ///
+    /// Cancellation: dropping the future loses the answer, nothing else.
+    pub async fn read<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&ReadTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<DbError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job = ReadMessage::Run(Box::new(ReadJob::new(f, answer)));
+        self.readers.send(job).await.map_err(|_| DbError::Closed)?;
+        answered.await.map_err(|_| DbError::Closed)?
+    }
+
+    /// Examines the whole storage for damage of its structure: [`DbError::Corrupt`] names the first
+    /// finding. Takes time linear in the size of the data, and writers wait. Contents that are
+    /// well-formed but altered are not found; the audit log has its own verification.
+    pub async fn check(&self) -> Result<(), DbError> {
+        let (answer, answered) = oneshot::channel();
+        self.writer.send(WriteMessage::Check(answer)).await.map_err(|_| DbError::Closed)?;
+        answered.await.map_err(|_| DbError::Closed)?
+    }
+
+    /// Finishes what is queued, tidies the storage and closes it; every later call on any clone fails
+    /// with [`DbError::Closed`]. Nothing that was answered is lost without it. Closing twice is fine.
+    pub async fn close(&self) -> Result<(), DbError> {
+        for _ in 0..READERS {
+            let (answer, answered) = oneshot::channel();
+            if self.readers.send(ReadMessage::Close(answer)).await.is_ok() {
+                let _ = answered.await;
+            }
+        }
+        let (answer, answered) = oneshot::channel();
+        if self.writer.send(WriteMessage::Close(answer)).await.is_err() {
+            return Ok(());
+        }
+        answered.await.unwrap_or(Ok(()))
+    }
+}
+
+fn spawn_thread(name: String, run: impl FnOnce() + Send + 'static) -> Result<(), DbError> {
+    let error = |source: std::io::Error| {
+        let class = crate::StorageClass::Other;
+        DbError::Storage(crate::StorageError { class, source: Arc::new(source) })
+    };
+    // Not a task: the threads live exactly as long as the handles, and end by themselves.
+    std::thread::Builder::new().name(name).spawn(run).map(|_| ()).map_err(error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! The threads that read.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{QUEUE_LEN, spawn_thread};
+use crate::engine::Reader;
+use crate::{DbError, ReadTx};
+
+pub(super) enum ReadMessage {
+    Run(Box<dyn Job>),
+    /// Ends one thread.
+    Close(oneshot::Sender<()>),
+}
+
+/// A caller's closure with its types forgotten.
+pub(super) trait Job: Send {
+    fn run(&mut self, tx: &ReadTx<'_>);
+
+    /// Answers the caller: with the result if the closure ran, otherwise with why it did not.
+    fn answer(self: Box<Self>, snapshot: Result<(), DbError>);
+}
+
+pub(super) struct ReadJob<T, E, F> {
+    closure: Option<F>,
+    result: Option<Result<T, E>>,
+    answer: oneshot::Sender<Result<T, E>>,
+}
+
+impl<T, E, F> ReadJob<T, E, F> {
+    pub(super) fn new(closure: F, answer: oneshot::Sender<Result<T, E>>) -> Self {
+        Self { closure: Some(closure), result: None, answer }
+    }
+}
+
+impl<T, E, F> Job for ReadJob<T, E, F>
+where
+    F: FnOnce(&ReadTx<'_>) -> Result<T, E> + Send,
+    E: From<DbError> + Send,
+    T: Send,
+{
+    fn run(&mut self, tx: &ReadTx<'_>) {
+        let Some(closure) = self.closure.take() else { return };
+        if self.answer.is_closed() {
+            return;
+        }
+        // A snapshot cannot be left inconsistent.
+        let result = catch_unwind(AssertUnwindSafe(|| closure(tx)));
+        self.result = Some(result.unwrap_or_else(|_| Err(E::from(DbError::Panicked))));
+    }
+
+    fn answer(self: Box<Self>, snapshot: Result<(), DbError>) {
+        let result = match (self.result, snapshot) {
+            (Some(result), _) => result,
+            (None, Err(error)) => Err(E::from(error)),
+            // Not run, because nobody listens.
+            (None, Ok(())) => return,
+        };
+        let _ = self.answer.send(result);
+    }
+}
+
+type Messages = Arc<Mutex<mpsc::Receiver<ReadMessage>>>;
+
+pub(super) fn spawn(readers: Vec<Box<dyn Reader>>) -> Result<mpsc::Sender<ReadMessage>, DbError> {
+    let (sender, messages) = mpsc::channel(QUEUE_LEN);
+    let messages = Arc::new(Mutex::new(messages));
+    for (at, reader) in readers.into_iter().enumerate() {
+        let messages = messages.clone();
+        spawn_thread(format!("db-reader-{at}"), move || serve(reader, messages))?;
+    }
+    Ok(sender)
+}
+
+fn serve(mut reader: Box<dyn Reader>, messages: Messages) {
+    loop {
+        // One idle thread waits for a message, the others for the lock.
+        let message = messages.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        match message {
+            None => return,
+            Some(ReadMessage::Run(mut job)) => {
+                let snapshot = reader.snapshot(&mut |store| job.run(&ReadTx::new(store)));
+                job.answer(snapshot);
+            }
+            Some(ReadMessage::Close(answer)) => {
+                drop((reader, messages));
+                let _ = answer.send(());
+                return;
+            }
+        }
+    }
+}

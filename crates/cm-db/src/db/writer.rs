@@ -1,0 +1,198 @@
+//! The thread that writes: many closures, one commit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{QUEUE_LEN, spawn_thread};
+use crate::engine::{WriteStore, Writer};
+use crate::tx::Hook;
+use crate::{DbError, Schema, WriteTx};
+
+/// Closures committed together at most. At some 20 µs each, a batch stays around the time of the flush
+/// that it saves.
+pub(super) const BATCH_LEN_MAX: usize = 128;
+
+pub(super) enum WriteMessage {
+    Run(Box<dyn Job>),
+    Check(oneshot::Sender<Result<(), DbError>>),
+    Close(oneshot::Sender<Result<(), DbError>>),
+}
+
+/// A caller's closure with its types forgotten.
+pub(super) trait Job: Send {
+    /// Runs the closure once and keeps its result. The hooks to run after the commit if its effect
+    /// shall be kept, `None` if it shall be undone.
+    fn run(&mut self, store: &dyn WriteStore) -> Option<Vec<Hook>>;
+
+    /// Answers the caller: with the result if it was an error, or if the effect is durable; otherwise
+    /// with what happened to the batch.
+    fn answer(self: Box<Self>, durable: Result<(), DbError>);
+}
+
+pub(super) struct WriteJob<T, E, F> {
+    closure: Option<F>,
+    result: Option<Result<T, E>>,
+    answer: oneshot::Sender<Result<T, E>>,
+}
+
+impl<T, E, F> WriteJob<T, E, F> {
+    pub(super) fn new(closure: F, answer: oneshot::Sender<Result<T, E>>) -> Self {
+        Self { closure: Some(closure), result: None, answer }
+    }
+}
+
+impl<T, E, F> Job for WriteJob<T, E, F>
+where
+    F: FnOnce(&mut WriteTx<'_>) -> Result<T, E> + Send,
+    E: From<DbError> + Send,
+    T: Send,
+{
+    fn run(&mut self, store: &dyn WriteStore) -> Option<Vec<Hook>> {
+        let closure = self.closure.take()?;
+        let mut tx = WriteTx::new(store);
+        // Whatever a panicking closure left inconsistent is the transaction, which is undone.
+        let result = catch_unwind(AssertUnwindSafe(|| closure(&mut tx)));
+        let result = result.unwrap_or_else(|_| Err(E::from(DbError::Panicked)));
+        let hooks = result.is_ok().then(|| tx.into_hooks());
+        self.result = Some(result);
+        hooks
+    }
+
+    fn answer(self: Box<Self>, durable: Result<(), DbError>) {
+        let result = match (self.result, durable) {
+            (Some(Err(error)), _) => Err(error),
+            (_, Err(error)) => Err(E::from(error)),
+            (Some(ok), Ok(())) => ok,
+            (None, Ok(())) => Err(E::from(DbError::Closed)),
+        };
+        // The caller may have gone; the effect stays.
+        let _ = self.answer.send(result);
+    }
+}
+
+/// Brings the data to the schema's version.
+pub(super) fn prepare(writer: &mut dyn Writer, schema: &Schema) -> Result<(), DbError> {
+    let found = writer.version()?;
+    if found > schema.version() {
+        return Err(DbError::NewerData { found, known: schema.version() });
+    }
+    let mut hooks = Vec::new();
+    writer.transaction(&mut |store| {
+        for table in schema.tables() {
+            store.create_table(table)?;
+        }
+        for migration in schema.migrations_after(found) {
+            let mut tx = WriteTx::new(store);
+            (migration.run)(&mut tx)?;
+            hooks.extend(tx.into_hooks());
+        }
+        if found == schema.version() { Ok(()) } else { store.set_version(schema.version()) }
+    })?;
+    if found != 0 && found != schema.version() {
+        tracing::info!(from = found, to = schema.version(), "data migrated");
+    }
+    hooks.into_iter().for_each(|hook| hook());
+    Ok(())
+}
+
+pub(super) fn spawn(mut writer: Box<dyn Writer>) -> Result<mpsc::Sender<WriteMessage>, DbError> {
+    let (sender, mut messages) = mpsc::channel(QUEUE_LEN);
+    spawn_thread("db-writer".into(), move || {
+        let closing = serve(&mut *writer, &mut messages);
+        let closed = writer.close();
+        if let Err(error) = &closed {
+            tracing::warn!(error = error as &dyn std::error::Error, "database not tidied at closing");
+        }
+        // Closes the queue first, so that whoever waits behind the one who closed learns of it too.
+        drop((writer, messages));
+        if let Some(answer) = closing {
+            let _ = answer.send(closed);
+        }
+    })?;
+    Ok(sender)
+}
+
+/// Serves until somebody closes, whom it returns, or nobody is left.
+fn serve(
+    writer: &mut dyn Writer,
+    messages: &mut mpsc::Receiver<WriteMessage>,
+) -> Option<oneshot::Sender<Result<(), DbError>>> {
+    let mut next = messages.blocking_recv();
+    loop {
+        match next? {
+            WriteMessage::Run(job) => next = run_batch(writer, messages, job),
+            WriteMessage::Check(answer) => {
+                let _ = answer.send(writer.check());
+                next = None;
+            }
+            WriteMessage::Close(answer) => return Some(answer),
+        }
+        if next.is_none() {
+            next = messages.blocking_recv();
+        }
+    }
+}
+
+/// Runs the job and those queued behind it, commits once, then answers all. Returns a message that it
+/// came upon and that is no job.
+fn run_batch(
+    writer: &mut dyn Writer,
+    messages: &mut mpsc::Receiver<WriteMessage>,
+    first: Box<dyn Job>,
+) -> Option<WriteMessage> {
+    let mut jobs = vec![first];
+    let mut hooks = Vec::new();
+    let mut other = None;
+    let durable = writer.transaction(&mut |store| {
+        let mut at = 0;
+        loop {
+            run_job(store, &mut *jobs[at], &mut hooks)?;
+            at += 1;
+            if at == BATCH_LEN_MAX {
+                return Ok(());
+            }
+            match messages.try_recv() {
+                Ok(WriteMessage::Run(job)) => jobs.push(job),
+                Ok(message) => {
+                    other = Some(message);
+                    return Ok(());
+                }
+                Err(_) => return Ok(()),
+            }
+        }
+    });
+    match &durable {
+        Ok(()) => run_hooks(hooks),
+        Err(error) => tracing::error!(
+            error = error as &dyn std::error::Error,
+            jobs = jobs.len(),
+            "transactions not committed"
+        ),
+    }
+    for job in jobs {
+        job.answer(durable.clone());
+    }
+    other
+}
+
+/// Runs one job in a savepoint. An error is one of the storage, and ends the batch.
+fn run_job(store: &dyn WriteStore, job: &mut dyn Job, hooks: &mut Vec<Hook>) -> Result<(), DbError> {
+    store.savepoint()?;
+    match job.run(store) {
+        Some(more) => {
+            store.release()?;
+            hooks.extend(more);
+            Ok(())
+        }
+        None => store.rollback(),
+    }
+}
+
+fn run_hooks(hooks: Vec<Hook>) {
+    for hook in hooks {
+        if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+            tracing::error!("hook after a commit panicked");
+        }
+    }
+}

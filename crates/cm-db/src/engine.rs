@@ -1,0 +1,86 @@
+//! The seam: what an engine does for the tables.
+//!
+//! An engine keeps named tables of ordered byte keys and byte values. It has one writer and any number
+//! of readers, each used by one thread at a time. It knows nothing of rows, versions or batches.
+
+pub(crate) mod memory;
+pub(crate) mod sqlite;
+
+use crate::{DbError, Direction, KeyRange};
+
+/// A key and its value, as stored.
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+
+/// Reads within one transaction.
+pub(crate) trait ReadStore {
+    fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, DbError>;
+
+    /// At most `limit` pairs of the range, in the order of the direction.
+    fn scan(
+        &self,
+        table: &str,
+        range: &KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Pair>, DbError>;
+}
+
+/// Reads and writes within one transaction. A write is visible to the reads after it.
+pub(crate) trait WriteStore: ReadStore {
+    /// `false` if the key was taken; nothing changed then.
+    fn insert(&self, table: &str, key: &[u8], value: &[u8]) -> Result<bool, DbError>;
+
+    fn put(&self, table: &str, key: &[u8], value: &[u8]) -> Result<(), DbError>;
+
+    /// Whether there was something to delete.
+    fn delete(&self, table: &str, key: &[u8]) -> Result<bool, DbError>;
+
+    /// Sets the mark that [`WriteStore::rollback`] goes back to. Either that or [`WriteStore::release`]
+    /// follows before the next mark.
+    fn savepoint(&self) -> Result<(), DbError>;
+
+    /// Keeps what was done since the mark, and forgets the mark.
+    fn release(&self) -> Result<(), DbError>;
+
+    /// Undoes everything since the mark, and forgets it.
+    fn rollback(&self) -> Result<(), DbError>;
+
+    /// Creates the table unless it is there.
+    fn create_table(&self, table: &'static str) -> Result<(), DbError>;
+
+    /// Records the schema version.
+    fn set_version(&self, version: u32) -> Result<(), DbError>;
+}
+
+/// The one connection that writes.
+pub(crate) trait Writer: Send {
+    /// The schema version of the data; 0 if there is none.
+    fn version(&mut self) -> Result<u32, DbError>;
+
+    /// Runs the body in a transaction and commits it durably. If the body fails, everything is undone
+    /// and its error returned; if the commit fails, [`DbError::CommitFailed`].
+    fn transaction(
+        &mut self,
+        body: &mut dyn FnMut(&dyn WriteStore) -> Result<(), DbError>,
+    ) -> Result<(), DbError>;
+
+    /// Examines the whole storage for damage.
+    fn check(&mut self) -> Result<(), DbError>;
+
+    /// Leaves the storage tidy. Nothing is lost without it.
+    fn close(&mut self) -> Result<(), DbError>;
+}
+
+/// One of the connections that read.
+pub(crate) trait Reader: Send {
+    /// Runs the body against one snapshot.
+    fn snapshot(&mut self, body: &mut dyn FnMut(&dyn ReadStore)) -> Result<(), DbError>;
+}
+
+/// Opens connections.
+pub(crate) trait Engine {
+    fn writer(&self) -> Result<Box<dyn Writer>, DbError>;
+
+    /// Called after the writer has prepared the tables.
+    fn reader(&self) -> Result<Box<dyn Reader>, DbError>;
+}

@@ -1,0 +1,277 @@
+//! Tables in one SQLite file.
+//!
+//! The journal is a write-ahead log (readers see snapshots while the writer works) and `synchronous` is
+//! `FULL`: a commit returns after the log is on disk. SQLite moves the log into the file by itself now
+//! and then; closing does it once more. Each table is one SQL table of keys and values, clustered by key.
+
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
+
+use super::{Engine, Pair, ReadStore, Reader, WriteStore, Writer};
+use crate::{Corruption, DbError, Direction, Effect, KeyRange, StorageClass, StorageError};
+
+/// Marks the file as ours: "CMsh" in ASCII. Part of the stored format.
+const APPLICATION_ID: i32 = 0x434d_7368;
+/// Every SQLite file begins so.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// How long a connection waits for another process (a backup, an inspection) to let go of the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements kept per connection: seven per table, for some thirty tables.
+const STATEMENTS_CACHED: usize = 256;
+
+/// Opens connections to one file.
+pub(crate) struct SqliteEngine {
+    path: PathBuf,
+}
+
+impl SqliteEngine {
+    /// Creates the file, readable by its owner only, or makes sure that it is ours.
+    pub(crate) fn open(path: &Path) -> Result<Self, DbError> {
+        create_private(path).map_err(io_error)?;
+        let engine = Self { path: path.to_owned() };
+        engine.claim()?;
+        Ok(engine)
+    }
+
+    fn claim(&self) -> Result<(), DbError> {
+        let foreign = || DbError::Foreign { path: self.path.clone() };
+        if !begins_as_sqlite(&self.path).map_err(io_error)? {
+            return Err(foreign());
+        }
+        let connection = self.connect()?;
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        let objects = "SELECT count(*) FROM sqlite_schema";
+        match pragma("application_id").map_err(storage_error)? {
+            APPLICATION_ID => return Ok(()),
+            0 if connection.query_row(objects, [], |row| row.get::<_, i64>(0)).map_err(storage_error)?
+                == 0 => {}
+            _ => return Err(foreign()),
+        }
+        connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(storage_error)
+    }
+
+    fn connect(&self) -> Result<Connection, DbError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(storage_error)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(storage_error)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+        Ok(connection)
+    }
+}
+
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    // SQLite gives its side files the mode of this one.
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))
+}
+
+fn begins_as_sqlite(path: &Path) -> std::io::Result<bool> {
+    use std::io::Read;
+    let mut head = Vec::with_capacity(MAGIC.len());
+    std::fs::File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut head)?;
+    Ok(head.is_empty() || head == MAGIC)
+}
+
+impl Engine for SqliteEngine {
+    fn writer(&self) -> Result<Box<dyn Writer>, DbError> {
+        let connection = self.connect()?;
+        connection.pragma_update(None, "journal_mode", "wal").map_err(storage_error)?;
+        connection.pragma_update(None, "synchronous", "full").map_err(storage_error)?;
+        Ok(Box::new(SqliteConnection(connection)))
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, DbError> {
+        let connection = self.connect()?;
+        connection.pragma_update(None, "query_only", true).map_err(storage_error)?;
+        Ok(Box::new(SqliteConnection(connection)))
+    }
+}
+
+struct SqliteConnection(Connection);
+
+impl Writer for SqliteConnection {
+    fn version(&mut self) -> Result<u32, DbError> {
+        self.0.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(storage_error)
+    }
+
+    fn transaction(
+        &mut self,
+        body: &mut dyn FnMut(&dyn WriteStore) -> Result<(), DbError>,
+    ) -> Result<(), DbError> {
+        // Dropped without a commit, it rolls back.
+        let transaction =
+            self.0.transaction_with_behavior(TransactionBehavior::Immediate).map_err(storage_error)?;
+        body(&SqliteStore(&transaction))?;
+        // A serious failure makes SQLite roll back by itself; COMMIT would then fail as "no transaction".
+        transaction.commit().map_err(|error| {
+            let source = StorageError::from(error);
+            let certain = matches!(source.class, StorageClass::Busy | StorageClass::Full);
+            let effect = if certain { Effect::NotDone } else { Effect::Unknown };
+            DbError::CommitFailed { effect, source }
+        })
+    }
+
+    fn check(&mut self) -> Result<(), DbError> {
+        let finding: String =
+            self.0.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(storage_error)?;
+        if finding == "ok" { Ok(()) } else { Err(DbError::Corrupt(Corruption::Check { finding })) }
+    }
+
+    fn close(&mut self) -> Result<(), DbError> {
+        self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(storage_error)
+    }
+}
+
+impl Reader for SqliteConnection {
+    fn snapshot(&mut self, body: &mut dyn FnMut(&dyn ReadStore)) -> Result<(), DbError> {
+        let transaction = self.0.transaction().map_err(storage_error)?;
+        body(&SqliteStore(&transaction));
+        Ok(())
+    }
+}
+
+struct SqliteStore<'a>(&'a Connection);
+
+impl SqliteStore<'_> {
+    /// Runs a statement about one table; the number of rows changed.
+    fn execute(
+        &self,
+        table: &str,
+        sql: impl Fn(&str) -> String,
+        params: impl rusqlite::Params,
+    ) -> Result<usize, DbError> {
+        let mut statement = self.prepare(table, &sql(table))?;
+        statement.execute(params).map_err(storage_error)
+    }
+
+    fn prepare(&self, table: &str, sql: &str) -> Result<rusqlite::CachedStatement<'_>, DbError> {
+        self.0.prepare_cached(sql).map_err(|error| match &error {
+            rusqlite::Error::SqlInputError { msg, .. } | rusqlite::Error::SqliteFailure(_, Some(msg))
+                if msg.starts_with("no such table") =>
+            {
+                DbError::UnknownTable { table: table.to_owned() }
+            }
+            _ => storage_error(error),
+        })
+    }
+
+    fn batch(&self, sql: &str) -> Result<(), DbError> {
+        self.0.execute_batch(sql).map_err(storage_error)
+    }
+}
+
+impl ReadStore for SqliteStore<'_> {
+    fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, DbError> {
+        let mut statement = self.prepare(table, &format!("SELECT v FROM t_{table} WHERE k = ?1"))?;
+        statement.query_row([key], |row| row.get(0)).optional().map_err(storage_error)
+    }
+
+    fn scan(
+        &self,
+        table: &str,
+        range: &KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Pair>, DbError> {
+        let order = match direction {
+            Direction::Forward => "ASC",
+            Direction::Backward => "DESC",
+        };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let select = format!("SELECT k, v FROM t_{table} WHERE k >= ?1");
+        let result: rusqlite::Result<Vec<Pair>> = match &range.end {
+            Some(end) => self
+                .prepare(table, &format!("{select} AND k < ?2 ORDER BY k {order} LIMIT ?3"))?
+                .query_map(params![range.start, end, limit], pair)
+                .and_then(Iterator::collect),
+            None => self
+                .prepare(table, &format!("{select} ORDER BY k {order} LIMIT ?2"))?
+                .query_map(params![range.start, limit], pair)
+                .and_then(Iterator::collect),
+        };
+        result.map_err(storage_error)
+    }
+}
+
+impl WriteStore for SqliteStore<'_> {
+    fn insert(&self, table: &str, key: &[u8], value: &[u8]) -> Result<bool, DbError> {
+        let sql =
+            |table: &str| format!("INSERT INTO t_{table} (k, v) VALUES (?1, ?2) ON CONFLICT (k) DO NOTHING");
+        Ok(self.execute(table, sql, [key, value])? == 1)
+    }
+
+    fn put(&self, table: &str, key: &[u8], value: &[u8]) -> Result<(), DbError> {
+        let sql = |table: &str| {
+            format!("INSERT INTO t_{table} (k, v) VALUES (?1, ?2) ON CONFLICT (k) DO UPDATE SET v = ?2")
+        };
+        self.execute(table, sql, [key, value]).map(|_| ())
+    }
+
+    fn delete(&self, table: &str, key: &[u8]) -> Result<bool, DbError> {
+        let sql = |table: &str| format!("DELETE FROM t_{table} WHERE k = ?1");
+        Ok(self.execute(table, sql, [key])? == 1)
+    }
+
+    fn savepoint(&self) -> Result<(), DbError> {
+        self.batch("SAVEPOINT closure")
+    }
+
+    fn release(&self) -> Result<(), DbError> {
+        self.batch("RELEASE closure")
+    }
+
+    fn rollback(&self) -> Result<(), DbError> {
+        self.batch("ROLLBACK TO closure; RELEASE closure")
+    }
+
+    fn create_table(&self, table: &'static str) -> Result<(), DbError> {
+        self.batch(&format!(
+            "CREATE TABLE IF NOT EXISTS t_{table} (k BLOB NOT NULL PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID"
+        ))
+    }
+
+    fn set_version(&self, version: u32) -> Result<(), DbError> {
+        self.0.pragma_update(None, "user_version", version).map_err(storage_error)
+    }
+}
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(error: rusqlite::Error) -> Self {
+        let class = match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => StorageClass::Full,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StorageClass::Busy,
+            Some(
+                ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::ReadOnly,
+            ) => StorageClass::Io,
+            _ => StorageClass::Other,
+        };
+        StorageError { class, source: Arc::new(error) }
+    }
+}
+
+fn storage_error(error: rusqlite::Error) -> DbError {
+    let damaged =
+        matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
+    let source = StorageError::from(error);
+    if damaged { DbError::Corrupt(Corruption::Storage(source)) } else { DbError::Storage(source) }
+}
+
+fn io_error(error: std::io::Error) -> DbError {
+    let class = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StorageClass::Full,
+        _ => StorageClass::Io,
+    };
+    DbError::Storage(StorageError { class, source: Arc::new(error) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,28 @@
-//! See docs/ARCHITECTURE.md.
+//! The contract of a confidential instance: what may be said about one, and to one.
+//!
+//! An instance holds files in memory and runs programs on them. A **policy** says who may do what to which
+//! file; the SHA-256 of its exact text is what a client verifies before it sends anything. This crate is
+//! the part of that which the node, the instance and the client must understand alike, and it is pure: it
+//! does no I/O and reads no clock.
+//!
+//! Reading order: [`path`] (how files are named), [`rights`] (what can be done to one), [`policy`] (the
+//! documents, their merging and their hash), [`table`] (who may do what, resolved), [`wire`] (what clients
+//! and an instance say to each other), [`report`] (how a run ended), [`control`] (what the launcher and an
+//! instance say to each other).
+
+pub mod control;
+pub mod path;
+pub mod policy;
+pub mod report;
+pub mod rights;
+pub mod table;
+pub mod wire;
+
+pub use path::{FileName, GuestPath, InvalidPath};
+pub use policy::{
+    FullPolicy, Infrastructure, PolicyError, PolicyText, ProgramPolicy, UserPolicy, VaasPolicy, merge,
+    policy_hash,
+};
+pub use report::{DeniedAccess, ExecutionReport, Limit, Outcome, TrapKind};
+pub use rights::{InvalidRights, Rights};
+pub use table::{Grants, Principal, RightsTable};

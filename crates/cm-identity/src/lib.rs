@@ -1,1 +1,39 @@
-//! See docs/ARCHITECTURE.md.
+//! Who there is and how they prove it: tenants, principals, passwords, API keys, tokens, and the node's own
+//! keys.
+//!
+//! A [`Principal`] belongs to a tenant and holds roles, by id only; what a role permits is the catalogue's
+//! and the policy's business. It proves itself with a password ([`Identity::login`]), an API key or a
+//! token ([`Identity::authenticate`]); each way ends in an [`Authenticated`], which cannot be made otherwise.
+//!
+//! - **Passwords** are hashed with argon2id, off the runtime, a few at a time. An unknown name costs what a
+//!   wrong password costs. Failures in a row lock a name, known or not, for a growing while.
+//! - **API keys** read `cmk_<id>_<secret>` and last until revoked. Only a digest of the secret is kept.
+//! - **Tokens** are signed by the node and checked without being stored. They name the principal's
+//!   credential epoch, which changes with the password, on disabling and on demand, so that all of them
+//!   die at once; a single one dies by revocation, and one made with an API key dies with the key.
+//!
+//! Whatever changes something takes the transaction it belongs to and the [`Permit`](cm_policy::Permit) that
+//! allows it, and appends its event to the same transaction. Changing somebody else's credentials or
+//! anybody's roles takes a permit to *grant*, see [`CredentialRight`].
+//!
+//! Reading order: [`principal`], [`credential`], [`identity`], [`lockout`], [`node_keys`].
+
+pub mod credential;
+mod error;
+mod hashing;
+pub mod identity;
+pub mod lockout;
+pub mod node_keys;
+pub mod principal;
+mod table;
+mod trail;
+
+pub use credential::{ApiKeyInfo, Authenticated, Credential, CredentialRight, TokenInfo};
+pub use error::{CredentialProblem, IdentityError, InvalidInput, NodeKeyError};
+pub use identity::{Identity, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
+pub use node_keys::{NodeKeys, recorded_node_key};
+pub use principal::{NewPrincipal, Principal, PrincipalChange};
+pub use table::TABLES;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Credentials as callers see them.
+
+use cm_policy::{Grant, Permit, Update};
+use cm_types::{PrincipalId, TenantId, Timestamp};
+
+use crate::Principal;
+
+/// The result of authenticating: who it is and by what it was proven. Only this crate makes one, so holding
+/// it is as good as having checked. It speaks of the moment of the check; keep it for one request.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    principal: Principal,
+    credential: Credential,
+}
+
+impl Authenticated {
+    pub(crate) fn new(principal: Principal, credential: Credential) -> Self {
+        Self { principal, credential }
+    }
+
+    /// Who it is.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// By what it was proven.
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+}
+
+/// By what a principal proved itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// Its password, just now.
+    Password,
+    /// An API key.
+    ApiKey {
+        /// The key's id, which is no secret.
+        id: String,
+    },
+    /// A token.
+    Token {
+        /// The token's id, which is no secret.
+        jti: String,
+        /// When it ends.
+        expires_at: Timestamp,
+        /// The API key that it was made with, if any; it ends with the key.
+        api_key: Option<String>,
+    },
+}
+
+/// An API key without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyInfo {
+    /// Its id, the middle part of its text.
+    pub id: String,
+    /// What it is for, in its owner's words.
+    pub label: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A token without its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Its id.
+    pub jti: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// By what right the credentials of a principal are changed.
+///
+/// Being allowed to update a principal is not enough: whoever could set the administrator's password would
+/// be the administrator.
+#[derive(Clone, Copy, Debug)]
+pub enum CredentialRight<'a> {
+    /// The principal changes its own; the permit must be held by the very principal it is for.
+    Own(&'a Permit<Update>),
+    /// Somebody who may grant changes them.
+    Granted(&'a Permit<Grant>),
+}
+
+impl CredentialRight<'_> {
+    /// Who acts.
+    pub(crate) fn actor(&self) -> Option<&PrincipalId> {
+        match self {
+            CredentialRight::Own(permit) => permit.principal(),
+            CredentialRight::Granted(permit) => permit.principal(),
+        }
+    }
+
+    pub(crate) fn tenant(&self) -> &TenantId {
+        match self {
+            CredentialRight::Own(permit) => permit.tenant(),
+            CredentialRight::Granted(permit) => permit.tenant(),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What can go wrong with identities.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cm_crypto::CryptoError;
+use cm_db::DbError;
+use cm_events::EventError;
+use cm_types::{Generation, ResourceId};
+
+/// Why something about identities was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The credential proves nothing. The text is the same for every problem; the log may have the details.
+    #[error("the credential is not valid")]
+    InvalidCredential(CredentialProblem),
+    /// Too many failed logins under this name; the password was not looked at.
+    #[error("too many failed logins, try again in {} seconds", retry_after.as_secs().max(1))]
+    Locked {
+        /// How long the lock still holds.
+        retry_after: Duration,
+    },
+    /// Too many logins at once; the password was not looked at.
+    #[error("too many logins at once, try again later")]
+    Busy {
+        /// When it may be worth trying again.
+        retry_after: Duration,
+    },
+    /// There is no such principal.
+    #[error("there is no such principal")]
+    NoSuchPrincipal,
+    /// There is no such tenant.
+    #[error("there is no such tenant")]
+    NoSuchTenant,
+    /// The principal has no such API key.
+    #[error("there is no such API key")]
+    NoSuchApiKey,
+    /// The id is taken.
+    #[error("a principal of this id exists already")]
+    Exists,
+    /// The principal changed since the caller read it.
+    #[error("expected generation {expected} but found {found}")]
+    Stale {
+        /// What the caller expected.
+        expected: Generation,
+        /// What there is.
+        found: Generation,
+    },
+    /// The input breaks a rule.
+    #[error("invalid input")]
+    Invalid(#[source] InvalidInput),
+    /// Roles are given or taken without a permit to grant.
+    #[error("changing roles needs the permission to grant")]
+    RolesNeedGrant,
+    /// Nobody could administrate the tenant any more.
+    #[error("this is the last administrator of the tenant")]
+    LastAdministrator,
+    /// The principal has as many API keys as one may have.
+    #[error("a principal may have at most {max} API keys")]
+    TooManyApiKeys {
+        /// The limit.
+        max: usize,
+    },
+    /// Logging out takes a token; another credential has nothing to revoke.
+    #[error("the credential in use is not a token")]
+    NotAToken,
+    /// The permit is for something else than what is about to be changed: a mistake of the caller.
+    #[error("the permit does not cover this principal")]
+    WrongPermit,
+    /// The node's keys cannot be used.
+    #[error("the node's keys cannot be used")]
+    NodeKeys(#[source] NodeKeyError),
+    /// Work was given up because the process is ending.
+    #[error("the process is shutting down")]
+    ShuttingDown,
+    /// The database failed.
+    #[error("the database failed")]
+    Db(#[from] DbError),
+    /// The event could not be recorded, hence nothing was changed.
+    #[error("the event could not be recorded")]
+    Events(#[from] EventError),
+}
+
+impl From<InvalidInput> for IdentityError {
+    fn from(problem: InvalidInput) -> Self {
+        IdentityError::Invalid(problem)
+    }
+}
+
+impl From<NodeKeyError> for IdentityError {
+    fn from(error: NodeKeyError) -> Self {
+        IdentityError::NodeKeys(error)
+    }
+}
+
+impl From<CredentialProblem> for IdentityError {
+    fn from(problem: CredentialProblem) -> Self {
+        IdentityError::InvalidCredential(problem)
+    }
+}
+
+/// Why a credential proves nothing. For logs and tests; a client is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialProblem {
+    /// Neither an API key nor a token in form.
+    #[error("the credential is neither an API key nor a token")]
+    Malformed,
+    /// A token that this node did not sign, or that was altered.
+    #[error("the token was not signed by this node")]
+    NotOurs,
+    /// A token past its end, or dated into the future.
+    #[error("the token is expired or not yet valid")]
+    Expired,
+    /// A token or key that was revoked, or a token of an earlier credential epoch.
+    #[error("the credential was revoked")]
+    Revoked,
+    /// The principal is disabled.
+    #[error("the principal is disabled")]
+    Disabled,
+    /// No such API key, or another secret.
+    #[error("the API key is unknown")]
+    UnknownKey,
+    /// The principal does not exist.
+    #[error("the principal does not exist")]
+    UnknownPrincipal,
+    /// The password is another one, or the principal has none.
+    #[error("the password is wrong")]
+    WrongPassword,
+}
+
+/// Which rule an input breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidInput {
+    /// The display name.
+    #[error("display_name must have 1 to {max} bytes and no control characters")]
+    DisplayName {
+        /// The most bytes.
+        max: usize,
+    },
+    /// The label of an API key.
+    #[error("label must have 1 to {max} bytes and no control characters")]
+    Label {
+        /// The most bytes.
+        max: usize,
+    },
+    /// The number of roles.
+    #[error("a principal may have at most {max} roles")]
+    Roles {
+        /// The most roles.
+        max: usize,
+    },
+    /// A role that is listed twice.
+    #[error("role `{0}` is listed twice")]
+    DuplicateRole(ResourceId),
+    /// The length of a password.
+    #[error("a password must have {min} to {max} bytes")]
+    PasswordLength {
+        /// The fewest bytes.
+        min: usize,
+        /// The most bytes.
+        max: usize,
+    },
+    /// The lifetime of a token.
+    #[error("a token must live 1 to {} seconds", max.as_secs())]
+    Ttl {
+        /// The longest.
+        max: Duration,
+    },
+    /// An id that the product uses itself.
+    #[error("the id is reserved")]
+    ReservedId,
+    /// A cursor that no list returned.
+    #[error("the cursor is not one of this list")]
+    Cursor,
+}
+
+/// Why the node's keys cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NodeKeyError {
+    /// Data exists, but the keys that belong to it do not.
+    #[error(
+        "{} does not hold the node's keys, but the database belongs to key {expected}; \
+         restore the directory from a backup, or start with an empty data directory", dir.display()
+    )]
+    Missing {
+        /// Where the keys should be.
+        dir: PathBuf,
+        /// The id of the signing key that the database belongs to.
+        expected: String,
+    },
+    /// The keys are not those that the data belongs to.
+    #[error(
+        "the node's key is {found}, but the database belongs to key {expected}; \
+         restore the keys from a backup, or start with an empty data directory"
+    )]
+    Mismatch {
+        /// The id of the signing key that the database belongs to.
+        expected: String,
+        /// The id of the signing key that was found.
+        found: String,
+    },
+    /// Some of the files are there and others are not.
+    #[error("{} is missing while other keys of the node exist; restore it from a backup", path.display())]
+    Incomplete {
+        /// The missing file.
+        path: PathBuf,
+    },
+    /// Others than the owner may read or write.
+    #[error(
+        "{} is accessible to others than its owner (mode {mode:03o}); run: chmod go-rwx {}",
+        path.display(), path.display()
+    )]
+    Permissions {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A file does not hold what it should.
+    #[error("{} does not hold a usable key", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CryptoError,
+    },
+    /// A key could not be generated.
+    #[error("the keys could not be generated")]
+    Generate(#[source] CryptoError),
+    /// Reading or writing failed.
+    #[error("{} cannot be read or written", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: Arc<std::io::Error>,
+    },
+}

@@ -1,0 +1,161 @@
+//! API keys: `cmk_<id>_<secret>`.
+
+use cm_crypto::{Secret, digest, secret};
+use cm_db::{KeyPrefix, ReadTx, WriteTx};
+use cm_types::{PrincipalId, RequestId, TenantId};
+
+use super::principals::require_right;
+use super::{Identity, existing};
+use crate::principal::check_text;
+use crate::table::{ApiKeyRow, ApiKeys, ApiKeysOfPrincipal, Mark};
+use crate::trail::Entry;
+use crate::{ApiKeyInfo, CredentialRight, IdentityError, InvalidInput};
+
+/// Most API keys of one principal.
+pub const API_KEYS_MAX: usize = 64;
+/// Longest label of an API key, in bytes.
+pub const LABEL_LEN_MAX: usize = 128;
+/// What every API key begins with, for people and for tools that look for leaked secrets.
+pub(super) const API_KEY_PREFIX: &str = "cmk_";
+/// Random bytes in the id of a key.
+const ID_BYTES: usize = 10;
+
+impl Identity {
+    /// Creates an API key. Its text is returned this once; only a digest of the secret is kept.
+    ///
+    /// Errors: `NoSuchPrincipal`, `Invalid` for the label, `TooManyApiKeys`, `WrongPermit`.
+    pub fn create_api_key(
+        &self,
+        tx: &mut WriteTx<'_>,
+        right: CredentialRight<'_>,
+        principal: &PrincipalId,
+        label: &str,
+        request: Option<&RequestId>,
+    ) -> Result<(Secret<String>, ApiKeyInfo), IdentityError> {
+        require_right(right, principal)?;
+        let max = LABEL_LEN_MAX;
+        check_text(label, max, InvalidInput::Label { max })?;
+        existing(tx, right.tenant(), principal)?;
+        self.add_api_key(tx, (right.tenant(), principal), right.actor(), label, request)
+    }
+
+    pub(super) fn add_api_key(
+        &self,
+        tx: &mut WriteTx<'_>,
+        (tenant, principal): (&TenantId, &PrincipalId),
+        actor: Option<&PrincipalId>,
+        label: &str,
+        request: Option<&RequestId>,
+    ) -> Result<(Secret<String>, ApiKeyInfo), IdentityError> {
+        if api_key_ids(tx, tenant, principal)?.len() >= API_KEYS_MAX {
+            return Err(IdentityError::TooManyApiKeys { max: API_KEYS_MAX });
+        }
+        let id = hex::encode(secret::random_bytes::<ID_BYTES>());
+        let token = secret::random_token();
+        let row = ApiKeyRow {
+            tenant: tenant.clone(),
+            principal: principal.clone(),
+            label: label.to_owned(),
+            secret_sha256: digest::sha256(token.expose().as_bytes()),
+            created_at: self.now(),
+        };
+        tx.insert::<ApiKeys>(&id, &row)?;
+        tx.insert::<ApiKeysOfPrincipal>(&(tenant.clone(), principal.clone(), id.clone()), &Mark {})?;
+        let entry = Entry::done("api-key.created", tenant, actor, principal, request);
+        self.record(tx, entry.fact("api_key", id.as_str()).fact("label", label))?;
+        let text = Secret::new(format!("{API_KEY_PREFIX}{id}_{}", token.expose()));
+        Ok((text, ApiKeyInfo { id, label: row.label, created_at: row.created_at }))
+    }
+
+    /// Revokes an API key, and with it all tokens that were made with it.
+    ///
+    /// Errors: `NoSuchApiKey`, also if it is another principal's; `WrongPermit`.
+    pub fn revoke_api_key(
+        &self,
+        tx: &mut WriteTx<'_>,
+        right: CredentialRight<'_>,
+        principal: &PrincipalId,
+        id: &str,
+        request: Option<&RequestId>,
+    ) -> Result<(), IdentityError> {
+        require_right(right, principal)?;
+        let tenant = right.tenant();
+        let index_key = (tenant.clone(), principal.clone(), id.to_owned());
+        if !tx.delete::<ApiKeysOfPrincipal>(&index_key)? {
+            return Err(IdentityError::NoSuchApiKey);
+        }
+        tx.delete::<ApiKeys>(&index_key.2)?;
+        let entry = Entry::done("api-key.revoked", tenant, right.actor(), principal, request);
+        self.record(tx, entry.fact("api_key", id))
+    }
+
+    /// The principal's API keys, by id, without secrets; at most [`API_KEYS_MAX`].
+    pub fn list_api_keys(
+        &self,
+        tx: &ReadTx<'_>,
+        tenant: &TenantId,
+        principal: &PrincipalId,
+    ) -> Result<Vec<ApiKeyInfo>, IdentityError> {
+        existing(tx, tenant, principal)?;
+        let mut keys = Vec::new();
+        for id in api_key_ids(tx, tenant, principal)? {
+            if let Some(row) = tx.get::<ApiKeys>(&id)? {
+                keys.push(ApiKeyInfo { id, label: row.label, created_at: row.created_at });
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Removes all keys of a principal that is being deleted.
+    pub(super) fn delete_api_keys(
+        &self,
+        tx: &mut WriteTx<'_>,
+        tenant: &TenantId,
+        principal: &PrincipalId,
+    ) -> Result<(), IdentityError> {
+        for id in api_key_ids(tx, tenant, principal)? {
+            tx.delete::<ApiKeys>(&id)?;
+            tx.delete::<ApiKeysOfPrincipal>(&(tenant.clone(), principal.clone(), id))?;
+        }
+        Ok(())
+    }
+}
+
+fn api_key_ids(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    principal: &PrincipalId,
+) -> Result<Vec<String>, IdentityError> {
+    let prefix = KeyPrefix::new().part(tenant).part(principal);
+    let entries = tx.prefix::<ApiKeysOfPrincipal>(&prefix, None, API_KEYS_MAX)?;
+    Ok(entries.into_iter().map(|((_, _, id), _)| id).collect())
+}
+
+/// The id and the secret of an API key's text; `None` if it is not one in form.
+pub(super) fn parse_api_key(bearer: &str) -> Option<(&str, &str)> {
+    let (id, secret) = bearer.strip_prefix(API_KEY_PREFIX)?.split_once('_')?;
+    let id_ok = id.len() == 2 * ID_BYTES && id.bytes().all(|b| b.is_ascii_hexdigit());
+    (id_ok && !secret.is_empty()).then_some((id, secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_api_key;
+
+    #[test]
+    fn only_the_form_is_taken_apart() {
+        let id = "0123456789abcdef0123";
+        assert_eq!(parse_api_key(&format!("cmk_{id}_a_b-c")), Some((id, "a_b-c")));
+        for bad in [
+            "",
+            "cmk_",
+            "cmk__x",
+            "cmk_0123_x",
+            &format!("cmk_{id}"),
+            &format!("cmk_{id}_"),
+            &format!("xmk_{id}_x"),
+        ] {
+            assert_eq!(parse_api_key(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Recognising bearers.
+
+use cm_crypto::{digest, secret};
+use cm_db::ReadTx;
+use cm_types::Sha256Digest;
+
+use super::api_keys::{API_KEY_PREFIX, parse_api_key};
+use super::tokens::TokenClaims;
+use super::{Identity, key_of};
+use crate::table::{ApiKeys, Principals, RevokedTokens};
+use crate::{Authenticated, Credential, CredentialProblem, IdentityError, Principal};
+
+/// Longest bearer credential that is looked at, in bytes.
+pub const BEARER_LEN_MAX: usize = 4096;
+
+impl Identity {
+    /// Who presents this API key or token.
+    ///
+    /// Every failure to prove something is the same `InvalidCredential` to the client; `Db` says that
+    /// nothing could be decided. Cancel-safe; changes nothing.
+    pub async fn authenticate(&self, bearer: &str) -> Result<Authenticated, IdentityError> {
+        if bearer.len() > BEARER_LEN_MAX {
+            return Err(CredentialProblem::Malformed.into());
+        }
+        if bearer.starts_with(API_KEY_PREFIX) {
+            let (id, secret) = parse_api_key(bearer).ok_or(CredentialProblem::Malformed)?;
+            let (id, presented) = (id.to_owned(), digest::sha256(secret.as_bytes()));
+            return self.0.db.read(move |tx| recognise_api_key(tx, &id, &presented)).await;
+        }
+        let claims = self.verify_token(bearer)?;
+        self.0.db.read(move |tx| recognise_token(tx, claims)).await
+    }
+}
+
+fn recognise_api_key(
+    tx: &ReadTx<'_>,
+    id: &str,
+    presented: &Sha256Digest,
+) -> Result<Authenticated, IdentityError> {
+    let key = tx.get::<ApiKeys>(&id.to_owned())?;
+    // An unknown id is compared as well; its digest belongs to no secret that anybody has.
+    let stored = key.as_ref().map_or(Sha256Digest::from_bytes([0; 32]), |key| key.secret_sha256);
+    let same = secret::constant_time_eq(stored.as_bytes(), presented.as_bytes());
+    let key = key.filter(|_| same).ok_or(CredentialProblem::UnknownKey)?;
+    let row = tx
+        .get::<Principals>(&key_of(&key.tenant, &key.principal))?
+        .ok_or(CredentialProblem::UnknownPrincipal)?;
+    if row.disabled {
+        return Err(CredentialProblem::Disabled.into());
+    }
+    let principal = Principal::from_row(&key.tenant, &key.principal, &row);
+    Ok(Authenticated::new(principal, Credential::ApiKey { id: id.to_owned() }))
+}
+
+fn recognise_token(tx: &ReadTx<'_>, claims: TokenClaims) -> Result<Authenticated, IdentityError> {
+    let row = tx
+        .get::<Principals>(&key_of(&claims.tid, &claims.sub))?
+        .ok_or(CredentialProblem::UnknownPrincipal)?;
+    if row.disabled {
+        return Err(CredentialProblem::Disabled.into());
+    }
+    let key_revoked = match &claims.key {
+        Some(key) => tx.get::<ApiKeys>(key)?.is_none(),
+        None => false,
+    };
+    let revoked = key_revoked
+        || row.credential_epoch != claims.epoch
+        || tx.get::<RevokedTokens>(&claims.jti)?.is_some();
+    if revoked {
+        return Err(CredentialProblem::Revoked.into());
+    }
+    let principal = Principal::from_row(&claims.tid, &claims.sub, &row);
+    let expires_at = claims.expires_at();
+    Ok(Authenticated::new(principal, Credential::Token { jti: claims.jti, expires_at, api_key: claims.key }))
+}

@@ -1,0 +1,170 @@
+//! Tokens: signed by the node, checked without being stored.
+
+use std::time::Duration;
+
+use cm_crypto::jws::{self, TokenType};
+use cm_crypto::{Secret, secret};
+use cm_db::{Direction, KeyRange, WriteTx};
+use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::bootstrap::new_epoch;
+use super::principals::require_right;
+use super::{Identity, existing, key_of};
+use crate::table::{Mark, Principals, RevokedTokenRow, RevokedTokens, RevokedTokensByExpiry};
+use crate::trail::Entry;
+use crate::{
+    Authenticated, Credential, CredentialProblem, CredentialRight, IdentityError, InvalidInput, TokenInfo,
+};
+
+/// How long a token lives unless told.
+pub const TOKEN_TTL_DEFAULT: Duration = Duration::from_secs(3600);
+/// How long a token may live.
+pub const TOKEN_TTL_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How far into the future a token may be dated: the node's own clock may have been set back since.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+/// Expired revocations that each revocation clears away. More than one, so that they never pile up.
+const CLEARED_AT_ONCE: usize = 16;
+const MICROS_PER_SEC: i64 = 1_000_000;
+
+/// What a token claims (RFC 7519 names where there are any).
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenClaims {
+    /// The id of the node's signing key.
+    pub(super) iss: String,
+    pub(super) sub: PrincipalId,
+    pub(super) tid: TenantId,
+    /// Seconds since 1970.
+    pub(super) iat: i64,
+    /// Seconds since 1970.
+    pub(super) exp: i64,
+    pub(super) jti: String,
+    /// The principal's credential epoch.
+    pub(super) epoch: String,
+    /// The API key that the token was made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<String>,
+}
+
+impl TokenClaims {
+    pub(super) fn expires_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.exp.saturating_mul(MICROS_PER_SEC))
+    }
+}
+
+impl Identity {
+    /// Makes a token for who just authenticated. It ends after `ttl`, but not later than the token by which
+    /// the principal authenticated, and with the API key by which it did.
+    ///
+    /// Errors: `Invalid` unless `ttl` is 1 s to [`TOKEN_TTL_MAX`]; `InvalidCredential` if the principal was
+    /// disabled or deleted meanwhile.
+    pub fn issue_token(
+        &self,
+        tx: &mut WriteTx<'_>,
+        authenticated: &Authenticated,
+        ttl: Duration,
+        request: Option<&RequestId>,
+    ) -> Result<(Secret<String>, TokenInfo), IdentityError> {
+        if ttl.as_secs() == 0 || ttl > TOKEN_TTL_MAX {
+            return Err(InvalidInput::Ttl { max: TOKEN_TTL_MAX }.into());
+        }
+        let (tenant, id) = (&authenticated.principal().tenant, &authenticated.principal().id);
+        let row = tx.get::<Principals>(&key_of(tenant, id))?.ok_or(CredentialProblem::UnknownPrincipal)?;
+        if row.disabled {
+            return Err(CredentialProblem::Disabled.into());
+        }
+        let now = self.now();
+        let (latest, key) = match authenticated.credential() {
+            Credential::Password => (None, None),
+            Credential::ApiKey { id } => (None, Some(id.clone())),
+            Credential::Token { expires_at, api_key, .. } => (Some(*expires_at), api_key.clone()),
+        };
+        let exp = latest.map_or(now.after(ttl), |latest| latest.min(now.after(ttl))).as_secs();
+        let claims = TokenClaims {
+            iss: self.keys().key_id(),
+            sub: id.clone(),
+            tid: tenant.clone(),
+            iat: now.as_secs(),
+            exp,
+            jti: hex::encode(secret::random_bytes::<16>()),
+            epoch: row.credential_epoch,
+            key,
+        };
+        let body = serde_json::to_vec(&claims).expect("the claims are strings and numbers");
+        let text = jws::sign(self.keys().signing(), TokenType::ACCESS, &body);
+        let info = TokenInfo { jti: claims.jti.clone(), expires_at: claims.expires_at() };
+        let entry = Entry::done("token.issued", tenant, Some(id), id, request);
+        let entry = entry.fact("jti", info.jti.as_str()).fact("expires_at", info.expires_at.to_string());
+        self.record(tx, entry)?;
+        Ok((Secret::new(text), info))
+    }
+
+    /// Revokes the token by which somebody authenticated: logging out. Tokens made from it live on until
+    /// they expire, which is not later.
+    ///
+    /// Errors: `NotAToken` if it was another credential.
+    pub fn revoke_token(
+        &self,
+        tx: &mut WriteTx<'_>,
+        authenticated: &Authenticated,
+        request: Option<&RequestId>,
+    ) -> Result<(), IdentityError> {
+        let Credential::Token { jti, expires_at, .. } = authenticated.credential() else {
+            return Err(IdentityError::NotAToken);
+        };
+        self.clear_expired(tx)?;
+        tx.put::<RevokedTokens>(jti, &RevokedTokenRow { expires_at: *expires_at })?;
+        tx.put::<RevokedTokensByExpiry>(&(*expires_at, jti.clone()), &Mark {})?;
+        let (tenant, id) = (&authenticated.principal().tenant, &authenticated.principal().id);
+        let entry = Entry::done("token.revoked", tenant, Some(id), id, request);
+        self.record(tx, entry.fact("jti", jti.as_str()))
+    }
+
+    /// Revokes all tokens of a principal. Its password and API keys stay.
+    ///
+    /// Errors: `NoSuchPrincipal`, `WrongPermit`.
+    pub fn revoke_all_tokens(
+        &self,
+        tx: &mut WriteTx<'_>,
+        right: CredentialRight<'_>,
+        principal: &PrincipalId,
+        request: Option<&RequestId>,
+    ) -> Result<(), IdentityError> {
+        require_right(right, principal)?;
+        let tenant = right.tenant();
+        let mut row = existing(tx, tenant, principal)?;
+        row.credential_epoch = new_epoch();
+        tx.put::<Principals>(&key_of(tenant, principal), &row)?;
+        let entry = Entry::done("token.revoked", tenant, right.actor(), principal, request);
+        self.record(tx, entry.fact("all", true))
+    }
+
+    /// The claims of a token that this node signed and whose time it is.
+    pub(super) fn verify_token(&self, bearer: &str) -> Result<TokenClaims, CredentialProblem> {
+        let keys = [self.keys().verifying()];
+        let (body, _) =
+            jws::verify(bearer, TokenType::ACCESS, &keys).map_err(|_| CredentialProblem::NotOurs)?;
+        let claims: TokenClaims = serde_json::from_slice(&body).map_err(|_| CredentialProblem::Malformed)?;
+        let now = self.now();
+        let issued_at = Timestamp::from_micros(claims.iat.saturating_mul(MICROS_PER_SEC));
+        if claims.iss != self.keys().key_id() {
+            return Err(CredentialProblem::NotOurs);
+        }
+        if now >= claims.expires_at() || issued_at.since(now) > CLOCK_SKEW_MAX {
+            return Err(CredentialProblem::Expired);
+        }
+        Ok(claims)
+    }
+
+    /// Forgets some revocations of tokens that are expired anyway.
+    fn clear_expired(&self, tx: &mut WriteTx<'_>) -> Result<(), IdentityError> {
+        let expired = KeyRange::all().before(&(self.now(), String::new()));
+        let found = tx.range::<RevokedTokensByExpiry>(expired, Direction::Forward, CLEARED_AT_ONCE)?;
+        for (key, _) in found {
+            tx.delete::<RevokedTokens>(&key.1)?;
+            tx.delete::<RevokedTokensByExpiry>(&key)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+use std::sync::Arc;
+
+use cm_types::PrincipalId;
+
+use super::support::*;
+use crate::{Credential, IdentityError, NodeKeyError, NodeKeys, recorded_node_key};
+
+#[tokio::test]
+async fn the_first_start_makes_an_administrator_with_a_key() {
+    let world = World::new().await;
+    let admin = world.identity.authenticate(world.admin_key.expose()).await.unwrap();
+    assert_eq!(admin.principal().id, PrincipalId::admin());
+    assert_eq!(admin.principal().roles, [role("admin")]);
+    assert!(matches!(admin.credential(), Credential::ApiKey { .. }));
+    assert!(!admin.principal().has_password);
+    assert_eq!(world.count("principal.created").await, 1);
+    assert_eq!(world.count("api-key.created").await, 1);
+}
+
+#[tokio::test]
+async fn later_starts_change_nothing() {
+    let world = World::new().await;
+    let before = world.events().await;
+    let again = world.write(|identity, tx| identity.bootstrap(tx)).await.unwrap();
+    assert!(again.is_none());
+    assert_eq!(world.events().await, before);
+    let recorded = world.read(|_, tx| Ok(recorded_node_key(tx)?)).await.unwrap();
+    assert_eq!(recorded, Some(world.identity.keys().key_id()));
+}
+
+#[tokio::test]
+async fn data_of_another_nodes_keys_is_refused() {
+    let world = World::new().await;
+    let temp = tempfile::tempdir().unwrap();
+    let other =
+        NodeKeys::open_or_create(&temp.path().join("keys"), None, "2026-01-01T00:00:00Z".parse().unwrap());
+    let stranger = World::identity(&world.db, &world.clock, Arc::new(other.unwrap()));
+    let error = world.db.write(move |tx| stranger.bootstrap(tx)).await.unwrap_err();
+    assert!(matches!(error, IdentityError::NodeKeys(NodeKeyError::Mismatch { .. })), "{error:?}");
+}

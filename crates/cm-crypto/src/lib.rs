@@ -8,7 +8,7 @@
 //! Nothing here reads a clock: whoever needs the present moment passes it in.
 //!
 //! Reading order: [`secret`] (how secrets are held), [`digest`], [`sign`] (Ed25519), [`jws`] (signed
-//! tokens), [`password`], [`derive`], [`sealed`] (bytes at rest under a symmetric key), [`seal`] (objects
+//! tokens), [`password`], [`mod@derive`], [`sealed`] (bytes at rest under a symmetric key), [`seal`] (objects
 //! for recipients), [`cert`].
 
 pub mod cert;

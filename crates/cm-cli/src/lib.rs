@@ -1,1 +1,125 @@
-//! See docs/ARCHITECTURE.md.
+//! The commands that talk to a node. They use the public API only, through `cm-client`: the command line has no
+//! back door.
+//!
+//! One module per noun; each defines its arguments and a `run` that calls the client and prints. [`output`] decides
+//! how results look; results go to standard output, everything else to standard error.
+
+pub mod audit;
+pub mod decision;
+pub mod function;
+pub mod function_run;
+pub mod keys;
+pub mod object;
+pub mod output;
+pub mod resource;
+pub mod session;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use cm_client::{Api, ClientError, Location};
+
+/// Where the node is, who asks, and how to print: accepted by every command.
+#[derive(Args, Clone, Debug)]
+pub struct Connection {
+    /// Base URL of the node's API [default: the node of the local data directory].
+    #[arg(long, env = "CRYPTOMESH_URL", global = true, value_name = "URL")]
+    pub url: Option<String>,
+    /// Bearer token [default: that of the local data directory].
+    #[arg(long, env = "CRYPTOMESH_TOKEN", global = true, value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// The local data directory [default: ./.cryptomesh].
+    #[arg(long, env = "CRYPTOMESH_DATA_DIR", global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// How to print results.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// Print results and errors only.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON document.
+    Json,
+    /// For people.
+    Table,
+}
+
+impl Connection {
+    /// The node that the flags, the environment or the local data directory name.
+    pub fn api(&self) -> Result<Api, ClientError> {
+        Api::new(self.location()?)
+    }
+
+    /// See [`Connection::api`].
+    pub fn location(&self) -> Result<Location, ClientError> {
+        Location::resolve(self.url.clone(), self.token.clone(), self.data_dir.as_deref())
+    }
+
+    /// The local data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| PathBuf::from(".cryptomesh"))
+    }
+}
+
+/// Commands that talk to a node.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show one resource.
+    Get(resource::GetArgs),
+    /// List resources of a kind.
+    List(resource::ListArgs),
+    /// Create a resource from a JSON document or NAME=VALUE pairs.
+    Create(resource::CreateArgs),
+    /// Delete a resource.
+    Delete(resource::DeleteArgs),
+    /// Store, read, list and remove objects, sealed if you wish.
+    #[command(subcommand)]
+    Object(object::ObjectCommand),
+    /// Register and run functions, and see what became of them.
+    #[command(subcommand)]
+    Function(function::FunctionCommand),
+    /// Exchange a password for a token and keep it in the local data directory.
+    Login(session::LoginArgs),
+    /// Revoke the kept token and forget it.
+    Logout,
+    /// Show who the node takes you for.
+    Whoami,
+    /// Tell whether somebody may do something, and why.
+    Can(decision::CanArgs),
+    /// Read, follow and verify the audit log.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Make keys: certificates for instances, key pairs for sealed objects.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+}
+
+/// What a finished command says to the shell.
+pub type Outcome = anyhow::Result<std::process::ExitCode>;
+
+/// Runs one command.
+pub async fn run(command: Command, connection: &Connection) -> Outcome {
+    match command {
+        Command::Get(args) => resource::get(args, connection).await,
+        Command::List(args) => resource::list(args, connection).await,
+        Command::Create(args) => resource::create(args, connection).await,
+        Command::Delete(args) => resource::delete(args, connection).await,
+        Command::Object(command) => object::run(command, connection).await,
+        Command::Function(command) => function::run(command, connection).await,
+        Command::Login(args) => session::login(args, connection).await,
+        Command::Logout => session::logout(connection).await,
+        Command::Whoami => session::whoami(connection).await,
+        Command::Can(args) => decision::can(args, connection).await,
+        Command::Audit(command) => audit::run(command, connection).await,
+        Command::Keys(command) => keys::run(command, connection),
+    }
+}
+
+/// The exit code for an error: that of the client's error if one is in the chain, else 1.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(|cause| cause.downcast_ref::<ClientError>()).map_or(1, ClientError::exit_code)
+}

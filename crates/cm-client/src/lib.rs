@@ -1,1 +1,30 @@
-//! See docs/ARCHITECTURE.md.
+//! Typed client of a node's public API, and of the confidential instances that it launches.
+//!
+//! Two peers with two kinds of trust. The **node** is spoken to over HTTP with a bearer token
+//! ([`Api`]); it is believed about catalogue entries, never about what an instance is. An **instance** is spoken to
+//! over TLS 1.3 ([`InstanceConnection`]), and only after its evidence has been verified against what the caller
+//! expects ([`Trust`]): nothing is sent before that.
+//!
+//! Reading order: [`locate`] (which node, with what token), [`api`], [`resources`], [`objects`], [`events`], then
+//! [`terms`] (what was agreed), [`trust`] (what is believed) and [`instance`].
+
+pub mod api;
+pub mod error;
+pub mod events;
+pub mod instance;
+pub mod locate;
+pub mod objects;
+pub mod resources;
+pub mod sealed;
+pub mod terms;
+pub mod trust;
+
+pub use api::Api;
+pub use error::{ClientError, Refusal};
+pub use instance::{ClientIdentity, InstanceConnection};
+pub use locate::Location;
+pub use objects::{ObjectDownload, Progress};
+pub use terms::{BrokenTerm, Terms};
+pub use trust::{Trust, VerifiedInstance};
+
+pub use cm_instance::ExecutionReport;

@@ -1,0 +1,36 @@
+//! `can`: whether somebody may do something, and why.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::{Connection, Format, Outcome, output};
+
+/// Exit code of a refusal.
+const REFUSED: u8 = 3;
+
+/// `cryptomesh can`
+#[derive(Args, Debug)]
+pub struct CanArgs {
+    /// The principal.
+    pub user: String,
+    /// What it would do: create, read, list, update, delete, invoke or grant.
+    pub action: String,
+    /// To what: KIND/ID, or KIND for the collection.
+    pub resource: String,
+}
+
+/// Asks for a decision without acting on it. Exits with 3 when it is a refusal.
+pub async fn can(args: CanArgs, connection: &Connection) -> Outcome {
+    let decision = connection.api()?.decide(&args.user, &args.action, &args.resource).await?;
+    match connection.output {
+        Format::Json => output::line(&serde_json::to_string_pretty(&decision)?),
+        Format::Table => {
+            output::line(if decision.allowed { "yes" } else { "no" });
+            for reason in &decision.reasons {
+                output::line(&format!("  {reason}"));
+            }
+        }
+    }
+    Ok(if decision.allowed { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+}

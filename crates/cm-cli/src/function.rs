@@ -1,0 +1,110 @@
+//! `function`: register functions, run them, and see what became of them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use cm_types::ResourceKind;
+use serde_json::Value;
+
+use crate::{Connection, Outcome, function_run, output};
+
+/// `cryptomesh function …`
+#[derive(Debug, Subcommand)]
+pub enum FunctionCommand {
+    /// Register a function by its program policy and upload its programs.
+    Register(RegisterArgs),
+    /// Start an instance, verify it, send inputs, run a program and fetch results.
+    Run(function_run::RunArgs),
+    /// Show the states that a function went through.
+    Logs(LogsArgs),
+    /// Show a function's latest state and result.
+    Status(StatusArgs),
+}
+
+/// `cryptomesh function register`
+#[derive(Args, Debug)]
+pub struct RegisterArgs {
+    /// The program policy: a JSON document that names the function, its programs, their digests and rights.
+    pub policy: PathBuf,
+    /// A program's bytes: NAME=FILE, with the name that the policy gives it. May be repeated.
+    #[arg(long, value_name = "NAME=FILE")]
+    pub program: Vec<String>,
+    /// What the function is for.
+    #[arg(long)]
+    pub description: Option<String>,
+}
+
+/// `cryptomesh function logs`
+#[derive(Args, Debug)]
+pub struct LogsArgs {
+    /// The function.
+    pub function: String,
+    /// Most states to show.
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+}
+
+/// `cryptomesh function status`
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// The function.
+    pub function: String,
+}
+
+/// Runs one of them.
+pub async fn run(command: FunctionCommand, connection: &Connection) -> Outcome {
+    match command {
+        FunctionCommand::Register(args) => register(args, connection).await,
+        FunctionCommand::Run(args) => function_run::run(args, connection).await,
+        FunctionCommand::Logs(args) => logs(args, connection).await,
+        FunctionCommand::Status(args) => status(args, connection).await,
+    }
+}
+
+async fn register(args: RegisterArgs, connection: &Connection) -> Outcome {
+    let policy = std::fs::read_to_string(&args.policy)
+        .with_context(|| format!("cannot read {}", args.policy.display()))?;
+    let document: Value = serde_json::from_str(&policy)
+        .with_context(|| format!("{} is no JSON document", args.policy.display()))?;
+    let Some(name) = document.get("function").and_then(Value::as_str) else {
+        bail!("{} names no `function`", args.policy.display());
+    };
+    let mut programs = Vec::new();
+    for program in &args.program {
+        let (program, file) = crate::resource::pair(program)?;
+        programs.push((program, std::fs::read(&file).with_context(|| format!("cannot read {file}"))?));
+    }
+    let api = connection.api()?;
+    let entry = api.register_function(name, args.description.as_deref(), &policy).await?;
+    for (program, bytes) in programs {
+        if let Err(error) = api.put_program(name, &program, bytes).await {
+            output::note(connection, &format!("removing {name}: program {program} was refused"));
+            api.remove(ResourceKind::Function, name).await?;
+            return Err(error.into());
+        }
+    }
+    output::entry(connection, &entry);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn logs(args: LogsArgs, connection: &Connection) -> Outcome {
+    let states =
+        connection.api()?.function_history(ResourceKind::FunctionState, &args.function, args.limit).await?;
+    output::entries(connection, &states);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn status(args: StatusArgs, connection: &Connection) -> Outcome {
+    let api = connection.api()?;
+    let mut shown = api.read(ResourceKind::Function, &args.function).await?;
+    for (name, kind) in
+        [("latest_state", ResourceKind::FunctionState), ("latest_result", ResourceKind::FunctionResult)]
+    {
+        let history = api.function_history(kind, &args.function, 1).await?;
+        shown.insert(name.to_owned(), history.into_iter().next().map_or(Value::Null, Value::Object));
+    }
+    output::entry(connection, &shown);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,242 @@
+//! `object`: store, read, list and remove objects, sealed if you wish.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use cm_client::Api;
+use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey};
+use cm_types::{BucketName, ObjectKey};
+
+use crate::{Connection, Outcome, output};
+
+/// `cryptomesh object …`
+#[derive(Debug, Subcommand)]
+pub enum ObjectCommand {
+    /// Store a file.
+    Put(PutArgs),
+    /// Read an object into a file.
+    Get(GetArgs),
+    /// List a bucket's objects.
+    Ls(LsArgs),
+    /// Remove an object.
+    Rm(RmArgs),
+}
+
+/// `cryptomesh object put`
+#[derive(Args, Debug)]
+pub struct PutArgs {
+    /// The file; `-` reads standard input.
+    pub file: PathBuf,
+    /// Where to store it: BUCKET/KEY. A trailing slash keeps the file's name.
+    pub target: String,
+    /// Seal it so that only the holder of this key's secret can read it. May be repeated.
+    #[arg(long, value_name = "PUBLIC-KEY")]
+    pub seal_to: Vec<String>,
+    /// Create the bucket if it does not exist.
+    #[arg(long)]
+    pub create_bucket: bool,
+}
+
+/// `cryptomesh object get`
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    /// The object: BUCKET/KEY.
+    pub source: String,
+    /// The file to write; `-` writes standard output [default: the last part of the key].
+    pub file: Option<PathBuf>,
+    /// Open a sealed object with the secret key in this file.
+    #[arg(long, value_name = "FILE")]
+    pub open_with: Option<PathBuf>,
+}
+
+/// `cryptomesh object ls`
+#[derive(Args, Debug)]
+pub struct LsArgs {
+    /// The bucket, or BUCKET/PREFIX.
+    pub bucket: String,
+    /// Most objects to show.
+    #[arg(long, default_value_t = 1000)]
+    pub limit: usize,
+}
+
+/// `cryptomesh object rm`
+#[derive(Args, Debug)]
+pub struct RmArgs {
+    /// The object: BUCKET/KEY.
+    pub target: String,
+}
+
+/// Runs one of them.
+pub async fn run(command: ObjectCommand, connection: &Connection) -> Outcome {
+    match command {
+        ObjectCommand::Put(args) => put(args, connection).await,
+        ObjectCommand::Get(args) => get(args, connection).await,
+        ObjectCommand::Ls(args) => ls(args, connection).await,
+        ObjectCommand::Rm(args) => rm(args, connection).await,
+    }
+}
+
+fn address(text: &str) -> anyhow::Result<(BucketName, ObjectKey)> {
+    let (bucket, key) = text.split_once('/').with_context(|| format!("`{text}` must be BUCKET/KEY"))?;
+    Ok((BucketName::parse(bucket)?, ObjectKey::parse(key)?))
+}
+
+async fn put(args: PutArgs, connection: &Connection) -> Outcome {
+    let target = match args.target.strip_suffix('/') {
+        Some(folder) => {
+            let name = args.file.file_name().context("give the object's whole key")?;
+            format!("{folder}/{}", name.to_string_lossy())
+        }
+        None => args.target.clone(),
+    };
+    let (bucket, key) = address(&target)?;
+    let api = connection.api()?;
+    if args.create_bucket {
+        ensure_bucket(&api, &bucket).await?;
+    }
+    let recipients: Vec<RecipientPublicKey> = args
+        .seal_to
+        .iter()
+        .map(|text| text.parse().with_context(|| format!("--seal-to {text}")))
+        .collect::<anyhow::Result<_>>()?;
+    let (size, view);
+    if args.file == Path::new("-") {
+        size = None;
+        let (bar, progress) = output::progress(connection, size, key.as_str());
+        view = if recipients.is_empty() {
+            api.put_object(&bucket, &key, tokio::io::stdin(), size, Some(progress)).await?
+        } else {
+            api.put_object_sealed(&bucket, &key, std::io::stdin(), size, recipients, Some(progress)).await?
+        };
+        bar.finish_and_clear();
+    } else {
+        let file = std::fs::File::open(&args.file)
+            .with_context(|| format!("cannot read {}", args.file.display()))?;
+        size = Some(file.metadata()?.len());
+        let (bar, progress) = output::progress(connection, size, key.as_str());
+        view = if recipients.is_empty() {
+            api.put_object(&bucket, &key, tokio::fs::File::from_std(file), size, Some(progress)).await?
+        } else {
+            api.put_object_sealed(&bucket, &key, file, size, recipients, Some(progress)).await?
+        };
+        bar.finish_and_clear();
+    }
+    match serde_json::to_value(&view)? {
+        serde_json::Value::Object(entry) => output::entry(connection, &entry),
+        other => output::line(&other.to_string()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the bucket unless it is there.
+pub async fn ensure_bucket(api: &Api, bucket: &BucketName) -> anyhow::Result<()> {
+    let body = serde_json::json!({ "name": bucket.as_str() });
+    match api.create(cm_types::ResourceKind::Bucket, &body).await {
+        Ok(_) => Ok(()),
+        Err(cm_client::ClientError::Refused(refusal)) if refusal.status == 409 => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn get(args: GetArgs, connection: &Connection) -> Outcome {
+    let (bucket, key) = address(&args.source)?;
+    let api = connection.api()?;
+    let secret = args.open_with.as_deref().map(read_secret).transpose()?;
+    let file =
+        args.file.unwrap_or_else(|| PathBuf::from(key.as_str().rsplit('/').next().unwrap_or(key.as_str())));
+    if file == Path::new("-") {
+        fetch(&api, &bucket, &key, secret, std::io::stdout(), connection).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Written beside the destination and renamed, so that a failed download leaves nothing behind.
+    let temporary = temporary_beside(&file)?;
+    let sink =
+        std::fs::File::create(&temporary).with_context(|| format!("cannot write {}", temporary.display()))?;
+    let fetched = fetch(&api, &bucket, &key, secret, sink, connection).await;
+    if let Err(error) = fetched {
+        let _ = std::fs::remove_file(&temporary);
+        return Err(error);
+    }
+    std::fs::rename(&temporary, &file).with_context(|| format!("cannot write {}", file.display()))?;
+    output::note(connection, &format!("{} written", file.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn temporary_beside(file: &Path) -> anyhow::Result<PathBuf> {
+    let name = file.file_name().with_context(|| format!("{} is no file name", file.display()))?;
+    let name = format!(".{}.{}.part", name.to_string_lossy(), std::process::id());
+    Ok(file.with_file_name(name))
+}
+
+async fn fetch(
+    api: &Api,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    secret: Option<RecipientSecretKey>,
+    mut sink: impl Write + Send + 'static,
+    connection: &Connection,
+) -> anyhow::Result<()> {
+    let (bar, progress) = output::progress(connection, None, key.as_str());
+    if let Some(secret) = secret {
+        api.get_object_sealed(bucket, key, sink, secret, Some(progress)).await?;
+    } else {
+        let mut download = api.get_object(bucket, key).await?;
+        bar.set_length(download.size().unwrap_or(0));
+        let mut received = 0;
+        while let Some(part) = download.next().await? {
+            sink.write_all(&part)?;
+            received += part.len() as u64;
+            progress(received);
+        }
+        sink.flush()?;
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Reads the secret key that `keys seal` wrote.
+pub fn read_secret(path: &Path) -> anyhow::Result<RecipientSecretKey> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let Some(line) = line else { bail!("{} holds no secret key", path.display()) };
+    line.parse().with_context(|| format!("{} holds no secret key", path.display()))
+}
+
+async fn ls(args: LsArgs, connection: &Connection) -> Outcome {
+    let (bucket, prefix) = match args.bucket.split_once('/') {
+        Some((bucket, prefix)) => (BucketName::parse(bucket)?, Some(prefix)),
+        None => (BucketName::parse(args.bucket.as_str())?, None),
+    };
+    let api = connection.api()?;
+    let mut entries = Vec::new();
+    let mut after = None;
+    loop {
+        let page = api
+            .list_objects(&bucket, prefix, after.as_deref(), (args.limit - entries.len()).min(1000))
+            .await?;
+        for object in &page.items {
+            if let serde_json::Value::Object(entry) = serde_json::to_value(object)? {
+                entries.push(entry);
+            }
+        }
+        after = page.next;
+        if after.is_none() || entries.len() >= args.limit {
+            break;
+        }
+    }
+    output::entries(connection, &entries);
+    if after.is_some() {
+        output::note(connection, "there are more; use --limit");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn rm(args: RmArgs, connection: &Connection) -> Outcome {
+    let (bucket, key) = address(&args.target)?;
+    connection.api()?.remove_object(&bucket, &key).await?;
+    output::note(connection, &format!("{} removed", args.target));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,130 @@
+//! How results look.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use cm_client::Progress;
+use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value};
+
+use crate::{Connection, Format};
+
+/// Columns that come first when an entry has them.
+const COLUMNS_FIRST: &[&str] = &["seq", "id", "key", "name", "kind", "state", "verb", "size"];
+/// Widest cell of a table, in characters, before it is cut.
+const CELL_WIDTH_MAX: usize = 60;
+
+/// Prints a line to standard output. A reader that has gone away is no error of ours.
+pub fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}");
+}
+
+/// Prints a line to standard error, unless told to be quiet.
+pub fn note(connection: &Connection, text: &str) {
+    if !connection.quiet {
+        let mut err = std::io::stderr().lock();
+        let _ = writeln!(err, "{text}");
+    }
+}
+
+/// Prints one entry.
+pub fn entry(connection: &Connection, entry: &Map<String, Value>) {
+    match connection.output {
+        Format::Json => line(&pretty(&Value::Object(entry.clone()))),
+        Format::Table => {
+            let mut table = blank_table();
+            for (name, value) in entry {
+                table.add_row([name.clone(), full(value)]);
+            }
+            line(&table.to_string());
+        }
+    }
+}
+
+/// Prints entries: a JSON array, or a table with one row each.
+pub fn entries(connection: &Connection, entries: &[Map<String, Value>]) {
+    match connection.output {
+        Format::Json => {
+            line(&pretty(&Value::Array(entries.iter().cloned().map(Value::Object).collect())));
+        }
+        Format::Table if entries.is_empty() => note(connection, "nothing found"),
+        Format::Table => {
+            let columns = columns(entries);
+            let mut table = blank_table();
+            table.set_header(columns.iter().map(|column| column.to_uppercase()));
+            for entry in entries {
+                table.add_row(columns.iter().map(|column| entry.get(column).map_or_else(String::new, short)));
+            }
+            line(&table.to_string());
+        }
+    }
+}
+
+fn blank_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn columns(entries: &[Map<String, Value>]) -> Vec<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in entries.iter().flat_map(Map::keys) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names.sort_by_key(|name| COLUMNS_FIRST.iter().position(|first| first == name).unwrap_or(usize::MAX));
+    names.into_iter().map(str::to_owned).collect()
+}
+
+fn short(value: &Value) -> String {
+    let text = match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.replace('\n', "⏎"),
+        other => other.to_string(),
+    };
+    if text.chars().count() <= CELL_WIDTH_MAX {
+        return text;
+    }
+    text.chars().take(CELL_WIDTH_MAX - 1).chain(['…']).collect()
+}
+
+fn full(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => pretty(other),
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).expect("a JSON value can always be written")
+}
+
+/// A progress bar on standard error where a person watches, and a callback that moves it.
+pub fn progress(connection: &Connection, total: Option<u64>, what: &str) -> (ProgressBar, Progress) {
+    let watched = !connection.quiet && std::io::stderr().is_terminal();
+    let target = if watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(total, target);
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style);
+    bar.set_message(what.to_owned());
+    let moved = bar.clone();
+    (bar, Arc::new(move |bytes| moved.set_position(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_identifies_comes_first_and_long_cells_are_cut() {
+        let entry = serde_json::json!({ "description": "x".repeat(100), "id": "a" });
+        let entry = entry.as_object().unwrap().clone();
+        assert_eq!(columns(std::slice::from_ref(&entry)), ["id", "description"]);
+        assert_eq!(short(&entry["description"]).chars().count(), CELL_WIDTH_MAX);
+    }
+}

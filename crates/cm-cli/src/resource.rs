@@ -1,0 +1,152 @@
+//! `get`, `list`, `create`, `delete`: the same four verbs for every kind.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use cm_client::resources::ListQuery;
+use cm_types::ResourceKind;
+use serde_json::{Map, Value};
+
+use crate::{Connection, Outcome, output};
+
+/// Most entries that `list --all` fetches.
+const LIST_ALL_MAX: usize = 100_000;
+
+fn kind(text: &str) -> Result<ResourceKind, String> {
+    text.parse().map_err(|_| {
+        let known: Vec<_> = ResourceKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("expected one of {}", known.join(", "))
+    })
+}
+
+/// `cryptomesh get`
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    /// The kind, such as `function`.
+    #[arg(value_parser = kind)]
+    pub kind: ResourceKind,
+    /// The id; all entries of the kind without it.
+    pub id: Option<String>,
+}
+
+/// `cryptomesh list`
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// The kind, such as `function`.
+    #[arg(value_parser = kind)]
+    pub kind: ResourceKind,
+    /// Only entries with these labels: NAME=VALUE,...
+    #[arg(long, short = 'l')]
+    pub selector: Option<String>,
+    /// Only entries whose field has this value: NAME=VALUE. May be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub filter: Vec<String>,
+    /// Most entries to show.
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+    /// Show all entries, however many pages that takes.
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+}
+
+/// `cryptomesh create`
+#[derive(Args, Debug)]
+pub struct CreateArgs {
+    /// The kind, such as `role`.
+    #[arg(value_parser = kind)]
+    pub kind: ResourceKind,
+    /// A JSON document; `-` reads standard input.
+    #[arg(long, short)]
+    pub file: Option<PathBuf>,
+    /// Fields of the document: NAME=VALUE, where the value may be JSON.
+    #[arg(value_name = "NAME=VALUE")]
+    pub fields: Vec<String>,
+}
+
+/// `cryptomesh delete`
+#[derive(Args, Debug)]
+pub struct DeleteArgs {
+    /// The kind, such as `function`.
+    #[arg(value_parser = kind)]
+    pub kind: ResourceKind,
+    /// The id.
+    pub id: String,
+}
+
+/// Shows one entry.
+pub async fn get(args: GetArgs, connection: &Connection) -> Outcome {
+    let Some(id) = args.id else {
+        let args = ListArgs { kind: args.kind, selector: None, filter: Vec::new(), limit: 100, all: false };
+        return list(args, connection).await;
+    };
+    let entry = connection.api()?.read(args.kind, &id).await?;
+    output::entry(connection, &entry);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lists entries.
+pub async fn list(args: ListArgs, connection: &Connection) -> Outcome {
+    let api = connection.api()?;
+    let wanted = if args.all { LIST_ALL_MAX } else { args.limit };
+    let filters = args.filter.iter().map(|term| pair(term)).collect::<anyhow::Result<_>>()?;
+    let mut query = ListQuery { limit: None, after: None, selector: args.selector, filters };
+    let mut entries = Vec::new();
+    loop {
+        query.limit = Some((wanted - entries.len()).min(1000));
+        let page = api.list(args.kind, &query).await?;
+        entries.extend(page.items);
+        query.after = page.next;
+        if query.after.is_none() || entries.len() >= wanted {
+            break;
+        }
+    }
+    output::entries(connection, &entries);
+    if query.after.is_some() {
+        output::note(connection, "there are more; use --limit or --all");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes an entry.
+pub async fn create(args: CreateArgs, connection: &Connection) -> Outcome {
+    let mut document = match &args.file {
+        Some(path) => read_document(path)?,
+        None => Map::new(),
+    };
+    for field in &args.fields {
+        let (name, text) = pair(field)?;
+        let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        document.insert(name, value);
+    }
+    if document.is_empty() {
+        bail!("nothing to create: give --file or NAME=VALUE pairs");
+    }
+    let entry = connection.api()?.create(args.kind, &Value::Object(document)).await?;
+    output::entry(connection, &entry);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Removes an entry.
+pub async fn delete(args: DeleteArgs, connection: &Connection) -> Outcome {
+    connection.api()?.remove(args.kind, &args.id).await?;
+    output::note(connection, &format!("{}/{} deleted", args.kind, args.id));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn pair(text: &str) -> anyhow::Result<(String, String)> {
+    let (name, value) = text.split_once('=').with_context(|| format!("`{text}` must be NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(crate) fn read_document(path: &std::path::Path) -> anyhow::Result<Map<String, Value>> {
+    let mut text = String::new();
+    if path == std::path::Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+    } else {
+        text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    serde_json::from_str(&text).with_context(|| format!("{} is no JSON object", path.display()))
+}

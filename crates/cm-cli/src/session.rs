@@ -1,0 +1,92 @@
+//! `login`, `logout`, `whoami`.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use cm_client::Location;
+use cm_types::TenantId;
+
+use crate::{Connection, Outcome, output};
+
+/// `cryptomesh login`
+#[derive(Args, Debug)]
+pub struct LoginArgs {
+    /// The principal.
+    pub principal: String,
+    /// Its tenant.
+    #[arg(long, default_value_t = TenantId::default_tenant().to_string())]
+    pub tenant: String,
+    /// Print the token instead of keeping it in the local data directory.
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// Exchanges a password, asked for or read from standard input, for a token.
+pub async fn login(args: LoginArgs, connection: &Connection) -> Outcome {
+    let location = connection.location()?;
+    let token_file = location.token_file.clone();
+    let password = ask_password(&args.principal)?;
+    let api = cm_client::Api::new(Location { token: None, ..location })?;
+    let issued = api.login(&args.tenant, &args.principal, &password).await?;
+    if args.print {
+        output::line(&issued.token);
+    } else {
+        keep(&token_file, &issued.token)?;
+        output::note(connection, &format!("logged in as {} until {}", args.principal, issued.expires_at));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask_password(principal: &str) -> anyhow::Result<String> {
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password(format!("Password of {principal}: "))
+            .context("cannot read the password");
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context("cannot read the password")?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Writes a token so that nobody else can read it; the file appears whole or not at all.
+fn keep(path: &Path, token: &str) -> anyhow::Result<()> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    let temporary = path.with_extension("tmp");
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        writeln!(file, "{token}")?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Revokes the token in use and forgets the kept one.
+pub async fn logout(connection: &Connection) -> Outcome {
+    let location = connection.location()?;
+    let token_file = location.token_file.clone();
+    cm_client::Api::new(location)?.logout().await?;
+    if token_file.exists() {
+        std::fs::remove_file(&token_file)
+            .with_context(|| format!("cannot remove {}", token_file.display()))?;
+    }
+    output::note(connection, "logged out");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows who the node takes the caller for.
+pub async fn whoami(connection: &Connection) -> Outcome {
+    let entry = connection.api()?.whoami().await?;
+    output::entry(connection, &entry);
+    Ok(ExitCode::SUCCESS)
+}

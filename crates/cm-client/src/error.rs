@@ -1,0 +1,110 @@
+//! What can go wrong, by what the caller should do about it.
+
+use serde::Deserialize;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The node answered and refused.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// No answer: nothing listens, the connection broke, or time ran out. Whether the effect happened is unknown
+    /// when the request had been sent.
+    #[error("cannot reach {url}")]
+    Unreachable {
+        /// What was called.
+        url: String,
+        /// Why not.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The answer is not what the API promises.
+    #[error("unexpected answer from {url}: {problem}")]
+    Protocol {
+        /// What was called.
+        url: String,
+        /// What is wrong with the answer.
+        problem: String,
+    },
+    /// No node was named and no local data directory tells of one.
+    #[error(
+        "no node given: pass --url and --token, set CRYPTOMESH_URL and CRYPTOMESH_TOKEN, or run where {0} is"
+    )]
+    NoNode(String),
+    /// A local file cannot be read or written.
+    #[error("{path}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The URL is not one.
+    #[error("`{0}` is no http or https URL")]
+    Url(String),
+    /// The instance is not what was expected; nothing was sent to it.
+    #[error("instance refused before anything was sent")]
+    Untrusted(#[from] crate::trust::Distrust),
+    /// The connection to an instance failed.
+    #[error("instance at {address}")]
+    Instance {
+        /// Its address.
+        address: String,
+        /// Why.
+        #[source]
+        source: crate::instance::InstanceError,
+    },
+    /// A sealed object cannot be opened or made.
+    #[error("sealed object")]
+    Seal(#[from] cm_crypto::seal::SealError),
+}
+
+/// What the node said when it refused.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Refusal {
+    /// The HTTP status.
+    #[serde(skip)]
+    pub status: u16,
+    /// A stable name of the reason, such as `not-found`.
+    pub code: String,
+    /// What a person should know.
+    pub message: String,
+    /// The name of the request in the node's log.
+    #[serde(default)]
+    pub request_id: Option<String>,
+    /// More, depending on the code.
+    #[serde(default)]
+    pub details: serde_json::Value,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)?;
+        match self.details.as_object() {
+            Some(details) if !details.is_empty() => write!(f, " {}", self.details),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ClientError {
+    /// The exit code of a command that failed this way: 3 refused, 4 not found, 5 conflict, 6 unreachable, 2 wrong
+    /// usage, 1 anything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ClientError::Refused(refusal) => match refusal.status {
+                401 | 403 => 3,
+                404 => 4,
+                409 | 412 => 5,
+                400 | 422 => 2,
+                _ => 1,
+            },
+            ClientError::Unreachable { .. } => 6,
+            ClientError::Untrusted(_) => 3,
+            ClientError::Instance { source, .. } => source.exit_code(),
+            ClientError::NoNode(_) | ClientError::Url(_) => 2,
+            ClientError::Protocol { .. } | ClientError::File { .. } | ClientError::Seal(_) => 1,
+        }
+    }
+}

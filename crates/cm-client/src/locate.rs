@@ -1,0 +1,105 @@
+//! Which node to talk to, and as whom.
+
+use std::path::{Path, PathBuf};
+
+use cm_crypto::secret::Secret;
+use serde::Deserialize;
+
+use crate::ClientError;
+
+/// Where a node writes its listeners once it is ready, within its data directory.
+pub const READY_FILE: &str = "ready.json";
+/// Where the first start writes the administrator's token, within the data directory.
+pub const ADMIN_TOKEN_FILE: &str = "admin.token";
+/// Where `cryptomesh login` keeps the token that it got, within the data directory.
+pub const LOGIN_TOKEN_FILE: &str = "login.token";
+
+/// A node's address and the token to present there.
+#[derive(Debug)]
+pub struct Location {
+    /// The base URL, without a trailing slash.
+    pub url: String,
+    /// The bearer token; none for a node in open mode.
+    pub token: Option<Secret<String>>,
+    /// Where `cryptomesh login` keeps its token.
+    pub token_file: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    listeners: std::collections::BTreeMap<String, String>,
+}
+
+impl Location {
+    /// Takes what was given and fills the rest from the local data directory: the listener from `ready.json`, the
+    /// token from `login.token` or else `admin.token`.
+    ///
+    /// The local token is used only with the local listener: it is never sent to an address that was given.
+    pub fn resolve(
+        url: Option<String>,
+        token: Option<String>,
+        data_dir: Option<&Path>,
+    ) -> Result<Location, ClientError> {
+        let dir = data_dir.unwrap_or(Path::new(".cryptomesh"));
+        let token_file = dir.join(LOGIN_TOKEN_FILE);
+        let given = token.map(Secret::new);
+        match url {
+            Some(url) => Ok(Location { url: checked(url)?, token: given, token_file }),
+            None => {
+                let url = local_url(dir).ok_or_else(|| ClientError::NoNode(dir.display().to_string()))?;
+                let token = given
+                    .or_else(|| read_token(&token_file))
+                    .or_else(|| read_token(&dir.join(ADMIN_TOKEN_FILE)));
+                Ok(Location { url, token, token_file })
+            }
+        }
+    }
+}
+
+fn checked(url: String) -> Result<String, ClientError> {
+    let trimmed = url.trim_end_matches('/');
+    if trimmed.starts_with("http://") || trimmed.starts_with("https://") {
+        Ok(trimmed.to_owned())
+    } else {
+        Err(ClientError::Url(url))
+    }
+}
+
+fn local_url(dir: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(dir.join(READY_FILE)).ok()?;
+    let ready: Ready = serde_json::from_str(&text).ok()?;
+    ready.listeners.get("api").map(|address| format!("http://{address}"))
+}
+
+fn read_token(path: &Path) -> Option<Secret<String>> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let token = text.trim();
+    (!token.is_empty()).then(|| Secret::new(token.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_local_token_never_leaves_for_a_given_address() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(READY_FILE), r#"{"listeners":{"api":"127.0.0.1:5"}}"#).unwrap();
+        std::fs::write(dir.path().join(ADMIN_TOKEN_FILE), "secret\n").unwrap();
+        let local = Location::resolve(None, None, Some(dir.path())).unwrap();
+        assert_eq!(local.url, "http://127.0.0.1:5");
+        assert!(local.token.is_some());
+        let remote = Location::resolve(Some("http://example.org/".into()), None, Some(dir.path())).unwrap();
+        assert_eq!(remote.url, "http://example.org");
+        assert!(remote.token.is_none());
+    }
+
+    #[test]
+    fn without_a_node_the_message_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Location::resolve(None, None, Some(dir.path())).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("CRYPTOMESH_URL"));
+        assert!(Location::resolve(Some("ftp://x".into()), None, None).is_err());
+    }
+}

@@ -1,0 +1,228 @@
+//! Catalogue entries, as the API shows them.
+//!
+//! Entries of any kind are read as [`Entry`], whose specification stays JSON; the few answers that the client acts on
+//! have types of their own.
+
+use cm_types::{ResourceKind, Sha256Digest};
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::api::segment;
+use crate::{Api, ClientError};
+
+/// A catalogue entry of any kind.
+pub type Entry = serde_json::Map<String, Value>;
+
+/// One page of a collection.
+#[derive(Debug, Deserialize)]
+pub struct Listing<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
+/// Which entries to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListQuery {
+    /// Most entries.
+    pub limit: Option<usize>,
+    /// Where to begin: `next` of the page before.
+    pub after: Option<String>,
+    /// Labels that entries must have.
+    pub selector: Option<String>,
+    /// More query parameters, as the kind defines them.
+    pub filters: Vec<(String, String)>,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeInfo {
+    /// Its version.
+    pub version: String,
+    /// The key that signs its evidence, as PEM.
+    pub verifying_key: String,
+    /// SHA-256 of the executable that its instances run.
+    pub measurement: Sha256Digest,
+}
+
+/// A running instance.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InstanceInfo {
+    /// Its id.
+    pub id: String,
+    /// Where it listens.
+    pub address: String,
+    /// SHA-256 of the policy's exact bytes.
+    pub policy_hash: Sha256Digest,
+    /// The policy's exact bytes, in the answer to a creation.
+    #[serde(default)]
+    pub policy: Option<String>,
+}
+
+/// A token that was just issued.
+#[derive(Debug, Deserialize)]
+pub struct IssuedToken {
+    /// The bearer token.
+    pub token: String,
+    /// When it ends, as RFC 3339.
+    pub expires_at: String,
+}
+
+/// An API key that was just made; its text is never shown again.
+#[derive(Debug, Deserialize)]
+pub struct IssuedApiKey {
+    /// The key's text.
+    pub key: String,
+}
+
+/// Whether somebody may do something, and why.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Decision {
+    /// The outcome.
+    pub allowed: bool,
+    /// The reasons, in the order in which they were considered.
+    pub reasons: Vec<String>,
+}
+
+fn collection(kind: ResourceKind) -> String {
+    format!("/api/v1/{}", kind.plural())
+}
+
+fn item(kind: ResourceKind, id: &str) -> String {
+    format!("/api/v1/{}/{}", kind.plural(), segment(id))
+}
+
+impl Api {
+    /// One page of a kind's entries.
+    pub async fn list(&self, kind: ResourceKind, query: &ListQuery) -> Result<Listing<Entry>, ClientError> {
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        pairs.extend(query.limit.map(|limit| ("limit", limit.to_string())));
+        pairs.extend(query.after.clone().map(|after| ("after", after)));
+        pairs.extend(query.selector.clone().map(|selector| ("selector", selector)));
+        pairs.extend(query.filters.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        self.get_query(&collection(kind), &pairs).await
+    }
+
+    /// One entry.
+    pub async fn read(&self, kind: ResourceKind, id: &str) -> Result<Entry, ClientError> {
+        self.get(&item(kind, id)).await
+    }
+
+    /// Makes an entry.
+    pub async fn create(&self, kind: ResourceKind, body: &Value) -> Result<Entry, ClientError> {
+        self.post(&collection(kind), body).await
+    }
+
+    /// Removes an entry.
+    pub async fn remove(&self, kind: ResourceKind, id: &str) -> Result<(), ClientError> {
+        self.delete(&item(kind, id)).await
+    }
+
+    /// What the node says of itself.
+    pub async fn node(&self) -> Result<NodeInfo, ClientError> {
+        self.get("/api/v1/node").await
+    }
+
+    /// Exchanges a password for a token.
+    pub async fn login(
+        &self,
+        tenant: &str,
+        principal: &str,
+        password: &str,
+    ) -> Result<IssuedToken, ClientError> {
+        let body = serde_json::json!({ "tenant": tenant, "principal": principal, "password": password });
+        self.post("/api/v1/auth/login", &body).await
+    }
+
+    /// Revokes the token in use.
+    pub async fn logout(&self) -> Result<(), ClientError> {
+        self.call(Method::POST, "/api/v1/auth/logout", None).await
+    }
+
+    /// Who the node takes the caller for.
+    pub async fn whoami(&self) -> Result<Entry, ClientError> {
+        self.get("/api/v1/auth/whoami").await
+    }
+
+    /// Makes an API key for a principal.
+    pub async fn create_api_key(&self, principal: &str, label: &str) -> Result<IssuedApiKey, ClientError> {
+        let path = format!("{}/api-keys", item(ResourceKind::Principal, principal));
+        self.post(&path, &serde_json::json!({ "label": label })).await
+    }
+
+    /// Whether `principal` may do `action` to `resource`, and why.
+    pub async fn decide(
+        &self,
+        principal: &str,
+        action: &str,
+        resource: &str,
+    ) -> Result<Decision, ClientError> {
+        let body = serde_json::json!({ "principal": principal, "action": action, "resource": resource });
+        self.post("/api/v1/decisions", &body).await
+    }
+
+    /// Registers a confidential function by the text of its program policy.
+    pub async fn register_function(
+        &self,
+        name: &str,
+        description: Option<&str>,
+        policy: &str,
+    ) -> Result<Entry, ClientError> {
+        let body = serde_json::json!({
+            "id": name,
+            "name": name,
+            "spec": {
+                "description": description,
+                "executor": "confidential",
+                "confidential": { "policy": policy },
+            },
+        });
+        self.create(ResourceKind::Function, &body).await
+    }
+
+    /// The newest states or results of a function, newest first.
+    pub async fn function_history(
+        &self,
+        kind: ResourceKind,
+        function: &str,
+        limit: usize,
+    ) -> Result<Vec<Entry>, ClientError> {
+        let filters = vec![
+            ("function_id".to_owned(), function.to_owned()),
+            ("order".to_owned(), "newest-first".to_owned()),
+        ];
+        let query = ListQuery { limit: Some(limit.min(1000)), filters, ..ListQuery::default() };
+        Ok(self.list(kind, &query).await?.items)
+    }
+
+    /// Uploads a program of a function. Refused unless its digest is the one that the function names.
+    pub async fn put_program(&self, function: &str, name: &str, bytes: Vec<u8>) -> Result<(), ClientError> {
+        let path = format!("{}/programs/{}", item(ResourceKind::Function, function), segment(name));
+        let request = self.request(Method::PUT, &path).header("content-type", "application/wasm").body(bytes);
+        self.send(request).await.map(drop)
+    }
+
+    /// Starts an instance of a function under a user policy.
+    pub async fn create_instance(&self, user_policy: &Value) -> Result<InstanceInfo, ClientError> {
+        self.post("/api/v1/instances", user_policy).await
+    }
+
+    /// The exact policy that an instance runs under.
+    pub async fn instance_policy(&self, id: &str) -> Result<String, ClientError> {
+        self.get_text(&format!("{}/policy", item(ResourceKind::Instance, id))).await
+    }
+
+    /// Fresh evidence of what an instance is, bound to the caller's nonce.
+    pub async fn instance_evidence(&self, id: &str, nonce: &[u8]) -> Result<String, ClientError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            evidence: String,
+        }
+        let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = format!("{}/evidence", item(ResourceKind::Instance, id));
+        let answer: Answer = self.post(&path, &serde_json::json!({ "nonce": nonce })).await?;
+        Ok(answer.evidence)
+    }
+}

@@ -1,1 +1,69 @@
-//! See docs/ARCHITECTURE.md.
+//! Buckets and objects: bytes of any size under a name, written at once or not at all, and verified
+//! whenever they are read.
+//!
+//! An object is cut into chunks of 1 MiB. A chunk is a file named by its SHA-256, so that equal chunks are
+//! kept once; an object is a row with its size, its digest and the identifier of its **version**, whose
+//! **manifest** lists the chunks.
+//!
+//! ```text
+//! DIR/lock                    held by the one process that has the directory open
+//! DIR/tmp/…                   files being written; whatever is found at opening is left over from a crash
+//! DIR/chunks/ab/abcdef…       the chunks
+//! object_buckets              (tenant, bucket)          the bucket exists
+//! objects                     (tenant, bucket, key)     the visible version
+//! object_manifests            (version, segment)        up to 1024 digests each
+//! object_chunks               digest                    how many manifest entries name it
+//! object_idle_chunks          (since, digest)           chunks that nothing names any more
+//! object_doomed               version                   to be taken apart once nobody holds it
+//! ```
+//!
+//! **Writing.** Chunks are hashed and made durable (temporary file, fsync, rename, fsync of the directory)
+//! on blocking threads while the next one arrives. Then one transaction makes the version visible, counts
+//! its chunks, dooms the version that it replaces and writes the event. Beyond 1 GiB the full segments
+//! of the manifest are committed on the way, under a version that is doomed until the last transaction
+//! spares it; so neither memory nor transactions grow with the object.
+//!
+//! **Removing.** The collector takes doomed versions apart unless somebody reads or writes them, and
+//! deletes a chunk that has been idle for the grace period. A writer pins a chunk **before** it looks
+//! whether the file exists, and until the transaction that counts it has ended; the collector seizes a
+//! chunk, which fails if it is pinned, before it looks at the count. Hence a counted chunk is never
+//! deleted.
+//!
+//! **Reading.** Every chunk is compared with its digest before a byte of it is released. A damaged chunk
+//! is an error that names object and chunk; the next put of the same bytes repairs it.
+//!
+//! Deliberately absent here: who may do what (a [`cm_policy::Permit`] proves it), sealing (the client
+//! does it), quotas, copies on other nodes.
+//!
+//! Reading order: [`object`], [`range`], [`error`], [`config`], [`objects`] (the engine), then what it does:
+//! `put`, [`read`], [`list`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims` and `tables`.
+
+mod chunks;
+mod claims;
+pub mod config;
+pub mod error;
+pub mod garbage;
+pub mod list;
+pub mod object;
+pub mod objects;
+mod put;
+pub mod range;
+pub mod read;
+pub mod scrub;
+mod tables;
+mod trail;
+
+pub use chunks::CHUNK_BYTES;
+pub use config::Config;
+pub use error::{Damage, Flaw, ObjectError};
+pub use garbage::Collected;
+pub use list::{ListQuery, Listing};
+pub use object::{DeleteObject, METADATA_BYTES_MAX, NewObject, ObjectInfo, PutAction};
+pub use objects::Objects;
+pub use range::ByteRange;
+pub use read::{ObjectBody, ObjectRead};
+pub use scrub::{ScrubItem, ScrubTotals};
+pub use tables::TABLES;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! The settings of the engine.
+
+use std::time::Duration;
+
+/// How the engine behaves. Every combination is legal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The largest object, in bytes. 5 TiB unless told, the limit of S3, which clients expect.
+    pub object_bytes_max: u64,
+    /// How many puts may run at once; a further one is told to come back. Each needs up to 3 MiB.
+    pub concurrent_puts_max: usize,
+    /// How long a chunk that nothing names is kept before its file is deleted.
+    pub garbage_grace: Duration,
+    /// How often the collector runs at least; `None` leaves collecting to explicit calls.
+    pub collect_every: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            object_bytes_max: 5 << 40,
+            concurrent_puts_max: 64,
+            garbage_grace: Duration::from_secs(600),
+            collect_every: Some(Duration::from_secs(300)),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What can go wrong with objects.
+
+use std::io;
+use std::path::PathBuf;
+
+use cm_db::DbError;
+use cm_events::EventError;
+use cm_types::{BucketName, ObjectKey, ResourceRef, Sha256Digest, TenantId};
+
+/// Why an operation on objects failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// The permit is for something else. A mistake of the caller, never of the client.
+    #[error("the permit is not for {wanted}")]
+    NotPermitted {
+        /// What the operation is about.
+        wanted: ResourceRef,
+    },
+    /// There is no such bucket.
+    #[error("bucket `{bucket}` does not exist")]
+    BucketNotFound {
+        /// Its name.
+        bucket: BucketName,
+    },
+    /// The bucket exists already.
+    #[error("bucket `{bucket}` exists already")]
+    BucketExists {
+        /// Its name.
+        bucket: BucketName,
+    },
+    /// A bucket must be empty to be deleted.
+    #[error("bucket `{bucket}` is not empty")]
+    BucketNotEmpty {
+        /// Its name.
+        bucket: BucketName,
+    },
+    /// There is no such object.
+    #[error("object `{bucket}/{key}` does not exist")]
+    NotFound {
+        /// The bucket.
+        bucket: BucketName,
+        /// The key.
+        key: ObjectKey,
+    },
+    /// The object exists, but the put must not replace one. Nothing changed.
+    #[error("object `{bucket}/{key}` exists already")]
+    AlreadyExists {
+        /// The bucket.
+        bucket: BucketName,
+        /// The key.
+        key: ObjectKey,
+    },
+    /// The object is not the one that the caller expected. Nothing changed.
+    #[error("object `{bucket}/{key}` has etag {found:?}, expected `{expected}`")]
+    PreconditionFailed {
+        /// The bucket.
+        bucket: BucketName,
+        /// The key.
+        key: ObjectKey,
+        /// The etag that was expected.
+        expected: String,
+        /// The etag of the object; `None` if there is no object.
+        found: Option<String>,
+    },
+    /// The body is not what was announced. Nothing changed.
+    #[error("the body has digest {found}, expected {expected}")]
+    DigestMismatch {
+        /// The digest that was announced.
+        expected: Sha256Digest,
+        /// The digest of what arrived.
+        found: Sha256Digest,
+    },
+    /// The body is longer than allowed. Nothing changed.
+    #[error("the object is larger than {max} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        max: u64,
+    },
+    /// Metadata or content type is longer than allowed.
+    #[error("{what} of {bytes} bytes is longer than {max} bytes")]
+    DescriptionTooLong {
+        /// "metadata" or "content type".
+        what: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        max: usize,
+    },
+    /// Metadata or content type has control characters, with which it could not be sent as a header.
+    #[error("{what} contains a control character")]
+    DescriptionCharacter {
+        /// "metadata" or "content type".
+        what: &'static str,
+    },
+    /// The range lies outside the object.
+    #[error("the range lies outside the object of {size} bytes")]
+    RangeNotSatisfiable {
+        /// The size of the object.
+        size: u64,
+    },
+    /// The sender of the body failed or went away. Nothing changed.
+    #[error("the body could not be received")]
+    Body(#[source] io::Error),
+    /// What is stored is not what was written.
+    #[error(transparent)]
+    Damaged(Box<Damage>),
+    /// Too many puts at once, or an object that is replaced faster than it can be opened. Retry later.
+    #[error("the object store is busy")]
+    Busy,
+    /// The cursor was not returned by this listing.
+    #[error("the cursor is invalid")]
+    InvalidCursor,
+    /// Another process has the directory open.
+    #[error("{} is in use by another process", path.display())]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The file system failed.
+    #[error("{} could not be used", path.display())]
+    Storage {
+        /// The file or directory.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// A task of the engine was lost, by a panic or because the runtime ended. Whether the effect
+    /// happened is unknown.
+    #[error("a task of the object store was lost")]
+    Lost,
+    /// The database failed; [`DbError::effect`] says whether the effect may have happened.
+    #[error("the object tables failed")]
+    Db(#[from] DbError),
+    /// The event could not be written; nothing changed.
+    #[error("the event could not be written")]
+    Events(#[from] EventError),
+}
+
+impl ObjectError {
+    /// Whether the same call may succeed later without anybody repairing anything.
+    pub fn retryable(&self) -> bool {
+        match self {
+            ObjectError::Busy => true,
+            ObjectError::Db(error) => error.retryable(),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn storage(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> ObjectError {
+        let path = path.into();
+        move |source| ObjectError::Storage { path, source }
+    }
+}
+
+/// One place where an object is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("object `{bucket}/{key}` of tenant `{tenant}`, chunk {chunk:?} ({digest}): {flaw}")]
+pub struct Damage {
+    /// The tenant of the object.
+    pub tenant: TenantId,
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// Which chunk, counted from zero; `None` if it is the manifest.
+    pub chunk: Option<u64>,
+    /// The digest that the chunk (or, for the manifest, the object) should have.
+    pub digest: Sha256Digest,
+    /// What is wrong.
+    pub flaw: Flaw,
+}
+
+/// What is wrong with a chunk or a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// The file, or the segment of the manifest, is not there.
+    #[error("missing")]
+    Missing,
+    /// The file is shorter than the chunk.
+    #[error("truncated to {found} of {expected} bytes")]
+    Truncated {
+        /// The length of the chunk.
+        expected: u64,
+        /// The length of the file.
+        found: u64,
+    },
+    /// The bytes have another digest.
+    #[error("altered, digest is {found}")]
+    Altered {
+        /// The digest of what is there.
+        found: Sha256Digest,
+    },
+    /// The file cannot be read.
+    #[error("unreadable ({0})")]
+    Unreadable(io::ErrorKind),
+}

@@ -1,0 +1,242 @@
+//! Taking back what nothing needs any more.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use cm_db::{Direction, KeyRange};
+use cm_runtime::{WorkState, Worker};
+use cm_types::{Sha256Digest, Timestamp};
+
+use crate::claims::Seized;
+use crate::objects::Engine;
+use crate::tables::{Chunks, Doomed, IdleChunks, VersionKey, dismantle};
+use crate::{ObjectError, Objects};
+
+/// How many rows one step of the collector holds: small transactions, bounded memory.
+const BATCH: usize = 256;
+
+/// What a collection took back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Versions taken apart: replaced, deleted, or never finished.
+    pub versions: u64,
+    /// Chunks deleted after their grace period.
+    pub chunks: u64,
+    /// Chunk files deleted that no table knew, left over from a crash or an abandoned put.
+    pub orphans: u64,
+    /// Bytes freed in the file system.
+    pub bytes: u64,
+}
+
+impl Objects {
+    /// Takes back everything that nothing needs and whose grace period is over. Safe at any time; stops
+    /// between two batches when shutdown begins.
+    ///
+    /// # Errors
+    /// Those of storage and tables. What was taken back stays so; calling again continues.
+    pub async fn collect_garbage(&self) -> Result<Collected, ObjectError> {
+        let mut collected = Collected::default();
+        self.0.dismantle_doomed(&mut collected).await?;
+        self.0.delete_idle(&mut collected).await?;
+        self.0.delete_orphans(&mut collected).await?;
+        Ok(collected)
+    }
+}
+
+impl Engine {
+    fn stopping(&self) -> bool {
+        self.tasks.token().is_cancelled()
+    }
+
+    pub(crate) async fn dismantle_doomed(&self, collected: &mut Collected) -> Result<(), ObjectError> {
+        let mut range = KeyRange::all();
+        while !self.stopping() {
+            let page = range.clone();
+            let doomed = self
+                .db
+                .read(move |tx| Ok::<_, ObjectError>(tx.range::<Doomed>(page, Direction::Forward, BATCH)?))
+                .await?;
+            let Some((last, _)) = doomed.last() else { break };
+            range = range.after(last);
+            for (VersionKey(version), _) in doomed {
+                // Somebody writes or reads it: a later collection will find it again.
+                let Some(_seized) = self.leases.seize(version) else { continue };
+                let now = self.now();
+                while self.write(move |tx| Ok(dismantle(tx, version, now)?)).await? {}
+                collected.versions += 1;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn delete_idle(&self, collected: &mut Collected) -> Result<(), ObjectError> {
+        let grace_micros = i64::try_from(self.config.garbage_grace.as_micros()).unwrap_or(i64::MAX);
+        let until = Timestamp::from_micros(self.now().as_micros().saturating_sub(grace_micros));
+        let end = (Timestamp::from_micros(until.as_micros() + 1), Sha256Digest::from_bytes([0; 32]));
+        let mut range = KeyRange::of(..end);
+        while !self.stopping() {
+            let page = range.clone();
+            let idle = self
+                .db
+                .read(move |tx| {
+                    Ok::<_, ObjectError>(tx.range::<IdleChunks>(page, Direction::Forward, BATCH)?)
+                })
+                .await?;
+            let Some((last, _)) = idle.last() else { break };
+            range = range.after(last);
+            let keys: Vec<_> = idle.into_iter().map(|(key, _)| key).collect();
+            self.delete_idle_batch(keys, collected).await?;
+        }
+        Ok(())
+    }
+
+    /// Seizes, then looks, then deletes the files, then the rows: a crash in between leaves rows without
+    /// files that nothing names, and the next collection finishes them.
+    async fn delete_idle_batch(
+        &self,
+        keys: Vec<(Timestamp, Sha256Digest)>,
+        collected: &mut Collected,
+    ) -> Result<(), ObjectError> {
+        let mut seized = Vec::new();
+        let mut candidates = Vec::new();
+        let mut distinct = HashSet::new();
+        for (since, digest) in keys {
+            if distinct.insert(digest)
+                && let Some(claim) = self.pins.seize(digest)
+            {
+                seized.push(claim);
+                candidates.push((since, digest));
+            }
+        }
+        let condemned = self
+            .write(move |tx| {
+                let mut condemned = Vec::new();
+                for (since, digest) in candidates {
+                    let idle = tx.get::<Chunks>(&digest)?.is_none_or(|row| row.idle_since == Some(since));
+                    if idle {
+                        condemned.push((since, digest));
+                    } else {
+                        tx.delete::<IdleChunks>(&(since, digest))?;
+                    }
+                }
+                Ok(condemned)
+            })
+            .await?;
+        let digests = condemned.iter().map(|(_, digest)| *digest).collect();
+        let (seized, files, bytes) = self.remove_files(seized, digests).await?;
+        self.write(move |tx| {
+            for (since, digest) in condemned {
+                tx.delete::<Chunks>(&digest)?;
+                tx.delete::<IdleChunks>(&(since, digest))?;
+            }
+            tx.on_commit(Box::new(move || drop(seized)));
+            Ok(())
+        })
+        .await?;
+        collected.chunks += files;
+        collected.bytes += bytes;
+        Ok(())
+    }
+
+    async fn delete_orphans(&self, collected: &mut Collected) -> Result<(), ObjectError> {
+        for shard in 0..=u8::MAX {
+            if self.stopping() {
+                break;
+            }
+            let chunks = self.chunks.clone();
+            let listed = self.tasks.spawn_blocking("object-orphans", move || chunks.list_shard(shard));
+            let listed = listed.await.map_err(|_| ObjectError::Lost)??;
+            for batch in listed.chunks(BATCH) {
+                let unknown = self.without_row(batch.to_vec()).await?;
+                // Look again once they are seized: a put may have counted them in between.
+                let seized: Vec<_> =
+                    unknown.iter().filter_map(|digest| Some((*digest, self.pins.seize(*digest)?))).collect();
+                let (digests, seized): (Vec<_>, Vec<_>) = seized.into_iter().unzip();
+                let orphans = self.without_row(digests).await?;
+                let (_seized, files, bytes) = self.remove_files(seized, orphans).await?;
+                collected.orphans += files;
+                collected.bytes += bytes;
+            }
+        }
+        Ok(())
+    }
+
+    async fn without_row(&self, digests: Vec<Sha256Digest>) -> Result<Vec<Sha256Digest>, ObjectError> {
+        if digests.is_empty() {
+            return Ok(digests);
+        }
+        self.db
+            .read(move |tx| {
+                let mut unknown = Vec::new();
+                for digest in digests {
+                    if tx.get::<Chunks>(&digest)?.is_none() {
+                        unknown.push(digest);
+                    }
+                }
+                Ok(unknown)
+            })
+            .await
+    }
+
+    /// Deletes files that were seized. The claims travel along, so that they outlive the deletion even if
+    /// the caller goes away.
+    async fn remove_files(
+        &self,
+        seized: Vec<Seized<Sha256Digest>>,
+        digests: Vec<Sha256Digest>,
+    ) -> Result<(Vec<Seized<Sha256Digest>>, u64, u64), ObjectError> {
+        let chunks = self.chunks.clone();
+        let removed = self.tasks.spawn_blocking("object-remove", move || {
+            let (mut files, mut bytes) = (0, 0);
+            for digest in &digests {
+                bytes += chunks.remove(digest)?;
+                files += 1;
+            }
+            Ok((seized, files, bytes))
+        });
+        removed.await.map_err(|_| ObjectError::Lost)?
+    }
+}
+
+/// Collects after every deletion and every so often. Looks for orphans once, after opening: later ones come
+/// from abandoned puts only, and can wait for an explicit collection or the next start.
+pub(crate) struct Collector {
+    objects: Objects,
+    every: Duration,
+    looked_for_orphans: bool,
+}
+
+impl Collector {
+    pub(crate) fn new(objects: Objects, every: Duration) -> Self {
+        Self { objects, every, looked_for_orphans: false }
+    }
+}
+
+impl Worker for Collector {
+    type Error = ObjectError;
+
+    fn name(&self) -> &'static str {
+        "objects-collector"
+    }
+
+    async fn work(&mut self) -> Result<WorkState, ObjectError> {
+        let mut collected = Collected::default();
+        self.objects.0.dismantle_doomed(&mut collected).await?;
+        self.objects.0.delete_idle(&mut collected).await?;
+        if !self.looked_for_orphans {
+            self.objects.0.delete_orphans(&mut collected).await?;
+            self.looked_for_orphans = true;
+        }
+        if collected != Collected::default() {
+            tracing::debug!(?collected, "garbage collected");
+        }
+        Ok(WorkState::Idle)
+    }
+
+    async fn wait_for_work(&mut self) {
+        tokio::select! {
+            () = self.objects.0.doomed.notified() => {}
+            () = tokio::time::sleep(self.every) => {}
+        }
+    }
+}

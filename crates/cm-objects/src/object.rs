@@ -1,0 +1,117 @@
+//! What is said about an object.
+
+use std::collections::BTreeMap;
+
+use cm_policy::{ActionKind, Create, Update};
+use cm_types::{BucketName, ObjectKey, RequestId, ResourceKind, ResourceRef, Sha256Digest, Timestamp};
+use uuid::Uuid;
+
+use crate::ObjectError;
+
+/// Most bytes of metadata, names and values together: the limit of S3, which clients expect.
+pub const METADATA_BYTES_MAX: usize = 2048;
+/// Most bytes of a content type. RFC 6838 allows 127 for each half of the name, and parameters follow.
+const CONTENT_TYPE_BYTES_MAX: usize = 512;
+
+/// One visible version of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The name within the bucket.
+    pub key: ObjectKey,
+    /// The length in bytes.
+    pub size: u64,
+    /// The digest of the whole content.
+    pub sha256: Sha256Digest,
+    /// Identifies this version; another put makes another one, even of the same bytes.
+    pub version: Uuid,
+    /// The media type, as the writer said.
+    pub content_type: Option<String>,
+    /// Free pairs of names and values, as the writer said.
+    pub metadata: BTreeMap<String, String>,
+    /// When this version became visible.
+    pub created_at: Timestamp,
+}
+
+impl ObjectInfo {
+    /// The entity tag, without quotation marks: the digest of the content in hexadecimal.
+    pub fn etag(&self) -> String {
+        self.sha256.to_string()
+    }
+}
+
+/// What a put says about the object besides its bytes.
+#[derive(Clone, Debug, Default)]
+pub struct NewObject {
+    /// The media type; 512 bytes at most.
+    pub content_type: Option<String>,
+    /// Free pairs; [`METADATA_BYTES_MAX`] bytes at most.
+    pub metadata: BTreeMap<String, String>,
+    /// The digest that the body must have.
+    pub expected_sha256: Option<Sha256Digest>,
+    /// Only if there is no object of that name.
+    pub if_none_match: bool,
+    /// Only if the object has that etag.
+    pub if_match: Option<String>,
+    /// The request, for the event.
+    pub request: Option<RequestId>,
+}
+
+impl NewObject {
+    pub(crate) fn check(&self) -> Result<(), ObjectError> {
+        let content_type = self.content_type.as_deref().unwrap_or_default();
+        let pairs = || self.metadata.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+        let metadata_bytes = pairs().map(str::len).sum();
+        for (what, bytes, max) in [
+            ("content type", content_type.len(), CONTENT_TYPE_BYTES_MAX),
+            ("metadata", metadata_bytes, METADATA_BYTES_MAX),
+        ] {
+            if bytes > max {
+                return Err(ObjectError::DescriptionTooLong { what, bytes, max });
+            }
+        }
+        if content_type.chars().any(char::is_control) {
+            return Err(ObjectError::DescriptionCharacter { what: "content type" });
+        }
+        if pairs().any(|text| text.chars().any(char::is_control)) {
+            return Err(ObjectError::DescriptionCharacter { what: "metadata" });
+        }
+        Ok(())
+    }
+}
+
+/// What a deletion says besides the name.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteObject {
+    /// Only if the object has that etag.
+    pub if_match: Option<String>,
+    /// The request, for the event.
+    pub request: Option<RequestId>,
+}
+
+/// An action whose permit allows a put.
+pub trait PutAction: ActionKind + private::Sealed {
+    /// Whether an object of that name may be replaced.
+    const MAY_REPLACE: bool;
+}
+
+impl PutAction for Create {
+    const MAY_REPLACE: bool = false;
+}
+
+/// To somebody who may update a name, its absence is one of its states: the permit creates too.
+impl PutAction for Update {
+    const MAY_REPLACE: bool = true;
+}
+
+mod private {
+    pub trait Sealed {}
+    impl Sealed for cm_policy::Create {}
+    impl Sealed for cm_policy::Update {}
+}
+
+/// How policy, events and errors name an object: `bucket/key`.
+pub(crate) fn object_ref(bucket: &BucketName, key: &ObjectKey) -> ResourceRef {
+    ResourceRef::new(ResourceKind::Object, format!("{bucket}/{key}"))
+}

@@ -1,0 +1,262 @@
+//! The engine: opening it, buckets, and the operations that need one transaction only.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cm_db::{Db, DbError, KeyPrefix, ReadTx, WriteTx};
+use cm_events::EventLog;
+use cm_policy::{ActionKind, Create, Delete, Permit, Read};
+use cm_runtime::{Backoff, Clock, Tasks, spawn_worker};
+use cm_types::{BucketName, ObjectKey, ResourceKind, ResourceRef, Sha256Digest, TenantId, Timestamp};
+use tokio::sync::{Notify, Semaphore};
+use uuid::Uuid;
+
+use crate::chunks::ChunkStore;
+use crate::claims::Claims;
+use crate::garbage::Collector;
+use crate::object::object_ref;
+use crate::tables::{BucketRow, Buckets, Doomed, DoomedRow, ObjectRow, ObjectRows, VersionKey};
+use crate::trail::{self, Origin};
+use crate::{Config, DeleteObject, ObjectError, ObjectInfo};
+
+/// The objects of all tenants. Clones share the same engine.
+#[derive(Clone)]
+pub struct Objects(pub(crate) Arc<Engine>);
+
+pub(crate) struct Engine {
+    pub(crate) chunks: Arc<ChunkStore>,
+    pub(crate) db: Db,
+    pub(crate) events: EventLog,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tasks: Tasks,
+    pub(crate) config: Config,
+    /// Chunks that a put has made durable and not yet counted.
+    pub(crate) pins: Claims<Sha256Digest>,
+    /// Versions being written or read.
+    pub(crate) leases: Claims<Uuid>,
+    pub(crate) puts: Arc<Semaphore>,
+    /// Tells the collector that a version was doomed.
+    pub(crate) doomed: Arc<Notify>,
+}
+
+impl Objects {
+    /// Opens the directory, which no other process may have open, removes what a crash left behind, and
+    /// starts the collector if the configuration says so. The tables are [`TABLES`](crate::TABLES).
+    ///
+    /// # Errors
+    /// [`ObjectError::InUse`], [`ObjectError::Storage`].
+    pub async fn open(
+        dir: &Path,
+        db: Db,
+        events: EventLog,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+        config: Config,
+    ) -> Result<Self, ObjectError> {
+        let path = dir.to_owned();
+        let opened = tasks.spawn_blocking("objects-open", move || ChunkStore::open(&path));
+        let (chunks, swept) = opened.await.map_err(|_| ObjectError::Lost)??;
+        if swept > 0 {
+            tracing::info!(files = swept, "unfinished chunks of an earlier run removed");
+        }
+        let engine = Engine {
+            chunks: Arc::new(chunks),
+            db,
+            events,
+            clock,
+            tasks: tasks.clone(),
+            pins: Claims::new(),
+            leases: Claims::new(),
+            puts: Arc::new(Semaphore::new(config.concurrent_puts_max)),
+            doomed: Arc::new(Notify::new()),
+            config,
+        };
+        let objects = Self(Arc::new(engine));
+        if let Some(every) = objects.0.config.collect_every {
+            spawn_worker(tasks, Collector::new(objects.clone(), every), Backoff::default());
+        }
+        Ok(objects)
+    }
+
+    /// Lets a bucket take objects, within the transaction that brings its record into being.
+    ///
+    /// # Errors
+    /// [`ObjectError::BucketExists`]; [`ObjectError::NotPermitted`] unless the permit is for creating buckets
+    /// or this bucket.
+    pub fn create_bucket(
+        &self,
+        tx: &mut WriteTx<'_>,
+        permit: &Permit<Create>,
+        bucket: &BucketName,
+    ) -> Result<(), ObjectError> {
+        let tenant = permit.tenant();
+        if !permit.covers_collection(tenant, ResourceKind::Bucket) {
+            require_bucket(permit, bucket)?;
+        }
+        let row = BucketRow { created_at: self.0.now() };
+        match tx.insert::<Buckets>(&(tenant.clone(), bucket.clone()), &row) {
+            Err(DbError::Exists { .. }) => Err(ObjectError::BucketExists { bucket: bucket.clone() }),
+            other => Ok(other?),
+        }
+    }
+
+    /// Removes an empty bucket, within the transaction that removes its record. A put that is under way
+    /// will find the bucket gone.
+    ///
+    /// # Errors
+    /// [`ObjectError::BucketNotEmpty`], [`ObjectError::BucketNotFound`], [`ObjectError::NotPermitted`].
+    pub fn delete_bucket(
+        &self,
+        tx: &mut WriteTx<'_>,
+        permit: &Permit<Delete>,
+        bucket: &BucketName,
+    ) -> Result<(), ObjectError> {
+        require_bucket(permit, bucket)?;
+        let tenant = permit.tenant();
+        let objects = KeyPrefix::new().part(tenant).part(bucket);
+        if !tx.prefix::<ObjectRows>(objects, None, 1)?.is_empty() {
+            return Err(ObjectError::BucketNotEmpty { bucket: bucket.clone() });
+        }
+        match tx.delete::<Buckets>(&(tenant.clone(), bucket.clone()))? {
+            true => Ok(()),
+            false => Err(ObjectError::BucketNotFound { bucket: bucket.clone() }),
+        }
+    }
+
+    /// What is known about an object without reading it.
+    ///
+    /// # Errors
+    /// [`ObjectError::NotFound`], also if there is no such bucket; [`ObjectError::NotPermitted`].
+    pub async fn head(
+        &self,
+        permit: &Permit<Read>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<ObjectInfo, ObjectError> {
+        require_object(permit, bucket, key)?;
+        self.0.find(permit.tenant(), bucket, key).await
+    }
+
+    /// Removes an object and answers with what it was. Its chunks go when nobody reads them any more.
+    ///
+    /// The deletion happens even if the future is dropped after its first poll.
+    ///
+    /// # Errors
+    /// [`ObjectError::NotFound`], [`ObjectError::PreconditionFailed`], [`ObjectError::NotPermitted`].
+    pub async fn delete(
+        &self,
+        permit: &Permit<Delete>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        deletion: DeleteObject,
+    ) -> Result<ObjectInfo, ObjectError> {
+        require_object(permit, bucket, key)?;
+        let DeleteObject { if_match, request } = deletion;
+        let origin = Origin { tenant: permit.tenant().clone(), actor: permit.principal().cloned(), request };
+        let engine = self.0.clone();
+        let (bucket, key) = (bucket.clone(), key.clone());
+        self.0
+            .write(move |tx| {
+                let id = (origin.tenant.clone(), bucket.clone(), key.clone());
+                let found = tx.get::<ObjectRows>(&id)?;
+                check_etag(&bucket, &key, if_match, found.as_ref())?;
+                let Some(row) = found else { return Err(ObjectError::NotFound { bucket, key }) };
+                tx.delete::<ObjectRows>(&id)?;
+                engine.doom(tx, row.version)?;
+                trail::record(&engine.events, tx, &origin, "object.deleted", (&bucket, &key), &row)?;
+                Ok(info(bucket, key, row))
+            })
+            .await
+    }
+}
+
+impl Engine {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now().into()
+    }
+
+    /// A transaction that goes on even if its caller goes away.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, ObjectError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, ObjectError> + Send + 'static,
+    {
+        let db = self.db.clone();
+        let written = self.tasks.spawn("objects-write", async move { db.write(work).await });
+        written.await.map_err(|_| ObjectError::Lost)?
+    }
+
+    pub(crate) async fn find(
+        &self,
+        tenant: &TenantId,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<ObjectInfo, ObjectError> {
+        let id = (tenant.clone(), bucket.clone(), key.clone());
+        let found = self.db.read(move |tx| Ok::<_, ObjectError>(tx.get::<ObjectRows>(&id)?)).await?;
+        match found {
+            Some(row) => Ok(info(bucket.clone(), key.clone(), row)),
+            None => Err(ObjectError::NotFound { bucket: bucket.clone(), key: key.clone() }),
+        }
+    }
+
+    /// Puts a version on the collector's list.
+    pub(crate) fn doom(&self, tx: &mut WriteTx<'_>, version: Uuid) -> Result<(), ObjectError> {
+        tx.put::<Doomed>(&VersionKey(version), &DoomedRow { since: self.now() })?;
+        let doomed = self.doomed.clone();
+        tx.on_commit(Box::new(move || doomed.notify_one()));
+        Ok(())
+    }
+}
+
+pub(crate) fn info(bucket: BucketName, key: ObjectKey, row: ObjectRow) -> ObjectInfo {
+    let ObjectRow { size, sha256, version, content_type, metadata, created_at } = row;
+    ObjectInfo { bucket, key, size, sha256, version, content_type, metadata, created_at }
+}
+
+pub(crate) fn require_object<A: ActionKind>(
+    permit: &Permit<A>,
+    bucket: &BucketName,
+    key: &ObjectKey,
+) -> Result<(), ObjectError> {
+    require(permit, object_ref(bucket, key))
+}
+
+pub(crate) fn require_bucket<A: ActionKind>(
+    permit: &Permit<A>,
+    bucket: &BucketName,
+) -> Result<(), ObjectError> {
+    require(permit, ResourceRef::new(ResourceKind::Bucket, bucket.as_str()))
+}
+
+fn require<A: ActionKind>(permit: &Permit<A>, wanted: ResourceRef) -> Result<(), ObjectError> {
+    match permit.covers(permit.tenant(), wanted.kind, &wanted.id) {
+        true => Ok(()),
+        false => Err(ObjectError::NotPermitted { wanted }),
+    }
+}
+
+pub(crate) fn require_bucket_exists(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    bucket: &BucketName,
+) -> Result<(), ObjectError> {
+    match tx.get::<Buckets>(&(tenant.clone(), bucket.clone()))? {
+        Some(_) => Ok(()),
+        None => Err(ObjectError::BucketNotFound { bucket: bucket.clone() }),
+    }
+}
+
+pub(crate) fn check_etag(
+    bucket: &BucketName,
+    key: &ObjectKey,
+    if_match: Option<String>,
+    found: Option<&ObjectRow>,
+) -> Result<(), ObjectError> {
+    let Some(expected) = if_match else { return Ok(()) };
+    let found = found.map(|row| row.sha256.to_string());
+    if found.as_ref() == Some(&expected) {
+        return Ok(());
+    }
+    Err(ObjectError::PreconditionFailed { bucket: bucket.clone(), key: key.clone(), expected, found })
+}

@@ -1,0 +1,198 @@
+//! Reading an object, whole or in part.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use cm_policy::{Permit, Read};
+use cm_types::{BucketName, ObjectKey, Sha256Digest, TenantId};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt};
+use uuid::Uuid;
+
+use crate::claims::Shared;
+use crate::objects::{Engine, require_object};
+use crate::tables::{Manifests, SEGMENT_CHUNKS, VersionKey};
+use crate::{ByteRange, CHUNK_BYTES, Damage, Flaw, ObjectError, ObjectInfo, Objects};
+
+/// How many chunks are read and verified ahead of the reader; bounds the memory of one read to so many MiB.
+const READ_AHEAD: usize = 2;
+/// How often opening is tried again because the version went between finding and leasing it.
+pub(crate) const OPEN_ATTEMPTS_MAX: usize = 16;
+
+/// An object that is being read.
+#[derive(Debug)]
+pub struct ObjectRead {
+    /// The version that is read, whatever happens to the name meanwhile.
+    pub info: ObjectInfo,
+    /// Which bytes of it the body yields; `0..size` without a range.
+    pub range: Range<u64>,
+    /// The bytes.
+    pub body: ObjectBody,
+}
+
+/// The bytes of an object, in pieces of at most 1 MiB. No byte comes out before the chunk that holds it
+/// was verified. The first error is the last item. Dropping it ends the read.
+pub struct ObjectBody {
+    stream: Option<BoxStream<'static, Result<Bytes, ObjectError>>>,
+}
+
+impl Objects {
+    /// Opens an object for reading. The version found stays readable until the body is dropped.
+    ///
+    /// # Errors
+    /// [`ObjectError::NotFound`], [`ObjectError::RangeNotSatisfiable`], [`ObjectError::NotPermitted`],
+    /// [`ObjectError::Busy`]; the body yields [`ObjectError::Damaged`].
+    pub async fn get(
+        &self,
+        permit: &Permit<Read>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        range: Option<ByteRange>,
+    ) -> Result<ObjectRead, ObjectError> {
+        require_object(permit, bucket, key)?;
+        for _ in 0..OPEN_ATTEMPTS_MAX {
+            let info = self.0.find(permit.tenant(), bucket, key).await?;
+            let wanted = match range {
+                Some(range) => range.resolve(info.size)?,
+                None => 0..info.size,
+            };
+            if let Some(lease) = self.0.lease(permit.tenant(), &info).await? {
+                let chunks = verified(self.0.clone(), permit.tenant().clone(), &info, wanted.clone());
+                let body = chunks.map(move |chunk| {
+                    let _held = &lease;
+                    chunk?.map_err(ObjectError::Damaged)
+                });
+                return Ok(ObjectRead {
+                    info,
+                    range: wanted,
+                    body: ObjectBody { stream: Some(body.boxed()) },
+                });
+            }
+        }
+        Err(ObjectError::Busy)
+    }
+}
+
+impl Engine {
+    /// Keeps a version from being taken apart; `None` if that has begun or may have.
+    pub(crate) async fn lease(
+        &self,
+        tenant: &TenantId,
+        info: &ObjectInfo,
+    ) -> Result<Option<Shared<Uuid>>, ObjectError> {
+        let Some(lease) = self.leases.try_share(info.version) else { return Ok(None) };
+        // Whoever is visible now was not doomed before, and cannot be taken apart while leased.
+        match self.find(tenant, &info.bucket, &info.key).await {
+            Ok(now) => Ok((now.version == info.version).then_some(lease)),
+            Err(ObjectError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn segment(&self, version: Uuid, segment: u64) -> Result<Option<Vec<Sha256Digest>>, ObjectError> {
+        let key = (VersionKey(version), segment);
+        let row = self.db.read(move |tx| Ok::<_, ObjectError>(tx.get::<Manifests>(&key)?)).await?;
+        Ok(row.map(|row| row.digests))
+    }
+}
+
+/// One chunk to be read, and which of its bytes are wanted.
+struct Job {
+    index: u64,
+    digest: Sha256Digest,
+    len: usize,
+    wanted: Range<usize>,
+}
+
+struct Walk {
+    engine: Arc<Engine>,
+    version: Uuid,
+    size: u64,
+    next: u64,
+    end: u64,
+    segment: Option<(u64, Vec<Sha256Digest>)>,
+}
+
+impl Walk {
+    /// The next chunk, if there is one; within it `None` if the manifest does not name it.
+    async fn step(&mut self) -> Result<Option<Option<Job>>, ObjectError> {
+        if self.next >= self.end {
+            return Ok(None);
+        }
+        let index = self.next / CHUNK_BYTES as u64;
+        let number = index / SEGMENT_CHUNKS as u64;
+        if self.segment.as_ref().is_none_or(|(loaded, _)| *loaded != number) {
+            let digests = self.engine.segment(self.version, number).await?;
+            self.segment = Some((number, digests.unwrap_or_default()));
+        }
+        let start = index * CHUNK_BYTES as u64;
+        let len = (self.size - start).min(CHUNK_BYTES as u64);
+        let wanted = (self.next - start) as usize..(self.end - start).min(len) as usize;
+        self.next = start + len;
+        let within = (index % SEGMENT_CHUNKS as u64) as usize;
+        let digest = self.segment.as_ref().and_then(|(_, digests)| digests.get(within)).copied();
+        Ok(Some(digest.map(|digest| Job { index, digest, len: len as usize, wanted })))
+    }
+}
+
+/// The chunks of a part of an object, in order, each verified or the damage that was found instead. The
+/// caller holds the lease.
+pub(crate) fn verified(
+    engine: Arc<Engine>,
+    tenant: TenantId,
+    info: &ObjectInfo,
+    range: Range<u64>,
+) -> impl Stream<Item = Result<Result<Bytes, Box<Damage>>, ObjectError>> + Send + use<> {
+    let walk = Walk {
+        engine: engine.clone(),
+        version: info.version,
+        size: info.size,
+        next: range.start,
+        end: range.end,
+        segment: None,
+    };
+    let jobs = stream::try_unfold(walk, |mut walk| async move {
+        Ok::<_, ObjectError>(walk.step().await?.map(|step| (step, walk)))
+    });
+    let info = info.clone();
+    jobs.map_ok(move |step| {
+        let (engine, tenant, info) = (engine.clone(), tenant.clone(), info.clone());
+        async move {
+            let damaged = |chunk, digest, flaw| {
+                let (bucket, key) = (info.bucket.clone(), info.key.clone());
+                Err(Box::new(Damage { tenant, bucket, key, chunk, digest, flaw }))
+            };
+            let Some(job) = step else { return Ok(damaged(None, info.sha256, Flaw::Missing)) };
+            let chunks = engine.chunks.clone();
+            let (index, digest, len) = (job.index, job.digest, job.len);
+            let read = engine.tasks.spawn_blocking("object-read", move || chunks.read(&digest, len));
+            Ok(match read.await.map_err(|_| ObjectError::Lost)? {
+                Ok(bytes) => Ok(bytes.slice(job.wanted)),
+                Err(flaw) => damaged(Some(index), digest, flaw),
+            })
+        }
+    })
+    .try_buffered(READ_AHEAD)
+}
+
+impl Stream for ObjectBody {
+    type Item = Result<Bytes, ObjectError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
+        let polled = stream.as_mut().poll_next(context);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.stream = None;
+        }
+        polled
+    }
+}
+
+impl std::fmt::Debug for ObjectBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ObjectBody").field("finished", &self.stream.is_none()).finish()
+    }
+}

@@ -1,0 +1,320 @@
+//! Creating, reading, changing and removing records, within the caller's transaction.
+
+mod history;
+mod removal;
+
+use cm_db::{ReadTx, WriteTx};
+use cm_events::EventLog;
+use cm_policy::{ADMIN_ROLE, ActionKind, Create, Delete, Permit, Update};
+use cm_types::{BucketName, Generation, Page, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId};
+use serde_json::{Map, Value};
+
+use crate::index::{fetch, insert, replace};
+use crate::tables::Placed;
+use crate::trail::{Happening, append};
+use crate::validation::Findings;
+use crate::{CatalogError, Change, Header, Limits, NewRecord, Occasion, Query, Record, kinds};
+
+pub use removal::REFERRERS_SHOWN_MAX;
+
+/// The catalogue's rules. The records themselves are in the transaction that every method is given.
+#[derive(Clone)]
+pub struct Catalog {
+    events: EventLog,
+    limits: Limits,
+}
+
+impl Catalog {
+    /// A catalogue that leaves its trail in this log.
+    pub fn new(events: EventLog, limits: Limits) -> Self {
+        Self { events, limits }
+    }
+
+    /// The limits that new specs are held to.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Creates a record. Its tenant, and its owner unless given, are those of the permit, which must be
+    /// for the collection of the kind.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::Invalid`], [`CatalogError::Exists`], [`CatalogError::DanglingReference`],
+    /// [`CatalogError::NotCatalogued`], [`CatalogError::PermitMismatch`].
+    pub fn create(
+        &self,
+        tx: &mut WriteTx<'_>,
+        permit: &Permit<Create>,
+        new: NewRecord,
+        occasion: &Occasion,
+    ) -> Result<Record, CatalogError> {
+        let wanted = || ResourceRef::new(new.kind, new.id.as_ref().map_or("", ResourceId::as_str));
+        let Some(owner) = new.owner.as_ref().or(permit.principal()) else {
+            return Err(CatalogError::PermitMismatch { wanted: wanted() });
+        };
+        if !permit.covers_collection(permit.tenant(), new.kind) {
+            return Err(CatalogError::PermitMismatch { wanted: wanted() });
+        }
+        let owner = owner.clone();
+        self.add(tx, permit.tenant(), permit.principal(), owner, new, occasion)
+    }
+
+    /// The record.
+    pub fn get(
+        &self,
+        tx: &ReadTx<'_>,
+        tenant: &TenantId,
+        kind: ResourceKind,
+        id: &ResourceId,
+    ) -> Result<Option<Record>, CatalogError> {
+        Ok(fetch(tx, tenant, kind, id)?.map(|placed| placed.record))
+    }
+
+    /// The record that has the name, for the kinds whose names identify: roles, security policies,
+    /// buckets. `None` for every other kind.
+    pub fn get_by_name(
+        &self,
+        tx: &ReadTx<'_>,
+        tenant: &TenantId,
+        kind: ResourceKind,
+        name: &str,
+    ) -> Result<Option<Record>, CatalogError> {
+        let key = (tenant.clone(), kind, name.to_owned());
+        match tx.get::<crate::tables::ByName>(&key)? {
+            Some(pointer) => self.get(tx, tenant, kind, &pointer.id),
+            None => Ok(None),
+        }
+    }
+
+    /// One page of the records of a kind, in the order in which they were created. Records created
+    /// between two pages come last and disturb neither.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::InvalidCursor`] if the cursor was not returned by the same query.
+    pub fn list(
+        &self,
+        tx: &ReadTx<'_>,
+        tenant: &TenantId,
+        query: &Query,
+    ) -> Result<Page<Record>, CatalogError> {
+        self.list_where(tx, tenant, query, |_| true)
+    }
+
+    /// As [`Catalog::list`], leaving out what the caller may not see, so that pages are full all the
+    /// same.
+    ///
+    /// A page looks at a bounded number of records ([`crate::query::SCANNED_MAX`]) and may therefore
+    /// be short, or even empty, and still have a next one.
+    pub fn list_where(
+        &self,
+        tx: &ReadTx<'_>,
+        tenant: &TenantId,
+        query: &Query,
+        visible: impl FnMut(&Record) -> bool,
+    ) -> Result<Page<Record>, CatalogError> {
+        crate::query::run(tx, tenant, query, visible)
+    }
+
+    /// Changes name, labels or spec. Nothing is checked anew that does not change.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::NotFound`], [`CatalogError::Stale`], [`CatalogError::Invalid`],
+    /// [`CatalogError::Exists`], [`CatalogError::DanglingReference`], [`CatalogError::AppendOnly`],
+    /// [`CatalogError::BuiltIn`].
+    pub fn update(
+        &self,
+        tx: &mut WriteTx<'_>,
+        permit: &Permit<Update>,
+        id: &ResourceId,
+        change: Change,
+        occasion: &Occasion,
+    ) -> Result<Record, CatalogError> {
+        let old = self.fetch_for(tx, permit, id, change.expected)?;
+        let mut new = old.clone();
+        if let Some(name) = change.name {
+            check_name(permit.kind(), &name, id)?;
+            new.record.header.name = name;
+        }
+        if let Some(labels) = change.labels {
+            new.record.header.labels = labels;
+        }
+        if let Some(spec) = change.spec {
+            let checked = kinds::check(permit.kind(), &spec, &self.limits)?;
+            (new.record.spec, new.record.references) = (checked.spec, checked.references);
+        }
+        self.store(tx, permit.principal(), &old, new, Happening::Updated, occasion)
+    }
+
+    /// Records what the platform found. The status belongs to the platform; faces must not pass on what
+    /// clients claim.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::NotFound`], [`CatalogError::Stale`], [`CatalogError::Invalid`] if the status is
+    /// longer than a spec may be, [`CatalogError::AppendOnly`], [`CatalogError::BuiltIn`].
+    pub fn set_status(
+        &self,
+        tx: &mut WriteTx<'_>,
+        permit: &Permit<Update>,
+        id: &ResourceId,
+        expected: Option<Generation>,
+        status: Value,
+        occasion: &Occasion,
+    ) -> Result<Record, CatalogError> {
+        let old = self.fetch_for(tx, permit, id, expected)?;
+        if status.to_string().len() > self.limits.spec_bytes_max {
+            let mut findings = Findings::default();
+            findings.add("status", format!("is longer than {} bytes", self.limits.spec_bytes_max));
+            findings.finish()?;
+        }
+        let mut new = old.clone();
+        new.record.status = status;
+        self.store(tx, permit.principal(), &old, new, Happening::StatusChanged, occasion)
+    }
+
+    /// Removes a record and everything whose reference says that it goes along; all of it or nothing.
+    /// The permit is needed for the root only. Returns all that went, the root first.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::NotFound`], [`CatalogError::Stale`], [`CatalogError::StillReferenced`],
+    /// [`CatalogError::TooManyCascades`], [`CatalogError::BuiltIn`].
+    pub fn delete(
+        &self,
+        tx: &mut WriteTx<'_>,
+        permit: &Permit<Delete>,
+        id: &ResourceId,
+        expected: Option<Generation>,
+        occasion: &Occasion,
+    ) -> Result<Vec<ResourceRef>, CatalogError> {
+        let root = fetch_permitted(tx, permit, id)?;
+        check_generation(&root.record, expected)?;
+        refuse_built_in(&root.record)?;
+        self.remove_with_dependants(tx, permit.principal(), root, occasion)
+    }
+
+    fn add(
+        &self,
+        tx: &mut WriteTx<'_>,
+        tenant: &TenantId,
+        actor: Option<&PrincipalId>,
+        owner: PrincipalId,
+        new: NewRecord,
+        occasion: &Occasion,
+    ) -> Result<Record, CatalogError> {
+        let NewRecord { kind, id, name, owner: _, labels, spec } = new;
+        let checked = kinds::check(kind, &spec, &self.limits)?;
+        let id = match id {
+            Some(id) => id,
+            None if kind == ResourceKind::Bucket => bucket_id(&name)?,
+            None => ResourceId::random(),
+        };
+        let name = if name.is_empty() && kinds::is_history(kind) { id.to_string() } else { name };
+        check_name(kind, &name, &id)?;
+        let header = Header {
+            kind,
+            id,
+            name,
+            tenant: tenant.clone(),
+            owner,
+            labels,
+            generation: Generation::FIRST,
+            created_at: occasion.at,
+            updated_at: occasion.at,
+        };
+        let record =
+            Record { header, spec: checked.spec, status: Value::Null, references: checked.references };
+        let placed = insert(tx, record)?;
+        append(&self.events, tx, actor, occasion, &placed.record, Happening::Created, Map::new())?;
+        Ok(placed.record)
+    }
+
+    /// The current version of a record that is about to change.
+    fn fetch_for<A: ActionKind>(
+        &self,
+        tx: &WriteTx<'_>,
+        permit: &Permit<A>,
+        id: &ResourceId,
+        expected: Option<Generation>,
+    ) -> Result<Placed, CatalogError> {
+        let placed = fetch_permitted(tx, permit, id)?;
+        if kinds::is_history(permit.kind()) {
+            return Err(CatalogError::AppendOnly(permit.kind()));
+        }
+        refuse_built_in(&placed.record)?;
+        check_generation(&placed.record, expected)?;
+        Ok(placed)
+    }
+
+    fn store(
+        &self,
+        tx: &mut WriteTx<'_>,
+        actor: Option<&PrincipalId>,
+        old: &Placed,
+        mut new: Placed,
+        happening: Happening,
+        occasion: &Occasion,
+    ) -> Result<Record, CatalogError> {
+        new.record.header.generation = old.record.header.generation.next();
+        new.record.header.updated_at = occasion.at;
+        replace(tx, old, &new)?;
+        append(&self.events, tx, actor, occasion, &new.record, happening, Map::new())?;
+        Ok(new.record)
+    }
+}
+
+fn fetch_permitted<A: ActionKind>(
+    tx: &ReadTx<'_>,
+    permit: &Permit<A>,
+    id: &ResourceId,
+) -> Result<Placed, CatalogError> {
+    let wanted = ResourceRef::new(permit.kind(), id.as_str());
+    if !permit.covers(permit.tenant(), permit.kind(), id.as_str()) {
+        return Err(CatalogError::PermitMismatch { wanted });
+    }
+    fetch(tx, permit.tenant(), permit.kind(), id)?.ok_or(CatalogError::NotFound(wanted))
+}
+
+fn check_generation(record: &Record, expected: Option<Generation>) -> Result<(), CatalogError> {
+    let found = record.header.generation;
+    match expected {
+        Some(expected) if expected != found => Err(CatalogError::Stale { expected, found }),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_built_in(record: &Record) -> Result<(), CatalogError> {
+    let header = &record.header;
+    let built_in = header.kind == ResourceKind::Role
+        && header.id.as_str() == ADMIN_ROLE
+        && header.tenant == TenantId::default_tenant();
+    if built_in { Err(CatalogError::BuiltIn(record.resource())) } else { Ok(()) }
+}
+
+fn bucket_id(name: &str) -> Result<ResourceId, CatalogError> {
+    match BucketName::parse(name) {
+        Ok(name) => Ok(name.into()),
+        Err(error) => {
+            let mut findings = Findings::default();
+            findings.add("name", error.to_string());
+            Err(findings.finish().expect_err("a finding was just added").into())
+        }
+    }
+}
+
+fn check_name(kind: ResourceKind, name: &str, id: &ResourceId) -> Result<(), CatalogError> {
+    let mut findings = Findings::default();
+    findings.name("name", name);
+    if kind == ResourceKind::Bucket {
+        if name != id.as_str() {
+            findings.add("name", "must be the bucket's id");
+        }
+        if let Err(error) = BucketName::parse(id.as_str()) {
+            findings.add("id", error.to_string());
+        }
+    }
+    Ok(findings.finish()?)
+}

@@ -1,0 +1,130 @@
+//! The typed spec of every kind.
+//!
+//! A spec is what the owner wants. It is decoded strictly, so that a misspelt field is an error and
+//! not a silent default, and stored with its defaults filled in. What the platform finds out goes into
+//! the record's status instead.
+
+mod active_object;
+mod bucket;
+mod endpoint;
+mod endpoint_state;
+mod function;
+mod function_result;
+mod function_state;
+mod instance;
+mod microservice;
+mod resources;
+mod role;
+mod security_policy;
+mod service;
+mod storage;
+
+use cm_types::{ResourceId, ResourceKind, ResourceRef};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use active_object::ActiveObject;
+pub use bucket::Bucket;
+pub use endpoint::Endpoint;
+pub use endpoint_state::EndpointState;
+pub use function::{Confidential, Executor, Function};
+pub use function_result::FunctionResult;
+pub use function_state::FunctionState;
+pub use instance::{Instance, InstanceLimits};
+pub use microservice::Microservice;
+pub use resources::Resources;
+pub use role::Role;
+pub use security_policy::SecurityPolicy;
+pub use service::Service;
+pub use storage::Storage;
+
+use crate::{CatalogError, FieldError, Limits, OnDelete, Reference};
+
+/// The spec of one kind.
+pub trait KindSpec: Serialize + DeserializeOwned {
+    /// The kind.
+    const KIND: ResourceKind;
+
+    /// Everything that is wrong with a spec that could be decoded; paths begin with `spec.`.
+    fn validate(&self, limits: &Limits) -> Result<(), Vec<FieldError>>;
+
+    /// What the spec refers to, in the order of its fields.
+    fn references(&self) -> Vec<Reference>;
+}
+
+/// A spec that was found good.
+pub(crate) struct Checked {
+    pub(crate) spec: Value,
+    pub(crate) references: Vec<Reference>,
+}
+
+/// Decodes a spec; the error names the field.
+pub(crate) fn parse<S: KindSpec>(spec: &Value) -> Result<S, FieldError> {
+    serde_path_to_error::deserialize(spec).map_err(|error| {
+        let path = match error.path().to_string().as_str() {
+            "." => "spec".to_owned(),
+            inner => format!("spec.{inner}"),
+        };
+        FieldError { path, message: error.into_inner().to_string() }
+    })
+}
+
+fn check_as<S: KindSpec>(spec: &Value, limits: &Limits) -> Result<Checked, Vec<FieldError>> {
+    let typed: S = parse(spec).map_err(|error| vec![error])?;
+    typed.validate(limits)?;
+    let references = typed.references();
+    let spec = serde_json::to_value(typed).expect("specs are plain data with text keys");
+    let bytes = spec.to_string().len();
+    if bytes > limits.spec_bytes_max {
+        let message = format!("is longer than {} bytes", limits.spec_bytes_max);
+        return Err(vec![FieldError { path: "spec".to_owned(), message }]);
+    }
+    Ok(Checked { spec, references })
+}
+
+/// Decodes and validates the spec of a kind. `null` stands for a spec without any field.
+pub(crate) fn check(kind: ResourceKind, spec: &Value, limits: &Limits) -> Result<Checked, CatalogError> {
+    let empty = Value::Object(serde_json::Map::new());
+    let spec = if spec.is_null() { &empty } else { spec };
+    let checked = match kind {
+        ResourceKind::Role => check_as::<Role>(spec, limits),
+        ResourceKind::SecurityPolicy => check_as::<SecurityPolicy>(spec, limits),
+        ResourceKind::Service => check_as::<Service>(spec, limits),
+        ResourceKind::Microservice => check_as::<Microservice>(spec, limits),
+        ResourceKind::Function => check_as::<Function>(spec, limits),
+        ResourceKind::Endpoint => check_as::<Endpoint>(spec, limits),
+        ResourceKind::Storage => check_as::<Storage>(spec, limits),
+        ResourceKind::ActiveObject => check_as::<ActiveObject>(spec, limits),
+        ResourceKind::EndpointState => check_as::<EndpointState>(spec, limits),
+        ResourceKind::FunctionState => check_as::<FunctionState>(spec, limits),
+        ResourceKind::FunctionResult => check_as::<FunctionResult>(spec, limits),
+        ResourceKind::Instance => check_as::<Instance>(spec, limits),
+        ResourceKind::Bucket => check_as::<Bucket>(spec, limits),
+        ResourceKind::Tenant | ResourceKind::Principal | ResourceKind::Object | ResourceKind::Event => {
+            return Err(CatalogError::NotCatalogued(kind));
+        }
+    };
+    Ok(checked?)
+}
+
+/// Whether records of the kind are history: added and removed, never changed.
+pub fn is_history(kind: ResourceKind) -> bool {
+    matches!(kind, ResourceKind::EndpointState | ResourceKind::FunctionState | ResourceKind::FunctionResult)
+}
+
+fn refer(field: impl Into<String>, kind: ResourceKind, id: &ResourceId, on_delete: OnDelete) -> Reference {
+    Reference { field: field.into(), to: ResourceRef::new(kind, id.as_str()), on_delete }
+}
+
+fn refer_optionally(
+    field: &str,
+    kind: ResourceKind,
+    id: Option<&ResourceId>,
+    on_delete: OnDelete,
+) -> Option<Reference> {
+    id.map(|id| refer(field, kind, id, on_delete))
+}
+
+#[cfg(test)]
+mod tests;

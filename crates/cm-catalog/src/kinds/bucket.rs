@@ -1,0 +1,40 @@
+//! Buckets.
+
+use cm_types::{ByteCount, ResourceId, ResourceKind};
+use serde::{Deserialize, Serialize};
+
+use super::refer_optionally;
+use crate::validation::Findings;
+use crate::{FieldError, KindSpec, Limits, OnDelete, Reference};
+
+/// A namespace of objects. Its id is its name, under the rules of [`cm_types::BucketName`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bucket {
+    /// What the bucket is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// How much it may hold; without one, whatever the node has room for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<ByteCount>,
+    /// What it demands of its users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_policy: Option<ResourceId>,
+}
+
+impl KindSpec for Bucket {
+    const KIND: ResourceKind = ResourceKind::Bucket;
+
+    fn validate(&self, _: &Limits) -> Result<(), Vec<FieldError>> {
+        let mut findings = Findings::default();
+        findings.description(self.description.as_deref());
+        findings.finish()
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        let policy = self.security_policy.as_ref();
+        refer_optionally("security_policy", ResourceKind::SecurityPolicy, policy, OnDelete::Restrict)
+            .into_iter()
+            .collect()
+    }
+}

@@ -1,0 +1,88 @@
+//! Functions.
+
+use cm_types::{ResourceId, ResourceKind};
+use serde::{Deserialize, Serialize};
+
+use super::{Resources, refer_optionally};
+use crate::validation::Findings;
+use crate::{FieldError, KindSpec, Limits, OnDelete, Reference};
+
+/// How data is protected while a function runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Executor {
+    /// An attested, sealed WebAssembly instance under a per-file policy.
+    #[default]
+    Confidential,
+}
+
+/// What the confidential executor has to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confidential {
+    /// The program policy, JSON text exactly as it was sent: its hash is part of what is attested.
+    pub policy: String,
+}
+
+/// Something that can be computed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Function {
+    /// What the function computes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// How its data is protected.
+    #[serde(default)]
+    pub executor: Executor,
+    /// The container image, for executors that use one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The microservice that it belongs to, and goes with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub microservice_id: Option<ResourceId>,
+    /// The endpoint that it is deployed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_id: Option<ResourceId>,
+    /// Where its inputs come from and its outputs go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<ResourceId>,
+    /// The processing power that it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Its own security policy; without one, that of its service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_policy: Option<ResourceId>,
+    /// What the confidential executor has to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidential: Option<Confidential>,
+}
+
+impl KindSpec for Function {
+    const KIND: ResourceKind = ResourceKind::Function;
+
+    fn validate(&self, limits: &Limits) -> Result<(), Vec<FieldError>> {
+        let mut findings = Findings::default();
+        findings.description(self.description.as_deref());
+        if let Some(image) = &self.image {
+            findings.path("spec.image", image);
+        }
+        Resources::check(self.resources.as_ref(), limits, &mut findings);
+        if self.confidential.as_ref().is_some_and(|confidential| confidential.policy.is_empty()) {
+            findings.add("spec.confidential.policy", "must not be empty");
+        }
+        findings.finish()
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        let fields = [
+            ("microservice_id", ResourceKind::Microservice, &self.microservice_id, OnDelete::Cascade),
+            ("endpoint_id", ResourceKind::Endpoint, &self.endpoint_id, OnDelete::Restrict),
+            ("storage", ResourceKind::Storage, &self.storage, OnDelete::Restrict),
+            ("security_policy", ResourceKind::SecurityPolicy, &self.security_policy, OnDelete::Restrict),
+        ];
+        fields
+            .into_iter()
+            .filter_map(|(field, kind, id, on_delete)| refer_optionally(field, kind, id.as_ref(), on_delete))
+            .collect()
+    }
+}

@@ -1,0 +1,163 @@
+//! What every kind accepts and refuses.
+
+use serde_json::json;
+
+use super::*;
+
+fn check(kind: ResourceKind, spec: Value, expected: Result<&[&str], &[&str]>) {
+    match (super::check(kind, &spec, &Limits::default()), expected) {
+        (Ok(checked), Ok(references)) => {
+            let found: Vec<String> =
+                checked.references.iter().map(|r| format!("{}={}", r.field, r.to)).collect();
+            assert_eq!(found, references, "{spec}");
+            // What is stored is accepted again and stays as it is.
+            let again = super::check(kind, &checked.spec, &Limits::default()).unwrap();
+            assert_eq!(again.spec, checked.spec);
+        }
+        (Err(CatalogError::Invalid(errors)), Err(paths)) => {
+            let found: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
+            assert_eq!(found, paths, "{spec}: {errors:?}");
+        }
+        (Ok(_), Err(_)) => panic!("{kind} {spec} was accepted"),
+        (Err(error), _) => panic!("{kind} {spec}: {error}"),
+    }
+}
+
+#[test]
+fn specs_of_the_seed_are_accepted_with_their_references() {
+    let resources = json!({"cpu": 2, "ram": "2GB"});
+    check(ResourceKind::Role, json!({"description": "d", "permissions": ["function:invoke"]}), Ok(&[]));
+    check(
+        ResourceKind::SecurityPolicy,
+        json!({"roles": ["a", "b"], "requires_authentication": false}),
+        Ok(&["roles[0]=role/a", "roles[1]=role/b"]),
+    );
+    check(
+        ResourceKind::Service,
+        json!({"security_policy": "sp1", "resources": resources}),
+        Ok(&["security_policy=security-policy/sp1"]),
+    );
+    check(
+        ResourceKind::Microservice,
+        json!({"service_id": "s", "resources": resources}),
+        Ok(&["service_id=service/s"]),
+    );
+    check(
+        ResourceKind::Function,
+        json!({"microservice_id": "m", "endpoint_id": "e", "storage": "st", "image": "i",
+            "resources": resources, "executor": "confidential", "confidential": {"policy": "{}"}}),
+        Ok(&["microservice_id=microservice/m", "endpoint_id=endpoint/e", "storage=storage/st"]),
+    );
+    check(
+        ResourceKind::Endpoint,
+        json!({"image": "i", "resources": resources, "security_policy": "sp1", "req_res_port": 40000}),
+        Ok(&["security_policy=security-policy/sp1"]),
+    );
+    check(
+        ResourceKind::Storage,
+        json!({"capacity": "10GB", "source_path": "/source", "sink_path": "/sink"}),
+        Ok(&[]),
+    );
+    check(
+        ResourceKind::EndpointState,
+        json!({"endpoint_id": "e", "state": "warm"}),
+        Ok(&["endpoint_id=endpoint/e"]),
+    );
+    check(
+        ResourceKind::FunctionState,
+        json!({"function_id": "f", "state": "running", "metadata": {"k": "v"}}),
+        Ok(&["function_id=function/f"]),
+    );
+    check(
+        ResourceKind::FunctionResult,
+        json!({"function_id": "f", "state_id": "s"}),
+        Ok(&["function_id=function/f", "state_id=function-state/s"]),
+    );
+    check(
+        ResourceKind::ActiveObject,
+        json!({"axo_module": "m", "axo_class_name": "C", "axo_microservice_id": "ms"}),
+        Ok(&["axo_microservice_id=microservice/ms"]),
+    );
+    check(ResourceKind::Bucket, Value::Null, Ok(&[]));
+    check(
+        ResourceKind::Instance,
+        json!({"function": "f", "limits": {"memory": "64MiB"}}),
+        Ok(&["function=function/f"]),
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named_by_its_path() {
+    let huge = json!({"cpu": 5, "ram": "9GB"});
+    check(
+        ResourceKind::Role,
+        json!({"permissions": ["function:invoke", "fly"]}),
+        Err(&["spec.permissions[1]"]),
+    );
+    check(ResourceKind::SecurityPolicy, json!({"roles": ["a", "b", "a"]}), Err(&["spec.roles[2]"]));
+    check(ResourceKind::SecurityPolicy, json!({"roles": [" "]}), Err(&["spec.roles[0]"]));
+    check(
+        ResourceKind::Service,
+        json!({"resources": huge, "description": "a\u{0}"}),
+        Err(&["spec.description", "spec.resources.cpu", "spec.resources.ram"]),
+    );
+    check(
+        ResourceKind::Service,
+        json!({"resources": {"cpu": null, "ram": "1GB"}}),
+        Err(&["spec.resources.cpu"]),
+    );
+    check(
+        ResourceKind::Service,
+        json!({"resources": {"cpu": 1, "ram": "GB2GB"}}),
+        Err(&["spec.resources.ram"]),
+    );
+    check(ResourceKind::Service, json!({"colour": "red"}), Err(&["spec.colour"]));
+    check(ResourceKind::Microservice, json!({}), Err(&["spec"]));
+    check(ResourceKind::Function, json!({"executor": "magic"}), Err(&["spec.executor"]));
+    check(
+        ResourceKind::Function,
+        json!({"confidential": {"policy": ""}}),
+        Err(&["spec.confidential.policy"]),
+    );
+    check(ResourceKind::Endpoint, json!({"image": ""}), Err(&["spec.image"]));
+    check(
+        ResourceKind::Storage,
+        json!({"capacity": "0", "source_path": "", "sink_path": "\n"}),
+        Err(&["spec.capacity", "spec.source_path", "spec.sink_path"]),
+    );
+    check(ResourceKind::FunctionState, json!({"function_id": "f", "state": ""}), Err(&["spec.state"]));
+    check(
+        ResourceKind::Instance,
+        json!({"function": "f", "lifetime_seconds": 0}),
+        Err(&["spec.lifetime_seconds"]),
+    );
+    check(ResourceKind::Bucket, json!([]), Err(&["spec"]));
+    check(
+        ResourceKind::Function,
+        json!({"confidential": {"policy": "x".repeat(1024 * 1024)}}),
+        Err(&["spec"]),
+    );
+}
+
+#[test]
+fn limits_are_configurable() {
+    let limits = Limits { cpu_cores: 1..=64, ..Limits::default() };
+    let spec = json!({"resources": {"cpu": 32, "ram": "8GB"}});
+    assert!(super::check(ResourceKind::Service, &spec, &limits).is_ok());
+    assert!(super::check(ResourceKind::Service, &spec, &Limits::default()).is_err());
+}
+
+#[test]
+fn every_kind_is_either_catalogued_or_refused() {
+    for &kind in ResourceKind::ALL {
+        let elsewhere = matches!(
+            kind,
+            ResourceKind::Tenant | ResourceKind::Principal | ResourceKind::Object | ResourceKind::Event
+        );
+        let refused = matches!(
+            super::check(kind, &Value::Null, &Limits::default()),
+            Err(CatalogError::NotCatalogued(_))
+        );
+        assert_eq!(refused, elsewhere, "{kind}");
+    }
+}

@@ -1,0 +1,182 @@
+//! Listing: filters, pages, cursors.
+
+use cm_db::{KeyPrefix, ReadTx};
+use cm_types::{Cursor, LabelSelector, Page, PageLimit, ResourceId, ResourceKind, ResourceRef, TenantId};
+use serde_json::Value;
+
+use crate::index::fetch;
+use crate::tables::{ByCreation, ByTarget};
+use crate::{CatalogError, Record};
+
+/// Most records that one page looks at; past them it ends, with a cursor.
+pub const SCANNED_MAX: usize = 10_000;
+/// Index rows read at a time.
+const BATCH: usize = 256;
+
+/// Which records of a kind to list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// The kind.
+    pub kind: ResourceKind,
+    /// The labels that they must carry.
+    pub selector: LabelSelector,
+    /// Fields that must have these values, all of them. A path such as `resources.cpu` is sought in the
+    /// spec, or after `status.` in the status. A text, number or truth value is compared as it is
+    /// written, a list has a value if one of its elements has it, and an absent field has none.
+    pub filters: Vec<(String, String)>,
+    /// Only those that refer to this resource.
+    pub referencing: Option<ResourceRef>,
+    /// Where to go on; from an earlier page of the same query.
+    pub after: Option<Cursor>,
+    /// How many to return.
+    pub limit: PageLimit,
+}
+
+impl Query {
+    /// All records of a kind.
+    pub fn of(kind: ResourceKind) -> Self {
+        Self {
+            kind,
+            selector: LabelSelector::everything(),
+            filters: Vec::new(),
+            referencing: None,
+            after: None,
+            limit: PageLimit::default(),
+        }
+    }
+
+    fn selects(&self, record: &Record) -> bool {
+        self.selector.matches(&record.header.labels)
+            && self.filters.iter().all(|(path, value)| has(record, path, value))
+    }
+
+    /// Ties a cursor to its query, so that one cannot be taken for another's by mistake. It is no
+    /// protection and need not be one: a forged place only skips entries of a list that the forger may
+    /// read anyway.
+    fn fingerprint(&self, tenant: &TenantId) -> u64 {
+        let mut hash = Fnv::new();
+        hash.part(tenant.as_str());
+        hash.part(self.kind.as_str());
+        hash.part(&self.selector.to_string());
+        for (path, value) in &self.filters {
+            hash.part(path);
+            hash.part(value);
+        }
+        if let Some(target) = &self.referencing {
+            hash.part("referencing");
+            hash.part(&target.to_string());
+        }
+        hash.0
+    }
+
+    fn start(&self, fingerprint: u64) -> Result<u64, CatalogError> {
+        let Some(Cursor(text)) = &self.after else { return Ok(0) };
+        let digits = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !digits {
+            return Err(CatalogError::InvalidCursor);
+        }
+        let (found, place) = text.split_at(16);
+        match (u64::from_str_radix(found, 16), u64::from_str_radix(place, 16)) {
+            (Ok(found), Ok(place)) if found == fingerprint => Ok(place),
+            _ => Err(CatalogError::InvalidCursor),
+        }
+    }
+}
+
+/// FNV-1a with 64 bits (Fowler, Noll, Vo): stable across versions and platforms, unlike std's hasher.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// Every part is closed by a byte that occurs in no text.
+    fn part(&mut self, text: &str) {
+        for byte in text.bytes().chain([0xff]) {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}
+
+fn has(record: &Record, path: &str, value: &str) -> bool {
+    let (root, path) = match path.strip_prefix("status.") {
+        Some(path) => (&record.status, path),
+        None => (&record.spec, path),
+    };
+    let found = path.split('.').try_fold(root, |value, field| value.get(field));
+    match found {
+        Some(Value::Array(elements)) => elements.iter().any(|element| is(element, value)),
+        Some(found) => is(found, value),
+        None => false,
+    }
+}
+
+fn is(found: &Value, value: &str) -> bool {
+    match found {
+        Value::String(text) => text == value,
+        Value::Bool(_) | Value::Number(_) => found.to_string() == value,
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+pub(crate) fn run(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    query: &Query,
+    mut visible: impl FnMut(&Record) -> bool,
+) -> Result<Page<Record>, CatalogError> {
+    let fingerprint = query.fingerprint(tenant);
+    let cursor = |place: u64| Some(Cursor(format!("{fingerprint:016x}{place:016x}")));
+    let mut place = query.start(fingerprint)?;
+    let mut items = Vec::new();
+    // The place of the last entry on the page; the page is known to have a next one when an entry is
+    // found that does not fit any more.
+    let mut last_on_page = place;
+    let mut scanned = 0;
+    loop {
+        let batch = positions(tx, tenant, query, place)?;
+        let exhausted = batch.len() < BATCH;
+        for (at, id) in batch {
+            place = at;
+            scanned += 1;
+            let Some(placed) = fetch(tx, tenant, query.kind, &id)? else { continue };
+            if !query.selects(&placed.record) || !visible(&placed.record) {
+                continue;
+            }
+            if items.len() == query.limit.get() {
+                return Ok(Page { items, next: cursor(last_on_page) });
+            }
+            items.push(placed.record);
+            last_on_page = at;
+        }
+        if exhausted {
+            return Ok(Page { items, next: None });
+        }
+        if scanned >= SCANNED_MAX {
+            return Ok(Page { items, next: cursor(place) });
+        }
+    }
+}
+
+/// The next records in the order of creation, by place.
+fn positions(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    query: &Query,
+    after: u64,
+) -> Result<Vec<(u64, ResourceId)>, CatalogError> {
+    match &query.referencing {
+        None => {
+            let prefix = KeyPrefix::new().part(tenant).part(&query.kind);
+            let rows = tx.prefix::<ByCreation>(prefix, Some(&(tenant.clone(), query.kind, after)), BATCH)?;
+            Ok(rows.into_iter().map(|((_, _, place), pointer)| (place, pointer.id)).collect())
+        }
+        Some(target) => {
+            let prefix = KeyPrefix::new().part(tenant).part(target).part(&query.kind);
+            let after = (tenant.clone(), target.clone(), query.kind, after);
+            let rows = tx.prefix::<ByTarget>(prefix, Some(&after), BATCH)?;
+            Ok(rows.into_iter().map(|((_, _, _, place), holder)| (place, holder.id)).collect())
+        }
+    }
+}

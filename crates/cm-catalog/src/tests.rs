@@ -1,0 +1,7 @@
+//! The catalogue over both engines of the database.
+
+mod cascade;
+mod integrity;
+mod listing;
+mod random;
+mod support;

@@ -102,3 +102,6 @@ impl Row for ApiKeyRow {}
 impl Row for RevokedTokenRow {}
 impl Row for Mark {}
 impl Row for crate::lockout::Failures {}
+
+#[cfg(test)]
+mod tests;

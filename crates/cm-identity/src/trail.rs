@@ -45,7 +45,7 @@ impl Identity {
         let event = NewEvent {
             tenant: entry.tenant.clone(),
             actor: entry.actor.cloned(),
-            verb: EventVerb::parse(entry.verb).expect("the verbs of this crate are well-formed"),
+            verb: EventVerb::fixed(entry.verb),
             resource: Some(ResourceRef::new(ResourceKind::Principal, entry.about.as_str())),
             request: entry.request.cloned(),
             outcome: entry.outcome,

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
+use cm_runtime::Tasks;
 use cm_types::PrincipalId;
 
 use super::support::*;
-use crate::{Credential, IdentityError, NodeKeyError, NodeKeys, recorded_node_key};
+use crate::{Credential, Identity, IdentityError, NodeKeyError, NodeKeys, recorded_node_key};
 
 #[tokio::test]
 async fn the_first_start_makes_an_administrator_with_a_key() {
@@ -32,9 +33,11 @@ async fn later_starts_change_nothing() {
 async fn data_of_another_nodes_keys_is_refused() {
     let world = World::new().await;
     let temp = tempfile::tempdir().unwrap();
-    let other =
-        NodeKeys::open_or_create(&temp.path().join("keys"), None, "2026-01-01T00:00:00Z".parse().unwrap());
-    let stranger = World::identity(&world.db, &world.clock, Arc::new(other.unwrap()));
+    let now = "2026-01-01T00:00:00Z".parse().unwrap();
+    let other = Arc::new(NodeKeys::open_or_create(&temp.path().join("keys"), None, now).unwrap());
+    let events = world.identity.events().clone();
+    let clock = Arc::new(world.clock.clone());
+    let stranger = Identity::new(world.db.clone(), events, clock, other, Tasks::new());
     let error = world.db.write(move |tx| stranger.bootstrap(tx)).await.unwrap_err();
     assert!(matches!(error, IdentityError::NodeKeys(NodeKeyError::Mismatch { .. })), "{error:?}");
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use cm_crypto::Secret;
 use cm_db::{Db, ReadTx, Schema, WriteTx, open_memory};
-use cm_events::EventLog;
+use cm_events::{Event, EventFilter, EventLog};
 use cm_policy::{ActionKind, Create, Delete, Grant, Permit, RoleFacts, Subject, Target, Update, decide};
 use cm_runtime::{Clock, ManualClock, Tasks};
-use cm_types::{Labels, PrincipalId, ResourceId, ResourceKind, TenantId, Timestamp};
+use cm_types::{Labels, PageLimit, PrincipalId, ResourceId, ResourceKind, TenantId, Timestamp};
 use tempfile::TempDir;
 
 use crate::{
@@ -66,15 +66,13 @@ impl World {
         let clock = ManualClock::new();
         let now = Timestamp::from(clock.now());
         let node_keys = Arc::new(NodeKeys::open_or_create(&keys.path().join("keys"), None, now).unwrap());
-        let db = open_memory(&Schema::new(1).with_tables(TABLES).with_tables(EVENT_TABLES));
-        let identity = Self::identity(&db, &clock, node_keys);
+        let db = open_memory(&Schema::new(1).with_tables(TABLES).with_tables(cm_events::TABLES));
+        let signer = node_keys.signing().clone();
+        let events = EventLog::open(&db, Arc::new(clock.clone()), signer).await.unwrap();
+        let identity = Identity::new(db.clone(), events, Arc::new(clock.clone()), node_keys, Tasks::new());
         let bootstrapping = identity.clone();
         let admin_key = db.write(move |tx| bootstrapping.bootstrap(tx)).await.unwrap().unwrap();
         Self { identity, db, clock, admin_key, _keys: keys }
-    }
-
-    pub(super) fn identity(db: &Db, clock: &ManualClock, keys: Arc<NodeKeys>) -> Identity {
-        Identity::new(db.clone(), event_log(clock, &keys), Arc::new(clock.clone()), keys, Tasks::new())
     }
 
     pub(super) async fn write<T: Send + 'static>(
@@ -190,27 +188,20 @@ impl World {
     }
 }
 
-// --- what depends on the event log ---
-
-const EVENT_TABLES: &[&str] = &["events"];
-
-fn event_log(_clock: &ManualClock, _keys: &NodeKeys) -> EventLog {
-    EventLog
-}
-
 impl World {
-    /// The last events, oldest first: verb and all the rest as text.
-    pub(super) async fn events(&self) -> Vec<(String, String)> {
-        let rows = self
-            .db
-            .read(|tx| tx.range::<cm_events::Stub>(cm_db::KeyRange::all(), cm_db::Direction::Forward, 1000))
-            .await
-            .unwrap();
-        rows.into_iter().map(|(_, row)| (row["verb"].as_str().unwrap().to_owned(), row.to_string())).collect()
+    /// All events, oldest first.
+    pub(super) async fn events(&self) -> Vec<Event> {
+        self.read(|identity, tx| {
+            let page = identity.events().page(tx, 0, PageLimit::MAX, &EventFilter::default())?;
+            assert!(page.next.is_none(), "more events than a test looks at");
+            Ok(page.items)
+        })
+        .await
+        .unwrap()
     }
 
     /// How many events of a verb there are.
     pub(super) async fn count(&self, verb: &str) -> usize {
-        self.events().await.iter().filter(|(found, _)| found == verb).count()
+        self.events().await.iter().filter(|event| event.verb.as_str() == verb).count()
     }
 }

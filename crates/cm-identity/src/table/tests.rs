@@ -1,0 +1,44 @@
+//! Rows of version 1 as they were first written. They decode for ever.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::*;
+use crate::lockout::Failures;
+
+fn check<R: Row + Serialize + DeserializeOwned>(stored: &str) {
+    assert_eq!(R::VERSION, 1, "a new version needs a branch in decode_old and a fixture of its own");
+    let row: R = serde_json::from_str(stored).unwrap_or_else(|error| panic!("{stored}: {error}"));
+    assert_eq!(serde_json::to_string(&row).unwrap(), stored);
+}
+
+#[test]
+fn rows_of_the_first_version_decode() {
+    check::<NodeRow>(r#"{"signing_key_id":"ab12","created_at":"2026-03-01T12:00:00Z"}"#);
+    check::<TenantRow>(r#"{"created_at":"2026-03-01T12:00:00.5Z"}"#);
+    check::<PrincipalRow>(concat!(
+        r#"{"display_name":"Alice","roles":["reader"],"disabled":false,"generation":3,"#,
+        r#""created_at":"2026-03-01T12:00:00Z","password":"$argon2id$v=19$m=19456,t=2,p=1$"#,
+        r#"c29tZSBzYWx0IG9mIDE2IQ$qqFyKPpr2H4o7F3tQIFMDnvYPMlzlpRCK/Kq1t+4T1k","credential_epoch":"0011"}"#,
+    ));
+    check::<PrincipalRow>(concat!(
+        r#"{"display_name":"Bob","roles":[],"disabled":true,"generation":1,"#,
+        r#""created_at":"2026-03-01T12:00:00Z","password":null,"credential_epoch":"0011"}"#,
+    ));
+    check::<ApiKeyRow>(concat!(
+        r#"{"tenant":"default","principal":"alice","label":"laptop","#,
+        r#""secret_sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,
+        r#""created_at":"2026-03-01T12:00:00Z"}"#,
+    ));
+    check::<RevokedTokenRow>(r#"{"expires_at":"2026-03-01T12:00:00Z"}"#);
+    check::<Mark>("{}");
+    check::<Failures>(r#"{"count":5,"locked_until":"2026-03-01T12:00:30Z"}"#);
+    check::<Failures>(r#"{"count":1,"locked_until":null}"#);
+}
+
+#[test]
+fn table_names_are_distinct() {
+    for (at, name) in TABLES.iter().enumerate() {
+        assert!(!TABLES[..at].contains(name), "{name}");
+    }
+}

@@ -55,8 +55,13 @@ impl KeyRange {
     }
 
     /// The part of this range after `key`.
-    pub fn after<K: Key>(mut self, key: &K) -> Self {
-        self.start = self.start.max(successor(key.encode()));
+    pub fn after<K: Key>(self, key: &K) -> Self {
+        self.after_encoded(&key.encode())
+    }
+
+    /// The part of this range after a key as it is stored, whether or not it decodes.
+    pub fn after_encoded(mut self, key: &[u8]) -> Self {
+        self.start = self.start.max(successor(key.to_vec()));
         self
     }
 

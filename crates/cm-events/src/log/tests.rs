@@ -1,0 +1,136 @@
+use std::time::Duration;
+
+use cm_db::{Schema, open_memory, open_sqlite};
+use cm_runtime::ManualClock;
+use cm_types::TenantId;
+
+use super::*;
+use crate::{EventVerb, TABLES};
+
+fn schema() -> Schema {
+    Schema::new(1).with_tables(TABLES)
+}
+
+fn event(verb: &'static str) -> NewEvent {
+    NewEvent::new(TenantId::default_tenant(), EventVerb::fixed(verb))
+}
+
+async fn append(db: &Db, log: &EventLog, verb: &'static str) -> Result<u64, EventError> {
+    let log = log.clone();
+    db.write(move |tx| log.append(tx, event(verb))).await
+}
+
+#[tokio::test]
+async fn events_are_numbered_announced_and_survive_opening_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.db");
+    let (clock, signer) = (ManualClock::new(), SigningKey::generate());
+    let db = open_sqlite(&path, &schema()).unwrap();
+    let log = EventLog::open(&db, Arc::new(clock.clone()), signer.clone()).await.unwrap();
+    let mut head = log.head();
+    assert_eq!(*head.borrow_and_update(), 0);
+    assert_eq!(append(&db, &log, "a.one").await.unwrap(), 1);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(append(&db, &log, "a.two").await.unwrap(), 2);
+    assert!(head.has_changed().unwrap());
+    assert_eq!(*head.borrow_and_update(), 2);
+    db.close().await.unwrap();
+
+    let db = open_sqlite(&path, &schema()).unwrap();
+    let log = EventLog::open(&db, Arc::new(clock), signer.clone()).await.unwrap();
+    assert_eq!(*log.head().borrow(), 2);
+    assert_eq!(append(&db, &log, "a.three").await.unwrap(), 3);
+    let reading = log.clone();
+    let page = db.read(move |tx| reading.page(tx, 1, PageLimit::default(), &EventFilter::default()));
+    let page: Page<Event> = page.await.unwrap();
+    assert_eq!(page.items.iter().map(|e| e.seq).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(page.items[0].at.to_string(), "2024-01-01T00:00:01Z");
+    assert_eq!(page.next, None);
+    let keys = log.verifying_keys().clone();
+    let verified: Result<_, EventError> = db.read(move |tx| EventLog::verify(tx, &keys, None)).await;
+    assert_eq!(verified.unwrap().records, 3);
+
+    let stranger = EventLog::open(&db, Arc::new(ManualClock::new()), SigningKey::generate()).await;
+    assert!(matches!(stranger, Err(EventError::Broken(Finding { what: What::Forged, .. }))));
+}
+
+#[tokio::test]
+async fn an_undone_append_leaves_no_trace() {
+    let db = open_memory(&schema());
+    let log = EventLog::open(&db, Arc::new(ManualClock::new()), SigningKey::generate()).await.unwrap();
+    append(&db, &log, "a.one").await.unwrap();
+    let undone = log.clone();
+    let result: Result<(), EventError> = db
+        .write(move |tx| {
+            assert_eq!(undone.append(tx, event("a.two"))?, 2);
+            assert_eq!(undone.append(tx, event("a.three"))?, 3);
+            Err(DbError::Closed.into())
+        })
+        .await;
+    assert!(result.is_err());
+    assert_eq!(*log.head().borrow(), 1);
+    assert_eq!(append(&db, &log, "a.four").await.unwrap(), 2);
+    let keys = log.verifying_keys().clone();
+    let verified: Result<_, EventError> = db.read(move |tx| EventLog::verify(tx, &keys, None)).await;
+    assert_eq!(verified.unwrap().records, 2);
+}
+
+#[tokio::test]
+async fn pages_filter_and_continue() {
+    let db = open_memory(&schema());
+    let log = EventLog::open(&db, Arc::new(ManualClock::new()), SigningKey::generate()).await.unwrap();
+    let appending = log.clone();
+    let fill = move |tx: &mut WriteTx<'_>| {
+        for n in 0..1300 {
+            let verb = if n % 500 == 0 { "rare.thing" } else { "common.thing" };
+            appending.append(tx, event(verb))?;
+        }
+        Ok::<_, EventError>(())
+    };
+    db.write(fill).await.unwrap();
+    let check = async |after, limit, verb_prefix: Option<&str>, expected: &[u64], next: Option<&str>| {
+        let filter = EventFilter { verb_prefix: verb_prefix.map(str::to_owned), ..Default::default() };
+        let log = log.clone();
+        let page = db.read(move |tx| log.page(tx, after, PageLimit::clamped(limit), &filter)).await;
+        let page: Page<Event> = page.unwrap_or_else(|error: EventError| panic!("{error}"));
+        assert_eq!(page.items.iter().map(|e| e.seq).collect::<Vec<_>>(), expected);
+        assert_eq!(page.next, next.map(|next| Cursor(next.to_owned())));
+    };
+    check(0, 2, None, &[1, 2], Some("2")).await;
+    check(1298, 2, None, &[1299, 1300], None).await;
+    check(1300, 2, None, &[], None).await;
+    check(0, 2, Some("rare."), &[1, 501], Some("501")).await;
+    check(501, 2, Some("rare."), &[1001], None).await;
+    check(0, 9, Some("no."), &[], None).await;
+}
+
+#[tokio::test]
+async fn a_log_that_was_tampered_with_at_its_end_is_not_extended() {
+    let db = open_memory(&schema());
+    let log = EventLog::open(&db, Arc::new(ManualClock::new()), SigningKey::generate()).await.unwrap();
+    append(&db, &log, "a.one").await.unwrap();
+    append(&db, &log, "a.two").await.unwrap();
+    let check = async |tamper: fn(&mut WriteTx<'_>) -> Result<(), EventError>, expected| {
+        let log = log.clone();
+        let result: Result<u64, EventError> = db
+            .write(move |tx| {
+                tamper(tx)?;
+                log.append(tx, event("a.three"))
+            })
+            .await;
+        match result {
+            Err(EventError::Broken(finding)) => assert_eq!(finding.what, expected),
+            other => panic!("{other:?}"),
+        }
+    };
+    check(|tx| Ok(tx.insert_raw::<Records>(&3, b"extra")?), What::Extra).await;
+    check(|tx| Ok(tx.put_raw::<HeadTable>(&(), b"\x01nonsense")?), What::Forged).await;
+    let all = |tx: &mut WriteTx<'_>| {
+        tx.delete::<HeadTable>(&())?;
+        tx.delete::<Records>(&1)?;
+        tx.delete::<Records>(&2)?;
+        Ok(())
+    };
+    check(all, What::RolledBack).await;
+    assert_eq!(append(&db, &log, "a.three").await.unwrap(), 3);
+}

@@ -1,1 +1,5 @@
 //! See docs/ARCHITECTURE.md.
+
+pub mod run;
+mod sandbox;
+mod server;

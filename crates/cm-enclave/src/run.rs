@@ -1,0 +1,210 @@
+//! The life of an instance's process, from inherited sockets to exit.
+//!
+//! ```text
+//! seclude ─ supervisor waits and ends as its child ended
+//!    └──── read Launch, confine, seal
+//!             └─ load and compile programs ─ make a key ─ Ready ─ serve ─ Exited
+//! ```
+//!
+//! The launcher hands over two sockets: the control socket as standard input and the listening socket as
+//! standard output. Any process start can place these two without running code of its own between fork
+//! and exec, which lets the launcher start instances without copying its memory map first.
+
+mod control;
+mod inside;
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd as _, IntoRawFd as _, RawFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cm_instance::control::{ExitReason, FromInstance, IsolationLayer, Ready};
+use cm_runtime::Tasks;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::sandbox::{self, Bounds, Layer, Secluded};
+use crate::server::{Identities, InstanceKey, Runs, Server, Service};
+use control::{Control, Launched};
+
+/// Where the launcher puts its end of the control socket pair.
+pub const CONTROL_FD: RawFd = 0;
+/// Where the launcher puts the listening TCP socket.
+pub const LISTEN_FD: RawFd = 1;
+
+/// The process was not started by a launcher, or lost it before anything could be said.
+const EXIT_NO_LAUNCHER: u8 = 64;
+/// The instance could not be launched; the launcher was told why.
+const EXIT_FAILED: u8 = 65;
+/// How long connections and runs may take to end after the instance was told to.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the launch message may take to arrive.
+const LAUNCH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why an instance does not begin.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("the launcher sent no usable launch message")]
+    Launch(#[from] control::ControlFailure),
+    #[error("the isolation layer `{name}` is required and does not stand: {reason}")]
+    Isolation { name: String, reason: String },
+    #[error("the policy cannot be used")]
+    Policy(#[from] cm_instance::PolicyError),
+    #[error("a program or data file cannot be loaded")]
+    Load(#[from] inside::LoadError),
+    #[error("the server cannot be set up")]
+    Tls(#[from] crate::server::TlsError),
+    #[error("a certificate of the policy cannot be used")]
+    Certificate(#[from] cm_crypto::CryptoError),
+    #[error("the process cannot be set up")]
+    Io(#[from] io::Error),
+}
+
+/// The entry point of an instance's process. Call it first in `main`, while there is one thread.
+///
+/// Returns the process's exit code: 0 after a shutdown that the launcher or a client asked for.
+pub fn main() -> ExitCode {
+    match enter() {
+        Ok(code) => ExitCode::from(code),
+        Err(_) => ExitCode::from(EXIT_NO_LAUNCHER),
+    }
+}
+
+fn enter() -> io::Result<u8> {
+    let control = sandbox::adopt(CONTROL_FD)?;
+    let listener = sandbox::adopt(LISTEN_FD)?;
+    match sandbox::seclude(&[control.as_fd(), listener.as_fd()])? {
+        Secluded::Supervisor(child) => {
+            // The supervisor closes everything, these two included, without asking their owners.
+            let _ = (control.into_raw_fd(), listener.into_raw_fd());
+            Ok(sandbox::supervise(child))
+        }
+        Secluded::Instance(layers) => {
+            let mut control = Control::new(UnixStream::from(control), LAUNCH_TIMEOUT)?;
+            match inhabit(&mut control, listener.into(), layers) {
+                Ok(()) => Ok(0),
+                Err(error) => {
+                    let reason = chain(&error);
+                    control.send(&FromInstance::Failed { reason }).map_err(io::Error::other)?;
+                    Ok(EXIT_FAILED)
+                }
+            }
+        }
+    }
+}
+
+/// From the launch message to the end.
+fn inhabit(control: &mut Control, listener: TcpListener, mut layers: Vec<Layer>) -> Result<(), StartError> {
+    let Launched { launch, programs, data_files } = control.launch()?;
+    let limits = launch.limits.clone();
+    let bounds = Bounds {
+        data: limits.memory_bytes.saturating_mul(inside::RUNS_MAX).saturating_add(limits.storage_bytes),
+        connections: limits.connections.into(),
+    };
+    sandbox::confine(&mut layers, bounds);
+    // What the loop needs of the kernel is made before the filter forbids it.
+    listener.set_nonblocking(true)?;
+    let later = control.duplicate()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    sandbox::seal(&mut layers);
+    demand(&launch.require_isolation, &layers)?;
+
+    let policy = launch.policy_text.parse()?;
+    let (observe, states) = control::states();
+    let loaded =
+        inside::load(&policy, &launch, programs, data_files, |artefact| control.send_artefact(artefact))?;
+    let key = InstanceKey::generate(SystemTime::now())?;
+    let isolation = layers.into_iter().map(described).collect();
+    let ready =
+        Ready { tls_spki_der: key.spki_der()?, tls_cert_der: key.certificate_der().to_vec(), isolation };
+    let certificates =
+        policy.identities.iter().map(|identity| (identity.id, identity.certificate.der().to_vec()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let identities = Arc::new(Identities::pin(certificates, provider)?);
+    let tls = TlsAcceptor::from(Arc::new(key.server_config(identities.clone())?));
+
+    let stop = CancellationToken::new();
+    let runs = Runs::new(loaded.clone(), observe, stop.clone());
+    let time_max = Duration::from_millis(limits.wall_ms);
+    let service = Service::new(loaded, runs, policy, launch.policy_text.hash(), time_max, stop.clone());
+    let connections_max = usize::try_from(limits.connections).unwrap_or(usize::MAX);
+    let server = Arc::new(Server { tls, identities, service: Arc::new(service), connections_max });
+
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let mut control = control::Later::new(later)?;
+        control.send(&FromInstance::Ready(ready)).await?;
+        let reason = serve(server, listener, &mut control, states, &stop).await;
+        // A launcher that is gone cannot be told.
+        let _ = control.send(&FromInstance::Exited { reason }).await;
+        Ok(())
+    })
+}
+
+/// Serves until somebody ends the instance.
+async fn serve(
+    server: Arc<Server>,
+    listener: tokio::net::TcpListener,
+    control: &mut control::Later,
+    mut states: control::States,
+    stop: &CancellationToken,
+) -> ExitReason {
+    let tasks = Tasks::new();
+    let accepting = {
+        let inner = tasks.clone();
+        tasks.spawn("accept", async move { server.accept(listener, &inner).await })
+    };
+    let reason = loop {
+        tokio::select! {
+            biased;
+            Some(state) = states.recv() => {
+                if control.send(&FromInstance::State(state)).await.is_err() {
+                    break ExitReason::Orphaned;
+                }
+            }
+            reason = control.ended() => break reason,
+            () = stop.cancelled() => break ExitReason::Client,
+        }
+    };
+    stop.cancel();
+    tasks.drain(DRAIN_TIMEOUT).await;
+    accepting.abort();
+    while let Ok(state) = states.try_recv() {
+        if control.send(&FromInstance::State(state)).await.is_err() {
+            break;
+        }
+    }
+    reason
+}
+
+fn demand(required: &[String], layers: &[Layer]) -> Result<(), StartError> {
+    for name in required {
+        let layer = layers.iter().find(|layer| layer.name == name);
+        let reason = match layer {
+            Some(Layer { missing: None, .. }) => continue,
+            Some(Layer { missing: Some(reason), .. }) => reason.clone(),
+            None => "there is no layer of this name".to_owned(),
+        };
+        return Err(StartError::Isolation { name: name.clone(), reason });
+    }
+    Ok(())
+}
+
+fn described(layer: Layer) -> IsolationLayer {
+    IsolationLayer { name: layer.name.to_owned(), active: layer.missing.is_none(), reason: layer.missing }
+}
+
+/// The error with everything beneath it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

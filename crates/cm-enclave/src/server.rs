@@ -1,0 +1,135 @@
+//! The instance's door: TLS connections of the policy's identities, one request after the other on each.
+//!
+//! The loop runs on one thread and computes nothing long: programs run on threads of their own
+//! ([`runs`]), so that reading, cancelling and asking for the state stay possible while one runs. Every
+//! wait has a limit: the handshake, the next request, a frame's bytes, the writing of an answer.
+
+mod host;
+mod requests;
+mod runs;
+mod tls;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cm_instance::wire::FRAME_LEN_MAX;
+use cm_runtime::Tasks;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use host::{FileError, Host, Part};
+pub(crate) use requests::Service;
+pub(crate) use runs::{Observe, Runs};
+pub(crate) use tls::{Identities, InstanceKey, TlsError};
+
+/// From the connection to the end of its handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// From one answer to the next request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// From the first byte of a frame to its last, and for the writing of an answer.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
+/// For a connection to give its last answer when the instance ends.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
+/// After an accept failed for want of resources.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What every connection shares.
+pub(crate) struct Server {
+    /// Terminates TLS.
+    pub(crate) tls: TlsAcceptor,
+    /// Whose certificate is whose.
+    pub(crate) identities: Arc<Identities>,
+    /// Answers requests.
+    pub(crate) service: Arc<Service>,
+    /// Most connections at a time.
+    pub(crate) connections_max: usize,
+}
+
+impl Server {
+    /// Accepts until the tasks are told to stop. Cancel-safe: connections live on in their tasks.
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, tasks: &Tasks) {
+        let places = Arc::new(Semaphore::new(self.connections_max));
+        let stop = tasks.token();
+        loop {
+            let place = tokio::select! {
+                () = stop.cancelled() => return,
+                place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
+            };
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let Ok((stream, _)) = accepted else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let server = self.clone();
+            let stop = stop.clone();
+            tasks.spawn("connection", async move {
+                let too_late = async {
+                    stop.cancelled().await;
+                    tokio::time::sleep(CLOSING_TIMEOUT).await;
+                };
+                tokio::select! {
+                    () = too_late => {}
+                    // A broken or refused connection concerns its client alone, who sees it end.
+                    _ = server.converse(stream, &stop) => {}
+                }
+                drop(place);
+            });
+        }
+    }
+
+    /// One connection from handshake to end.
+    async fn converse(&self, stream: TcpStream, stop: &CancellationToken) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut stream = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(stream)).await??;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let Some(identity) = certificate.and_then(|certificate| self.identities.find(certificate)).cloned()
+        else {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        };
+        loop {
+            let frame = tokio::select! {
+                () = stop.cancelled() => break,
+                frame = next_frame(&mut stream) => frame?,
+            };
+            let Some(frame) = frame else { break };
+            if identity.check(std::time::SystemTime::now().into()).is_err() {
+                break;
+            }
+            let answer = self.service.answer(identity.id, frame).await;
+            timeout(TRANSFER_TIMEOUT, stream.write_all(&answer)).await??;
+            timeout(TRANSFER_TIMEOUT, stream.flush()).await??;
+        }
+        timeout(TRANSFER_TIMEOUT, stream.shutdown()).await?
+    }
+}
+
+/// The next frame's payload; `None` if the client left between two frames.
+async fn next_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
+    let mut header = [0; 8];
+    match timeout(IDLE_TIMEOUT, stream.read(&mut header)).await?? {
+        0 => return Ok(None),
+        8 => {}
+        read => {
+            timeout(TRANSFER_TIMEOUT, stream.read_exact(&mut header[read..])).await??;
+        }
+    }
+    let announced = usize::try_from(u64::from_be_bytes(header)).unwrap_or(usize::MAX);
+    if announced > FRAME_LEN_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    // Memory is taken as bytes arrive, not as they are announced.
+    let mut payload = Vec::new();
+    let read = timeout(TRANSFER_TIMEOUT, stream.take(announced as u64).read_to_end(&mut payload)).await??;
+    if read == announced { Ok(Some(payload)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -70,17 +70,32 @@ pub(crate) fn parse<S: KindSpec>(spec: &Value) -> Result<S, FieldError> {
     })
 }
 
-fn check_as<S: KindSpec>(spec: &Value, limits: &Limits) -> Result<Checked, Vec<FieldError>> {
-    let typed: S = parse(spec).map_err(|error| vec![error])?;
+fn check_as<S: KindSpec>(given: &Value, limits: &Limits) -> Result<Checked, Vec<FieldError>> {
+    let typed: S = parse(given).map_err(|error| vec![error])?;
     typed.validate(limits)?;
     let references = typed.references();
     let spec = serde_json::to_value(typed).expect("specs are plain data with text keys");
+    if let Some(path) = list_for_object("spec".to_owned(), given, &spec) {
+        return Err(vec![FieldError { path, message: "must be an object, not a list".to_owned() }]);
+    }
     let bytes = spec.to_string().len();
     if bytes > limits.spec_bytes_max {
         let message = format!("is longer than {} bytes", limits.spec_bytes_max);
         return Err(vec![FieldError { path: "spec".to_owned(), message }]);
     }
     Ok(Checked { spec, references })
+}
+
+/// Where a list was given for an object, which serde accepts for every struct, field by field. Such a
+/// spec would change its meaning when a field is added.
+fn list_for_object(path: String, given: &Value, understood: &Value) -> Option<String> {
+    match (given, understood) {
+        (Value::Array(_), Value::Object(_)) => Some(path),
+        (Value::Object(given), Value::Object(understood)) => given.iter().find_map(|(name, value)| {
+            list_for_object(format!("{path}.{name}"), value, understood.get(name)?)
+        }),
+        _ => None,
+    }
 }
 
 /// Decodes and validates the spec of a kind. `null` stands for a spec without any field.

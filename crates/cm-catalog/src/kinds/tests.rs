@@ -132,6 +132,7 @@ fn what_is_wrong_is_named_by_its_path() {
         Err(&["spec.lifetime_seconds"]),
     );
     check(ResourceKind::Bucket, json!([]), Err(&["spec"]));
+    check(ResourceKind::Service, json!({"resources": [1, "1GB"]}), Err(&["spec.resources"]));
     check(
         ResourceKind::Function,
         json!({"confidential": {"policy": "x".repeat(1024 * 1024)}}),

@@ -5,7 +5,7 @@ use cm_types::{ResourceKind, ResourceRef};
 use serde_json::json;
 
 use super::support::{Fixture, id, named, new, occasion, on_both_engines};
-use crate::{Catalog, CatalogError, Change, Limits, Query};
+use crate::{CatalogError, Change, Limits, Query};
 
 use ResourceKind::{
     Endpoint, EndpointState, Function, FunctionResult, FunctionState, Instance, Microservice, Role,
@@ -109,14 +109,14 @@ fn more_than_the_limit_is_refused_as_a_whole() {
     on_both_engines(async |f: Fixture| {
         populate(&f).await;
         let limits = Limits { cascade_records_max: 6, ..Limits::default() };
-        let narrow = Fixture { catalog: Catalog::new(f.events.clone(), limits), ..f.clone() };
+        let narrow = f.with_limits(limits);
         let refused = narrow.delete(Service, "s", None).await;
         assert!(matches!(refused, Err(CatalogError::TooManyCascades { max: 6 })), "{refused:?}");
         f.check_invariants().await;
         assert_eq!(f.ids(&Query::of(FunctionState)).await.len(), 2);
         // Seven go along.
         let limits = Limits { cascade_records_max: 7, ..Limits::default() };
-        let enough = Fixture { catalog: Catalog::new(f.events.clone(), limits), ..f.clone() };
+        let enough = f.with_limits(limits);
         assert_eq!(enough.delete(Service, "s", None).await.unwrap().len(), 8);
     });
 }

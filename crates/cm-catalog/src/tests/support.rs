@@ -22,7 +22,7 @@ const ALL: usize = 100_000;
 #[derive(Clone)]
 pub(super) struct Fixture {
     pub(super) db: Db,
-    pub(super) events: EventLog,
+    events: EventLog,
     pub(super) catalog: Catalog,
     pub(super) tenant: TenantId,
     _directory: Option<Arc<tempfile::TempDir>>,
@@ -76,6 +76,10 @@ impl Fixture {
         let events = EventLog::open(&db, clock, SigningKey::generate()).await.unwrap();
         let catalog = Catalog::new(events.clone(), Limits::default());
         Self { db, events, catalog, tenant: TenantId::default_tenant(), _directory: directory }
+    }
+
+    pub(super) fn with_limits(&self, limits: Limits) -> Self {
+        Self { catalog: Catalog::new(self.events.clone(), limits), ..self.clone() }
     }
 
     pub(super) fn in_tenant(&self, tenant: &str) -> Self {

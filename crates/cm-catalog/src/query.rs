@@ -115,7 +115,8 @@ fn has(record: &Record, path: &str, value: &str) -> bool {
 fn is(found: &Value, value: &str) -> bool {
     match found {
         Value::String(text) => text == value,
-        Value::Bool(_) | Value::Number(_) => found.to_string() == value,
+        Value::Bool(truth) => value == if *truth { "true" } else { "false" },
+        Value::Number(number) => number.to_string() == value,
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     }
 }

@@ -147,7 +147,11 @@ impl Fixture {
 
     /// Asserts that every reference resolves and that the indexes say what a full scan says.
     pub(super) async fn check_invariants(&self) {
-        self.db.read::<_, DbError, _>(|tx| Ok(check_invariants(tx))).await.unwrap();
+        let checked = self.db.read::<_, DbError, _>(|tx| {
+            check_invariants(tx);
+            Ok(())
+        });
+        checked.await.unwrap();
     }
 }
 

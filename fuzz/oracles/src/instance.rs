@@ -1,0 +1,77 @@
+//! What reaches an instance: frames, policies, file names.
+
+use cm_instance::wire::{FrameDecoder, Request, encode_frame};
+use cm_instance::{FileName, FullPolicy, GuestPath, PolicyText, ProgramPolicy, UserPolicy, VaasPolicy};
+
+/// Small, so that the limit itself is exercised.
+const FRAME_LEN_MAX: usize = 4096;
+
+/// The decoder finds the same requests however the stream is cut, and what it found encodes to a frame that
+/// decodes to the same.
+pub fn frames(data: &[u8]) {
+    let Some((&cut, stream)) = data.split_first() else { return };
+    let whole = requests(stream, stream.len().max(1));
+    let pieces = requests(stream, usize::from(cut % 16) + 1);
+    assert_eq!(whole, pieces, "the cutting of a stream changed its meaning");
+    for request in whole {
+        let frame = encode_frame(&request).expect("a request that fitted a frame fits one again");
+        assert_eq!(requests(&frame, frame.len()), [request], "a request changed on the way");
+    }
+}
+
+/// The requests up to the first error.
+fn requests(stream: &[u8], piece_len: usize) -> Vec<Request> {
+    let mut decoder = FrameDecoder::new(FRAME_LEN_MAX);
+    let mut found = Vec::new();
+    for piece in stream.chunks(piece_len) {
+        decoder.push(piece);
+        loop {
+            match decoder.next_message::<Request>() {
+                Ok(Some(request)) => found.push(request),
+                Ok(None) => break,
+                Err(_) => return found,
+            }
+        }
+    }
+    found
+}
+
+/// A policy that is accepted fulfils its own validation; a full one is written in one form, whose hash does not
+/// change by reading.
+pub fn policies(data: &[u8]) {
+    if let Ok(policy) = ProgramPolicy::parse(data) {
+        policy.validate().expect("parsing validates");
+    }
+    if let Ok(policy) = UserPolicy::parse(data) {
+        policy.validate().expect("parsing validates");
+    }
+    if let Ok(policy) = VaasPolicy::parse(data) {
+        policy.validate().expect("parsing validates");
+    }
+    if let Ok(policy) = FullPolicy::parse(data) {
+        let text: PolicyText = policy.to_text();
+        let again = text.parse().expect("what we write, we read");
+        assert_eq!(again.to_text().hash(), text.hash(), "the form of a policy is not stable");
+    }
+}
+
+/// A path that is accepted is normal: nothing in it climbs, and reading it again changes nothing. Whatever
+/// lies below a path in the text lies below it for the rights.
+pub fn guest_paths(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (base, name) = text.split_once('\n').unwrap_or((text, "x"));
+    if let Ok(path) = GuestPath::parse(base) {
+        assert!(path.as_str().starts_with('/'));
+        assert!(path.names().all(|name| !name.is_empty() && name != "." && name != ".."));
+        assert_eq!(GuestPath::parse(path.as_str()), Ok(path.clone()));
+        assert!(GuestPath::root().covers(&path) && path.covers(&path));
+        if let Ok(child) = path.join(name) {
+            assert!(path.covers(&child) && !child.covers(&path), "{name:?} left {path}");
+            assert_eq!(child.parent(), Some(path));
+        }
+    }
+    if let Ok(file_name) = FileName::parse(base) {
+        assert_eq!(file_name.as_str(), base, "the text of a policy is kept");
+        assert_eq!(GuestPath::parse(base), Ok(file_name.path().clone()));
+    }
+}

@@ -1,0 +1,16 @@
+//! What must hold for every parser of foreign bytes, whatever the bytes are.
+//!
+//! A fuzz target is a function from bytes to nothing that panics when something is wrong. None only waits for a crash: each
+//! states what a parser owes its caller, above all that what was accepted is written in one form and read back as
+//! the same thing. The tests here run every oracle over examples, their mutations and noise.
+
+mod instance;
+mod secrets;
+mod text;
+
+pub use instance::{frames, guest_paths, policies};
+pub use secrets::{evidence, keys, sealed_artefacts, sealed_objects};
+pub use text::{byte_counts, labels, permissions, ranges, row_keys};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! What is signed or sealed, and keys in text form.
+
+use std::io::Read;
+use std::sync::LazyLock;
+
+use cm_attest::{AcceptedMeasurements, Evidence, Expectation, Nonce, SoftwareVerifier, Verifier};
+use cm_crypto::seal::{Opener, RecipientPublicKey, RecipientSecretKey, open_slice, seal_slice};
+use cm_crypto::sign::{SigningKey, VerifyingKey};
+use cm_crypto::{Secret, sealed};
+use cm_types::{Sha256Digest, Timestamp};
+
+static RECIPIENT: LazyLock<RecipientSecretKey> = LazyLock::new(RecipientSecretKey::generate);
+static SIGNER: LazyLock<SigningKey> = LazyLock::new(SigningKey::generate);
+
+/// Foreign bytes do not open; what was sealed opens to itself, and neither a changed byte nor a cut goes unnoticed. The
+/// streaming and the whole form agree.
+pub fn sealed_objects(data: &[u8]) {
+    assert!(open_slice(data, &RECIPIENT).is_err(), "bytes that nobody sealed were opened");
+    let Some(([place, change], plaintext)) = data.split_first_chunk::<2>().map(|(head, rest)| (*head, rest))
+    else {
+        return;
+    };
+    let mut sealed = seal_slice(plaintext, &[RECIPIENT.public_key()]).expect("memory takes everything");
+    assert_eq!(open_slice(&sealed, &RECIPIENT).expect("what we sealed").as_slice(), plaintext);
+    let mut streamed = Vec::new();
+    let mut opener = Opener::new(sealed.as_slice(), &RECIPIENT).expect("what we sealed");
+    opener.read_to_end(&mut streamed).expect("what we sealed");
+    assert_eq!(streamed, plaintext);
+    let at = usize::from(place) * sealed.len() / 256;
+    assert!(open_slice(&sealed[..at], &RECIPIENT).is_err(), "an object cut at {at} was opened");
+    if change != 0 {
+        sealed[at] ^= change;
+        assert!(open_slice(&sealed, &RECIPIENT).is_err(), "a change at {at} went unnoticed");
+    }
+}
+
+/// As for objects; associated data count too.
+pub fn sealed_artefacts(data: &[u8]) {
+    let key = Secret::new([7u8; 32]);
+    assert!(sealed::open(&key, b"aad", data).is_err(), "bytes that nobody sealed were opened");
+    let Some(([place, change], plaintext)) = data.split_first_chunk::<2>().map(|(head, rest)| (*head, rest))
+    else {
+        return;
+    };
+    let mut bytes = sealed::seal(&key, b"aad", plaintext);
+    assert_eq!(sealed::open(&key, b"aad", &bytes).expect("what we sealed"), plaintext);
+    assert!(sealed::open(&key, b"other", &bytes).is_err(), "associated data do not count");
+    let at = usize::from(place) * bytes.len() / 256;
+    if change != 0 {
+        bytes[at] ^= change;
+        assert!(sealed::open(&key, b"aad", &bytes).is_err(), "a change at {at} went unnoticed");
+    }
+}
+
+/// No foreign text is evidence, even for a verifier that accepts every measurement and software.
+pub fn evidence(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let expectation = Expectation {
+        nonce: Nonce::from_bytes([1; 32]).expect("32 bytes are a nonce"),
+        policy_hash: Sha256Digest::from_bytes([2; 32]),
+        tls_spki_der: vec![3; 44],
+        measurements: AcceptedMeasurements::Any,
+        allow_insecure: true,
+        require_isolation: Vec::new(),
+    };
+    let verifier = SoftwareVerifier::new(vec![SIGNER.verifying_key()]);
+    let verdict = verifier.verify(&Evidence::from_text(text), &expectation, Timestamp::from_micros(0));
+    assert!(verdict.is_err(), "evidence that nobody signed was accepted");
+}
+
+/// A key that is accepted is the same key after writing and reading.
+pub fn keys(data: &[u8]) {
+    if let Ok(key) = VerifyingKey::from_spki_der(data) {
+        let again = VerifyingKey::from_spki_pem(&key.to_spki_pem()).expect("what we write, we read");
+        assert_eq!(again.key_id(), key.key_id());
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(key) = VerifyingKey::from_spki_pem(text) {
+        let again = VerifyingKey::from_spki_der(&key.to_spki_der()).expect("what we write, we read");
+        assert_eq!(again.key_id(), key.key_id());
+    }
+    if let Ok(key) = text.parse::<RecipientPublicKey>() {
+        assert_eq!(key.to_string().parse::<RecipientPublicKey>().expect("what we write, we read"), key);
+    }
+    if let Ok(key) = text.parse::<RecipientSecretKey>() {
+        let again = key.to_text().parse::<RecipientSecretKey>().expect("what we write, we read");
+        assert_eq!(again.public_key(), key.public_key());
+    }
+}

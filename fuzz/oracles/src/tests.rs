@@ -1,0 +1,91 @@
+use super::*;
+
+type Oracle = fn(&[u8]);
+
+const ORACLES: &[(&str, Oracle)] = &[
+    ("frames", frames),
+    ("policies", policies),
+    ("guest_paths", guest_paths),
+    ("labels", labels),
+    ("byte_counts", byte_counts),
+    ("permissions", permissions),
+    ("evidence", evidence),
+    ("keys", keys),
+    ("sealed_objects", sealed_objects),
+    ("sealed_artefacts", sealed_artefacts),
+    ("row_keys", row_keys),
+    ("ranges", ranges),
+];
+
+/// Inputs that are at least near to what some parser accepts.
+const SEEDS: &[&[u8]] = &[
+    b"",
+    b"\x03\0\0\0\0\0\0\0\x02\x42\x00",
+    b"\x01\0\0\0\0\0\0\0\x10\x12\x0e\x0a\x08/input-0\x12\x02hi",
+    br#"{"function":"f","execution_strategy":"JIT","programs":[{"id":1,"pi_hash":"","program_file_name":"p.wasm","file_rights":[{"file_name":"input-0","rights":8198}]}]}"#,
+    b"/user_input/../key\nname",
+    b"a//b/./c/\n..",
+    b"env=prod,tier=gold",
+    b"function:12",
+    b"512Mi",
+    b"1.5GB",
+    b"function:invoke@env=prod",
+    b"*:*",
+    b"\0\0\0\0\0\0\x10\0bytes=0-99",
+    b"\0\0\0\0\0\0\x10\0bytes=-5",
+    b"text\0\x01\0\0\0\0\0\0\0\x07text\0\x01\0\0\0\0\0\0\0\x08",
+    b"eyJhbGciOiJFZERTQSIsInR5cCI6ImVhdCtqd3QifQ.e30.AAAA",
+];
+
+/// A small generator (xorshift), so that a failure is the same everywhere.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    /// One to four changes of a byte, insertions or removals.
+    fn mutate(&mut self, seed: &[u8]) -> Vec<u8> {
+        let mut bytes = seed.to_vec();
+        for _ in 0..=self.below(4) {
+            let at = self.below(bytes.len());
+            match self.below(3) {
+                0 if !bytes.is_empty() => bytes[at] = self.next() as u8,
+                1 if !bytes.is_empty() => drop(bytes.remove(at)),
+                _ => bytes.insert(at, self.next() as u8),
+            }
+        }
+        bytes
+    }
+}
+
+#[test]
+fn every_oracle_holds_over_seeds_and_their_mutations() {
+    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+    for (name, oracle) in ORACLES {
+        for seed in SEEDS {
+            for round in 0..25 {
+                let input = if round == 0 { seed.to_vec() } else { noise.mutate(seed) };
+                let outcome = std::panic::catch_unwind(|| oracle(&input));
+                assert!(outcome.is_ok(), "{name} fails on {input:02x?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_oracle_has_a_target() {
+    let manifest = include_str!("../../Cargo.toml");
+    for (name, _) in ORACLES {
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} has no target");
+    }
+    assert_eq!(manifest.matches("[[bin]]").count(), ORACLES.len());
+}

@@ -1,0 +1,65 @@
+//! What people and clients write: labels, quantities, permissions, ranges; and keys of rows.
+
+use cm_db::Key;
+use cm_http::RangeRequest;
+use cm_policy::Permission;
+use cm_types::{ByteCount, LabelSelector, ResourceRef};
+
+/// A selector or reference that is accepted is the same after writing and reading.
+pub fn labels(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(selector) = text.parse::<LabelSelector>() {
+        assert_eq!(selector.to_string().parse::<LabelSelector>().expect("what we write, we read"), selector);
+    }
+    if let Ok(resource) = text.parse::<ResourceRef>() {
+        assert_eq!(resource.to_string().parse::<ResourceRef>().expect("what we write, we read"), resource);
+    }
+}
+
+/// A quantity keeps its text, and its text means the same number.
+pub fn byte_counts(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(count) = text.parse::<ByteCount>() {
+        let again = count.as_str().parse::<ByteCount>().expect("what we write, we read");
+        assert_eq!(again.bytes(), count.bytes());
+    }
+}
+
+/// A permission is the same after writing and reading, and implies itself.
+pub fn permissions(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(permission) = text.parse::<Permission>() {
+        assert_eq!(permission.to_string().parse::<Permission>().expect("what we write, we read"), permission);
+        assert!(permission.implies(&permission));
+        assert!(Permission::everything().implies(&permission));
+    }
+}
+
+/// A range that is granted lies inside the representation and is not empty.
+pub fn ranges(data: &[u8]) {
+    let Some((size, header)) = data.split_first_chunk::<8>() else { return };
+    let size = u64::from_be_bytes(*size);
+    let Ok(text) = std::str::from_utf8(header) else { return };
+    if let Ok(Some(range)) = RangeRequest::parse(text).resolve(size) {
+        assert!(range.first() <= range.last() && range.last() < size, "{range:?} of {size}");
+        assert_eq!(range.len(), range.last() - range.first() + 1);
+    }
+}
+
+/// Bytes that are a key are the only bytes of that key, and bytes sort as keys do.
+pub fn row_keys(data: &[u8]) {
+    check_key::<String>(data);
+    check_key::<u64>(data);
+    check_key::<(String, u64)>(data);
+    check_key::<(String, String, u64)>(data);
+}
+
+fn check_key<K: Key + Ord>(data: &[u8]) {
+    if let Ok(key) = K::decode(data) {
+        assert_eq!(key.encode(), data, "two encodings of one key");
+    }
+    let (left, right) = data.split_at(data.len() / 2);
+    if let (Ok(first), Ok(second)) = (K::decode(left), K::decode(right)) {
+        assert_eq!(first.cmp(&second), left.cmp(right), "bytes do not sort as the keys do");
+    }
+}

@@ -1,0 +1,5 @@
+//! Feeds `oracles::frames`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| oracles::frames(data));

@@ -1,0 +1,5 @@
+//! Feeds `oracles::row_keys`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| oracles::row_keys(data));

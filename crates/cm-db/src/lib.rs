@@ -36,4 +36,4 @@ pub use key::{InvalidKey, Key};
 pub use range::{Direction, KeyPrefix, KeyRange};
 pub use row::{InvalidRow, Row, Table};
 pub use schema::{Migration, Schema};
-pub use tx::{KEY_LEN_MAX, ROW_LEN_MAX, ReadTx, WriteTx};
+pub use tx::{KEY_LEN_MAX, ROW_LEN_MAX, RawRows, ReadTx, Rows, WriteTx};

@@ -11,6 +11,11 @@ pub const KEY_LEN_MAX: usize = 4096;
 /// Longest encoded row, in bytes. Contents belong to the object store, not here.
 pub const ROW_LEN_MAX: usize = 32 * 1024 * 1024;
 
+/// Keys and rows, in the order of a range.
+pub type Rows<T> = Vec<(<T as Table>::Key, <T as Table>::Row)>;
+/// Keys and rows as they are stored, in the order of a range.
+pub type RawRows = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A consistent view of all tables.
 pub struct ReadTx<'a> {
     store: &'a dyn ReadStore,
@@ -41,7 +46,7 @@ impl<'a> ReadTx<'a> {
         range: KeyRange,
         direction: Direction,
         limit: usize,
-    ) -> Result<Vec<(T::Key, T::Row)>, DbError> {
+    ) -> Result<Rows<T>, DbError> {
         let pairs = self.raw_range::<T>(range, direction, limit)?;
         let decode_pair = |(key, row): Pair| {
             let key = T::Key::decode(&key).map_err(|source| DbError::invalid_key(T::NAME, source))?;
@@ -56,7 +61,7 @@ impl<'a> ReadTx<'a> {
         range: KeyRange,
         direction: Direction,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DbError> {
+    ) -> Result<RawRows, DbError> {
         self.store.scan(T::NAME, &range, direction, limit)
     }
 
@@ -67,7 +72,7 @@ impl<'a> ReadTx<'a> {
         prefix: impl AsRef<[u8]>,
         after: Option<&T::Key>,
         limit: usize,
-    ) -> Result<Vec<(T::Key, T::Row)>, DbError> {
+    ) -> Result<Rows<T>, DbError> {
         let range = KeyRange::prefix(prefix);
         let range = match after {
             Some(key) => range.after(key),

@@ -1,10 +1,12 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::conformance::{self, Numbers};
 use crate::engine::{Reader, WriteStore, Writer};
-use crate::{Effect, StorageClass, StorageError};
+use crate::{Direction, Effect, KeyRange, StorageClass, StorageError};
 
 #[test]
 fn memory_conforms() {
@@ -126,4 +128,91 @@ async fn migrations_run_once_and_in_order() {
     let db = Db::open(&engine, &schema(3)).unwrap();
     let steps: Result<_, DbError> = db.read(|tx| tx.get::<Numbers>(&("steps".into(), 0))).await;
     assert_eq!(steps.unwrap(), Some(12), "a failed migration leaves the data alone");
+}
+
+/// One operation of a random transaction on one table.
+#[derive(Clone, Debug)]
+enum Op {
+    Insert(u8, u64),
+    Put(u8, u64),
+    Delete(u8),
+    Scan(u8, u8, bool, usize),
+}
+
+type Model = std::collections::BTreeMap<(String, u64), u64>;
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (0u8..12, any::<u64>()).prop_map(|(key, row)| Op::Insert(key, row)),
+        (0u8..12, any::<u64>()).prop_map(|(key, row)| Op::Put(key, row)),
+        (0u8..12).prop_map(Op::Delete),
+        (0u8..12, 0u8..12, any::<bool>(), 0usize..6)
+            .prop_map(|(a, b, back, limit)| Op::Scan(a, b, back, limit)),
+    ]
+}
+
+/// Few keys, among them some that are the beginning of others.
+fn key(number: u8) -> (String, u64) {
+    (["", "a", "a\0", "ab"][usize::from(number % 4)].to_owned(), u64::from(number / 4))
+}
+
+fn perform(tx: &mut WriteTx<'_>, model: &mut Model, op: &Op) {
+    match *op {
+        Op::Insert(k, row) => {
+            let result = tx.insert::<Numbers>(&key(k), &row);
+            assert_eq!(result.is_ok(), !model.contains_key(&key(k)));
+            model.entry(key(k)).or_insert(row);
+        }
+        Op::Put(k, row) => {
+            tx.put::<Numbers>(&key(k), &row).unwrap();
+            model.insert(key(k), row);
+        }
+        Op::Delete(k) => {
+            assert_eq!(tx.delete::<Numbers>(&key(k)).unwrap(), model.remove(&key(k)).is_some());
+        }
+        Op::Scan(a, b, back, limit) => {
+            let (a, b) = (key(a).min(key(b)), key(a).max(key(b)));
+            let direction = if back { Direction::Backward } else { Direction::Forward };
+            let found = tx.range::<Numbers>(KeyRange::of(a.clone()..=b.clone()), direction, limit).unwrap();
+            let mut expected: Vec<_> = model.range(a..=b).map(|(key, row)| (key.clone(), *row)).collect();
+            if back {
+                expected.reverse();
+            }
+            expected.truncate(limit);
+            assert_eq!(found, expected);
+        }
+    }
+}
+
+fn equals_model(db: &Db, transactions: &[(Vec<Op>, bool)]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut model = Model::new();
+    for (ops, keep) in transactions.iter().cloned() {
+        let mut attempt = model.clone();
+        let transaction = move |tx: &mut WriteTx<'_>| {
+            ops.iter().for_each(|op| perform(tx, &mut attempt, op));
+            if keep { Ok(attempt) } else { Err(DbError::Closed) }
+        };
+        match runtime.block_on(db.write(transaction)) {
+            Ok(attempt) => model = attempt,
+            Err(error) => assert!(matches!(error, DbError::Closed) && !keep, "{error}"),
+        }
+        let read = |tx: &ReadTx<'_>| tx.range::<Numbers>(KeyRange::all(), Direction::Forward, 99);
+        let rows: Result<_, DbError> = runtime.block_on(db.read(read));
+        assert_eq!(rows.unwrap(), model.clone().into_iter().collect::<Vec<_>>());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn both_engines_do_as_a_map_would(
+        transactions in proptest::collection::vec((proptest::collection::vec(op(), 0..8), any::<bool>()), 0..6),
+    ) {
+        equals_model(&open_memory(&conformance::schema()), &transactions);
+        let dir = tempfile::tempdir().unwrap();
+        let db = open_sqlite(&dir.path().join("a.db"), &conformance::schema()).unwrap();
+        equals_model(&db, &transactions);
+    }
 }

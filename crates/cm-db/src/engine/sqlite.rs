@@ -31,27 +31,32 @@ pub(crate) struct SqliteEngine {
 impl SqliteEngine {
     /// Creates the file, readable by its owner only, or makes sure that it is ours.
     pub(crate) fn open(path: &Path) -> Result<Self, DbError> {
+        let foreign = || DbError::Foreign { path: path.to_owned() };
+        if !begins_as_sqlite(path).map_err(io_error)? {
+            return Err(foreign());
+        }
         create_private(path).map_err(io_error)?;
         let engine = Self { path: path.to_owned() };
-        engine.claim()?;
+        if !engine.claim()? {
+            return Err(foreign());
+        }
+        make_private(path).map_err(io_error)?;
         Ok(engine)
     }
 
-    fn claim(&self) -> Result<(), DbError> {
-        let foreign = || DbError::Foreign { path: self.path.clone() };
-        if !begins_as_sqlite(&self.path).map_err(io_error)? {
-            return Err(foreign());
-        }
+    /// Marks an empty file as ours. `false` if the file is somebody else's.
+    fn claim(&self) -> Result<bool, DbError> {
         let connection = self.connect()?;
-        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-        let objects = "SELECT count(*) FROM sqlite_schema";
-        match pragma("application_id").map_err(storage_error)? {
-            APPLICATION_ID => return Ok(()),
-            0 if connection.query_row(objects, [], |row| row.get::<_, i64>(0)).map_err(storage_error)?
-                == 0 => {}
-            _ => return Err(foreign()),
+        let id: i32 =
+            connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(storage_error)?;
+        let objects: i64 = connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .map_err(storage_error)?;
+        if id == 0 && objects == 0 {
+            connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(storage_error)?;
+            return Ok(true);
         }
-        connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(storage_error)
+        Ok(id == APPLICATION_ID)
     }
 
     fn connect(&self) -> Result<Connection, DbError> {
@@ -63,17 +68,29 @@ impl SqliteEngine {
     }
 }
 
+/// Creates the file unless it is there, and makes its name durable: a power cut must not lose the name of
+/// a file whose contents were answered for.
 fn create_private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    // SQLite gives its side files the mode of this one.
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
+/// SQLite gives its side files the mode of the file.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+}
+
+/// Whether the file is a database of some sort, or not there yet.
 fn begins_as_sqlite(path: &Path) -> std::io::Result<bool> {
     use std::io::Read;
     let mut head = Vec::with_capacity(MAGIC.len());
-    std::fs::File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut head)?;
+    match std::fs::File::open(path) {
+        Ok(file) => file.take(MAGIC.len() as u64).read_to_end(&mut head)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    };
     Ok(head.is_empty() || head == MAGIC)
 }
 

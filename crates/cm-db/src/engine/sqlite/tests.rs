@@ -70,8 +70,10 @@ fn newer_and_foreign_and_damaged_files_are_refused_and_left_alone() {
 
     let text = dir.path().join("text");
     std::fs::write(&text, "no database at all, but long enough to be one").unwrap();
+    std::fs::set_permissions(&text, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(matches!(refused(&text), DbError::Foreign { .. }));
     assert!(std::fs::read_to_string(&text).unwrap().starts_with("no database"));
+    assert_eq!(std::fs::metadata(&text).unwrap().permissions().mode() & 0o777, 0o644);
 
     let other = dir.path().join("other.db");
     Connection::open(&other).unwrap().execute_batch("CREATE TABLE x (y)").unwrap();

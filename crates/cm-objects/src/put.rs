@@ -61,7 +61,12 @@ impl Objects {
         let early = target.clone();
         self.0.db.read(move |tx| early.check(tx).map(drop)).await?;
         let mut upload = Upload::new(self.0.clone(), place);
-        receive(&mut upload, body).await?;
+        if let Err(error) = receive(&mut upload, body).await {
+            // Let the last chunk finish, so that nothing is at work once the caller knows. Its own error
+            // would say less than this one.
+            let _ = upload.settle().await;
+            return Err(error);
+        }
         upload.commit(target, new).await
     }
 }

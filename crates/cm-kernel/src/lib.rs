@@ -1,1 +1,37 @@
-//! See docs/ARCHITECTURE.md.
+//! The kernel: identity, policy, catalogue, objects and events as one whole. It is all that guests and faces see.
+//!
+//! Every operation carries an [`OpContext`]: who acts, until when, under which name. The way to an effect is always
+//! the same: a look-up **for an action** ([`Kernel::look_up`], [`Kernel::authorize`]) asks the policy once and yields a
+//! [`Permit`]; the method that has the effect takes that permit by reference, so that forgetting the check does not
+//! compile. Effect and event are one transaction.
+//!
+//! Reading order: [`context`], [`kernel`] (opening and parts), [`authority`] (who may), [`records`],
+//! [`principals`], [`trail`], [`error`].
+
+pub mod authority;
+pub mod config;
+pub mod context;
+mod denials;
+pub mod error;
+pub mod kernel;
+pub mod principals;
+pub mod records;
+mod schema;
+pub mod trail;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::KernelConfig;
+pub use context::{Actor, ActorFacts, OpContext};
+pub use error::{ErrorClass, KernelError};
+pub use kernel::Kernel;
+pub use schema::schema;
+
+// What guests and faces need of the kernel's parts. They name no kernel crate but this one.
+pub use cm_catalog as catalog;
+pub use cm_events as events;
+pub use cm_identity as identity;
+pub use cm_objects as objects;
+pub use cm_policy as policy;
+pub use cm_policy::Permit;

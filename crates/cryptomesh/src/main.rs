@@ -1,1 +1,92 @@
-fn main() {}
+//! The one binary: `up` runs a node, `demo` shows what it is for, `instance` is what a node starts for each
+//! confidential instance, and everything else is a command that talks to a node.
+
+mod demo;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use cm_cli::Connection;
+
+/// Wrong usage or configuration.
+const EXIT_USAGE: u8 = 2;
+
+/// CryptoMesh computes on data that nobody who carries it may see.
+#[derive(Parser)]
+#[command(
+    name = "cryptomesh",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 refused, 4 not found, 5 conflict, 6 unreachable."
+)]
+struct Cli {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a node.
+    Up(up::UpArgs),
+    /// Show the main job, end to end, on a mesh in a temporary directory.
+    Demo(demo::DemoArgs),
+    /// Print the completion script of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the description of the API as OpenAPI.
+    #[command(hide = true)]
+    Openapi,
+    /// Run one confidential instance; a node starts this with its inherited sockets.
+    #[command(hide = true)]
+    Instance,
+    #[command(flatten)]
+    Remote(cm_cli::Command),
+}
+
+fn main() -> ExitCode {
+    // First of all, and without a runtime: an instance confines itself while it still has one thread.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == "instance") {
+        return cm_enclave::run::main();
+    }
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // The whole chain, once, here.
+            eprintln!("error: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let configuration = error.chain().any(|cause| cause.is::<cm_node::ConfigError>());
+    if configuration { EXIT_USAGE } else { cm_cli::exit_code(error) }
+}
+
+fn run(cli: Cli) -> cm_cli::Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match cli.command {
+        Command::Up(args) => runtime.block_on(up::run(args, &cli.connection)),
+        Command::Demo(args) => runtime.block_on(demo::run(args, &cli.connection)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "cryptomesh", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Openapi => {
+            cm_cli::output::line(&cm_node::openapi());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Instance => Ok(ExitCode::from(EXIT_USAGE)),
+        Command::Remote(cm_cli::Command::Audit(cm_cli::audit::AuditCommand::Verify(args)))
+            if args.offline =>
+        {
+            up::verify_offline(&args, &cli.connection)
+        }
+        Command::Remote(command) => runtime.block_on(cm_cli::run(command, &cli.connection)),
+    }
+}

@@ -1,0 +1,12 @@
+//! End-to-end tests: the real binary, started as a process, spoken to through its public interfaces.
+//!
+//! [`Node`] starts `cryptomesh up` on free ports in a temporary directory and waits until it says that it is
+//! ready. The tests themselves are in `tests/all`; the benchmarks of whole processes are in `benches`.
+
+mod binary;
+mod node;
+mod parties;
+
+pub use binary::{cryptomesh, run};
+pub use node::{Node, NodeOptions};
+pub use parties::{Party, enrol, policy_for};

@@ -1,0 +1,167 @@
+//! A node under test: `cryptomesh up` as a process of its own.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use cm_client::{Api, Location};
+use cm_crypto::secret::Secret;
+
+use crate::cryptomesh;
+
+/// How long a node may take to become ready or to stop.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How to start a node.
+#[derive(Clone, Debug, Default)]
+pub struct NodeOptions {
+    /// `--set` assignments.
+    pub set: Vec<String>,
+    /// Whether to serve without authentication.
+    pub open: bool,
+}
+
+/// A running node. Killed when dropped.
+pub struct Node {
+    process: Child,
+    data_dir: PathBuf,
+    log: PathBuf,
+    listeners: BTreeMap<String, String>,
+}
+
+impl Node {
+    /// Starts a node whose data directory is `root/data` and whose log is `root/node.log`.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub fn start(root: &Path, options: &NodeOptions) -> Node {
+        let data_dir = root.join("data");
+        let log = root.join("node.log");
+        let file =
+            std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log can be opened");
+        let mut command = Command::new(cryptomesh());
+        command.arg("up").arg("--data-dir").arg(&data_dir).args(["--output", "json"]);
+        command.args(["--set", "listen.api=127.0.0.1:0", "--set", "listen.instances=127.0.0.1:0"]);
+        for assignment in &options.set {
+            command.args(["--set", assignment]);
+        }
+        if options.open {
+            command.arg("--open");
+        }
+        let mut process = command
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .spawn()
+            .expect("the binary can be started");
+        let mut ready = String::new();
+        let out = process.stdout.take().expect("standard output is piped");
+        BufReader::new(out).read_line(&mut ready).expect("the node's output can be read");
+        let listeners = serde_json::from_str::<serde_json::Value>(&ready)
+            .ok()
+            .and_then(|ready| serde_json::from_value(ready["listeners"].clone()).ok());
+        let Some(listeners) = listeners else {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            let _ = process.kill();
+            panic!("the node did not become ready: {ready:?}\n{said}");
+        };
+        Node { process, data_dir, log, listeners }
+    }
+
+    /// The address of a listener.
+    pub fn address(&self, listener: &str) -> &str {
+        &self.listeners[listener]
+    }
+
+    /// The base URL of the API.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address("api"))
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Everything that the node has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("the log can be read")
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The administrator's token.
+    pub fn admin_token(&self) -> String {
+        let text =
+            std::fs::read_to_string(self.data_dir.join("admin.token")).expect("there is an admin token");
+        text.trim().to_owned()
+    }
+
+    /// The API as the administrator sees it.
+    pub fn admin(&self) -> Api {
+        self.api(Some(self.admin_token()))
+    }
+
+    /// The API as the holder of a token, or nobody, sees it.
+    pub fn api(&self, token: Option<String>) -> Api {
+        let location = Location {
+            url: self.url(),
+            token: token.map(Secret::new),
+            token_file: self.data_dir.join("unused"),
+        };
+        Api::new(location).expect("a client can be made")
+    }
+
+    /// Runs a command against this node as its administrator.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        Command::new(cryptomesh())
+            .arg("--data-dir")
+            .arg(&self.data_dir)
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary can be started")
+    }
+
+    /// Kills the node as a power cut would: no handler runs.
+    pub fn kill(mut self) {
+        self.process.kill().expect("the node can be killed");
+        self.process.wait().expect("the node can be waited for");
+    }
+
+    /// Sends the node a signal, by name as `kill` takes it.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(status.expect("`kill` can be run").success(), "signal {name} could not be sent");
+    }
+
+    /// Asks the node to stop and waits until it has.
+    ///
+    /// # Panics
+    /// If it does not stop in time.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal("TERM");
+        let end = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.process.try_wait().expect("the node can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < end, "the node did not stop:\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

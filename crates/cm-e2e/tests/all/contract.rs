@@ -1,0 +1,130 @@
+//! What scripts may rely on: starting, stopping, exit codes, the ready line.
+
+use std::os::unix::fs::PermissionsExt;
+
+use cm_e2e::{Node, NodeOptions, run};
+use serde_json::Value;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_first_start_writes_an_admin_token_for_its_owner_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let mode = |path: &str| {
+        std::fs::metadata(node.data_dir().join(path)).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(mode(""), 0o700);
+    assert_eq!(mode("admin.token"), 0o600);
+    let whoami = node.command(&["whoami", "--output", "json"]);
+    assert!(whoami.status.success(), "{}", text(&whoami.stderr));
+    assert!(text(&whoami.stdout).contains("admin"));
+    assert!(!node.log().contains(&node.admin_token()), "the token is in the log");
+    assert!(node.stop().success());
+}
+
+#[test]
+fn the_token_survives_a_restart_and_a_second_process_is_told_who_is_first() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let token = node.admin_token();
+    let data_dir = node.data_dir().to_str().unwrap().to_owned();
+    let second = run(&["up", "--data-dir", &data_dir]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains(&format!("process {}", node.pid())), "{}", text(&second.stderr));
+    assert!(node.stop().success());
+    let node = Node::start(root.path(), &NodeOptions::default());
+    assert_eq!(node.admin_token(), token);
+    assert!(node.command(&["whoami"]).status.success());
+}
+
+#[test]
+fn wrong_configuration_exits_with_2_and_names_the_setting() {
+    let root = tempfile::tempdir().unwrap();
+    let data_dir = root.path().join("data");
+    let up = |arguments: &[&str]| {
+        let mut all = vec!["up", "--data-dir", data_dir.to_str().unwrap()];
+        all.extend(arguments);
+        run(&all)
+    };
+    for (arguments, part) in [
+        (&["--set", "listen.nothing=1"][..], "nothing"),
+        (&["--set", "log.format=xml"], "log.format"),
+        (&["--config", "/nonexistent.toml"], "/nonexistent.toml"),
+        (&["--open", "--set", "listen.api=0.0.0.0:0"], "not loopback"),
+    ] {
+        let output = up(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(part), "{arguments:?}: {}", text(&output.stderr));
+    }
+    assert!(!data_dir.exists(), "a refused configuration left a data directory");
+}
+
+#[test]
+fn commands_say_by_their_exit_code_what_went_wrong() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let code = |arguments: &[&str]| node.command(arguments).status.code();
+    assert_eq!(code(&["get", "function", "absent"]), Some(4));
+    assert_eq!(code(&["create", "bucket", "name=twice"]), Some(0));
+    assert_eq!(code(&["create", "bucket", "name=twice"]), Some(5));
+    assert_eq!(code(&["create", "bucket", "name=NOT VALID"]), Some(2));
+    assert_eq!(code(&["whoami", "--token", "cmk_wrong_wrong"]), Some(3));
+    assert_eq!(code(&["whoami", "--url", "http://127.0.0.1:1"]), Some(6));
+    assert_eq!(code(&["no-such-command"]), Some(2));
+    assert_eq!(code(&["can", "admin", "delete", "function/anything"]), Some(0));
+}
+
+#[test]
+fn results_go_to_standard_output_as_json_and_everything_else_does_not() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let output = node.command(&["list", "role", "--output", "json"]);
+    let roles: Vec<Value> = serde_json::from_slice(&output.stdout).expect("standard output is one JSON document");
+    assert!(roles.iter().any(|role| role["id"] == "admin"), "{roles:?}");
+    let quiet = node.command(&["delete", "role", "absent", "--quiet"]);
+    assert!(quiet.stdout.is_empty());
+    assert!(text(&quiet.stderr).starts_with("error: "));
+}
+
+#[test]
+fn a_second_signal_stops_at_once_and_the_first_drains() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    assert!(!root.path().join("absent").exists());
+    assert!(node.data_dir().join("ready.json").exists());
+    let data_dir = node.data_dir().to_owned();
+    assert!(node.stop().success());
+    assert!(!data_dir.join("ready.json").exists(), "a stopped node still says that it is ready");
+}
+
+#[test]
+fn objects_travel_sealed_and_plain_through_the_commands() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let content: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(path("in"), &content).unwrap();
+    let public = node.command(&["keys", "seal", &path("secret")]);
+    let public = text(&public.stdout).trim().to_owned();
+    let ok = |arguments: &[&str]| {
+        let output = node.command(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    ok(&["object", "put", "--create-bucket", &path("in"), "box/plain"]);
+    ok(&["object", "put", "--seal-to", &public, &path("in"), "box/sealed"]);
+    ok(&["object", "get", "box/plain", &path("plain")]);
+    ok(&["object", "get", "box/sealed", &path("ciphertext")]);
+    ok(&["object", "get", "box/sealed", &path("opened"), "--open-with", &path("secret")]);
+    assert_eq!(std::fs::read(path("plain")).unwrap(), content);
+    assert_eq!(std::fs::read(path("opened")).unwrap(), content);
+    let ciphertext = std::fs::read(path("ciphertext")).unwrap();
+    assert!(!ciphertext.windows(64).any(|window| content.starts_with(window)));
+    assert!(ok(&["object", "ls", "box", "--output", "json"]).contains("sealed"));
+    ok(&["object", "rm", "box/plain"]);
+    assert_eq!(node.command(&["object", "get", "box/plain", &path("x")]).status.code(), Some(4));
+    assert!(!root.path().join("x").exists(), "a failed download left a file");
+}

@@ -1,0 +1,237 @@
+//! Who somebody is, and whether they may: authentication at the door, one decision on the way to the effect.
+
+use std::sync::Arc;
+
+use cm_catalog::{Record, guard};
+use cm_db::ReadTx;
+use cm_events::{EventVerb, NewEvent, Outcome};
+use cm_identity::{Authenticated, IdentityError};
+use cm_policy::{ActionKind, Denied, Explanation, Guard, Permit, RoleFacts, Subject, Target, absent, decide};
+use cm_types::{
+    Action, BucketName, Labels, ObjectKey, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId,
+};
+use serde_json::{Map, Value};
+
+use crate::{Actor, ActorFacts, Kernel, KernelError, OpContext};
+
+/// A record together with the security policy in force on it.
+struct Found {
+    record: Record,
+    guard: Option<Guard>,
+}
+
+impl Found {
+    /// What a decision needs to know. An object is decided with the owner, the labels and the security policy of its
+    /// bucket, hence kind and id are given.
+    fn target<'a>(&'a self, kind: ResourceKind, id: &'a str) -> Target<'a> {
+        let header = &self.record.header;
+        Target {
+            kind,
+            id: Some(id),
+            tenant: &header.tenant,
+            owner: Some(&header.owner),
+            labels: &header.labels,
+            guard: self.guard.as_ref(),
+        }
+    }
+}
+
+impl Kernel {
+    /// Finds out who presents this bearer token.
+    ///
+    /// # Errors
+    /// [`KernelError::Unauthenticated`] for a token that is unknown, expired or revoked, and for a principal that
+    /// is disabled: the caller is not told which of these it was.
+    pub async fn authenticate(&self, bearer: &str) -> Result<Actor, KernelError> {
+        match self.identity().authenticate(bearer).await {
+            Ok(authenticated) => self.actor(authenticated).await,
+            Err(IdentityError::InvalidCredential(_)) => Err(KernelError::Unauthenticated),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gathers what policy needs to know of somebody whose credential was checked.
+    pub async fn actor(&self, authenticated: Authenticated) -> Result<Actor, KernelError> {
+        let principal = authenticated.principal();
+        let (tenant, ids) = (principal.tenant.clone(), principal.roles.clone());
+        let roles = self.db().read(move |tx| existing_roles(tx, &tenant, &ids)).await?;
+        let facts = ActorFacts { principal: principal.id.clone(), tenant: principal.tenant.clone(), roles };
+        Ok(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
+    }
+
+    /// Decides about the collection of a kind: may the actor create in it, or list it?
+    pub async fn authorize<A: ActionKind>(
+        &self,
+        op: &OpContext,
+        kind: ResourceKind,
+    ) -> Result<Permit<A>, KernelError> {
+        self.authorize_labelled(op, kind, &Labels::new()).await
+    }
+
+    /// Decides about creating something that is going to have these labels.
+    pub async fn authorize_labelled<A: ActionKind>(
+        &self,
+        op: &OpContext,
+        kind: ResourceKind,
+        labels: &Labels,
+    ) -> Result<Permit<A>, KernelError> {
+        let tenant = op.tenant();
+        let target = Target { kind, id: None, tenant: &tenant, owner: None, labels, guard: None };
+        match decide::<A>(&op.subject(), &target) {
+            Ok(permit) => Ok(permit),
+            Err(denied) => Err(self.refuse(op, denied, ResourceRef::new(kind, "*")).await),
+        }
+    }
+
+    /// Reads one record **for an action**: what comes back is the record and the proof that the actor may do `A`
+    /// to it.
+    ///
+    /// # Errors
+    /// A record that does not exist and one that the actor may not know of are refused alike.
+    pub async fn look_up<A: ActionKind>(
+        &self,
+        op: &OpContext,
+        kind: ResourceKind,
+        id: &str,
+    ) -> Result<(Record, Permit<A>), KernelError> {
+        let found = self.find(op.tenant(), kind, id).await?;
+        let permit = self.decide_on::<A>(op, found.as_ref(), kind, id).await?;
+        match found {
+            Some(found) => Ok((found.record, permit)),
+            None => Err(KernelError::NotFound(ResourceRef::new(kind, id))),
+        }
+    }
+
+    /// Decides about one object, which need not exist. Objects have the owner, the labels and the security policy
+    /// of their bucket.
+    pub async fn look_up_object<A: ActionKind>(
+        &self,
+        op: &OpContext,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<Permit<A>, KernelError> {
+        let found = self.find(op.tenant(), ResourceKind::Bucket, bucket.as_str()).await?;
+        let id = format!("{bucket}/{key}");
+        self.decide_on::<A>(op, found.as_ref(), ResourceKind::Object, &id).await
+    }
+
+    async fn decide_on<A: ActionKind>(
+        &self,
+        op: &OpContext,
+        found: Option<&Found>,
+        kind: ResourceKind,
+        id: &str,
+    ) -> Result<Permit<A>, KernelError> {
+        let decision = match found {
+            Some(found) => decide::<A>(&op.subject(), &found.target(kind, id)),
+            None => Err(absent(A::ACTION, &op.subject(), kind)),
+        };
+        match decision {
+            Ok(permit) => Ok(permit),
+            Err(denied) => Err(self.refuse(op, denied, ResourceRef::new(kind, id)).await),
+        }
+    }
+
+    /// Explains how a decision about `principal` would go. Nothing is done and nothing is logged.
+    ///
+    /// The resource's id may be `*`, which means the collection.
+    pub async fn explain(
+        &self,
+        op: &OpContext,
+        principal: &PrincipalId,
+        action: Action,
+        resource: &ResourceRef,
+    ) -> Result<Explanation, KernelError> {
+        let (identity, tenant, id) = (self.identity().clone(), op.tenant(), principal.clone());
+        let (principal, roles) = self
+            .db()
+            .read(move |tx| {
+                let principal =
+                    identity.get_principal(tx, &tenant, &id)?.ok_or(IdentityError::NoSuchPrincipal)?;
+                let roles = existing_roles(tx, &tenant, &principal.roles)?;
+                Ok::<_, KernelError>((principal, roles))
+            })
+            .await?;
+        let tenant = op.tenant();
+        let subject = Subject::principal(&principal.id, &tenant, &roles);
+        if resource.id == "*" {
+            let labels = Labels::new();
+            let target = Target {
+                kind: resource.kind,
+                id: None,
+                tenant: &tenant,
+                owner: None,
+                labels: &labels,
+                guard: None,
+            };
+            return Ok(cm_policy::explain(action, &subject, &target));
+        }
+        let (kind, id) = match (resource.kind, resource.id.split_once('/')) {
+            (ResourceKind::Object, Some((bucket, _))) => (ResourceKind::Bucket, bucket),
+            _ => (resource.kind, resource.id.as_str()),
+        };
+        Ok(match self.find(tenant.clone(), kind, id).await? {
+            Some(found) => cm_policy::explain(action, &subject, &found.target(resource.kind, &resource.id)),
+            None => absent(action, &subject, resource.kind).explanation().clone(),
+        })
+    }
+
+    async fn find(
+        &self,
+        tenant: TenantId,
+        kind: ResourceKind,
+        id: &str,
+    ) -> Result<Option<Found>, KernelError> {
+        let Ok(id) = ResourceId::parse(id) else { return Ok(None) };
+        let catalog = self.catalog().clone();
+        self.db()
+            .read(move |tx| {
+                let Some(record) = catalog.get(tx, &tenant, kind, &id)? else { return Ok(None) };
+                let guard = guard::guard_of(tx, &record)?;
+                Ok(Some(Found { record, guard }))
+            })
+            .await
+    }
+
+    /// Turns a refusal into the answer that its receiver may know, and records it.
+    pub(crate) async fn refuse(&self, op: &OpContext, denied: Denied, resource: ResourceRef) -> KernelError {
+        let explanation = denied.explanation();
+        if self.denials().should_record(op, explanation, self.clock().monotonic()) {
+            let event = NewEvent {
+                tenant: op.tenant(),
+                actor: op.principal().cloned(),
+                verb: EventVerb::fixed("access.denied"),
+                resource: Some(resource.clone()),
+                request: Some(op.request.clone()),
+                outcome: Outcome::Denied,
+                facts: denial_facts(explanation),
+            };
+            // The caller's answer does not depend on whether the denial could be recorded.
+            if let Err(error) = self.record_event(event).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "denial not recorded");
+            }
+        }
+        KernelError::denied(denied, resource)
+    }
+}
+
+fn denial_facts(explanation: &Explanation) -> Map<String, Value> {
+    let reasons: Vec<&str> = explanation.reasons.iter().map(cm_policy::Reason::code).collect();
+    let mut facts = Map::new();
+    facts.insert("action".to_owned(), explanation.action.as_str().into());
+    facts.insert("reasons".to_owned(), reasons.into());
+    facts
+}
+
+/// What the roles with these ids permit. A role that is gone permits nothing.
+fn existing_roles(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    ids: &[ResourceId],
+) -> Result<Vec<RoleFacts>, KernelError> {
+    let mut roles = Vec::with_capacity(ids.len());
+    for id in ids {
+        roles.extend(guard::role_facts(tx, tenant, id)?);
+    }
+    Ok(roles)
+}

@@ -1,0 +1,18 @@
+//! What the kernel is told when it is opened.
+
+use std::path::PathBuf;
+
+use cm_catalog::Limits;
+
+/// Settings of the kernel. The node fills them from its own.
+#[derive(Clone, Debug)]
+pub struct KernelConfig {
+    /// Where everything durable lives. Created with mode 0700 if it does not exist.
+    pub data_dir: PathBuf,
+    /// Bounds of what one catalogue entry may ask for.
+    pub limits: Limits,
+    /// Largest object, in bytes.
+    pub object_size_max: u64,
+    /// The name by which the node goes in evidence and answers.
+    pub node_name: String,
+}

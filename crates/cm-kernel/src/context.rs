@@ -1,0 +1,103 @@
+//! Who asks, and for how long they wait.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cm_identity::Authenticated;
+use cm_policy::{RoleFacts, Subject};
+use cm_types::{PrincipalId, RequestId, TenantId};
+use tokio_util::sync::CancellationToken;
+
+/// How long an operation may take unless its caller says otherwise.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(60);
+
+/// Who acts.
+#[derive(Clone, Debug)]
+pub enum Actor {
+    /// Nobody said who they are.
+    Anonymous,
+    /// The node itself: its background work, and callers of a node in open mode.
+    Node(Arc<ActorFacts>),
+    /// Somebody who authenticated, and how.
+    Principal(Arc<ActorFacts>, Arc<Authenticated>),
+}
+
+/// What policy needs to know of an actor: gathered once, at the door.
+#[derive(Debug)]
+pub struct ActorFacts {
+    /// Who it is.
+    pub principal: PrincipalId,
+    /// Where it belongs.
+    pub tenant: TenantId,
+    /// What its roles permit, as they stood when it authenticated.
+    pub roles: Vec<RoleFacts>,
+}
+
+impl Actor {
+    /// The node itself.
+    pub fn node() -> Actor {
+        Actor::Node(Arc::new(ActorFacts {
+            principal: PrincipalId::node(),
+            tenant: TenantId::default_tenant(),
+            roles: vec![RoleFacts::administrator()],
+        }))
+    }
+
+    fn facts(&self) -> Option<&ActorFacts> {
+        match self {
+            Actor::Anonymous => None,
+            Actor::Node(facts) | Actor::Principal(facts, _) => Some(facts),
+        }
+    }
+}
+
+/// Carried by every operation from the wire to the effect.
+#[derive(Clone, Debug)]
+pub struct OpContext {
+    /// Who acts.
+    pub actor: Actor,
+    /// The name of the request in logs, events and answers.
+    pub request: RequestId,
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+    /// Cancelled when the caller is gone or the node stops.
+    pub cancel: CancellationToken,
+}
+
+impl OpContext {
+    /// A new operation by `actor`, with the default deadline.
+    pub fn new(actor: Actor, request: RequestId, cancel: CancellationToken) -> Self {
+        Self { actor, request, deadline: Instant::now() + DEADLINE_DEFAULT, cancel }
+    }
+
+    /// What the node does of its own accord.
+    pub fn node(cancel: CancellationToken) -> Self {
+        Self::new(Actor::node(), RequestId::random(), cancel)
+    }
+
+    /// The tenant within which the operation takes place.
+    pub fn tenant(&self) -> TenantId {
+        self.actor.facts().map_or_else(TenantId::default_tenant, |facts| facts.tenant.clone())
+    }
+
+    /// Who acts, if it is known.
+    pub fn principal(&self) -> Option<&PrincipalId> {
+        self.actor.facts().map(|facts| &facts.principal)
+    }
+
+    /// How the actor authenticated, if it did.
+    pub fn authenticated(&self) -> Option<&Authenticated> {
+        match &self.actor {
+            Actor::Principal(_, authenticated) => Some(authenticated),
+            Actor::Anonymous | Actor::Node(_) => None,
+        }
+    }
+
+    /// Who asks, as policy sees it.
+    pub fn subject(&self) -> Subject<'_> {
+        match self.actor.facts() {
+            None => Subject::anonymous(),
+            Some(facts) => Subject::principal(&facts.principal, &facts.tenant, &facts.roles),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What can go wrong, by what a caller does about it.
+
+use std::time::Duration;
+
+use cm_catalog::CatalogError;
+use cm_db::DbError;
+use cm_events::EventError;
+use cm_identity::{IdentityError, InvalidInput};
+use cm_objects::ObjectError;
+use cm_policy::{Denied, Explanation};
+use cm_types::ResourceRef;
+
+/// Why an operation was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The caller has to say who it is, or what it presented proves nothing.
+    #[error("authentication is required")]
+    Unauthenticated,
+    /// The caller may not do this.
+    #[error("{0}")]
+    Forbidden(Explanation),
+    /// There is no such thing, or the caller may not know of it.
+    #[error("`{0}` does not exist")]
+    NotFound(ResourceRef),
+    /// A role would be given away that permits more than its giver holds.
+    #[error("role `{role}` permits `{permission}`, which you do not hold and so cannot give")]
+    GivesMoreThanHeld {
+        /// The role.
+        role: String,
+        /// The permission.
+        permission: String,
+    },
+    /// A role that does not exist.
+    #[error("role `{0}` does not exist")]
+    NoSuchRole(String),
+    /// The administrator's key could not be kept on the first start, hence nothing was started.
+    #[error("the administrator's token cannot be written")]
+    AdminKey(#[source] std::io::Error),
+    /// The process is ending.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+    /// Identities refused or failed.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The catalogue refused or failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The objects refused or failed.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+    /// The log refused or failed.
+    #[error(transparent)]
+    Events(#[from] EventError),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// What a caller does about an error. Faces choose their codes by this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Authenticate.
+    Unauthenticated,
+    /// Ask for rights.
+    Forbidden,
+    /// Look elsewhere.
+    NotFound,
+    /// Resolve a conflict with what exists.
+    Conflict,
+    /// Read again, then change.
+    Stale,
+    /// Correct the input.
+    Invalid,
+    /// The input is larger than allowed.
+    TooLarge,
+    /// Ask for a part that exists.
+    Range,
+    /// Wait.
+    TooMany {
+        /// For how long.
+        retry_after: Duration,
+    },
+    /// Try again.
+    Unavailable,
+    /// Report it; the details are in the node's log.
+    Internal,
+}
+
+/// When to try again where nothing better is known.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+
+impl KernelError {
+    /// The answer to a denied decision, with no more in it than its receiver may know.
+    pub(crate) fn denied(denied: Denied, resource: ResourceRef) -> Self {
+        match denied {
+            Denied::Unauthenticated(_) => KernelError::Unauthenticated,
+            Denied::Hidden(_) => KernelError::NotFound(resource),
+            Denied::Forbidden(explanation) => KernelError::Forbidden(explanation),
+        }
+    }
+
+    /// What a caller does about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            KernelError::Unauthenticated => ErrorClass::Unauthenticated,
+            KernelError::Forbidden(_) | KernelError::GivesMoreThanHeld { .. } => ErrorClass::Forbidden,
+            KernelError::NotFound(_) => ErrorClass::NotFound,
+            KernelError::NoSuchRole(_) => ErrorClass::Invalid,
+            KernelError::AdminKey(_) => ErrorClass::Internal,
+            KernelError::ShuttingDown => ErrorClass::Unavailable,
+            KernelError::Identity(error) => identity_class(error),
+            KernelError::Catalog(error) => catalog_class(error),
+            KernelError::Objects(error) => object_class(error),
+            KernelError::Events(error) => event_class(error),
+            KernelError::Db(error) => db_class(error),
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn retryable(&self) -> bool {
+        matches!(self.class(), ErrorClass::TooMany { .. } | ErrorClass::Unavailable)
+    }
+}
+
+fn identity_class(error: &IdentityError) -> ErrorClass {
+    match error {
+        IdentityError::InvalidCredential(_) => ErrorClass::Unauthenticated,
+        IdentityError::Locked { retry_after } | IdentityError::Busy { retry_after } => {
+            ErrorClass::TooMany { retry_after: *retry_after }
+        }
+        IdentityError::NoSuchPrincipal | IdentityError::NoSuchTenant | IdentityError::NoSuchApiKey => {
+            ErrorClass::NotFound
+        }
+        IdentityError::Exists | IdentityError::LastAdministrator | IdentityError::TooManyApiKeys { .. } => {
+            ErrorClass::Conflict
+        }
+        IdentityError::Stale { .. } => ErrorClass::Stale,
+        IdentityError::Invalid(InvalidInput::ReservedId) => ErrorClass::Conflict,
+        IdentityError::Invalid(_) | IdentityError::NotAToken => ErrorClass::Invalid,
+        IdentityError::RolesNeedGrant => ErrorClass::Forbidden,
+        IdentityError::WrongPermit | IdentityError::NodeKeys(_) => ErrorClass::Internal,
+        IdentityError::ShuttingDown => ErrorClass::Unavailable,
+        IdentityError::Db(error) => db_class(error),
+        IdentityError::Events(error) => event_class(error),
+    }
+}
+
+fn catalog_class(error: &CatalogError) -> ErrorClass {
+    match error {
+        CatalogError::NotFound(_) => ErrorClass::NotFound,
+        CatalogError::Exists(_)
+        | CatalogError::StillReferenced { .. }
+        | CatalogError::TooManyCascades { .. }
+        | CatalogError::AppendOnly(_)
+        | CatalogError::BuiltIn(_) => ErrorClass::Conflict,
+        CatalogError::Invalid(_)
+        | CatalogError::DanglingReference { .. }
+        | CatalogError::NotCatalogued(_)
+        | CatalogError::InvalidCursor => ErrorClass::Invalid,
+        CatalogError::Stale { .. } => ErrorClass::Stale,
+        CatalogError::PermitMismatch { .. } => ErrorClass::Internal,
+        CatalogError::Db(error) => db_class(error),
+        CatalogError::Events(error) => event_class(error),
+    }
+}
+
+fn object_class(error: &ObjectError) -> ErrorClass {
+    match error {
+        ObjectError::NotFound { .. } | ObjectError::BucketNotFound { .. } => ErrorClass::NotFound,
+        ObjectError::BucketExists { .. } | ObjectError::BucketNotEmpty { .. } => ErrorClass::Conflict,
+        ObjectError::AlreadyExists { .. } | ObjectError::PreconditionFailed { .. } => ErrorClass::Stale,
+        ObjectError::DigestMismatch { .. }
+        | ObjectError::DescriptionTooLong { .. }
+        | ObjectError::DescriptionCharacter { .. }
+        | ObjectError::Body(_)
+        | ObjectError::InvalidCursor => ErrorClass::Invalid,
+        ObjectError::TooLarge { .. } => ErrorClass::TooLarge,
+        ObjectError::RangeNotSatisfiable { .. } => ErrorClass::Range,
+        ObjectError::Busy => ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT },
+        ObjectError::Lost => ErrorClass::Unavailable,
+        ObjectError::NotPermitted { .. }
+        | ObjectError::Damaged(_)
+        | ObjectError::InUse { .. }
+        | ObjectError::Storage { .. } => ErrorClass::Internal,
+        ObjectError::Db(error) => db_class(error),
+        ObjectError::Events(error) => event_class(error),
+    }
+}
+
+fn event_class(error: &EventError) -> ErrorClass {
+    match error {
+        EventError::Db(error) => db_class(error),
+        _ => ErrorClass::Internal,
+    }
+}
+
+fn db_class(error: &DbError) -> ErrorClass {
+    if error.retryable() { ErrorClass::Unavailable } else { ErrorClass::Internal }
+}

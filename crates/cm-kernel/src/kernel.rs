@@ -1,0 +1,200 @@
+//! Opening the kernel, and its parts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cm_catalog::{Catalog, Occasion, builtin_roles};
+use cm_crypto::Secret;
+use cm_db::{Db, open_sqlite};
+use cm_events::EventLog;
+use cm_identity::{Identity, NodeKeys, recorded_node_key};
+use cm_objects::Objects;
+use cm_policy::{Create, RoleFacts, Subject, Target, decide};
+use cm_runtime::{Clock, Tasks};
+use cm_types::{Labels, PrincipalId, ResourceKind, TenantId, Timestamp};
+
+use crate::denials::Denials;
+use crate::{KernelConfig, KernelError, schema};
+
+/// The database, within the data directory.
+pub const DATABASE_FILE: &str = "cryptomesh.db";
+/// The node's keys, within the data directory.
+pub const KEYS_DIR: &str = "keys";
+/// Stored objects, within the data directory.
+pub const OBJECTS_DIR: &str = "objects";
+
+/// Identity, policy, catalogue, objects and events of one node. Clones share it.
+#[derive(Clone)]
+pub struct Kernel(Arc<Parts>);
+
+struct Parts {
+    config: KernelConfig,
+    db: Db,
+    events: EventLog,
+    identity: Identity,
+    catalog: Catalog,
+    objects: Objects,
+    keys: Arc<NodeKeys>,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    denials: Denials,
+}
+
+impl Kernel {
+    /// Opens the data directory, which the caller holds. On the first start it is filled: keys, the tenant
+    /// `default`, the built-in roles and the administrator.
+    ///
+    /// `keep_admin_key` is called on the first start with the text of the administrator's API key, **before** the
+    /// administrator exists for good: if the key cannot be kept, or the process dies in between, the next start is a
+    /// first start again.
+    ///
+    /// # Errors
+    /// Data that is newer than this binary, keys that do not belong to the data, a log that was tampered with at its
+    /// end, a file system that fails.
+    pub async fn open(
+        config: KernelConfig,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+        keep_admin_key: impl FnOnce(&Secret<String>) -> std::io::Result<()> + Send + 'static,
+    ) -> Result<Kernel, KernelError> {
+        let db = open_database(&config.data_dir, tasks).await?;
+        let recorded = db.read(recorded_node_key).await?;
+        let keys = open_keys(&config.data_dir, recorded, clock.now().into(), tasks).await?;
+        let events = EventLog::open(&db, clock.clone(), keys.signing().clone()).await?;
+        let identity = Identity::new(db.clone(), events.clone(), clock.clone(), keys.clone(), tasks.clone());
+        let catalog = Catalog::new(events.clone(), config.limits.clone());
+        let object_config =
+            cm_objects::Config { object_bytes_max: config.object_size_max, ..cm_objects::Config::default() };
+        let objects = Objects::open(
+            &config.data_dir.join(OBJECTS_DIR),
+            db.clone(),
+            events.clone(),
+            clock.clone(),
+            tasks,
+            object_config,
+        )
+        .await?;
+        let kernel = Kernel(Arc::new(Parts {
+            config,
+            db,
+            events,
+            identity,
+            catalog,
+            objects,
+            keys,
+            clock,
+            tasks: tasks.clone(),
+            denials: Denials::default(),
+        }));
+        kernel.bootstrap(keep_admin_key).await?;
+        Ok(kernel)
+    }
+
+    /// On the first start creates who and what must exist; on later ones checks that data and keys belong together.
+    async fn bootstrap(
+        &self,
+        keep_admin_key: impl FnOnce(&Secret<String>) -> std::io::Result<()> + Send + 'static,
+    ) -> Result<(), KernelError> {
+        let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
+        let occasion = Occasion { at: self.now(), request: None };
+        self.db()
+            .write(move |tx| {
+                let Some(key) = identity.bootstrap(tx)? else { return Ok(()) };
+                let permit = creation_of_roles();
+                for role in builtin_roles() {
+                    catalog.create(tx, &permit, role, &occasion)?;
+                }
+                // Within the transaction: either the key is kept and the administrator exists, or neither.
+                keep_admin_key(&key).map_err(KernelError::AdminKey)
+            })
+            .await
+    }
+
+    /// What the kernel was told.
+    pub fn config(&self) -> &KernelConfig {
+        &self.0.config
+    }
+
+    /// The event log.
+    pub fn events(&self) -> &EventLog {
+        &self.0.events
+    }
+
+    /// Tenants, principals and credentials.
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// The catalogue.
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.catalog
+    }
+
+    /// Stored objects.
+    pub fn objects(&self) -> &Objects {
+        &self.0.objects
+    }
+
+    /// The node's keys.
+    pub fn keys(&self) -> &NodeKeys {
+        &self.0.keys
+    }
+
+    /// The clock of everything.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now().into()
+    }
+
+    /// The process's tasks.
+    pub fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    pub(crate) fn denials(&self) -> &Denials {
+        &self.0.denials
+    }
+}
+
+/// The node's own permit to create the built-in roles, decided as every other.
+fn creation_of_roles() -> cm_policy::Permit<Create> {
+    let (node, tenant, labels) = (PrincipalId::node(), TenantId::default_tenant(), Labels::new());
+    let roles = [RoleFacts::administrator()];
+    let target = Target {
+        kind: ResourceKind::Role,
+        id: None,
+        tenant: &tenant,
+        owner: None,
+        labels: &labels,
+        guard: None,
+    };
+    decide::<Create>(&Subject::principal(&node, &tenant, &roles), &target)
+        .expect("an administrator may create roles in its own tenant")
+}
+
+async fn open_database(data_dir: &Path, tasks: &Tasks) -> Result<Db, KernelError> {
+    let path = data_dir.join(DATABASE_FILE);
+    let opened = tasks.spawn_blocking("database-open", move || open_sqlite(&path, &schema()));
+    Ok(opened.await.map_err(|_| KernelError::ShuttingDown)??)
+}
+
+async fn open_keys(
+    data_dir: &Path,
+    recorded: Option<String>,
+    now: Timestamp,
+    tasks: &Tasks,
+) -> Result<Arc<NodeKeys>, KernelError> {
+    let dir = data_dir.join(KEYS_DIR);
+    let opened =
+        tasks.spawn_blocking("keys-open", move || NodeKeys::open_or_create(&dir, recorded.as_deref(), now));
+    let keys = opened.await.map_err(|_| KernelError::ShuttingDown)?;
+    Ok(Arc::new(keys.map_err(cm_identity::IdentityError::from)?))
+}

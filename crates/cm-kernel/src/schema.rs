@@ -1,0 +1,16 @@
+//! Which tables there are: each of the kernel's parts owns some.
+
+use cm_db::Schema;
+
+/// The version of the data. Raise it with every migration, and whenever older binaries must not open the data any
+/// more.
+const VERSION: u32 = 1;
+
+/// The tables of the whole kernel.
+pub fn schema() -> Schema {
+    Schema::new(VERSION)
+        .with_tables(cm_events::TABLES)
+        .with_tables(cm_identity::TABLES)
+        .with_tables(cm_catalog::TABLES)
+        .with_tables(cm_objects::TABLES)
+}

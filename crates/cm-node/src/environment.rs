@@ -1,0 +1,157 @@
+//! The environment variables of the earlier implementation and our own, as settings.
+//!
+//! A variable `CRYPTOMESH_SECTION_KEY` sets `section.key` where such a setting exists. The variables that the
+//! earlier implementation documented keep their meaning; those that have no effect in this design are accepted
+//! and reported at start with the reason.
+
+use crate::config::{ConfigError, set};
+
+/// What becomes of one documented variable.
+enum Meaning {
+    /// It sets this key to its text.
+    Text(&'static str),
+    /// It sets this key to its number or truth value (`1` and `0` are true and false).
+    Number(&'static str),
+    /// See [`Meaning::Number`].
+    Flag(&'static str),
+    /// It sets this key to a number of gigabytes.
+    Gigabytes(&'static str),
+    /// It is the host or the port of the API's listener.
+    Host,
+    /// See [`Meaning::Host`].
+    Port,
+    /// `1` lowers the log level to `debug`.
+    Debug,
+    /// It belongs to the command line, not to the node.
+    Client,
+    /// It changes nothing here, for this reason.
+    None(&'static str),
+}
+
+const NO_MONGO: &str = "the catalogue is embedded; there is no MongoDB";
+const NO_AXO: &str = "active objects log with everything else";
+
+const DOCUMENTED: &[(&str, Meaning)] = &[
+    ("CRYPTOMESH_HOST", Meaning::Host),
+    ("CRYPTOMESH_PORT", Meaning::Port),
+    ("CRYPTOMESH_MIN_CPU", Meaning::Number("limits.cpu_min")),
+    ("CRYPTOMESH_MAX_CPU", Meaning::Number("limits.cpu_max")),
+    ("CRYPTOMESH_MIN_RAM", Meaning::Gigabytes("limits.ram_min")),
+    ("CRYPTOMESH_MAX_RAM", Meaning::Gigabytes("limits.ram_max")),
+    ("CRYPTOMESH_MAX_DEPLOYED_ENDPOINTS", Meaning::None("no endpoint launcher is configured")),
+    ("CRYPTOMESH_DEBUG", Meaning::Debug),
+    ("CRYPTOMESH_TITLE", Meaning::None("the title of the API is fixed in its published description")),
+    ("CRYPTOMESH_API_PREFIX", Meaning::None("the prefix of the API is fixed in its published description")),
+    ("CRYPTOMESH_VERSION", Meaning::None("the version is that of the binary")),
+    ("CRYPTOMESH_MONGO_PORT", Meaning::None(NO_MONGO)),
+    ("CRYPTOMESH_MONGO_DATABASE_NAME", Meaning::None(NO_MONGO)),
+    ("CRYPTOMESH_MONGODB_URI", Meaning::None(NO_MONGO)),
+    ("CRYPTOMESH_LOG_PATH", Meaning::Text("log.dir")),
+    ("CRYPTOMESH_LOG_LEVEL", Meaning::Text("log.level")),
+    ("CRYPTOMESH_LOG_ROTATION_WHEN", Meaning::Text("log.rotation_when")),
+    ("CRYPTOMESH_LOG_ROTATION_INTERVAL", Meaning::Number("log.rotation_interval")),
+    ("CRYPTOMESH_LOG_TO_FILE", Meaning::Flag("log.to_file")),
+    ("CRYPTOMESH_LOG_ERROR_FILE", Meaning::Flag("log.error_file")),
+    ("CRYPTOMESH_SUMMONER_IP_ADDR", Meaning::None("containers are launched by the node itself")),
+    ("CRYPTOMESH_MICTLANX_URI", Meaning::None("objects are stored by the node itself")),
+    ("CRYPTOMESH_MICTLANX_LOG_PATH", Meaning::None("objects are stored by the node itself")),
+    ("CRYPTOMESH_AXO_LOG_PATH", Meaning::None(NO_AXO)),
+    ("CRYPTOMESH_URL", Meaning::Client),
+    ("CRYPTOMESH_TOKEN", Meaning::Client),
+    ("CRYPTOMESH_DATA_DIR", Meaning::Text("data_dir")),
+];
+
+/// Sections whose keys can be set as `CRYPTOMESH_SECTION_KEY`.
+const SECTIONS: &[&str] = &["LISTEN", "SHUTDOWN", "LOG", "INSTANCES", "OBJECTS", "LIMITS"];
+
+/// Writes what the variables say into `table`; returns those without effect and why.
+pub(crate) fn apply(
+    table: &mut toml::Table,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Vec<(String, &'static str)>, ConfigError> {
+    let mut ours: Vec<_> =
+        variables.into_iter().filter(|(name, _)| name.starts_with("CRYPTOMESH_")).collect();
+    ours.sort();
+    let mut without_effect = Vec::new();
+    let (mut host, mut port) = (None, None);
+    for (name, value) in ours {
+        let documented = DOCUMENTED.iter().find(|(documented, _)| *documented == name);
+        match documented.map(|(_, meaning)| meaning) {
+            Some(Meaning::Text(key)) => set(table, key, toml::Value::String(value))?,
+            Some(Meaning::Number(key)) => set(table, key, number(key, &value)?)?,
+            Some(Meaning::Flag(key)) => set(table, key, flag(key, &value)?)?,
+            Some(Meaning::Gigabytes(key)) => set(table, key, toml::Value::String(format!("{value}GB")))?,
+            Some(Meaning::Host) => host = Some(value),
+            Some(Meaning::Port) => port = Some(value),
+            Some(Meaning::Debug) => {
+                if flag(&name, &value)?.as_bool() == Some(true) {
+                    set(table, "log.level", toml::Value::String("debug".to_owned()))?;
+                }
+            }
+            Some(Meaning::Client) => {}
+            Some(Meaning::None(reason)) => without_effect.push((name, *reason)),
+            None => set_by_section(table, &name, &value)?,
+        }
+    }
+    if host.is_some() || port.is_some() {
+        let host = host.unwrap_or_else(|| "127.0.0.1".to_owned());
+        let address = format!("{host}:{}", port.unwrap_or_else(|| "19000".to_owned()));
+        set(table, "listen.api", toml::Value::String(address))?;
+    }
+    Ok(without_effect)
+}
+
+fn set_by_section(table: &mut toml::Table, name: &str, value: &str) -> Result<(), ConfigError> {
+    let rest = name.trim_start_matches("CRYPTOMESH_");
+    let (section, key) = rest
+        .split_once('_')
+        .filter(|(section, _)| SECTIONS.contains(section))
+        .ok_or_else(|| ConfigError::UnknownVariable(name.to_owned()))?;
+    let key = format!("{}.{}", section.to_ascii_lowercase(), key.to_ascii_lowercase());
+    let value = match value.parse::<i64>() {
+        Ok(number) => toml::Value::Integer(number),
+        Err(_) => match value {
+            "true" | "false" => toml::Value::Boolean(value == "true"),
+            text => toml::Value::String(text.to_owned()),
+        },
+    };
+    set(table, &key, value)
+}
+
+fn number(key: &str, value: &str) -> Result<toml::Value, ConfigError> {
+    value
+        .trim()
+        .parse::<i64>()
+        .map(toml::Value::Integer)
+        .map_err(|_| ConfigError::Key { key: key.to_owned(), problem: format!("`{value}` is no number") })
+}
+
+fn flag(key: &str, value: &str) -> Result<toml::Value, ConfigError> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(toml::Value::Boolean(true)),
+        "0" | "false" | "no" | "off" | "" => Ok(toml::Value::Boolean(false)),
+        _ => Err(ConfigError::Key { key: key.to_owned(), problem: format!("`{value}` is neither 1 nor 0") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_variable_is_accepted() {
+        for (name, _) in DOCUMENTED {
+            let mut table = toml::Table::new();
+            apply(&mut table, [(name.to_string(), "1".to_owned())])
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_variable_without_effect_is_reported_with_the_reason() {
+        let mut table = toml::Table::new();
+        let reported = apply(&mut table, [("CRYPTOMESH_MONGO_PORT".to_owned(), "27018".to_owned())]).unwrap();
+        assert_eq!(reported, [("CRYPTOMESH_MONGO_PORT".to_owned(), NO_MONGO)]);
+        assert!(table.is_empty());
+    }
+}

@@ -1,0 +1,72 @@
+//! `cryptomesh demo`: the main job, end to end, for real.
+//!
+//! Three parties who do not trust each other, and an operator whom none of them trusts, on a node that is started
+//! in a temporary directory as a process of its own. Every step goes through the public API, with the same client
+//! that the commands use; nothing is staged.
+
+mod dataset;
+mod mesh;
+mod operator;
+mod refusals;
+mod story;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use cm_cli::{Connection, Outcome, output};
+
+/// `cryptomesh demo`
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    /// Your own numbers: a CSV file whose first two numeric columns are x and y [default: speed and stopping
+    /// distance of 50 cars, 1920].
+    #[arg(long, value_name = "FILE.csv")]
+    input: Option<PathBuf>,
+    /// Keep the node's data directory and say where it is.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Numbers the steps as they happen.
+pub(crate) struct Narrator<'a> {
+    connection: &'a Connection,
+    step: u32,
+}
+
+impl Narrator<'_> {
+    fn chapter(&mut self, title: &str) {
+        output::note(self.connection, &format!("\n{title}"));
+    }
+
+    fn step(&mut self, text: &str) {
+        self.step += 1;
+        output::note(self.connection, &format!("  {:>2}. {text}", self.step));
+    }
+}
+
+/// Runs the demonstration. Exits with 0 only if everything that should work worked and everything that should be
+/// refused was refused.
+pub(crate) async fn run(args: DemoArgs, connection: &Connection) -> Outcome {
+    let data = dataset::Points::load(args.input.as_deref())?;
+    let mut narrator = Narrator { connection, step: 0 };
+    let mesh = mesh::Mesh::start().await?;
+    let told = story::tell(&mesh, &data, &mut narrator).await;
+    // The node is stopped whether or not the story ended well.
+    let finished = match told {
+        Ok(ending) => operator::search(&mesh, &data, &ending, &mut narrator).await.map(|()| ending),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &finished {
+        output::note(connection, &format!("\nlast lines of the node's log:\n{}", mesh.log_tail(20)));
+        output::note(connection, &format!("\nthe demonstration failed: {error:#}"));
+    }
+    let stopped = mesh.stop(args.keep).await;
+    let ending = finished?;
+    if let Some(kept) = stopped? {
+        output::note(connection, &format!("\nthe node's data directory is kept in {}", kept.display()));
+    }
+    narrator.chapter("Result, read by the receiver alone");
+    output::line(&format!("y = {} + {} x   ({} points)", ending.intercept, ending.slope, data.len()));
+    Ok(ExitCode::SUCCESS)
+}

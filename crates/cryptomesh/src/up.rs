@@ -1,0 +1,90 @@
+//! `cryptomesh up`: read the configuration, start the node, say that it is ready, drain when told to stop.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use cm_cli::{Connection, Format, Outcome, output};
+use cm_node::{Config, Node, Overrides, Stopped};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// `cryptomesh up`
+#[derive(Args)]
+#[command(after_help = "\
+Settings come from defaults, then the file, then the environment (CRYPTOMESH_SECTION_KEY), then --set, then flags.
+Keys: listen.api, listen.instances, shutdown.deadline, log.level, log.format, log.to_file, log.dir, log.error_file,
+log.rotation_when, log.rotation_interval, instances.require, instances.max, instances.start_timeout,
+instances.run_timeout, instances.memory, instances.storage, instances.module_cache, objects.size_max,
+limits.cpu_min, limits.cpu_max, limits.ram_min, limits.ram_max, data_dir.")]
+pub(crate) struct UpArgs {
+    /// A configuration file in TOML.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Set one key of the configuration. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Serve without authentication, on loopback only.
+    #[arg(long)]
+    open: bool,
+}
+
+/// Runs a node until it is told to stop.
+pub(crate) async fn run(args: UpArgs, connection: &Connection) -> Outcome {
+    let overrides = Overrides {
+        data_dir: connection.data_dir.clone(),
+        file: args.config,
+        set: args.set,
+        open: args.open,
+    };
+    let config = Config::gather(overrides, std::env::vars())?;
+    let _logs = cm_node::start_logging(&config)?;
+    let deadline = config.shutdown_deadline;
+    // Installed before anything is started, so that no signal is missed.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let node = Node::start(config).await?;
+    announce(&node, connection);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = node.failed() => {}
+    }
+    output::note(
+        connection,
+        &format!("stopping; a second signal stops at once, {}s at most", deadline.as_secs()),
+    );
+    tokio::select! {
+        stopped = node.stop() => Ok(match stopped {
+            Stopped::Clean => ExitCode::SUCCESS,
+            Stopped::Failed => ExitCode::FAILURE,
+        }),
+        _ = terminate.recv() => Ok(ExitCode::FAILURE),
+        _ = interrupt.recv() => Ok(ExitCode::FAILURE),
+    }
+}
+
+fn announce(node: &Node, connection: &Connection) {
+    for (name, address) in node.listeners() {
+        output::note(connection, &format!("{name} listening on {address}"));
+    }
+    if let Some(path) = node.first_start_token() {
+        output::note(
+            connection,
+            &format!(
+                "first start: the administrator's token is in {}\n  try: cryptomesh --data-dir {} whoami",
+                path.display(),
+                node.data_dir().display()
+            ),
+        );
+    }
+    if connection.output == Format::Json {
+        output::line(&node.ready_line());
+    }
+}
+
+/// Checks the event log of a data directory whose node is not running.
+pub(crate) fn verify_offline(args: &cm_cli::audit::VerifyArgs, connection: &Connection) -> Outcome {
+    let outcome = cm_node::verify_log(&connection.data_dir(), args.anchor.as_deref())?;
+    cm_cli::audit::report(&outcome.report, outcome.intact, outcome.records, connection);
+    Ok(if outcome.intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -339,6 +339,25 @@ fn findings_are_collected_up_to_a_limit_and_progress_is_told() {
     assert_eq!(progress, [1000, 2000, 2500]);
 }
 
+#[test]
+fn a_log_that_grows_meanwhile_is_intact() {
+    let bench = Bench::new(1500);
+    let keys = bench.keys();
+    let appending = async {
+        for _ in 0..200 {
+            let log = bench.log.clone();
+            let event = NewEvent::new(TenantId::default_tenant(), EventVerb::fixed("thing.done"));
+            bench.db.write(move |tx| log.append(tx, event)).await.unwrap();
+        }
+    };
+    let verifying = verify(&bench.db, &keys, VerifyOptions::default(), |_| ());
+    let (verified, ()) = bench.runtime.block_on(async { tokio::join!(verifying, appending) });
+    let verified = verified.unwrap();
+    assert!(verified.is_intact(), "{verified:?}");
+    assert_eq!(verified.head.map(|head| head.seq), Some(verified.records));
+    assert!(verified.records >= 1500);
+}
+
 /// One act of somebody who can write the file.
 #[derive(Clone, Debug)]
 enum Act {

@@ -1,6 +1,6 @@
 use super::*;
 
-const BLOCK: &str = "# Title\n```deps\n# ground\na:\nb: a\ntop: *\n```\nafter: c\n";
+const BLOCK: &str = "# Title\n```deps\n# ground\na:\nb: a\nc: b\ntop: *\n```\nafter: c\n";
 
 fn arrow(from: &str, to: &str, development: bool) -> Arrow {
     Arrow { from: from.into(), to: to.into(), development, manifest: "crates/x/Cargo.toml".into(), line: 7 }
@@ -17,9 +17,17 @@ fn a_forbidden_arrow_is_found_and_a_permitted_one_is_not() {
     assert_eq!(check_arrow("b", "a", false), 0);
     assert_eq!(check_arrow("a", "b", false), 1);
     assert_eq!(check_arrow("top", "b", false), 0);
-    assert_eq!(check_arrow("a", "b", true), 1);
+    assert_eq!(check_arrow("c", "a", false), 1);
     assert_eq!(check_arrow("a", "cm-testkit", true), 0);
     assert_eq!(check_arrow("a", "cm-testkit", false), 1);
+}
+
+#[test]
+fn tests_may_name_what_the_crate_builds_on_and_nothing_above() {
+    assert_eq!(check_arrow("c", "a", true), 0);
+    assert_eq!(check_arrow("c", "b", true), 0);
+    assert_eq!(check_arrow("a", "b", true), 1);
+    assert_eq!(check_arrow("b", "c", true), 1);
 }
 
 #[test]
@@ -32,7 +40,7 @@ fn a_finding_says_where_and_what_to_do() {
 #[test]
 fn only_the_block_counts_and_its_form_is_checked() {
     let (permitted, _) = parse(BLOCK);
-    assert_eq!(permitted.keys().collect::<Vec<_>>(), ["a", "b", "top"]);
+    assert_eq!(permitted.keys().collect::<Vec<_>>(), ["a", "b", "c", "top"]);
     assert_eq!(parse("no block").1.len(), 1);
     assert_eq!(parse("```deps\na:\na: b\n```").1[0].line, 3);
     assert_eq!(parse("```deps\nnonsense\n```").1[0].line, 2);

@@ -1,8 +1,11 @@
 //! Catalogue records, as guests and faces work with them: one transaction and one event per call.
 
-use cm_catalog::{Change, NewRecord, Occasion, Query, Record, guard};
+use cm_catalog::catalog::REFERRERS_SHOWN_MAX;
+use cm_catalog::{CatalogError, Change, NewRecord, Occasion, Query, Record, guard};
+use cm_db::ReadTx;
+use cm_identity::Identity;
 use cm_policy::{Create, Delete, Invoke, List, Permit, Read, Target, Update, decide};
-use cm_types::{BucketName, Generation, Page, ResourceId, ResourceKind, ResourceRef};
+use cm_types::{BucketName, Generation, Page, PageLimit, ResourceId, ResourceKind, ResourceRef, TenantId};
 use serde_json::Value;
 
 use crate::{Kernel, KernelError, OpContext};
@@ -101,10 +104,13 @@ impl Kernel {
         id: &ResourceId,
         expected: Option<Generation>,
     ) -> Result<Vec<ResourceRef>, KernelError> {
-        let (catalog, objects) = (self.catalog().clone(), self.objects().clone());
+        let (catalog, objects, identity) = (self.catalog().clone(), self.objects().clone(), self.identity().clone());
         let (permit, id, occasion) = (permit.clone(), id.clone(), self.occasion(op));
         self.db()
             .write(move |tx| {
+                if permit.kind() == ResourceKind::Role {
+                    refuse_role_in_use(&identity, tx, permit.tenant(), &id)?;
+                }
                 if permit.kind() == ResourceKind::Bucket {
                     objects.delete_bucket(tx, &permit, &bucket_name(&id)?)?;
                 }
@@ -172,4 +178,25 @@ fn may_read(op: &OpContext, record: &Record, guard: Option<&cm_policy::Guard>) -
 fn bucket_name(id: &ResourceId) -> Result<BucketName, KernelError> {
     BucketName::parse(id.as_str())
         .map_err(|_| KernelError::NotFound(ResourceRef::new(ResourceKind::Bucket, id.as_str())))
+}
+
+/// A role that somebody holds stays: a later role of the same id would silently be theirs.
+fn refuse_role_in_use(
+    identity: &Identity,
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    role: &ResourceId,
+) -> Result<(), KernelError> {
+    let (mut by, mut after) = (Vec::new(), None);
+    loop {
+        let page = identity.list_principals(tx, tenant, after.as_ref(), PageLimit::MAX)?;
+        let holders = page.items.iter().filter(|principal| principal.roles.contains(role));
+        by.extend(holders.map(|holder| ResourceRef::new(ResourceKind::Principal, holder.id.as_str())));
+        by.truncate(REFERRERS_SHOWN_MAX);
+        after = page.next;
+        if after.is_none() || by.len() == REFERRERS_SHOWN_MAX {
+            break;
+        }
+    }
+    if by.is_empty() { Ok(()) } else { Err(CatalogError::StillReferenced { by }.into()) }
 }

@@ -1,26 +1,31 @@
 //! `xtask bench`: benchmarks by name.
 //!
-//! A benchmark is a release-mode run of a package of this workspace. It prints its own figures, with the ratios to what it is
+//! A benchmark is a release-mode run of something of this workspace. It prints its own figures, with the ratios to what it is
 //! compared with measured in the same run.
 
 use anyhow::{Result, bail};
 
 use crate::shell;
 
-/// A benchmark: the package that is run, and the arguments that select it there.
+/// A benchmark: how cargo runs it.
 struct Benchmark {
     name: &'static str,
     about: &'static str,
-    package: &'static str,
-    arguments: &'static [&'static str],
+    cargo: &'static [&'static str],
 }
 
-const BENCHMARKS: &[Benchmark] = &[Benchmark {
-    name: "functions",
-    about: "instance start, provisioning and compute kernels, against bare wasmtime, plain TLS and native",
-    package: "cm-bench",
-    arguments: &["functions"],
-}];
+const BENCHMARKS: &[Benchmark] = &[
+    Benchmark {
+        name: "functions",
+        about: "instance start, provisioning and compute kernels, against bare wasmtime, plain TLS and native",
+        cargo: &["bench", "--package", "cm-e2e", "--bench", "functions"],
+    },
+    Benchmark {
+        name: "objects",
+        about: "rates of storing and reading objects, and the memory it takes",
+        cargo: &["run", "--release", "--package", "cm-objects", "--example", "throughput"],
+    },
+];
 
 /// Runs the benchmark of that name; lists them without a name.
 pub(crate) fn run(name: Option<&str>, arguments: &[String]) -> Result<()> {
@@ -31,9 +36,10 @@ pub(crate) fn run(name: Option<&str>, arguments: &[String]) -> Result<()> {
         return Ok(());
     };
     let benchmark = find(name)?;
+    // What is measured may be the real executable.
     shell::run(&mut shell::cargo(&["build", "--release", "--package", "cryptomesh", "--bins"]))?;
-    let mut line = vec!["run", "--release", "--package", benchmark.package, "--"];
-    line.extend(benchmark.arguments);
+    let mut line = benchmark.cargo.to_vec();
+    line.push("--");
     line.extend(arguments.iter().map(String::as_str));
     shell::run(&mut shell::cargo(&line))
 }

@@ -10,7 +10,7 @@ mod text;
 
 pub use instance::{frames, guest_paths, policies};
 pub use secrets::{evidence, keys, sealed_artefacts, sealed_objects};
-pub use text::{byte_counts, labels, permissions, ranges, row_keys};
+pub use text::{byte_counts, labels, log_heads, permissions, ranges, row_keys};
 
 #[cfg(test)]
 mod tests;

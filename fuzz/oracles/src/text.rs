@@ -1,6 +1,7 @@
 //! What people and clients write: labels, quantities, permissions, ranges; and keys of rows.
 
 use cm_db::Key;
+use cm_events::{EventVerb, Head};
 use cm_http::RangeRequest;
 use cm_policy::Permission;
 use cm_types::{ByteCount, LabelSelector, ResourceRef};
@@ -32,6 +33,17 @@ pub fn permissions(data: &[u8]) {
         assert_eq!(permission.to_string().parse::<Permission>().expect("what we write, we read"), permission);
         assert!(permission.implies(&permission));
         assert!(Permission::everything().implies(&permission));
+    }
+}
+
+/// A head of the log, and a verb of an event, are the same after writing and reading.
+pub fn log_heads(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(head) = text.parse::<Head>() {
+        assert_eq!(head.to_string().parse(), Ok(head));
+    }
+    if let Ok(verb) = text.parse::<EventVerb>() {
+        assert_eq!(verb.to_string().parse::<EventVerb>().expect("what we write, we read"), verb);
     }
 }
 

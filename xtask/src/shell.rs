@@ -3,12 +3,21 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result, bail};
 
 /// The workspace's root directory.
+///
+/// Cargo says at run time where the package lies. What was compiled in is only the second choice: with a target directory that
+/// several clones share, the executable may have been built in another one.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace's root")
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let package =
+            std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        Path::new(&package).parent().expect("xtask lies in the workspace's root").to_owned()
+    });
+    &ROOT
 }
 
 /// A `cargo` command that runs in the workspace's root.

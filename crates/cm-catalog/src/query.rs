@@ -1,6 +1,6 @@
 //! Listing: filters, pages, cursors.
 
-use cm_db::{KeyPrefix, ReadTx};
+use cm_db::{Direction, Key, KeyPrefix, KeyRange, ReadTx};
 use cm_types::{Cursor, LabelSelector, Page, PageLimit, ResourceId, ResourceKind, ResourceRef, TenantId};
 use serde_json::Value;
 
@@ -26,6 +26,8 @@ pub struct Query {
     pub filters: Vec<(String, String)>,
     /// Only those that refer to this resource.
     pub referencing: Option<ResourceRef>,
+    /// Begin with the record that was created last. Records created between two pages are then on neither.
+    pub newest_first: bool,
     /// Where to go on; from an earlier page of the same query.
     pub after: Option<Cursor>,
     /// How many to return.
@@ -40,6 +42,7 @@ impl Query {
             selector: LabelSelector::everything(),
             filters: Vec::new(),
             referencing: None,
+            newest_first: false,
             after: None,
             limit: PageLimit::default(),
         }
@@ -66,11 +69,14 @@ impl Query {
             hash.part("referencing");
             hash.part(&target.to_string());
         }
+        if self.newest_first {
+            hash.part("newest-first");
+        }
         hash.0
     }
 
     fn start(&self, fingerprint: u64) -> Result<u64, CatalogError> {
-        let Some(Cursor(text)) = &self.after else { return Ok(0) };
+        let Some(Cursor(text)) = &self.after else { return Ok(if self.newest_first { u64::MAX } else { 0 }) };
         let digits = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !digits {
             return Err(CatalogError::InvalidCursor);
@@ -160,24 +166,36 @@ pub(crate) fn run(
     }
 }
 
-/// The next records in the order of creation, by place.
+/// The next records in the order of the query, by place.
 fn positions(
     tx: &ReadTx<'_>,
     tenant: &TenantId,
     query: &Query,
-    after: u64,
+    place: u64,
 ) -> Result<Vec<(u64, ResourceId)>, CatalogError> {
     match &query.referencing {
         None => {
             let prefix = KeyPrefix::new().part(tenant).part(&query.kind);
-            let rows = tx.prefix::<ByCreation>(prefix, Some(&(tenant.clone(), query.kind, after)), BATCH)?;
+            let (range, direction) = beyond(query, prefix, &(tenant.clone(), query.kind, place));
+            let rows = tx.range::<ByCreation>(range, direction, BATCH)?;
             Ok(rows.into_iter().map(|((_, _, place), pointer)| (place, pointer.id)).collect())
         }
         Some(target) => {
             let prefix = KeyPrefix::new().part(tenant).part(target).part(&query.kind);
-            let after = (tenant.clone(), target.clone(), query.kind, after);
-            let rows = tx.prefix::<ByTarget>(prefix, Some(&after), BATCH)?;
+            let (range, direction) =
+                beyond(query, prefix, &(tenant.clone(), target.clone(), query.kind, place));
+            let rows = tx.range::<ByTarget>(range, direction, BATCH)?;
             Ok(rows.into_iter().map(|((_, _, _, place), holder)| (place, holder.id)).collect())
         }
+    }
+}
+
+/// What of the prefix lies beyond a key, in the direction of the query.
+fn beyond<K: Key>(query: &Query, prefix: KeyPrefix, key: &K) -> (KeyRange, Direction) {
+    let range = KeyRange::prefix(prefix);
+    if query.newest_first {
+        (range.before(key), Direction::Backward)
+    } else {
+        (range.after(key), Direction::Forward)
     }
 }

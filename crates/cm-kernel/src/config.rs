@@ -13,6 +13,6 @@ pub struct KernelConfig {
     pub limits: Limits,
     /// Largest object, in bytes.
     pub object_size_max: u64,
-    /// The name by which the node goes in evidence and answers.
+    /// What people call the node; evidence carries it, and nobody relies on it.
     pub node_name: String,
 }

@@ -140,6 +140,11 @@ impl Kernel {
         &self.0.keys
     }
 
+    /// Finishes what is written and closes the database. Later operations fail.
+    pub async fn close(&self) -> Result<(), KernelError> {
+        Ok(self.db().close().await?)
+    }
+
     /// The clock of everything.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock

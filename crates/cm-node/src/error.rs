@@ -49,7 +49,10 @@ pub enum NodeError {
     Database(#[from] cm_db::DbError),
     /// The keys cannot be read.
     #[error("keys")]
-    Keys(#[from] cm_identity::KeyError),
+    Keys(#[from] cm_identity::NodeKeyError),
+    /// The log cannot be read.
+    #[error("event log")]
+    Events(#[from] cm_events::EventError),
     /// The anchor is not one.
     #[error("`{0}` is no head of a log; `cryptomesh audit head` prints one")]
     Anchor(String),

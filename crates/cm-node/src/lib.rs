@@ -1,1 +1,27 @@
-//! See docs/ARCHITECTURE.md.
+//! The composition root: from settings to a running node, and back down.
+//!
+//! It alone names implementations. [`Config`] is what the node is told; [`Node::start`] opens the kernel, then the guests,
+//! then the faces, and [`Node::stop`] closes them in the opposite order.
+//!
+//! Reading order: [`config`], [`node`], [`data_dir`], [`offline`].
+
+pub mod config;
+pub mod data_dir;
+pub mod environment;
+pub mod error;
+mod logs;
+pub mod node;
+pub mod offline;
+mod process;
+
+pub use config::{Config, ConfigError, Overrides};
+pub use error::NodeError;
+pub use logs::start_logging;
+pub use node::{Node, Stopped};
+pub use offline::{VerifiedLog, verify_log};
+pub use process::terminate;
+
+/// The description of the native API as OpenAPI, in JSON.
+pub fn openapi() -> String {
+    cm_api::openapi_text()
+}

@@ -4,7 +4,7 @@
 //! are dropped rather than requests delayed.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_appender::rolling::RollingFileAppender;
@@ -12,9 +12,6 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
-
-/// Rotated files kept per log; older ones are deleted.
-const FILES_KEPT: usize = 30;
 
 /// What to log and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +49,8 @@ pub struct LogFile {
     pub rotation: Rotation,
     /// Whether errors are written to a second file as well, `cryptomesh-error`.
     pub error_file: bool,
+    /// Rotated files kept per log; older ones are deleted.
+    pub files_kept: usize,
 }
 
 /// When a new log file begins.
@@ -59,6 +58,8 @@ pub struct LogFile {
 pub enum Rotation {
     /// One file for ever.
     Never,
+    /// Every minute.
+    Minutely,
     /// Every hour, UTC.
     Hourly,
     /// Every day, UTC.
@@ -122,11 +123,11 @@ fn layers(config: &LogConfig) -> Result<(Vec<BoxedLayer>, Vec<WorkerGuard>), Log
     if let Some(file) = &config.file {
         std::fs::create_dir_all(&file.dir)
             .map_err(|source| LogError::Dir { dir: file.dir.clone(), source })?;
-        let (writer, worker) = open(&file.dir, file.rotation, "cryptomesh")?;
+        let (writer, worker) = open(file, "cryptomesh")?;
         layers.push(layer(config.format, writer, false));
         workers.push(worker);
         if file.error_file {
-            let (writer, worker) = open(&file.dir, file.rotation, "cryptomesh-error")?;
+            let (writer, worker) = open(file, "cryptomesh-error")?;
             layers.push(Box::new(layer(config.format, writer, false).with_filter(LevelFilter::ERROR)));
             workers.push(worker);
         }
@@ -134,9 +135,10 @@ fn layers(config: &LogConfig) -> Result<(Vec<BoxedLayer>, Vec<WorkerGuard>), Log
     Ok((layers, workers))
 }
 
-fn open(dir: &Path, rotation: Rotation, name: &str) -> Result<(NonBlocking, WorkerGuard), LogError> {
-    let rotation = match rotation {
+fn open(file: &LogFile, name: &str) -> Result<(NonBlocking, WorkerGuard), LogError> {
+    let rotation = match file.rotation {
         Rotation::Never => tracing_appender::rolling::Rotation::NEVER,
+        Rotation::Minutely => tracing_appender::rolling::Rotation::MINUTELY,
         Rotation::Hourly => tracing_appender::rolling::Rotation::HOURLY,
         Rotation::Daily => tracing_appender::rolling::Rotation::DAILY,
     };
@@ -144,9 +146,9 @@ fn open(dir: &Path, rotation: Rotation, name: &str) -> Result<(NonBlocking, Work
         .rotation(rotation)
         .filename_prefix(name)
         .filename_suffix("log")
-        .max_log_files(FILES_KEPT)
-        .build(dir)
-        .map_err(|source| LogError::File { dir: dir.to_owned(), source })?;
+        .max_log_files(file.files_kept)
+        .build(&file.dir)
+        .map_err(|source| LogError::File { dir: file.dir.clone(), source })?;
     Ok(tracing_appender::non_blocking(appender))
 }
 
@@ -160,13 +162,20 @@ fn layer(format: LogFormat, writer: NonBlocking, ansi: bool) -> BoxedLayer {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn config(dir: &Path) -> LogConfig {
         LogConfig {
             level: "info".into(),
             format: LogFormat::Json,
-            file: Some(LogFile { dir: dir.join("logs"), rotation: Rotation::Never, error_file: true }),
+            file: Some(LogFile {
+                dir: dir.join("logs"),
+                rotation: Rotation::Never,
+                error_file: true,
+                files_kept: 10,
+            }),
         }
     }
 

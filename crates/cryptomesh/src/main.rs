@@ -85,7 +85,7 @@ fn run(cli: Cli) -> cm_cli::Outcome {
         Command::Remote(cm_cli::Command::Audit(cm_cli::audit::AuditCommand::Verify(args)))
             if args.offline =>
         {
-            up::verify_offline(&args, &cli.connection)
+            runtime.block_on(up::verify_offline(&args, &cli.connection))
         }
         Command::Remote(command) => runtime.block_on(cm_cli::run(command, &cli.connection)),
     }

@@ -47,7 +47,6 @@ pub(crate) async fn run(args: UpArgs, connection: &Connection) -> Outcome {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = node.failed() => {}
     }
     output::note(
         connection,
@@ -83,8 +82,8 @@ fn announce(node: &Node, connection: &Connection) {
 }
 
 /// Checks the event log of a data directory whose node is not running.
-pub(crate) fn verify_offline(args: &cm_cli::audit::VerifyArgs, connection: &Connection) -> Outcome {
-    let outcome = cm_node::verify_log(&connection.data_dir(), args.anchor.as_deref())?;
+pub(crate) async fn verify_offline(args: &cm_cli::audit::VerifyArgs, connection: &Connection) -> Outcome {
+    let outcome = cm_node::verify_log(&connection.data_dir(), args.anchor.as_deref()).await?;
     cm_cli::audit::report(&outcome.report, outcome.intact, outcome.records, connection);
     Ok(if outcome.intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -130,6 +130,10 @@ fn history_is_ordered_and_never_changed() {
         assert_eq!(latest.unwrap().header.id, id("fs2"));
         let query = Query { referencing: Some(named(Function, "f1")), ..Query::of(FunctionState) };
         assert_eq!(f.ids(&query).await, ["fs1", "fs2"]);
+        let newest_first = Query { newest_first: true, ..query };
+        assert_eq!(f.ids(&newest_first).await, ["fs2", "fs1"]);
+        let of_all = Query { newest_first: true, ..Query::of(FunctionState) };
+        assert_eq!(f.ids(&of_all).await.first().map(String::as_str), Some("fs2"));
         let refused = f.update(FunctionState, "fs1", Change::default()).await.unwrap_err();
         assert!(matches!(refused, CatalogError::AppendOnly(FunctionState)), "{refused}");
         let (catalog, tenant) = (f.catalog.clone(), f.tenant.clone());

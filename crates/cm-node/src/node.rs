@@ -1,0 +1,203 @@
+//! A running node.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cm_api::{Access, Api};
+use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
+use cm_http::{RequestLimits, ServerLimits};
+use cm_kernel::catalog::Limits;
+use cm_kernel::{Actor, Kernel, KernelConfig};
+use cm_runtime::{Drained, SystemClock, Tasks};
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::data_dir::{DataDir, write_private};
+use crate::NodeError;
+
+/// The administrator's token, within the data directory.
+const ADMIN_TOKEN_FILE: &str = "admin.token";
+/// Which listeners there are, within the data directory, while the node runs.
+const READY_FILE: &str = "ready.json";
+/// The public half of the node's signing key, for those who verify evidence, within the data directory.
+const VERIFYING_KEY_FILE: &str = "node.pub.pem";
+/// Compiled modules, within the data directory.
+const MODULES_DIR: &str = "modules";
+/// Connections to one instance at a time.
+const INSTANCE_CONNECTIONS_MAX: u32 = 64;
+/// For how long the policy of an instance holds.
+const INSTANCE_LIFETIME: Duration = Duration::from_secs(180 * 24 * 3600);
+
+/// A node: kernel, guests and faces, until it is stopped.
+pub struct Node {
+    config: Config,
+    data_dir: DataDir,
+    kernel: Kernel,
+    functions: Functions,
+    tasks: Tasks,
+    listeners: BTreeMap<&'static str, SocketAddr>,
+    first_start_token: Option<PathBuf>,
+}
+
+/// How a node stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// All work finished.
+    Clean,
+    /// Some work had to be abandoned, or the database could not be closed.
+    Failed,
+}
+
+impl Node {
+    /// Starts everything. When this returns, every listener accepts.
+    pub async fn start(config: Config) -> Result<Node, NodeError> {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
+        for (setting, reason) in &config.without_effect {
+            tracing::warn!(%setting, %reason, "setting has no effect");
+        }
+        let data_dir = DataDir::hold(&config.data_dir)?;
+        let metrics = cm_runtime::metrics::install();
+        let tasks = Tasks::new();
+        let token_file = data_dir.path().join(ADMIN_TOKEN_FILE);
+        let first_start = !token_file.exists();
+        let kernel = open_kernel(&config, &data_dir, token_file.clone(), &tasks).await?;
+        data_dir.write_private(VERIFYING_KEY_FILE, &kernel.keys().verifying().to_spki_pem())?;
+        // Bound before anything is served: the address stands in the policies of instances.
+        let listener = match config.api {
+            Some(address) => Some(bind("api", address).await?),
+            None => None,
+        };
+        let attestation_url = listener.as_ref().map_or_else(String::new, |(_, address)| address.to_string());
+        let functions =
+            Functions::open(kernel.clone(), &tasks, functions_config(&config, &data_dir, attestation_url)).await?;
+        let mut listeners = BTreeMap::new();
+        if let Some((listener, address)) = listener {
+            let api = Api {
+                kernel: kernel.clone(),
+                functions: functions.clone(),
+                access: if config.open { Access::Open(Actor::node()) } else { Access::Credential },
+                metrics: Arc::new(move || metrics.render()),
+            };
+            let router = cm_api::router(api, RequestLimits::default());
+            let limits = ServerLimits { drain: config.shutdown_deadline, ..ServerLimits::default() };
+            let serving = tasks.clone();
+            tasks.spawn("api-listener", async move { cm_http::serve(listener, router, limits, &serving).await });
+            listeners.insert("api", address);
+        }
+        let first_start_token = first_start.then_some(token_file);
+        let node = Node { config, data_dir, kernel, functions, tasks, listeners, first_start_token };
+        node.data_dir.write_private(READY_FILE, &node.ready_line())?;
+        tracing::info!(listeners = ?node.listeners, "ready");
+        Ok(node)
+    }
+
+    /// The addresses that accept connections, by listener.
+    pub fn listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        self.listeners.iter().map(|(name, address)| (*name, *address))
+    }
+
+    /// Where the administrator's token was just written, on a first start.
+    pub fn first_start_token(&self) -> Option<&Path> {
+        self.first_start_token.as_deref()
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// One line of JSON that says where the node listens.
+    pub fn ready_line(&self) -> String {
+        let listeners: BTreeMap<_, _> =
+            self.listeners.iter().map(|(name, address)| (*name, address.to_string())).collect();
+        serde_json::json!({
+            "ready": true,
+            "pid": std::process::id(),
+            "data_dir": self.data_dir.path(),
+            "listeners": listeners,
+        })
+        .to_string()
+    }
+
+    /// Stops accepting, ends instances, lets work finish until the deadline, and closes the database.
+    pub async fn stop(self) -> Stopped {
+        let deadline = self.config.shutdown_deadline;
+        tracing::info!(deadline_secs = deadline.as_secs(), "stopping");
+        self.data_dir.remove(READY_FILE);
+        let began = tokio::time::Instant::now();
+        // Instances first: their ends are recorded by tasks that are about to be drained.
+        if tokio::time::timeout(deadline, self.functions.drain()).await.is_err() {
+            tracing::warn!("instances did not end in time");
+        }
+        let left = deadline.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
+        let drained = self.tasks.drain(left).await;
+        let closed = self.kernel.close().await;
+        match (drained, closed) {
+            (Drained::All, Ok(())) => {
+                tracing::info!("stopped");
+                Stopped::Clean
+            }
+            (Drained::Abandoned { count }, _) => {
+                tracing::error!(count, "stopped with work abandoned");
+                Stopped::Failed
+            }
+            (Drained::All, Err(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "database not closed");
+                Stopped::Failed
+            }
+        }
+    }
+}
+
+async fn open_kernel(
+    config: &Config,
+    data_dir: &DataDir,
+    token_file: PathBuf,
+    tasks: &Tasks,
+) -> Result<Kernel, NodeError> {
+    let limits = Limits {
+        cpu_cores: config.limits.cpu.clone(),
+        ram_bytes: config.limits.ram.clone(),
+        ..Limits::default()
+    };
+    let kernel_config = KernelConfig {
+        data_dir: data_dir.path().to_owned(),
+        limits,
+        object_size_max: config.object_size_max,
+        node_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+    };
+    let keep = move |key: &cm_crypto::Secret<String>| write_private(&token_file, &format!("{}\n", key.expose()));
+    Ok(Kernel::open(kernel_config, Arc::new(SystemClock), tasks, keep).await?)
+}
+
+fn functions_config(config: &Config, data_dir: &DataDir, attestation_url: String) -> FunctionsConfig {
+    let (instances, ports) = (&config.instances, config.instance_ports);
+    FunctionsConfig {
+        module_cache_dir: data_dir.path().join(MODULES_DIR),
+        module_cache_bytes_max: instances.module_cache,
+        launcher: LauncherConfig {
+            address: ports.address,
+            ports: (ports.first != 0).then_some(ports.first..=ports.last),
+            instances_max: instances.max,
+            start_timeout: instances.start_timeout,
+        },
+        public_host: ports.address.to_string(),
+        attestation_url,
+        memory_bytes: instances.memory,
+        storage_bytes: instances.storage,
+        run_timeout: instances.run_timeout,
+        connections: INSTANCE_CONNECTIONS_MAX,
+        lifetime: INSTANCE_LIFETIME,
+        require_isolation: instances.require.clone(),
+    }
+}
+
+async fn bind(listener: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let failed = |source| NodeError::Bind { listener, address, source };
+    let bound = TcpListener::bind(address).await.map_err(failed)?;
+    let address = bound.local_addr().map_err(failed)?;
+    Ok((bound, address))
+}

@@ -1,0 +1,54 @@
+//! What can be asked of a data directory without its node.
+
+use std::path::Path;
+
+use cm_events::{Head, VerifyOptions, VerifyingKeys};
+use cm_identity::NodeKeys;
+use cm_kernel::kernel::{DATABASE_FILE, KEYS_DIR};
+use serde_json::json;
+
+use crate::NodeError;
+use crate::data_dir::DataDir;
+
+/// Most findings that one verification reports.
+const FINDINGS_MAX: usize = 100;
+
+/// What came of checking a log.
+pub struct VerifiedLog {
+    /// Whether every record is as it was written.
+    pub intact: bool,
+    /// How many records were checked.
+    pub records: u64,
+    /// The same and the findings, as the API would say it.
+    pub report: serde_json::Value,
+}
+
+/// Checks the event log of a data directory that no node is using.
+pub async fn verify_log(data_dir: &Path, anchor: Option<&str>) -> Result<VerifiedLog, NodeError> {
+    let database = data_dir.join(DATABASE_FILE);
+    if !database.exists() {
+        return Err(NodeError::NoData(data_dir.to_owned()));
+    }
+    let held = DataDir::hold(data_dir)?;
+    let anchor: Option<Head> = anchor
+        .map(|text| text.parse().map_err(|_| NodeError::Anchor(text.to_owned())))
+        .transpose()?;
+    let keys = NodeKeys::open(&held.path().join(KEYS_DIR))?;
+    let db = cm_db::open_sqlite(&database, &cm_kernel::schema())?;
+    let options = VerifyOptions { anchor, findings_max: FINDINGS_MAX };
+    let verified = cm_events::verify(&db, &VerifyingKeys::from(keys.verifying()), options, |_| {}).await?;
+    db.close().await?;
+    let findings: Vec<_> = verified
+        .findings
+        .iter()
+        .map(|finding| json!({ "seq": finding.seq, "what": finding.what.as_str(), "detail": finding.detail }))
+        .collect();
+    let intact = verified.is_intact();
+    let report = json!({
+        "intact": intact,
+        "records": verified.records,
+        "head": verified.head.as_ref().map(ToString::to_string),
+        "findings": findings,
+    });
+    Ok(VerifiedLog { intact, records: verified.records, report })
+}

@@ -3,3 +3,6 @@
 pub mod run;
 mod sandbox;
 mod server;
+pub mod engine;
+pub mod vfs;
+pub mod wasi;

@@ -135,6 +135,16 @@ impl RightsTable {
         self.entries.get(principal)
     }
 
+    /// Everybody in the table.
+    pub fn principals(&self) -> impl Iterator<Item = (&Principal, &Grants)> {
+        self.entries.iter()
+    }
+
+    /// Every path that anybody is granted, and whether everything below it is meant; possibly repeated.
+    pub fn paths(&self) -> impl Iterator<Item = (&GuestPath, bool)> {
+        self.entries.values().flat_map(Grants::iter).map(|(path, subtree, _)| (path, subtree))
+    }
+
     /// What the principal may do to a path that is free of symbolic links.
     pub fn rights(&self, principal: &Principal, path: &GuestPath) -> Rights {
         self.grants(principal).map_or(Rights::NONE, |grants| grants.rights_on(path))

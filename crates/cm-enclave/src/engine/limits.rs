@@ -1,0 +1,69 @@
+//! The limit on a program's memory.
+
+use cm_instance::Limit;
+use wasmtime::ResourceLimiter;
+
+use crate::wasi::End;
+
+/// Most entries of all tables of a program together; a table entry takes 8 bytes.
+const TABLE_ENTRIES_MAX: usize = 1_000_000;
+
+/// Counts and limits the memory of one run.
+#[derive(Debug)]
+pub(crate) struct MemoryLimit {
+    bytes_max: usize,
+    bytes: usize,
+    bytes_peak: usize,
+    table_entries: usize,
+}
+
+impl MemoryLimit {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, bytes: 0, bytes_peak: 0, table_entries: 0 }
+    }
+
+    pub(super) fn bytes_peak(&self) -> u64 {
+        self.bytes_peak as u64
+    }
+}
+
+fn exceeded() -> wasmtime::Error {
+    wasmtime::Error::new(End::Limit(Limit::Memory))
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
+        if bytes > self.bytes_max {
+            return Err(exceeded());
+        }
+        self.bytes = bytes;
+        self.bytes_peak = self.bytes_peak.max(bytes);
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let entries = self.table_entries.saturating_add(desired.saturating_sub(current));
+        if entries > TABLE_ENTRIES_MAX {
+            return Err(exceeded());
+        }
+        self.table_entries = entries;
+        Ok(true)
+    }
+}

@@ -1,0 +1,148 @@
+//! Clocks, waiting, randomness, and what a program is told about itself.
+
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use cm_instance::{Limit, Rights};
+
+use super::memory::offset;
+use super::{CallResult, End, Guest, Stop, Wasi};
+use crate::vfs::Errno;
+
+const REALTIME: u32 = 0;
+const MONOTONIC: u32 = 1;
+/// What clocks claim to distinguish, in nanoseconds: a millisecond, so that a program is a poor stopwatch.
+const RESOLUTION_NS: u64 = 1_000_000;
+
+const SUBSCRIPTION_LEN: u32 = 48;
+const EVENT_LEN: u32 = 32;
+/// Most subscriptions in one call.
+const SUBSCRIPTIONS_MAX: u32 = 1024;
+const ABSOLUTE: u16 = 1;
+
+const KIND_CLOCK: u8 = 0;
+const KIND_READ: u8 = 1;
+const KIND_WRITE: u8 = 2;
+
+/// Most random bytes in one call.
+const RANDOM_MAX: u32 = 64 * 1024 * 1024;
+
+struct Event {
+    user: u64,
+    errno: Option<Errno>,
+    kind: u8,
+}
+
+impl Wasi {
+    pub(super) fn realtime_ns(&self) -> Result<u64, Errno> {
+        let clock = self.clock.as_ref().ok_or(Errno::Acces)?;
+        let since = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_nanos()).map_err(|_| Errno::Overflow)
+    }
+
+    fn clock_ns(&self, id: u32) -> Result<u64, Errno> {
+        let (Some(clock), Some(started)) = (&self.clock, self.started) else { return Err(Errno::Acces) };
+        match id {
+            REALTIME => self.realtime_ns(),
+            MONOTONIC => {
+                let since = clock.monotonic().saturating_duration_since(started);
+                u64::try_from(since.as_nanos()).map_err(|_| Errno::Overflow)
+            }
+            _ => Err(Errno::Inval),
+        }
+    }
+
+    /// `clock_time_get`.
+    pub fn clock_time_get(&mut self, guest: &mut Guest<'_>, id: u32, out: u32) -> CallResult {
+        let now = self.clock_ns(id)?;
+        Ok(guest.put_u64(out, now - now % RESOLUTION_NS)?)
+    }
+
+    /// `clock_res_get`.
+    pub fn clock_res_get(&mut self, guest: &mut Guest<'_>, id: u32, out: u32) -> CallResult {
+        self.clock_ns(id)?;
+        Ok(guest.put_u64(out, RESOLUTION_NS)?)
+    }
+
+    /// `random_get`.
+    pub fn random_get(&mut self, guest: &mut Guest<'_>, at: u32, len: u32) -> CallResult {
+        if len > RANDOM_MAX {
+            return Err(Errno::Inval.into());
+        }
+        cm_crypto::secret::fill_random(guest.bytes_mut(at, len)?);
+        Ok(())
+    }
+
+    /// `args_sizes_get` and `environ_sizes_get`: there are none.
+    pub fn empty_sizes_get(&mut self, guest: &mut Guest<'_>, count: u32, len: u32) -> CallResult {
+        guest.put_u32(count, 0)?;
+        Ok(guest.put_u32(len, 0)?)
+    }
+
+    /// `poll_oneoff`. A file is always ready. A wait for a clock alone takes real time, and ends with the run.
+    pub fn poll_oneoff(&mut self, guest: &mut Guest<'_>, list: u32, events: u32, count: u32, out: u32) -> CallResult {
+        self.view.begin("poll_oneoff");
+        if count == 0 || count > SUBSCRIPTIONS_MAX {
+            return Err(Errno::Inval.into());
+        }
+        guest.bytes_mut(events, count * EVENT_LEN)?;
+        let mut ready = Vec::new();
+        let mut waits: Vec<(Duration, u64)> = Vec::new();
+        for index in 0..count {
+            let at = offset(list, index * SUBSCRIPTION_LEN)?;
+            let user = guest.u64(at)?;
+            let kind = guest.bytes(offset(at, 8)?, 1)?[0];
+            let result = match kind {
+                KIND_CLOCK => match self.wait_for(guest, at) {
+                    Ok(wait) => {
+                        waits.push((wait, user));
+                        continue;
+                    }
+                    Err(errno) => Err(errno),
+                },
+                KIND_READ | KIND_WRITE => self.check_poll(guest.u32(offset(at, 16)?)?),
+                _ => return Err(Errno::Inval.into()),
+            };
+            ready.push(Event { user, errno: result.err(), kind });
+        }
+        let now = if ready.is_empty() { waits.iter().map(|(wait, _)| *wait).min() } else { Some(Duration::ZERO) };
+        let now = now.unwrap_or_default();
+        self.pause(now)?;
+        ready.extend(
+            waits
+                .into_iter()
+                .filter(|(wait, _)| *wait <= now)
+                .map(|(_, user)| Event { user, errno: None, kind: KIND_CLOCK }),
+        );
+        for (index, event) in (0u32..).zip(&ready) {
+            let mut bytes = [0; EVENT_LEN as usize];
+            bytes[0..8].copy_from_slice(&event.user.to_le_bytes());
+            bytes[8..10].copy_from_slice(&event.errno.map_or(0, |errno| errno as u16).to_le_bytes());
+            bytes[10] = event.kind;
+            guest.put(offset(events, index * EVENT_LEN)?, &bytes)?;
+        }
+        Ok(guest.put_u32(out, ready.len() as u32)?)
+    }
+
+    fn check_poll(&mut self, fd: u32) -> Result<(), Errno> {
+        match self.file(fd)? {
+            (view, Some(handle)) => view.check_open(handle, Rights::POLL_FD_READWRITE),
+            (_, None) => Ok(()),
+        }
+    }
+
+    fn wait_for(&self, guest: &Guest<'_>, at: u32) -> Result<Duration, Errno> {
+        let now = self.clock_ns(guest.u32(offset(at, 16)?)?)?;
+        let timeout = guest.u64(offset(at, 24)?)?;
+        let absolute = guest.u16(offset(at, 40)?)? & ABSOLUTE != 0;
+        Ok(Duration::from_nanos(if absolute { timeout.saturating_sub(now) } else { timeout }))
+    }
+
+    /// Waits, but neither beyond the deadline nor beyond a cancellation.
+    fn pause(&self, wait: Duration) -> Result<(), Stop> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if self.interrupt.wait(wait.min(left)) {
+            return Err(End::Cancelled.into());
+        }
+        if wait > left { Err(End::Limit(Limit::Time).into()) } else { Ok(()) }
+    }
+}

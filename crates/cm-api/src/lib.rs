@@ -1,1 +1,45 @@
-//! See docs/ARCHITECTURE.md.
+//! The native REST API: `/api/v1`, its OpenAPI document, and the probes beside it.
+//!
+//! A handler decodes, calls the kernel or a guest, and encodes; decisions are made elsewhere. What travels is
+//! described by types of this crate, one module per resource family, which convert from and to the engines' own.
+//!
+//! The order of every request is the same. [`authentication`] answers 401 before a route is even chosen. The
+//! handler then asks the kernel for a permit, which may be 403 or 404, and only with the permit in hand does it
+//! decode the body. Which status a refusal gets follows from its class ([`failure`]).
+//!
+//! The document is made from the handlers, so that a route without a description cannot exist: [`routes`](mod@routes)
+//! registers both at once.
+//!
+//! Reading order: [`api`], [`routes`](mod@routes), [`authentication`], [`record`] (what all records share), then the
+//! families.
+
+pub mod api;
+pub mod authentication;
+pub mod document;
+pub mod failure;
+pub mod listing;
+mod probes;
+pub mod record;
+pub mod routes;
+
+pub mod api_keys;
+pub mod auth;
+pub mod buckets;
+pub mod data_files;
+pub mod decisions;
+pub mod events;
+mod function_files;
+pub mod functions;
+pub mod history;
+pub mod instances;
+pub mod node;
+pub mod objects;
+pub mod principals;
+pub mod programs;
+pub mod roles;
+pub mod security_policies;
+pub mod watch;
+
+pub use api::{Access, Api, MetricsText};
+pub use document::{openapi, openapi_text};
+pub use routes::router;

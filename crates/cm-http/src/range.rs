@@ -107,13 +107,6 @@ impl RangeRequest {
     /// # Errors
     /// 416 with `Content-Range: bytes */size` when no byte is meant.
     pub fn resolve(self, size: u64) -> Result<Option<ByteRange>, Failure> {
-        let unsatisfiable = || {
-            let whole = HeaderValue::try_from(format!("bytes */{size}"))
-                .expect("digits and punctuation make a header value");
-            Failure::new(FailureClass::RangeNotSatisfiable, "no byte lies in the requested range")
-                .with_header(header::CONTENT_RANGE, whole)
-                .with_detail("size", size)
-        };
         let end = size.checked_sub(1);
         match (self, end) {
             (RangeRequest::Whole, _) => Ok(None),
@@ -123,9 +116,18 @@ impl RangeRequest {
             (RangeRequest::Suffix { len }, Some(end)) if len > 0 => {
                 Ok(Some(ByteRange { first: size.saturating_sub(len), last: end }))
             }
-            _ => Err(unsatisfiable()),
+            _ => Err(unsatisfiable(size)),
         }
     }
+}
+
+/// 416 about a representation of `size` bytes, with the `Content-Range: bytes */size` that section 15.5.17 wants.
+pub fn unsatisfiable(size: u64) -> Failure {
+    let whole =
+        HeaderValue::try_from(format!("bytes */{size}")).expect("digits and punctuation make a header value");
+    Failure::new(FailureClass::RangeNotSatisfiable, "no byte lies in the requested range")
+        .with_header(header::CONTENT_RANGE, whole)
+        .with_detail("size", size)
 }
 
 /// A byte position: digits only. One too large to count lies behind every end.

@@ -1,0 +1,121 @@
+//! The OpenAPI document, finished from what the handlers say of themselves.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder};
+use utoipa::{OpenApi as _, ToSchema};
+
+use crate::routes;
+
+/// Where the API begins.
+pub const PREFIX: &str = "/api/v1";
+
+const BEARER: &str = "bearer";
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "CryptoMesh",
+        description = "Confidential functions, their data, and who may do what. Every operation but the login takes a \
+                       bearer token: an API key or a token of the login. `x-permission` names the permission that an \
+                       operation asks for; `self` asks for none beyond being known."
+    ),
+    components(schemas(ErrorBody)),
+    tags(
+        (name = "auth", description = "Logging in and out, and who one is"),
+        (name = "principals", description = "Who can authenticate, and their API keys"),
+        (name = "roles", description = "Named sets of permissions"),
+        (name = "security-policies", description = "What resources demand of their users"),
+        (name = "functions", description = "What can be computed: functions, their programs, data files and history"),
+        (name = "instances", description = "Confidential instances and the evidence of what they are"),
+        (name = "buckets", description = "Containers of objects"),
+        (name = "objects", description = "Bytes of any size"),
+        (name = "events", description = "The append-only, hash-chained log"),
+        (name = "decisions", description = "Explains who may do what"),
+        (name = "node", description = "What this node says of itself"),
+    )
+)]
+struct Base;
+
+/// How every refusal looks.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorBody {
+    /// The refusal.
+    pub error: ErrorDescription,
+}
+
+/// What is said about a refusal.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorDescription {
+    /// A stable name for programs, such as `not-found`.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+    /// Names the request in the node's log.
+    pub request_id: String,
+    /// Facts for programs, by code.
+    pub details: Map<String, Value>,
+}
+
+/// The document's beginning: everything that is not said by a handler.
+pub(crate) fn base() -> OpenApi {
+    Base::openapi()
+}
+
+/// The OpenAPI 3.1 document of the API, in a stable order.
+pub fn openapi() -> OpenApi {
+    finish(routes::described().into_openapi())
+}
+
+/// The document as JSON text that ends with a line feed; the same for the same program.
+pub fn openapi_text() -> String {
+    let mut text = openapi().to_pretty_json().expect("a document of texts and lists is JSON");
+    text.push('\n');
+    text
+}
+
+/// Completes what is the same for every operation.
+pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An API key (`cmk_…`) or a signed token"))
+        .build();
+    let components = document.components.get_or_insert_default();
+    components.security_schemes.insert(BEARER.to_owned(), RefOr::T(SecurityScheme::Http(scheme)));
+    document.security =
+        Some(vec![utoipa::openapi::security::SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+
+    let paths = std::mem::take(&mut document.paths.paths);
+    for (path, mut item) in paths {
+        for operation in operations(&mut item) {
+            with_refusals(operation);
+        }
+        // The router's notation of a parameter that spans segments is unknown to OpenAPI.
+        document.paths.paths.insert(path.replace("{*", "{"), item);
+    }
+    document
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.head, &mut item.patch]
+        .into_iter()
+        .flatten()
+}
+
+fn with_refusals(operation: &mut Operation) {
+    let refusal = |description: &str| {
+        let schema = RefOr::Ref(Ref::from_schema_name("ErrorBody"));
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        RefOr::T(ResponseBuilder::new().description(description).content("application/json", content).build())
+    };
+    let responses = &mut operation.responses.responses;
+    for (status, description) in [
+        ("401", "No credential, or one that is not valid"),
+        ("403", "Not permitted"),
+        ("default", "Any other refusal"),
+    ] {
+        responses.entry(status.to_owned()).or_insert_with(|| refusal(description));
+    }
+}

@@ -1,0 +1,138 @@
+//! The engines' refusals as answers: which class of failure each becomes, and what the client is told.
+//!
+//! An engine's error says in its `Display` what a client may know, except where the class is internal: then the
+//! text goes to the log and the client is given the request's id only.
+
+use std::time::Duration;
+
+use cm_functions::{FunctionError, LaunchError};
+use cm_http::range::unsatisfiable;
+use cm_http::{Failure, FailureClass};
+use cm_kernel::catalog::CatalogError;
+use cm_kernel::identity::IdentityError;
+use cm_kernel::objects::ObjectError;
+use cm_kernel::{ErrorClass, KernelError};
+use serde_json::{Value, json};
+
+/// When to try again for a place: runs last seconds.
+const PLACE_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What the kernel refused, as an answer.
+pub(crate) fn refusal(error: KernelError) -> Failure {
+    if let KernelError::Objects(ObjectError::RangeNotSatisfiable { size }) = error {
+        return unsatisfiable(size);
+    }
+    let details = details(&error);
+    let mut failure = of_class(error.class(), error);
+    for (name, value) in details {
+        failure = failure.with_detail(name, value);
+    }
+    failure
+}
+
+/// What the object store refused, as an answer.
+pub(crate) fn object_refusal(error: ObjectError) -> Failure {
+    refusal(error.into())
+}
+
+/// An answer of the class that an engine gave its error.
+pub(crate) fn of_class(class: ErrorClass, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    let failure = |class| Failure::new(class, error.to_string());
+    match class {
+        ErrorClass::Unauthenticated => Failure::unauthenticated("the credential is not valid"),
+        ErrorClass::Forbidden => failure(FailureClass::Forbidden),
+        ErrorClass::NotFound => failure(FailureClass::NotFound),
+        ErrorClass::Conflict => failure(FailureClass::Conflict),
+        ErrorClass::Stale => failure(FailureClass::PreconditionFailed),
+        ErrorClass::Invalid => failure(FailureClass::Invalid),
+        ErrorClass::TooLarge => failure(FailureClass::TooLarge),
+        ErrorClass::Range => failure(FailureClass::RangeNotSatisfiable),
+        ErrorClass::TooMany { retry_after } => failure(FailureClass::TooMany).with_retry_after(retry_after),
+        ErrorClass::Unavailable => {
+            Failure::new(FailureClass::Unavailable, "try again later").with_cause(error)
+        }
+        ErrorClass::Internal => Failure::internal(error),
+    }
+}
+
+/// Facts for programs. Nothing here is said that the message does not say.
+fn details(error: &KernelError) -> Vec<(&'static str, Value)> {
+    match error {
+        KernelError::Forbidden(explanation) => vec![
+            ("kind", explanation.kind.as_str().into()),
+            ("action", explanation.action.as_str().into()),
+            ("reasons", explanation.reasons.iter().map(|reason| reason.code()).collect()),
+        ],
+        KernelError::NotFound(resource) => vec![("resource", resource.to_string().into())],
+        KernelError::GivesMoreThanHeld { role, permission } => {
+            vec![("role", role.clone().into()), ("permission", permission.clone().into())]
+        }
+        KernelError::NoSuchRole(role) => vec![("role", role.clone().into())],
+        KernelError::Identity(IdentityError::Stale { expected, found }) => {
+            vec![("expected", expected.0.into()), ("found", found.0.into())]
+        }
+        KernelError::Catalog(error) => catalog_details(error),
+        _ => Vec::new(),
+    }
+}
+
+fn catalog_details(error: &CatalogError) -> Vec<(&'static str, Value)> {
+    match error {
+        CatalogError::NotFound(resource) | CatalogError::Exists(resource) => {
+            vec![("resource", resource.to_string().into())]
+        }
+        CatalogError::Invalid(errors) => {
+            let fields = errors.iter().map(|error| json!({ "path": error.path, "message": error.message }));
+            vec![("fields", fields.collect())]
+        }
+        CatalogError::Stale { expected, found } => {
+            vec![("expected", expected.0.into()), ("found", found.0.into())]
+        }
+        CatalogError::DanglingReference { field, to } => {
+            vec![("path", field.clone().into()), ("resource", to.to_string().into())]
+        }
+        CatalogError::StillReferenced { by } => vec![("by", by.iter().map(ToString::to_string).collect())],
+        _ => Vec::new(),
+    }
+}
+
+/// What the functions refused, as an answer.
+pub(crate) fn function_refusal(error: FunctionError) -> Failure {
+    let failure = |class, error: &FunctionError| {
+        Failure::new(class, error.to_string()).with_detail("reasons", reasons(error))
+    };
+    match error {
+        FunctionError::Kernel(error) => refusal(error),
+        // What the digest contradicts is the policy that the function was registered with.
+        FunctionError::Objects(ObjectError::DigestMismatch { .. })
+        | FunctionError::MissingFile(_)
+        | FunctionError::NotRunning(_) => failure(FailureClass::Conflict, &error),
+        FunctionError::Objects(error) => object_refusal(error),
+        FunctionError::Policy(_)
+        | FunctionError::Name(_)
+        | FunctionError::Path(_)
+        | FunctionError::NotConfidential => failure(FailureClass::Invalid, &error),
+        FunctionError::UnknownFile(_) => failure(FailureClass::NotFound, &error),
+        FunctionError::Launch(LaunchError::TooMany(_) | LaunchError::NoPort) => {
+            failure(FailureClass::TooMany, &error).with_retry_after(PLACE_RETRY_AFTER)
+        }
+        FunctionError::Launch(LaunchError::Refused(_)) => failure(FailureClass::Unavailable, &error),
+        FunctionError::Draining | FunctionError::Launch(LaunchError::Timeout) => {
+            Failure::new(FailureClass::Unavailable, "try again later").with_cause(error)
+        }
+        FunctionError::Launch(_) | FunctionError::Setup(_) | FunctionError::NodeCertificate(_) => {
+            Failure::internal(error)
+        }
+    }
+}
+
+/// What lies beneath an error, outermost first.
+fn reasons(error: &FunctionError) -> Value {
+    let mut reasons = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(reason) = next {
+        reasons.push(reason.to_string());
+        next = reason.source();
+    }
+    reasons.into()
+}

@@ -1,0 +1,61 @@
+//! Pages of collections.
+
+use cm_http::{Failure, FailureClass};
+use cm_types::{Cursor, LabelSelector, Page, PageLimit};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// One page of a collection.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Listing<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Where the next page begins: the `after` of the next request. `null` on the last page.
+    #[schema(required)]
+    pub next: Option<String>,
+}
+
+impl<T> Listing<T> {
+    /// A page with every entry converted.
+    pub fn of<U>(page: Page<U>, convert: impl FnMut(U) -> T) -> Self {
+        let page = page.map(convert);
+        Self { items: page.items, next: page.next.map(|cursor| cursor.0) }
+    }
+}
+
+/// Which part of a collection is wanted.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ListParams {
+    /// The most entries to answer with, 1 to 1000; 100 unless told.
+    pub limit: Option<usize>,
+    /// Where to begin: `next` of the page before.
+    pub after: Option<String>,
+    /// Only what has all these labels, `name=value,name=value`.
+    pub selector: Option<String>,
+}
+
+/// The limit asked for, held within its bounds.
+pub(crate) fn page_limit(limit: Option<usize>) -> PageLimit {
+    limit.map_or_else(PageLimit::default, PageLimit::clamped)
+}
+
+/// The cursor asked for.
+pub(crate) fn cursor(after: Option<String>) -> Option<Cursor> {
+    after.filter(|text| !text.is_empty()).map(Cursor)
+}
+
+/// The selector asked for; everything without one.
+pub(crate) fn selector(text: Option<&str>) -> Result<LabelSelector, Failure> {
+    text.unwrap_or_default()
+        .parse()
+        .map_err(|error: cm_types::InvalidLabel| bad_parameter("selector", &error.to_string()))
+}
+
+/// 400 about one parameter of the query.
+pub(crate) fn bad_parameter(name: &str, reason: &str) -> Failure {
+    Failure::new(FailureClass::Malformed, format!("the parameter `{name}` cannot be read"))
+        .with_detail("parameter", name)
+        .with_detail("reason", reason)
+}

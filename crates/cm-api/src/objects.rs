@@ -1,0 +1,378 @@
+//! Objects: bytes of any size, streamed both ways and verified on the way.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use cm_http::etag::Freshness;
+use cm_http::{ETag, Failure, Params, Preconditions, RangeRequest, Upload};
+use cm_kernel::objects::{ByteRange, DeleteObject, ListQuery, NewObject, ObjectInfo, ObjectRead};
+use cm_kernel::policy::{Create, Delete, List, Permit, Read, Update};
+use cm_types::{BucketName, ObjectKey, ResourceKind, Sha256Digest};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::Api;
+use crate::authentication::Op;
+use crate::document::ErrorBody;
+use crate::failure::{object_refusal, refusal};
+use crate::listing::{Listing, bad_parameter, cursor, page_limit};
+
+/// The digest of the whole object, 64 hexadecimal digits, in answers.
+pub const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
+/// The digest that an upload must have.
+pub const EXPECTED_SHA256: HeaderName = HeaderName::from_static("x-expected-sha256");
+/// Begins the names of headers that carry an object's free metadata.
+pub const METADATA_PREFIX: &str = "x-object-meta-";
+
+const OCTET_STREAM: &str = "application/octet-stream";
+
+/// What is known of an object.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ObjectView {
+    /// Its key.
+    pub key: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The digest of its bytes.
+    #[schema(value_type = String)]
+    pub sha256: Sha256Digest,
+    /// The text of its `ETag`, without quotes.
+    pub etag: String,
+    /// Names this version of it.
+    pub version: String,
+    /// Its media type, as its writer said.
+    pub content_type: Option<String>,
+    /// Free pairs of names and values.
+    pub metadata: BTreeMap<String, String>,
+    /// When this version became visible, RFC 3339.
+    #[schema(format = "date-time")]
+    pub created_at: String,
+}
+
+impl From<ObjectInfo> for ObjectView {
+    fn from(info: ObjectInfo) -> Self {
+        let etag = info.etag();
+        Self {
+            key: info.key.to_string(),
+            size: info.size,
+            sha256: info.sha256,
+            etag,
+            version: info.version.to_string(),
+            content_type: info.content_type,
+            metadata: info.metadata,
+            created_at: info.created_at.to_string(),
+        }
+    }
+}
+
+/// Which part of a bucket is wanted.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectListParams {
+    /// Only keys that begin so.
+    pub prefix: Option<String>,
+    /// The most objects to answer with, 1 to 1000; 100 unless told.
+    pub limit: Option<usize>,
+    /// Where to begin: `next` of the page before.
+    pub after: Option<String>,
+}
+
+#[utoipa::path(
+    get, path = "/buckets/{bucket}/objects", operation_id = "list_objects", tag = "objects",
+    params(("bucket" = String, Path, description = "The bucket"), ObjectListParams),
+    extensions(("x-permission" = json!("bucket:list"))),
+    responses((status = 200, description = "One page of the bucket's objects, ordered by key", body = Listing<ObjectView>))
+)]
+/// Lists objects.
+pub async fn list_objects(
+    State(api): State<Api>,
+    Op(op): Op,
+    Path(bucket): Path<String>,
+    params: Params<ObjectListParams>,
+) -> Result<Json<Listing<ObjectView>>, Failure> {
+    let bucket = bucket_name(bucket)?;
+    let (_, permit) =
+        api.kernel.look_up::<List>(&op, ResourceKind::Bucket, bucket.as_str()).await.map_err(refusal)?;
+    let params = params.decode()?;
+    let query = ListQuery {
+        prefix: params.prefix.unwrap_or_default(),
+        delimiter: None,
+        after: cursor(params.after),
+        limit: page_limit(params.limit),
+    };
+    let page = api.kernel.objects().list(&permit, &bucket, query).await.map_err(object_refusal)?;
+    Ok(Json(Listing {
+        items: page.items.into_iter().map(ObjectView::from).collect(),
+        next: page.next.map(|cursor| cursor.0),
+    }))
+}
+
+#[utoipa::path(
+    put, path = "/buckets/{bucket}/objects/{*key}", operation_id = "write_object", tag = "objects",
+    params(
+        ("bucket" = String, Path, description = "The bucket"),
+        ("key" = String, Path, description = "The key; slashes need no escaping"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no such object; asks for `object:create`"),
+        ("If-Match" = Option<String>, Header, description = "Only if the object has this tag"),
+        ("x-expected-sha256" = Option<String>, Header, description = "The digest that the body must have"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes, of any media type"),
+    extensions(("x-permission" = json!("object:update"))),
+    responses(
+        (status = 200, description = "Durable and visible", body = ObjectView),
+        (status = 412, description = "A condition does not hold", body = ErrorBody),
+        (status = 422, description = "The body has another digest than expected", body = ErrorBody),
+    )
+)]
+/// Writes an object: all of it, or nothing.
+pub async fn write_object(
+    State(api): State<Api>,
+    Op(op): Op,
+    Path((bucket, key)): Path<(String, String)>,
+    body: Upload,
+) -> Result<Response, Failure> {
+    let (bucket, key) = (bucket_name(bucket)?, object_key(key)?);
+    // A condition that is not understood must not decide which permission is asked for, hence the fallback.
+    let conditions = Preconditions::from_headers(body.headers());
+    let only_if_absent = conditions.as_ref().is_ok_and(Preconditions::only_if_absent);
+    let kernel = &api.kernel;
+    if only_if_absent {
+        let permit = kernel.look_up_object::<Create>(&op, &bucket, &key).await.map_err(refusal)?;
+        let new = new_object(&op, &body)?;
+        let put = kernel.objects().put(&permit, &bucket, &key, new, body.into_stream()).await;
+        return put.map(written).map_err(object_refusal);
+    }
+    let permit = kernel.look_up_object::<Update>(&op, &bucket, &key).await.map_err(refusal)?;
+    conditions?;
+    let new = new_object(&op, &body)?;
+    let put = kernel.objects().put(&permit, &bucket, &key, new, body.into_stream()).await;
+    put.map(written).map_err(object_refusal)
+}
+
+fn written(info: ObjectInfo) -> Response {
+    let headers = [(header::ETAG, etag(&info).header()), (CONTENT_SHA256, digest(&info))];
+    (headers, Json(ObjectView::from(info))).into_response()
+}
+
+#[utoipa::path(
+    get, path = "/buckets/{bucket}/objects/{*key}", operation_id = "read_object", tag = "objects",
+    params(
+        ("bucket" = String, Path, description = "The bucket"),
+        ("key" = String, Path, description = "The key"),
+        ("Range" = Option<String>, Header, description = "One range of bytes"),
+    ),
+    extensions(("x-permission" = json!("object:read"))),
+    responses(
+        (status = 200, description = "The bytes; `x-content-sha256` is the digest of all of them", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 206, description = "The bytes of the range", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 304, description = "The version named by `If-None-Match`"),
+        (status = 416, description = "No byte lies in the range", body = ErrorBody),
+    )
+)]
+/// Reads an object, or a range of it.
+pub async fn read_object(
+    State(api): State<Api>,
+    Op(op): Op,
+    Path((bucket, key)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let (bucket, key) = (bucket_name(bucket)?, object_key(key)?);
+    let permit = api.kernel.look_up_object::<Read>(&op, &bucket, &key).await.map_err(refusal)?;
+    let conditions = Preconditions::from_headers(&headers)?;
+    let (read, is_part) = open(&api, &permit, &bucket, &key, &headers).await?;
+    let etag = etag(&read.info);
+    if conditions.check_read(&etag)? == Freshness::NotModified {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag.header())]).into_response());
+    }
+    let mut answer = Response::new(Body::empty());
+    *answer.headers_mut() = describe(&read.info);
+    let length = read.range.end - read.range.start;
+    if is_part {
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let part = format!("bytes {}-{}/{}", read.range.start, read.range.end - 1, read.info.size);
+        answer.headers_mut().insert(header::CONTENT_RANGE, text_header(part));
+    }
+    answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    *answer.body_mut() = Body::from_stream(read.body);
+    Ok(answer)
+}
+
+/// Opens the part that the headers ask for, and says whether it is a part. The size and the tag are those of the version that is opened, so a
+/// replacement in between cannot mix two versions.
+async fn open(
+    api: &Api,
+    permit: &Permit<Read>,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    headers: &HeaderMap,
+) -> Result<(ObjectRead, bool), Failure> {
+    let objects = api.kernel.objects();
+    let wanted = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let range = engine_range(wanted.map_or(RangeRequest::Whole, RangeRequest::parse));
+    let read = objects.get(permit, bucket, key, range).await.map_err(object_refusal)?;
+    let is_stale = RangeRequest::from_headers(headers, &etag(&read.info)) == RangeRequest::Whole;
+    match range {
+        Some(_) if is_stale => {
+            let whole = objects.get(permit, bucket, key, None).await.map_err(object_refusal)?;
+            Ok((whole, false))
+        }
+        range => Ok((read, range.is_some())),
+    }
+}
+
+#[utoipa::path(
+    head, path = "/buckets/{bucket}/objects/{*key}", operation_id = "describe_object", tag = "objects",
+    params(("bucket" = String, Path, description = "The bucket"), ("key" = String, Path, description = "The key")),
+    extensions(("x-permission" = json!("object:read"))),
+    responses(
+        (status = 200, description = "The headers of a read"),
+        (status = 304, description = "The version named by `If-None-Match`"),
+    )
+)]
+/// Describes an object in headers.
+pub async fn describe_object(
+    State(api): State<Api>,
+    Op(op): Op,
+    Path((bucket, key)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let (bucket, key) = (bucket_name(bucket)?, object_key(key)?);
+    let permit = api.kernel.look_up_object::<Read>(&op, &bucket, &key).await.map_err(refusal)?;
+    let conditions = Preconditions::from_headers(&headers)?;
+    let info = api.kernel.objects().head(&permit, &bucket, &key).await.map_err(object_refusal)?;
+    if conditions.check_read(&etag(&info))? == Freshness::NotModified {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(&info).header())]).into_response());
+    }
+    let mut headers = describe(&info);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(info.size));
+    Ok((headers, Body::empty()).into_response())
+}
+
+#[utoipa::path(
+    delete, path = "/buckets/{bucket}/objects/{*key}", operation_id = "delete_object", tag = "objects",
+    params(
+        ("bucket" = String, Path, description = "The bucket"),
+        ("key" = String, Path, description = "The key"),
+        ("If-Match" = Option<String>, Header, description = "Only if the object has this tag"),
+    ),
+    extensions(("x-permission" = json!("object:delete"))),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 412, description = "`If-Match` names another version", body = ErrorBody),
+    )
+)]
+/// Removes an object.
+pub async fn delete_object(
+    State(api): State<Api>,
+    Op(op): Op,
+    Path((bucket, key)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Failure> {
+    let (bucket, key) = (bucket_name(bucket)?, object_key(key)?);
+    let permit = api.kernel.look_up_object::<Delete>(&op, &bucket, &key).await.map_err(refusal)?;
+    let deletion = DeleteObject { if_match: if_match(&headers)?, request: Some(op.request.clone()) };
+    api.kernel.objects().delete(&permit, &bucket, &key, deletion).await.map_err(object_refusal)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn new_object(op: &cm_kernel::OpContext, body: &Upload) -> Result<NewObject, Failure> {
+    let headers = body.headers();
+    let expected = headers.get(EXPECTED_SHA256).map(|value| {
+        let text = value.to_str().unwrap_or_default();
+        text.parse().map_err(|error: cm_types::digest::InvalidDigest| {
+            bad_parameter(EXPECTED_SHA256.as_str(), &error.to_string())
+        })
+    });
+    Ok(NewObject {
+        content_type: body.content_type().map(str::to_owned),
+        metadata: metadata(headers)?,
+        expected_sha256: expected.transpose()?,
+        if_none_match: Preconditions::from_headers(headers)?.only_if_absent(),
+        if_match: if_match(headers)?,
+        request: Some(op.request.clone()),
+    })
+}
+
+fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Failure> {
+    let mut pairs = BTreeMap::new();
+    for (name, value) in headers {
+        if let Some(pair) = name.as_str().strip_prefix(METADATA_PREFIX) {
+            let value = value.to_str().map_err(|error| bad_parameter(name.as_str(), &error.to_string()))?;
+            pairs.insert(pair.to_owned(), value.to_owned());
+        }
+    }
+    Ok(pairs)
+}
+
+/// The one tag that a change insists on. `*` insists on nothing that the engine could not see for itself.
+fn if_match(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let tag = value.to_str().ok().and_then(|text| text.trim().strip_prefix('"')?.strip_suffix('"'));
+    match tag {
+        Some(tag) if !tag.contains('"') => Ok(Some(tag.to_owned())),
+        _ => Err(bad_parameter("If-Match", "expected one strong entity tag")),
+    }
+}
+
+fn describe(info: &ObjectInfo) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let media_type = info.content_type.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
+    headers.insert(header::CONTENT_TYPE, media_type.unwrap_or(HeaderValue::from_static(OCTET_STREAM)));
+    headers.insert(header::ETAG, etag(info).header());
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CONTENT_SHA256, digest(info));
+    for (name, value) in &info.metadata {
+        let name = HeaderName::try_from(format!("{METADATA_PREFIX}{name}"));
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+fn etag(info: &ObjectInfo) -> ETag {
+    ETag::strong(info.etag()).expect("hexadecimal digits make a tag")
+}
+
+fn digest(info: &ObjectInfo) -> HeaderValue {
+    text_header(info.sha256.to_string())
+}
+
+fn text_header(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("digits and punctuation make a header value")
+}
+
+fn engine_range(wanted: RangeRequest) -> Option<ByteRange> {
+    match wanted {
+        RangeRequest::Whole => None,
+        RangeRequest::From { first, last: None } => Some(ByteRange::From(first)),
+        RangeRequest::From { first, last: Some(last) } => Some(ByteRange::Inclusive(first, last)),
+        RangeRequest::Suffix { len } => Some(ByteRange::Suffix(len)),
+    }
+}
+
+/// A name that no bucket can have names nothing.
+fn bucket_name(text: String) -> Result<BucketName, Failure> {
+    BucketName::parse(text).map_err(|_| Failure::not_found())
+}
+
+fn object_key(text: String) -> Result<ObjectKey, Failure> {
+    ObjectKey::parse(text).map_err(|_| Failure::not_found())
+}
+
+/// The routes of this module.
+pub(crate) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list_objects)).routes(routes!(
+        read_object,
+        describe_object,
+        write_object,
+        delete_object
+    ))
+}

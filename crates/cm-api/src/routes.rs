@@ -1,0 +1,52 @@
+//! All routes, each registered together with its description.
+
+use axum::{Router, middleware};
+use cm_http::frame::{unknown_method, unknown_route};
+use cm_http::{RequestLimits, frame};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::api::Api;
+use crate::authentication::authenticate;
+use crate::document::{self, PREFIX};
+use crate::{
+    api_keys, auth, buckets, data_files, decisions, events, functions, history, instances, node, objects,
+    principals, probes, programs, roles, security_policies, watch,
+};
+
+/// Everything that this crate serves, ready for [`cm_http::serve()`].
+pub fn router(api: Api, limits: RequestLimits) -> Router {
+    let tasks = api.kernel.tasks().clone();
+    let v1 = families().split_for_parts().0;
+    // The fallbacks come before the layer: unknown paths and methods too are nobody's business who is unknown.
+    let v1 = v1
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(middleware::from_fn_with_state(api.clone(), authenticate));
+    let router = probes::routes(document::openapi_text()).nest(PREFIX, v1).with_state(api);
+    frame(router, limits, &tasks)
+}
+
+/// The API with its description, below its prefix.
+pub(crate) fn described() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(document::base()).nest(PREFIX, families())
+}
+
+fn families() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .merge(auth::routes())
+        .merge(principals::routes())
+        .merge(api_keys::routes())
+        .merge(roles::routes())
+        .merge(security_policies::routes())
+        .merge(functions::routes())
+        .merge(programs::routes())
+        .merge(data_files::routes())
+        .merge(history::routes())
+        .merge(instances::routes())
+        .merge(buckets::routes())
+        .merge(objects::routes())
+        .merge(events::routes())
+        .merge(watch::routes())
+        .merge(decisions::routes())
+        .merge(node::routes())
+}

@@ -1,0 +1,156 @@
+//! Every operation of the document refuses whom it must, whatever else is sent. A route cannot be forgotten here:
+//! the document is made of the routes.
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::support::Node;
+
+/// Operations without a permission of their own. The list may only shrink.
+const ASKS_NO_PERMISSION: &[&str] = &["issue_token", "login", "logout", "read_node", "whoami"];
+/// Operations that need no credential, for theirs is in the body. The list may only shrink.
+const ASKS_NO_CREDENTIAL: &[&str] = &["login"];
+/// Bodies that no handler may look at before it knows who asks.
+const BODIES: &[&str] = &["", "{", "{}", "\u{fffd}garbage", "null"];
+
+/// One operation of the document, with its path's parameters filled in.
+struct Operation {
+    id: String,
+    method: Method,
+    path: String,
+    permission: String,
+    is_public: bool,
+}
+
+fn document() -> Value {
+    serde_json::from_str(&cm_api::openapi_text()).unwrap()
+}
+
+fn operations() -> Vec<Operation> {
+    let document = document();
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let Ok(method) = method.to_uppercase().parse::<Method>() else { panic!("{path}: {method}") };
+            operations.push(Operation {
+                id: operation["operationId"].as_str().unwrap().to_owned(),
+                method,
+                path: fill(path),
+                permission: operation["x-permission"].as_str().unwrap_or_default().to_owned(),
+                is_public: operation["security"].as_array().is_some_and(|security| {
+                    security.iter().all(|requirement| requirement.as_object().unwrap().is_empty())
+                }),
+            });
+        }
+    }
+    assert!(operations.len() > 50, "only {} operations: the document is not complete", operations.len());
+    operations
+}
+
+/// The path with `x` for every parameter: a valid id of everything.
+fn fill(path: &str) -> String {
+    let segments = path.split('/').map(|segment| if segment.starts_with('{') { "x" } else { segment });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// Refusals of `HEAD` have no body to show a code in.
+fn check_code(method: &Method, answer: &crate::support::Answer, code: &str, what: &str) {
+    if method == Method::HEAD {
+        assert!(answer.body.is_empty(), "{what}");
+    } else {
+        assert_eq!(answer.code(), code, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_valid_credential_every_operation_answers_401() {
+    let node = Node::start().await;
+    for operation in operations() {
+        let is_exception = ASKS_NO_CREDENTIAL.contains(&operation.id.as_str());
+        assert_eq!(operation.is_public, is_exception, "{}", operation.id);
+        for token in [None, Some("garbage"), Some("cmk_x_y"), Some("a.b.c")] {
+            if token.is_none() && is_exception {
+                continue;
+            }
+            for body in BODIES {
+                let answer = node.ask(operation.method.clone(), &operation.path, token, *body).await;
+                let what = format!("{} with {token:?} and {body:?}", operation.id);
+                assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{what}");
+                assert_eq!(answer.header("www-authenticate"), "Bearer", "{what}");
+                check_code(&operation.method, &answer, "unauthenticated", &what);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_a_role_that_permits_nothing_every_operation_answers_403() {
+    let node = Node::start().await;
+    let nobody = node.somebody("nobody", &[]).await;
+    for operation in operations() {
+        let is_exception = ASKS_NO_PERMISSION.contains(&operation.id.as_str());
+        assert_eq!(operation.permission == "self", is_exception, "{}", operation.id);
+        if is_exception {
+            continue;
+        }
+        assert!(operation.permission.contains(':'), "{} names no permission", operation.id);
+        for body in BODIES {
+            let answer = node.ask(operation.method.clone(), &operation.path, Some(&nobody), *body).await;
+            let what = format!("{} with {body:?}", operation.id);
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{what}: {answer:?}");
+            check_code(&operation.method, &answer, "forbidden", &what);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_permission_that_an_operation_names_is_the_one_that_it_asks_for() {
+    let node = Node::start().await;
+    for operation in operations().iter().filter(|operation| operation.permission != "self") {
+        let name = format!("has-{}", operation.id);
+        let somebody = node.somebody(&name, &[&operation.permission]).await;
+        let answer = node.ask(operation.method.clone(), &operation.path, Some(&somebody), "{").await;
+        assert_ne!(answer.status, StatusCode::FORBIDDEN, "{}: {answer:?}", operation.id);
+        assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "{}: {answer:?}", operation.id);
+    }
+}
+
+#[tokio::test]
+async fn the_router_serves_exactly_what_is_documented() {
+    let node = Node::start().await;
+    let operations = operations();
+    let methods = [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH, Method::OPTIONS];
+    for operation in &operations {
+        let answer = node.ask(operation.method.clone(), &operation.path, None, "").await;
+        assert_ne!(answer.status, StatusCode::NOT_FOUND, "{}", operation.id);
+        assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{}", operation.id);
+        for method in &methods {
+            let is_documented =
+                operations.iter().any(|other| other.path == operation.path && other.method == *method);
+            if !is_documented {
+                let answer = node.ask(method.clone(), &operation.path, Some(&node.admin), "").await;
+                assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {}", operation.path);
+                assert_eq!(answer.code(), "method-not-allowed");
+                assert!(answer.headers.contains_key("allow"));
+                let unknown = node.ask(method.clone(), &operation.path, None, "").await;
+                assert_eq!(unknown.status, StatusCode::UNAUTHORIZED, "{method} {}", operation.path);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_nobodys_business_who_is_unknown() {
+    let node = Node::start().await;
+    for path in ["/api/v1/nothing", "/api/v1", "/api/v1/", "/api/v1/functions/x/nothing"] {
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            let answer = node.ask(method.clone(), path, None, "").await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+            let known = node.ask(method.clone(), path, Some(&node.admin), Body::empty()).await;
+            assert_eq!(known.status, StatusCode::NOT_FOUND, "{method} {path}");
+            assert_eq!(known.code(), "not-found");
+        }
+    }
+    assert_eq!(node.ask(Method::GET, "/nothing", None, "").await.expect(404).code(), "not-found");
+}

@@ -1,0 +1,10 @@
+//! The API over a real kernel in a temporary directory, asked without a socket.
+
+mod coverage;
+mod credentials;
+mod document;
+mod events;
+mod objects;
+mod probes;
+mod records;
+mod support;

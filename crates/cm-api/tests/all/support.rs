@@ -1,0 +1,177 @@
+//! A node's API in process, and answers taken apart.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::{Router, response::Response};
+use cm_api::{Access, Api};
+use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
+use cm_http::RequestLimits;
+use cm_kernel::{Actor, Kernel, KernelConfig};
+use cm_runtime::{SystemClock, Tasks};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node with its API, gone with its directory when dropped.
+pub(crate) struct Node {
+    router: Router,
+    pub(crate) admin: String,
+    pub(crate) tasks: Tasks,
+    _dir: tempfile::TempDir,
+}
+
+/// An answer with its whole body.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
+    }
+
+    /// The error code of a refusal, whose shape is checked on the way.
+    pub(crate) fn code(&self) -> String {
+        let error = &self.json()["error"];
+        assert!(error["message"].is_string() && error["details"].is_object(), "{self:?}");
+        assert_eq!(error["request_id"], self.header("x-request-id"));
+        error["code"].as_str().unwrap_or_else(|| panic!("{self:?}")).to_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        let text = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status.as_u16(), status, "{text}");
+        self
+    }
+}
+
+impl Node {
+    pub(crate) async fn start() -> Node {
+        Self::start_with(Access::Credential).await
+    }
+
+    pub(crate) async fn start_open() -> Node {
+        Self::start_with(Access::Open(Actor::node())).await
+    }
+
+    async fn start_with(access: Access) -> Node {
+        let dir = tempfile::tempdir().unwrap();
+        let tasks = Tasks::new();
+        let config = KernelConfig {
+            data_dir: dir.path().join("data"),
+            limits: cm_kernel::catalog::Limits::default(),
+            object_size_max: 64 << 20,
+            node_name: "test".to_owned(),
+        };
+        let kept = Arc::new(Mutex::new(String::new()));
+        let keep = Arc::clone(&kept);
+        let kernel = Kernel::open(config, Arc::new(SystemClock), &tasks, move |key| {
+            key.expose().clone_into(&mut keep.lock().unwrap());
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let functions = functions(&kernel, &tasks, dir.path()).await;
+        let admin = kept.lock().unwrap().clone();
+        let api = Api { kernel, functions, access, metrics: Arc::new(|| "up 1\n".to_owned()) };
+        Node { router: cm_api::router(api, RequestLimits::default()), admin, tasks, _dir: dir }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: impl Into<Body>,
+    ) -> Answer {
+        self.ask_with(method, path, token, &[("content-type", "application/json")], body).await
+    }
+
+    pub(crate) async fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (parts, body) = self.send(request.body(body.into()).unwrap()).await.into_parts();
+        let body = tokio::time::timeout(PATIENCE, body.collect()).await.expect(path).unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body: body.to_vec() }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, Some(&self.admin), Body::empty()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.ask(Method::POST, path, Some(&self.admin), body.to_string()).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.ask(Method::PUT, path, Some(&self.admin), body.to_string()).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.ask(Method::DELETE, path, Some(&self.admin), Body::empty()).await
+    }
+
+    /// Creates a principal with these permissions; returns an API key of it.
+    pub(crate) async fn somebody(&self, name: &str, permissions: &[&str]) -> String {
+        let role = format!("role-of-{name}");
+        let body = json!({ "id": role, "name": role, "spec": { "permissions": permissions } });
+        self.post("/api/v1/roles", body).await.expect(201);
+        self.post("/api/v1/principals", json!({ "id": name, "roles": [role] })).await.expect(201);
+        let path = format!("/api/v1/principals/{name}/api-keys");
+        let issued = self.post(&path, json!({ "label": "test" })).await.expect(201);
+        issued.json()["key"].as_str().unwrap().to_owned()
+    }
+}
+
+async fn functions(kernel: &Kernel, tasks: &Tasks, dir: &std::path::Path) -> Functions {
+    let launcher = LauncherConfig {
+        address: std::net::Ipv4Addr::LOCALHOST.into(),
+        ports: None,
+        instances_max: 1,
+        start_timeout: PATIENCE,
+    };
+    let config = FunctionsConfig {
+        module_cache_dir: dir.join("modules"),
+        module_cache_bytes_max: 1 << 20,
+        launcher,
+        public_host: "127.0.0.1".to_owned(),
+        attestation_url: "http://127.0.0.1:1".to_owned(),
+        memory_bytes: 64 << 20,
+        storage_bytes: 64 << 20,
+        run_timeout: PATIENCE,
+        connections: 4,
+        lifetime: Duration::from_secs(3600),
+        require_isolation: Vec::new(),
+    };
+    Functions::open(kernel.clone(), tasks, config).await.unwrap()
+}

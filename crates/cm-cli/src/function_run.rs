@@ -169,7 +169,7 @@ fn own_policy(
 }
 
 fn trust(args: &RunArgs, connection: &Connection) -> anyhow::Result<Trust> {
-    let path = args.node_key.clone().unwrap_or_else(|| connection.data_dir().join("keys/node.pub.pem"));
+    let path = args.node_key.clone().unwrap_or_else(|| connection.data_dir().join("node.pub.pem"));
     let key = std::fs::read_to_string(&path).with_context(|| {
         format!(
             "cannot read the node's verifying key {}; pass the one its operator gave you with --node-key",

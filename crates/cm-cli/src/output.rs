@@ -12,6 +12,10 @@ use crate::{Connection, Format};
 
 /// Columns that come first when an entry has them.
 const COLUMNS_FIRST: &[&str] = &["seq", "id", "key", "name", "kind", "state", "verb", "size"];
+/// Columns that a table leaves out because they are the same everywhere or follow from others.
+const COLUMNS_LEFT_OUT: &[&str] = &["tenant", "updated_at", "generation", "request", "outcome"];
+/// Longest text of a specification that a row shows.
+const TEXT_LEN_MAX: usize = 120;
 /// Widest cell of a table, in characters, before it is cut.
 const CELL_WIDTH_MAX: usize = 60;
 
@@ -38,12 +42,13 @@ pub fn entry(connection: &Connection, entry: &Map<String, Value>) {
             for (name, value) in entry {
                 table.add_row([name.clone(), full(value)]);
             }
-            line(&table.to_string());
+            line(&table.trim_fmt());
         }
     }
 }
 
-/// Prints entries: a JSON array, or a table with one row each.
+/// Prints entries: a JSON array, or a table with one row each. A row shows what identifies an entry and the plain
+/// values of its specification; everything is in the JSON.
 pub fn entries(connection: &Connection, entries: &[Map<String, Value>]) {
     match connection.output {
         Format::Json => {
@@ -51,15 +56,36 @@ pub fn entries(connection: &Connection, entries: &[Map<String, Value>]) {
         }
         Format::Table if entries.is_empty() => note(connection, "nothing found"),
         Format::Table => {
-            let columns = columns(entries);
+            let rows: Vec<_> = entries.iter().map(summary).collect();
+            let columns = columns(&rows);
             let mut table = blank_table();
             table.set_header(columns.iter().map(|column| column.to_uppercase()));
-            for entry in entries {
-                table.add_row(columns.iter().map(|column| entry.get(column).map_or_else(String::new, short)));
+            for row in &rows {
+                table.add_row(columns.iter().map(|column| row.get(column).map_or_else(String::new, short)));
             }
-            line(&table.to_string());
+            line(&table.trim_fmt());
         }
     }
+}
+
+/// What a row shows of an entry.
+fn summary(entry: &Map<String, Value>) -> Map<String, Value> {
+    let named_by_id = entry.get("id").is_some_and(|id| entry.get("name") == Some(id));
+    let shown = |name: &str, value: &Value| match value {
+        Value::Object(fields) => !fields.is_empty() && name != "spec" && name != "status",
+        Value::Array(_) | Value::Null => name == "roles",
+        _ => !COLUMNS_LEFT_OUT.contains(&name) && !(name == "name" && named_by_id),
+    };
+    let own = entry.iter().filter(|(name, value)| shown(name, value));
+    let inner = ["spec", "status"].into_iter().filter_map(|part| entry.get(part)?.as_object()).flatten();
+    let plain = |value: &Value| match value {
+        Value::String(text) => text.len() <= TEXT_LEN_MAX && !text.contains('\n'),
+        Value::Number(_) | Value::Bool(_) => true,
+        Value::Object(fields) => !fields.is_empty() && fields.values().all(Value::is_string),
+        Value::Array(_) | Value::Null => false,
+    };
+    let inner = inner.filter(|(name, value)| plain(value) && !COLUMNS_LEFT_OUT.contains(&name.as_str()));
+    own.chain(inner).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn blank_table() -> Table {
@@ -82,7 +108,11 @@ fn columns(entries: &[Map<String, Value>]) -> Vec<String> {
 fn short(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
-        Value::String(text) => text.replace('\n', "⏎"),
+        Value::String(text) => text.replace('\n', " "),
+        Value::Array(values) => values.iter().map(short).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| format!("{name}={}", short(value))).collect::<Vec<_>>().join(" ")
+        }
         other => other.to_string(),
     };
     if text.chars().count() <= CELL_WIDTH_MAX {
@@ -94,8 +124,11 @@ fn short(value: &Value) -> String {
 fn full(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => pretty(other),
+        Value::String(text) => text.trim_end().to_owned(),
+        Value::Object(fields) if fields.is_empty() => String::new(),
+        Value::Object(fields) => pretty(&Value::Object(fields.clone())),
+        Value::Array(values) => values.iter().map(full).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
     }
 }
 

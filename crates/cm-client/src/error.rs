@@ -80,11 +80,7 @@ pub struct Refusal {
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)?;
-        match self.details.as_object() {
-            Some(details) if !details.is_empty() => write!(f, " {}", self.details),
-            _ => Ok(()),
-        }
+        f.write_str(&self.message)
     }
 }
 

@@ -154,25 +154,23 @@ impl Kernel {
             .await?;
         let tenant = op.tenant();
         let subject = Subject::principal(&principal.id, &tenant, &roles);
-        if resource.id == "*" {
-            let labels = Labels::new();
-            let target = Target {
-                kind: resource.kind,
-                id: None,
-                tenant: &tenant,
-                owner: None,
-                labels: &labels,
-                guard: None,
-            };
-            return Ok(cm_policy::explain(action, &subject, &target));
-        }
+        let labels = Labels::new();
+        // What does not exist, or is a collection, is decided as something that nobody owns and nothing guards.
+        let bare = Target {
+            kind: resource.kind,
+            id: (resource.id != "*").then_some(resource.id.as_str()),
+            tenant: &tenant,
+            owner: None,
+            labels: &labels,
+            guard: None,
+        };
         let (kind, id) = match (resource.kind, resource.id.split_once('/')) {
             (ResourceKind::Object, Some((bucket, _))) => (ResourceKind::Bucket, bucket),
             _ => (resource.kind, resource.id.as_str()),
         };
         Ok(match self.find(tenant.clone(), kind, id).await? {
             Some(found) => cm_policy::explain(action, &subject, &found.target(resource.kind, &resource.id)),
-            None => absent(action, &subject, resource.kind).explanation().clone(),
+            None => cm_policy::explain(action, &subject, &bare),
         })
     }
 
@@ -196,7 +194,9 @@ impl Kernel {
     /// Turns a refusal into the answer that its receiver may know, and records it.
     pub(crate) async fn refuse(&self, op: &OpContext, denied: Denied, resource: ResourceRef) -> KernelError {
         let explanation = denied.explanation();
-        if self.denials().should_record(op, explanation, self.clock().monotonic()) {
+        // Without a reason against it, the thing simply does not exist: nothing was refused.
+        let refused = !explanation.reasons.is_empty();
+        if refused && self.denials().should_record(op, explanation, self.clock().monotonic()) {
             let event = NewEvent {
                 tenant: op.tenant(),
                 actor: op.principal().cloned(),

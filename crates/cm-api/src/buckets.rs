@@ -81,8 +81,13 @@ pub async fn create_bucket(
     Op(op): Op,
     body: JsonBody<BucketCreation>,
 ) -> Result<Response, Failure> {
-    let permit = api.kernel.authorize::<Create>(&op, ResourceKind::Bucket).await.map_err(refusal)?;
+    let kernel = &api.kernel;
+    record::require_some_creation(kernel, &op, ResourceKind::Bucket).await?;
     let body = body.decode().await?;
+    let permit = kernel
+        .authorize_labelled::<Create>(&op, ResourceKind::Bucket, &body.labels)
+        .await
+        .map_err(refusal)?;
     let new = NewRecord {
         kind: ResourceKind::Bucket,
         id: None,
@@ -91,7 +96,7 @@ pub async fn create_bucket(
         labels: body.labels,
         spec: record::spec_value(&body.spec),
     };
-    let bucket = api.kernel.create_record(&op, &permit, new).await.map_err(refusal)?;
+    let bucket = kernel.create_record(&op, &permit, new).await.map_err(refusal)?;
     record::created::<BucketSpec>(bucket)
 }
 

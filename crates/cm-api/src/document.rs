@@ -19,7 +19,7 @@ const BEARER: &str = "bearer";
     info(
         title = "CryptoMesh",
         description = "Confidential functions, their data, and who may do what. Every operation but the login takes a \
-                       bearer token: an API key or a token of the login. `x-permission` names the permission that an \
+                       bearer token: an API key or a token of the login. `x-permission` names the permissions that an \
                        operation asks for; `self` asks for none beyond being known."
     ),
     components(schemas(ErrorBody)),

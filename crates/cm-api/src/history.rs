@@ -144,7 +144,7 @@ pub async fn list_function_results(
 #[utoipa::path(
     get, path = "/functions/{id}/states", operation_id = "list_states_of_function", tag = "functions",
     params(("id" = String, Path, description = "The function"), ListParams),
-    extensions(("x-permission" = json!("function-state:list"))),
+    extensions(("x-permission" = json!("function:read function-state:list"))),
     responses((status = 200, description = "Its states, oldest first", body = Listing<RecordView<FunctionStateSpec>>))
 )]
 /// Lists the states that one function went through.
@@ -160,7 +160,7 @@ pub async fn list_states_of_function(
 #[utoipa::path(
     get, path = "/functions/{id}/results", operation_id = "list_results_of_function", tag = "functions",
     params(("id" = String, Path, description = "The function"), ListParams),
-    extensions(("x-permission" = json!("function-result:list"))),
+    extensions(("x-permission" = json!("function:read function-result:list"))),
     responses((status = 200, description = "Its results, oldest first", body = Listing<RecordView<FunctionResultSpec>>))
 )]
 /// Lists the results of one function.

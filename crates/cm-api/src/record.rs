@@ -10,7 +10,7 @@ use cm_http::{ETag, Failure, JsonBody, Params, Preconditions};
 use cm_kernel::catalog::{Change, NewRecord, Query, Record};
 use cm_kernel::policy::{Create, Delete, List, Read, Update};
 use cm_kernel::{Kernel, OpContext};
-use cm_types::{Generation, Labels, ResourceId, ResourceKind};
+use cm_types::{Action, Generation, Labels, ResourceId, ResourceKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -120,8 +120,9 @@ pub(crate) async fn create<S: WireSpec>(
     op: &OpContext,
     body: JsonBody<RecordCreation<S>>,
 ) -> Result<Response, Failure> {
-    let permit = kernel.authorize::<Create>(op, S::KIND).await.map_err(refusal)?;
+    require_some_creation(kernel, op, S::KIND).await?;
     let body = body.decode().await?;
+    let permit = kernel.authorize_labelled::<Create>(op, S::KIND, &body.labels).await.map_err(refusal)?;
     let new = NewRecord {
         kind: S::KIND,
         id: body.id,
@@ -132,6 +133,19 @@ pub(crate) async fn create<S: WireSpec>(
     };
     let record = kernel.create_record(op, &permit, new).await.map_err(refusal)?;
     created::<S>(record)
+}
+
+/// Refuses those who may create nothing of the kind. Whoever may, under certain labels perhaps, is judged by the
+/// labels of the new record, once the body is decoded.
+pub(crate) async fn require_some_creation(
+    kernel: &Kernel,
+    op: &OpContext,
+    kind: ResourceKind,
+) -> Result<(), Failure> {
+    if op.subject().holds_some(kind, Action::Create) {
+        return Ok(());
+    }
+    kernel.authorize::<Create>(op, kind).await.map(drop).map_err(refusal)
 }
 
 /// One page of the records that the caller may read.

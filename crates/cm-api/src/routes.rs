@@ -1,5 +1,6 @@
 //! All routes, each registered together with its description.
 
+use axum::routing::any;
 use axum::{Router, middleware};
 use cm_http::frame::{unknown_method, unknown_route};
 use cm_http::{RequestLimits, frame};
@@ -16,13 +17,17 @@ use crate::{
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
 pub fn router(api: Api, limits: RequestLimits) -> Router {
     let tasks = api.kernel.tasks().clone();
-    let v1 = families().split_for_parts().0;
+    let authenticated = middleware::from_fn_with_state(api.clone(), authenticate);
     // The fallbacks come before the layer: unknown paths and methods too are nobody's business who is unknown.
-    let v1 = v1
+    let v1 = families()
+        .split_for_parts()
+        .0
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
-        .layer(middleware::from_fn_with_state(api.clone(), authenticate));
-    let router = probes::routes(document::openapi_text()).nest(PREFIX, v1).with_state(api);
+        .layer(authenticated.clone());
+    // Nesting leaves out the prefix with nothing but a slash behind it.
+    let bare = Router::new().route(&format!("{PREFIX}/"), any(unknown_route)).layer(authenticated);
+    let router = probes::routes(document::openapi_text()).nest(PREFIX, v1).merge(bare).with_state(api);
     frame(router, limits, &tasks)
 }
 

@@ -2,7 +2,7 @@
 //! the document is made of the routes.
 
 use axum::body::Body;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use serde_json::Value;
 
 use crate::support::Node;
@@ -109,10 +109,16 @@ async fn the_permission_that_an_operation_names_is_the_one_that_it_asks_for() {
     let node = Node::start().await;
     for operation in operations().iter().filter(|operation| operation.permission != "self") {
         let name = format!("has-{}", operation.id);
-        let somebody = node.somebody(&name, &[&operation.permission]).await;
-        let answer = node.ask(operation.method.clone(), &operation.path, Some(&somebody), "{").await;
-        assert_ne!(answer.status, StatusCode::FORBIDDEN, "{}: {answer:?}", operation.id);
-        assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "{}: {answer:?}", operation.id);
+        let permissions: Vec<_> = operation.permission.split(' ').collect();
+        let somebody = node.somebody(&name, &permissions).await;
+        // The body of an answer that is none of a refusal may be a stream without an end.
+        let request = Request::builder()
+            .method(operation.method.clone())
+            .uri(&operation.path)
+            .header("authorization", format!("Bearer {somebody}"));
+        let status = node.send(request.body(Body::from("{")).unwrap()).await.status();
+        assert_ne!(status, StatusCode::FORBIDDEN, "{}", operation.id);
+        assert_ne!(status, StatusCode::UNAUTHORIZED, "{}", operation.id);
     }
 }
 

@@ -126,6 +126,18 @@ async fn what_somebody_may_not_see_does_not_exist_for_them() {
 }
 
 #[tokio::test]
+async fn labels_decide_what_may_be_created() {
+    let node = Node::start().await;
+    let somebody = node.somebody("somebody", &["bucket:create@env=test"]).await;
+    let create = async |name: &str, env: &str| {
+        let body = json!({ "name": name, "labels": { "env": env } }).to_string();
+        node.ask(Method::POST, "/api/v1/buckets", Some(&somebody), body).await
+    };
+    create("first", "test").await.expect(201);
+    assert_eq!(create("second", "prod").await.expect(403).code(), "forbidden");
+}
+
+#[tokio::test]
 async fn a_referenced_record_stays() {
     let node = Node::start().await;
     node.post("/api/v1/security-policies", json!({ "id": "p", "name": "p", "spec": {} })).await.expect(201);

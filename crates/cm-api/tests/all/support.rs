@@ -72,7 +72,7 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let tasks = Tasks::new();
         let config = KernelConfig {
-            data_dir: dir.path().join("data"),
+            data_dir: dir.path().to_owned(),
             limits: cm_kernel::catalog::Limits::default(),
             object_size_max: 64 << 20,
             node_name: "test".to_owned(),

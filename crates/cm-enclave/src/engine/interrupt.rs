@@ -86,7 +86,8 @@ impl Alarm {
         let watch =
             Arc::new(Watch { engine, deadlines: Mutex::new(Deadlines::default()), changed: Condvar::new() });
         let watched = watch.clone();
-        let thread = std::thread::Builder::new().name("deadlines".to_owned()).spawn(move || watched.serve())?;
+        let thread =
+            std::thread::Builder::new().name("deadlines".to_owned()).spawn(move || watched.serve())?;
         Ok(Self { watch, thread: Some(thread) })
     }
 

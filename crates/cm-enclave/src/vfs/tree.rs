@@ -362,11 +362,19 @@ impl Tree {
             let entry = self.entry(directory, &name)?;
             let is_last = names.is_empty();
             let target = match entry.map(|id| self.node(id)).transpose()?.map(|node| &node.body) {
-                Some(NodeBody::Symlink(target)) if !is_last || follow_last || must_be_directory => Some(target),
+                Some(NodeBody::Symlink(target)) if !is_last || follow_last || must_be_directory => {
+                    Some(target)
+                }
                 _ => None,
             };
             if is_last && target.is_none() {
-                return Ok(Resolved { parent: directory, name, path: entry_path, node: entry, must_be_directory });
+                return Ok(Resolved {
+                    parent: directory,
+                    name,
+                    path: entry_path,
+                    node: entry,
+                    must_be_directory,
+                });
             }
             if !knows(&entry_path) {
                 return Err(ResolveError::Unknown(entry_path));

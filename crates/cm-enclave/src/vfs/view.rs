@@ -1,7 +1,7 @@
 //! The files as one principal may use them: every call resolves, asks for the rights, then acts.
 
-mod open_file;
 mod names;
+mod open_file;
 
 use std::sync::{Arc, MutexGuard};
 
@@ -165,8 +165,7 @@ impl View {
         }
         handle.moves = tree.moves();
         let paths = tree.paths(handle.node);
-        handle.rights =
-            paths.iter().fold(handle.rights, |rights, path| rights & self.grants.rights_on(path));
+        handle.rights = paths.iter().fold(handle.rights, |rights, path| rights & self.grants.rights_on(path));
         if let Some(path) = paths.into_iter().next() {
             handle.path = path;
         }

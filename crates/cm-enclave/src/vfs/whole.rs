@@ -84,7 +84,12 @@ impl View {
         files
     }
 
-    fn open_whole(&mut self, path: &GuestPath, options: OpenOptions, needed: Rights) -> Result<Handle, Errno> {
+    fn open_whole(
+        &mut self,
+        path: &GuestPath,
+        options: OpenOptions,
+        needed: Rights,
+    ) -> Result<Handle, Errno> {
         let held = self.rights_on(path);
         let missing = needed.difference(held);
         if !missing.is_empty() {

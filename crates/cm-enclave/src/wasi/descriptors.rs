@@ -43,7 +43,9 @@ pub(super) fn put_stat(guest: &mut Guest<'_>, at: u32, stat: &NodeStat) -> CallR
 }
 
 /// The file behind a descriptor, for calls that a null stream does not know.
-fn real<'a>((view, handle): (&'a mut View, Option<&'a mut Handle>)) -> Result<(&'a mut View, &'a mut Handle), Errno> {
+fn real<'a>(
+    (view, handle): (&'a mut View, Option<&'a mut Handle>),
+) -> Result<(&'a mut View, &'a mut Handle), Errno> {
     handle.map(|handle| (view, handle)).ok_or(Errno::Spipe)
 }
 
@@ -107,7 +109,8 @@ impl Wasi {
     /// `fd_fdstat_set_flags`.
     pub fn fd_fdstat_set_flags(&mut self, fd: u32, flags: u32) -> CallResult {
         self.view.begin("fd_fdstat_set_flags");
-        let flags = u16::try_from(flags).ok().filter(|flags| flags & !FLAGS_KNOWN == 0).ok_or(Errno::Inval)?;
+        let flags =
+            u16::try_from(flags).ok().filter(|flags| flags & !FLAGS_KNOWN == 0).ok_or(Errno::Inval)?;
         let (view, handle) = real(self.file(fd)?)?;
         Ok(view.set_append(handle, flags & FLAG_APPEND != 0)?)
     }
@@ -224,7 +227,14 @@ impl Wasi {
     }
 
     /// `fd_write`. The bytes go from the program's memory straight into the file.
-    pub fn fd_write(&mut self, guest: &mut Guest<'_>, fd: u32, list: u32, count: u32, out: u32) -> CallResult {
+    pub fn fd_write(
+        &mut self,
+        guest: &mut Guest<'_>,
+        fd: u32,
+        list: u32,
+        count: u32,
+        out: u32,
+    ) -> CallResult {
         self.view.begin("fd_write");
         check_count(count)?;
         let (view, mut handle) = self.file(fd)?;

@@ -82,7 +82,7 @@ fn define_process<L: 'static>(l: &mut Linker<WasiState<L>>) -> wasmtime::Result<
     define!(l, clock_time_get(id: u32, _precision: u64, out: u32) |w, g| w.clock_time_get(g, id, out));
     define!(l, poll_oneoff(list: u32, events: u32, n: u32, out: u32) |w, g| w.poll_oneoff(g, list, events, n, out));
     define!(l, proc_raise(_signal: u32) |_w, _g| Err(Errno::Nosys.into()));
-    define!(l, sched_yield() |_w, _g| Ok(()));
+    define!(l, sched_yield() | _w, _g | Ok(()));
     define!(l, random_get(at: u32, len: u32) |w, g| w.random_get(g, at, len));
     define!(l, sock_accept(fd: u32, _flags: u32, _out: u32) |w, _g| w.sock_accept(fd));
     define!(l, sock_recv(fd: u32, _l: u32, _n: u32, _f: u32, _len: u32, _o: u32) |w, _g| w.sock_recv(fd));

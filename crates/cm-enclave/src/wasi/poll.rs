@@ -79,7 +79,14 @@ impl Wasi {
     }
 
     /// `poll_oneoff`. A file is always ready. A wait for a clock alone takes real time, and ends with the run.
-    pub fn poll_oneoff(&mut self, guest: &mut Guest<'_>, list: u32, events: u32, count: u32, out: u32) -> CallResult {
+    pub fn poll_oneoff(
+        &mut self,
+        guest: &mut Guest<'_>,
+        list: u32,
+        events: u32,
+        count: u32,
+        out: u32,
+    ) -> CallResult {
         self.view.begin("poll_oneoff");
         if count == 0 || count > SUBSCRIPTIONS_MAX {
             return Err(Errno::Inval.into());
@@ -104,15 +111,15 @@ impl Wasi {
             };
             ready.push(Event { user, errno: result.err(), kind });
         }
-        let now = if ready.is_empty() { waits.iter().map(|(wait, _)| *wait).min() } else { Some(Duration::ZERO) };
+        let now =
+            if ready.is_empty() { waits.iter().map(|(wait, _)| *wait).min() } else { Some(Duration::ZERO) };
         let now = now.unwrap_or_default();
         self.pause(now)?;
-        ready.extend(
-            waits
-                .into_iter()
-                .filter(|(wait, _)| *wait <= now)
-                .map(|(_, user)| Event { user, errno: None, kind: KIND_CLOCK }),
-        );
+        ready.extend(waits.into_iter().filter(|(wait, _)| *wait <= now).map(|(_, user)| Event {
+            user,
+            errno: None,
+            kind: KIND_CLOCK,
+        }));
         for (index, event) in (0u32..).zip(&ready) {
             let mut bytes = [0; EVENT_LEN as usize];
             bytes[0..8].copy_from_slice(&event.user.to_le_bytes());

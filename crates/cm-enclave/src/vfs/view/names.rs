@@ -22,12 +22,7 @@ impl View {
     ///
     /// Needs `PATH_OPEN`, to create it `PATH_CREATE_FILE`, to empty it `PATH_FILESTAT_SET_SIZE`. The handle
     /// gets those of the wanted rights that the policy gives, and no others.
-    pub fn open(
-        &mut self,
-        base: Option<&Handle>,
-        name: &str,
-        options: OpenOptions,
-    ) -> Result<Handle, Errno> {
+    pub fn open(&mut self, base: Option<&Handle>, name: &str, options: OpenOptions) -> Result<Handle, Errno> {
         let vfs = self.vfs.clone();
         let mut tree = Self::lock(&vfs);
         let follow = options.follow && !(options.create && options.exclusive);
@@ -179,7 +174,11 @@ impl View {
     }
 
     /// Moves a file, a link, or a directory with everything in it.
-    pub fn rename(&mut self, from: (Option<&Handle>, &str), to: (Option<&Handle>, &str)) -> Result<(), Errno> {
+    pub fn rename(
+        &mut self,
+        from: (Option<&Handle>, &str),
+        to: (Option<&Handle>, &str),
+    ) -> Result<(), Errno> {
         let vfs = self.vfs.clone();
         let mut tree = Self::lock(&vfs);
         let (source, _) = self.resolve_for(&tree, from.0, from.1, false, Rights::PATH_RENAME_SOURCE)?;

@@ -10,7 +10,7 @@ use cm_client::Api;
 use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey};
 use cm_types::{BucketName, ObjectKey};
 
-use crate::{Connection, Outcome, output};
+use crate::{Connection, Format, Outcome, output};
 
 /// `cryptomesh object …`
 #[derive(Debug, Subcommand)]
@@ -23,6 +23,8 @@ pub enum ObjectCommand {
     Ls(LsArgs),
     /// Remove an object.
     Rm(RmArgs),
+    /// Have the node check everything that it stores; name what is damaged.
+    Verify,
 }
 
 /// `cryptomesh object put`
@@ -76,6 +78,7 @@ pub async fn run(command: ObjectCommand, connection: &Connection) -> Outcome {
         ObjectCommand::Get(args) => get(args, connection).await,
         ObjectCommand::Ls(args) => ls(args, connection).await,
         ObjectCommand::Rm(args) => rm(args, connection).await,
+        ObjectCommand::Verify => verify(connection).await,
     }
 }
 
@@ -239,4 +242,17 @@ async fn rm(args: RmArgs, connection: &Connection) -> Outcome {
     connection.api()?.remove_object(&bucket, &key).await?;
     output::note(connection, &format!("{} removed", args.target));
     Ok(ExitCode::SUCCESS)
+}
+
+async fn verify(connection: &Connection) -> Outcome {
+    let outcome = connection.api()?.verify_objects().await?;
+    match connection.output {
+        Format::Json => output::line(&serde_json::to_string_pretty(&outcome)?),
+        Format::Table if outcome.intact => output::line(&format!("intact: {} objects", outcome.objects)),
+        Format::Table => {
+            output::line(&format!("NOT INTACT, {} objects checked", outcome.objects));
+            output::entries(connection, &outcome.findings);
+        }
+    }
+    Ok(if outcome.intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -30,6 +30,17 @@ pub struct ObjectView {
     pub more: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What came of checking everything that is stored.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct ObjectVerification {
+    /// Whether everything is as it was written.
+    pub intact: bool,
+    /// How many objects were looked at.
+    pub objects: u64,
+    /// Damaged places: bucket, key, chunk, digest and flaw.
+    pub findings: Vec<crate::resources::Entry>,
+}
+
 /// An object being read.
 pub struct ObjectDownload {
     response: Response,
@@ -98,6 +109,11 @@ impl Api {
         let response = self.send(self.request(Method::GET, &item(bucket, key))).await?;
         let url = response.url().to_string();
         Ok(ObjectDownload { response, url })
+    }
+
+    /// Has the node read and check everything that it stores.
+    pub async fn verify_objects(&self) -> Result<ObjectVerification, ClientError> {
+        self.post("/api/v1/objects/verify", &serde_json::json!({})).await
     }
 
     /// Removes an object.

@@ -1,8 +1,10 @@
-//! The event log, as faces read it.
+//! What has been kept, and whether it is still what was written: the event log and the stored objects.
 
 use cm_events::{Event, EventFilter, Head, NewEvent, Verified, VerifyOptions};
+use cm_objects::{Damage, ScrubItem, ScrubTotals};
 use cm_policy::{List, Permit};
-use cm_types::{Page, PageLimit};
+use cm_types::{Page, PageLimit, TenantId};
+use futures::StreamExt;
 
 use crate::{Kernel, KernelError};
 
@@ -38,6 +40,25 @@ impl Kernel {
     ) -> Result<Verified, KernelError> {
         let options = VerifyOptions { anchor, findings_max: FINDINGS_MAX };
         Ok(cm_events::verify(self.db(), self.events().verifying_keys(), options, |_| {}).await?)
+    }
+
+    /// Reads and checks every stored object. Names up to 100 damaged places; the totals count all. The first tenant's
+    /// operators see every tenant's damage, others their own.
+    pub async fn verify_objects(&self, permit: &Permit<List>) -> Result<(ScrubTotals, Vec<Damage>), KernelError> {
+        let sees_all = *permit.tenant() == TenantId::default_tenant();
+        let mut found = Vec::new();
+        let mut items = self.objects().verify_all();
+        while let Some(item) = items.next().await {
+            match item? {
+                ScrubItem::Finished(totals) => return Ok((totals, found)),
+                ScrubItem::Damaged(damage) => {
+                    if found.len() < FINDINGS_MAX && (sees_all || damage.tenant == *permit.tenant()) {
+                        found.push(damage);
+                    }
+                }
+            }
+        }
+        Err(KernelError::ShuttingDown)
     }
 
     /// Records something that changed nothing else.

@@ -22,7 +22,8 @@ fn content(n: u64) -> Vec<u8> {
 
 async fn write(api: &Api, n: u64) -> bool {
     if n.is_multiple_of(2) {
-        let body = json!({ "id": format!("role-{n}"), "name": format!("role-{n}"), "spec": {
+        let spec = json!({ "description": "written under fire", "permissions": ["function:read"] });
+        let body = json!({ "id": format!("role-{n}"), "name": format!("role-{n}"), "spec": spec });
         api.create(ResourceKind::Role, &body).await.is_ok()
     } else {
         let (bucket, key) = (BucketName::parse("crash").unwrap(), ObjectKey::parse(format!("o/{n}")).unwrap());
@@ -54,7 +55,9 @@ async fn writer(api: Api, next: watch::Sender<u64>, until: u64) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_write_survives_kill_9() {
     let root = tempfile::tempdir().unwrap();
+    let tasks = cm_runtime::Tasks::new();
     let (next, mut begun) = watch::channel(0);
     let mut acknowledged = BTreeSet::new();
     for round in 0..=KILLS {
@@ -68,8 +71,7 @@ async fn writer(api: Api, next: watch::Sender<u64>, until: u64) -> Vec<u64> {
         let writers: Vec<_> = (0..WRITERS)
             .map(|_| {
                 let (api, next) = (admin.clone(), next.clone());
-                #[expect(clippy::disallowed_methods, reason = "a test has no task registry")]
-                tokio::spawn(async move { writer(api, next, until).await })
+                tasks.spawn("writer", async move { writer(api, next, until).await })
             })
             .collect();
         if round < KILLS {

@@ -1,0 +1,68 @@
+//! How long confidential functions take, beside what they are compared with in the same run.
+//!
+//! `cargo xtask bench functions [-- GROUP...]`; without groups all of them:
+//!
+//! | group | measures | against |
+//! | --- | --- | --- |
+//! | [`starts`] | from asking for an instance to the first byte of a result | the same module in bare wasmtime |
+//! | [`provisioning`] | sending a large file into an instance | a plain TLS 1.3 stream into memory |
+//! | [`compute`] | programs that only compute | bare wasmtime, and the same source built natively |
+//!
+//! The node is the release binary, started as a process of its own on a new data directory. What is compared runs
+//! in turns (A B A B), so that a busy machine slows both. A ratio is the median over the rounds of the ratio
+//! within a round. Aims are printed with what was found and never asserted: a busy machine is no failure.
+
+mod bare;
+mod compute;
+mod mesh;
+mod plain_tls;
+mod provisioning;
+mod starts;
+mod table;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use mesh::Mesh;
+
+/// What can fail here ends the benchmark; nobody acts on the difference.
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+const GROUPS: [&str; 3] = ["starts", "provisioning", "compute"];
+
+fn main() -> ExitCode {
+    // cargo itself adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words[..] {
+        [bare::PROCESS, artefact] => bare::process(artefact.as_ref()),
+        [plain_tls::RECEIVER] => plain_tls::receive(),
+        _ => match words.iter().find(|word| !GROUPS.contains(word)) {
+            Some(unknown) => Err(format!("no group `{unknown}`; there are: {}", GROUPS.join(", ")).into()),
+            None => measure(if words.is_empty() { &GROUPS } else { &words }),
+        },
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(groups: &[&str]) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let mesh = Mesh::start().await?;
+        for group in groups {
+            match *group {
+                "starts" => starts::measure(&mesh).await?,
+                "provisioning" => provisioning::measure(&mesh).await?,
+                _ => compute::measure(&mesh).await?,
+            }
+        }
+        mesh.stop();
+        Ok(())
+    })
+}

@@ -219,10 +219,11 @@ impl Tree {
 
     fn reap(&mut self, id: NodeId) {
         let unused = self.nodes.get(&id).is_some_and(|node| node.opens == 0 && node.links() == 0);
-        if unused && id != ROOT {
-            if let Some(Node { body: NodeBody::File(content), .. }) = self.nodes.remove(&id) {
-                self.used_bytes -= content.held();
-            }
+        if !unused || id == ROOT {
+            return;
+        }
+        if let Some(Node { body: NodeBody::File(content), .. }) = self.nodes.remove(&id) {
+            self.used_bytes -= content.held();
         }
     }
 

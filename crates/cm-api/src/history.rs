@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use crate::api::Api;
 use crate::authentication::Op;
 use crate::failure::refusal;
-use crate::listing::{ListParams, Listing, cursor, page_limit, selector};
+use crate::listing::{Listing, cursor, page_limit, selector};
 use crate::record::{self, RecordView, WireSpec};
 
 /// A state that a function went through.
@@ -74,6 +74,33 @@ pub struct HistoryParams {
     pub after: Option<String>,
     /// Only what has all these labels, `name=value,name=value`.
     pub selector: Option<String>,
+    /// `oldest-first`, unless told, or `newest-first`.
+    #[param(inline)]
+    pub order: Option<Order>,
+}
+
+/// Which part of one function's history is wanted.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionHistoryParams {
+    /// The most entries to answer with, 1 to 1000; 100 unless told.
+    pub limit: Option<usize>,
+    /// Where to begin: `next` of the page before.
+    pub after: Option<String>,
+    /// `oldest-first`, unless told, or `newest-first`.
+    #[param(inline)]
+    pub order: Option<Order>,
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// What was first comes first.
+    OldestFirst,
+    /// What was last comes first.
+    NewestFirst,
 }
 
 async fn history<S: WireSpec>(
@@ -89,6 +116,7 @@ async fn history<S: WireSpec>(
         referencing: params.function_id.map(|id| ResourceRef::new(ResourceKind::Function, id)),
         after: cursor(params.after),
         limit: page_limit(params.limit),
+        newest_first: params.order == Some(Order::NewestFirst),
         ..Query::of(S::KIND)
     };
     record::listing(api.kernel.list_records(op, &permit, query).await.map_err(refusal)?)
@@ -98,16 +126,16 @@ async fn of_function<S: WireSpec>(
     api: &Api,
     op: &OpContext,
     id: &str,
-    params: Params<ListParams>,
+    params: Params<FunctionHistoryParams>,
 ) -> Result<Json<Listing<RecordView<S>>>, Failure> {
     let (function, _) = api.kernel.look_up::<Read>(op, ResourceKind::Function, id).await.map_err(refusal)?;
     let permit = api.kernel.authorize::<List>(op, S::KIND).await.map_err(refusal)?;
     let params = params.decode()?;
     let query = Query {
-        selector: selector(params.selector.as_deref())?,
         referencing: Some(function.resource()),
         after: cursor(params.after),
         limit: page_limit(params.limit),
+        newest_first: params.order == Some(Order::NewestFirst),
         ..Query::of(S::KIND)
     };
     record::listing(api.kernel.list_records(op, &permit, query).await.map_err(refusal)?)
@@ -116,7 +144,7 @@ async fn of_function<S: WireSpec>(
 #[utoipa::path(
     get, path = "/function-states", operation_id = "list_function_states", tag = "functions", params(HistoryParams),
     extensions(("x-permission" = json!("function-state:list"))),
-    responses((status = 200, description = "States, oldest first", body = Listing<RecordView<FunctionStateSpec>>))
+    responses((status = 200, description = "One page of states", body = Listing<RecordView<FunctionStateSpec>>))
 )]
 /// Lists states of functions.
 pub async fn list_function_states(
@@ -130,7 +158,7 @@ pub async fn list_function_states(
 #[utoipa::path(
     get, path = "/function-results", operation_id = "list_function_results", tag = "functions", params(HistoryParams),
     extensions(("x-permission" = json!("function-result:list"))),
-    responses((status = 200, description = "Results, oldest first", body = Listing<RecordView<FunctionResultSpec>>))
+    responses((status = 200, description = "One page of results", body = Listing<RecordView<FunctionResultSpec>>))
 )]
 /// Lists results of functions.
 pub async fn list_function_results(
@@ -143,32 +171,32 @@ pub async fn list_function_results(
 
 #[utoipa::path(
     get, path = "/functions/{id}/states", operation_id = "list_states_of_function", tag = "functions",
-    params(("id" = String, Path, description = "The function"), ListParams),
+    params(("id" = String, Path, description = "The function"), FunctionHistoryParams),
     extensions(("x-permission" = json!("function:read function-state:list"))),
-    responses((status = 200, description = "Its states, oldest first", body = Listing<RecordView<FunctionStateSpec>>))
+    responses((status = 200, description = "One page of its states", body = Listing<RecordView<FunctionStateSpec>>))
 )]
 /// Lists the states that one function went through.
 pub async fn list_states_of_function(
     State(api): State<Api>,
     Op(op): Op,
     Path(id): Path<String>,
-    params: Params<ListParams>,
+    params: Params<FunctionHistoryParams>,
 ) -> Result<Json<Listing<RecordView<FunctionStateSpec>>>, Failure> {
     of_function(&api, &op, &id, params).await
 }
 
 #[utoipa::path(
     get, path = "/functions/{id}/results", operation_id = "list_results_of_function", tag = "functions",
-    params(("id" = String, Path, description = "The function"), ListParams),
+    params(("id" = String, Path, description = "The function"), FunctionHistoryParams),
     extensions(("x-permission" = json!("function:read function-result:list"))),
-    responses((status = 200, description = "Its results, oldest first", body = Listing<RecordView<FunctionResultSpec>>))
+    responses((status = 200, description = "One page of its results", body = Listing<RecordView<FunctionResultSpec>>))
 )]
 /// Lists the results of one function.
 pub async fn list_results_of_function(
     State(api): State<Api>,
     Op(op): Op,
     Path(id): Path<String>,
-    params: Params<ListParams>,
+    params: Params<FunctionHistoryParams>,
 ) -> Result<Json<Listing<RecordView<FunctionResultSpec>>>, Failure> {
     of_function(&api, &op, &id, params).await
 }

@@ -33,6 +33,7 @@ pub mod functions;
 pub mod history;
 pub mod instances;
 pub mod node;
+pub mod object_verification;
 pub mod objects;
 pub mod principals;
 pub mod programs;

@@ -10,8 +10,8 @@ use crate::api::Api;
 use crate::authentication::authenticate;
 use crate::document::{self, PREFIX};
 use crate::{
-    api_keys, auth, buckets, data_files, decisions, events, functions, history, instances, node, objects,
-    principals, probes, programs, roles, security_policies, watch,
+    api_keys, auth, buckets, data_files, decisions, events, functions, history, instances, node,
+    object_verification, objects, principals, probes, programs, roles, security_policies, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -50,6 +50,7 @@ fn families() -> OpenApiRouter<Api> {
         .merge(instances::routes())
         .merge(buckets::routes())
         .merge(objects::routes())
+        .merge(object_verification::routes())
         .merge(events::routes())
         .merge(watch::routes())
         .merge(decisions::routes())

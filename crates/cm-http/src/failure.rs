@@ -112,7 +112,11 @@ impl FailureClass {
 /// only there is the request's id known:
 /// `{"error":{"code":"not-found","message":"…","request_id":"…","details":{…}}}`.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct Failure(Box<Parts>);
+
+/// Boxed, so that results that carry a failure stay small on the way that succeeds.
+#[derive(Clone, Debug)]
+struct Parts {
     class: FailureClass,
     message: String,
     details: Map<String, Value>,
@@ -123,7 +127,13 @@ pub struct Failure {
 impl Failure {
     /// A failure with a message for the client: lower case, no full stop, no secrets.
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), details: Map::new(), headers: HeaderMap::new(), cause: None }
+        Self(Box::new(Parts {
+            class,
+            message: message.into(),
+            details: Map::new(),
+            headers: HeaderMap::new(),
+            cause: None,
+        }))
     }
 
     /// 404 that says no more than that.
@@ -145,21 +155,21 @@ impl Failure {
     /// Adds a fact for programs.
     #[must_use]
     pub fn with_detail(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.details.insert(name.to_owned(), value.into());
+        self.0.details.insert(name.to_owned(), value.into());
         self
     }
 
     /// Adds facts for programs.
     #[must_use]
     pub fn with_details(mut self, details: Map<String, Value>) -> Self {
-        self.details.extend(details);
+        self.0.details.extend(details);
         self
     }
 
     /// Adds a header to the answer.
     #[must_use]
     pub fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.0.headers.insert(name, value);
         self
     }
 
@@ -173,28 +183,28 @@ impl Failure {
     /// Keeps what caused it for the log.
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.cause = Some(Arc::from(cause.into()));
+        self.0.cause = Some(Arc::from(cause.into()));
         self
     }
 
     /// The class.
     pub fn class(&self) -> FailureClass {
-        self.class
+        self.0.class
     }
 
     /// What the client is told.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// Facts for programs.
     pub fn details(&self) -> &Map<String, Value> {
-        &self.details
+        &self.0.details
     }
 
     /// The chain of causes on one line, for the log.
     pub(crate) fn cause_chain(&self) -> Option<String> {
-        let mut next: Option<&dyn Error> = Some(self.cause.as_deref()?);
+        let mut next: Option<&dyn Error> = Some(self.0.cause.as_deref()?);
         let mut chain = Vec::new();
         while let Some(error) = next {
             chain.push(error.to_string());
@@ -206,20 +216,20 @@ impl Failure {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
+        self.0.cause.as_deref().map(|cause| cause as &(dyn Error + 'static))
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let mut response = self.class.status().into_response();
-        response.headers_mut().extend(self.headers.clone());
+        let mut response = self.0.class.status().into_response();
+        response.headers_mut().extend(self.0.headers.clone());
         response.extensions_mut().insert(self);
         response
     }

@@ -1,5 +1,7 @@
 //! The API over a real kernel in a temporary directory, asked without a socket.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod coverage;
 mod credentials;
 mod document;

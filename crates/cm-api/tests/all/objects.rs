@@ -49,6 +49,9 @@ async fn an_object_comes_back_as_it_went() {
     assert_eq!(head.header("content-length"), "3000000");
     assert_eq!(head.header("etag"), read.header("etag"));
 
+    let checked = node.post("/api/v1/objects/verify", json!({})).await.expect(200).json();
+    assert_eq!((&checked["intact"], &checked["objects"]), (&json!(true), &json!(1)), "{checked}");
+
     let refused = node.delete("/api/v1/buckets/scans").await.expect(409);
     assert_eq!(refused.code(), "conflict");
     node.delete(PATH).await.expect(204);

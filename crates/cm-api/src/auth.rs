@@ -94,7 +94,11 @@ pub async fn login(
     Op(op): Op,
     body: JsonBody<Login>,
 ) -> Result<Json<IssuedToken>, Failure> {
-    let login = body.decode().await?;
+    // Whatever is no name and password is no credential, hence the same answer as a wrong one.
+    let login = body.decode().await.map_err(|problem| {
+        let expected = "expected a JSON object with `principal`, `password` and, if it is not the first, `tenant`";
+        Failure::unauthenticated(format!("no credentials: {}; {expected}", problem.message()))
+    })?;
     let tenant = login.tenant.unwrap_or_else(TenantId::default_tenant);
     let password = login.password.into();
     let authenticated = api.kernel.login(&op, &tenant, &login.principal, password).await.map_err(refusal)?;

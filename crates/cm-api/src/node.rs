@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use cm_http::Failure;
-use cm_types::Sha256Digest;
+use cm_kernel::policy::List;
+use cm_types::{ResourceKind, Sha256Digest};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -11,6 +12,7 @@ use utoipa_axum::routes;
 
 use crate::api::Api;
 use crate::authentication::Op;
+use crate::failure::refusal;
 
 /// What a node says of itself. A verifier takes the key from elsewhere: a liar would say its own.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -30,11 +32,13 @@ pub struct NodeView {
 
 #[utoipa::path(
     get, path = "/node", operation_id = "read_node", tag = "node",
-    extensions(("x-permission" = json!("self"))),
+    extensions(("x-permission" = json!("instance:list"))),
     responses((status = 200, description = "What the node says of itself", body = NodeView))
 )]
 /// Describes the node.
-pub async fn read_node(State(api): State<Api>, Op(_op): Op) -> Result<Json<NodeView>, Failure> {
+pub async fn read_node(State(api): State<Api>, Op(op): Op) -> Result<Json<NodeView>, Failure> {
+    // It concerns whoever has to do with instances: they verify evidence that this node signs.
+    api.kernel.authorize::<List>(&op, ResourceKind::Instance).await.map_err(refusal)?;
     let keys = api.kernel.keys();
     Ok(Json(NodeView {
         name: api.kernel.config().node_name.clone(),

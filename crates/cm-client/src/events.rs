@@ -68,10 +68,10 @@ impl Api {
             buffer.extend_from_slice(&part);
             while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
                 let line = buffer.split_to(end + 1);
-                if let Some(event) = decode_line(&line, &url)? {
-                    if !seen(event) {
-                        return Ok(());
-                    }
+                if let Some(event) = decode_line(&line, &url)?
+                    && !seen(event)
+                {
+                    return Ok(());
                 }
             }
             if buffer.len() > LINE_LEN_MAX {

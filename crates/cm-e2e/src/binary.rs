@@ -9,11 +9,9 @@ use std::process::{Command, Output, Stdio};
 /// If it was not built; `cargo xtask test` builds it first.
 pub fn cryptomesh() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let path =
-        test.ancestors().map(|dir| dir.join("cryptomesh")).find(|path| path.is_file()).unwrap_or_else(|| {
-            panic!("no `cryptomesh` beside {}; run `cargo build -p cryptomesh`", test.display())
-        });
-    path
+    test.ancestors().map(|dir| dir.join("cryptomesh")).find(|path| path.is_file()).unwrap_or_else(|| {
+        panic!("no `cryptomesh` beside {}; run `cargo build -p cryptomesh`", test.display())
+    })
 }
 
 /// Runs one command to its end, without a terminal and without the caller's environment.

@@ -9,4 +9,4 @@ mod parties;
 
 pub use binary::{cryptomesh, run};
 pub use node::{Node, NodeOptions};
-pub use parties::{Party, enrol, policy_for};
+pub use parties::{PROGRAM_FILE, Party, Program, enrol, instance, policy_for};

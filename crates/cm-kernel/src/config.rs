@@ -7,7 +7,7 @@ use cm_catalog::Limits;
 /// Settings of the kernel. The node fills them from its own.
 #[derive(Clone, Debug)]
 pub struct KernelConfig {
-    /// Where everything durable lives. Created with mode 0700 if it does not exist.
+    /// Where everything durable lives. It exists and belongs to nobody else: the caller holds it.
     pub data_dir: PathBuf,
     /// Bounds of what one catalogue entry may ask for.
     pub limits: Limits,

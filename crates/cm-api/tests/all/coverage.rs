@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::Node;
 
 /// Operations without a permission of their own. The list may only shrink.
-const ASKS_NO_PERMISSION: &[&str] = &["issue_token", "login", "logout", "read_node", "whoami"];
+const ASKS_NO_PERMISSION: &[&str] = &["issue_token", "login", "logout", "whoami"];
 /// Operations that need no credential, for theirs is in the body. The list may only shrink.
 const ASKS_NO_CREDENTIAL: &[&str] = &["login"];
 /// Bodies that no handler may look at before it knows who asks.

@@ -7,11 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use cm_client::trust::Measurements;
-use cm_client::{Terms, Trust};
 use cm_crypto::seal::RecipientSecretKey;
-use cm_crypto::sign::VerifyingKey;
-use cm_e2e::{Node, NodeOptions, cryptomesh, enrol, policy_for};
+use cm_e2e::{Node, NodeOptions, PROGRAM_FILE, Program, enrol, instance};
 use cm_types::{BucketName, ObjectKey, ResourceKind};
 use serde_json::json;
 
@@ -81,7 +78,8 @@ fn descendants(pid: u32) -> Vec<u32> {
 fn unprivileged_reads(path: &str) -> bool {
     let mut command = Command::new("head");
     command.args(["-c", "1", path]);
-    let root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let root =
+        std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     if root {
         command.uid(NOBODY).gid(NOBODY);
     }
@@ -109,30 +107,15 @@ async fn the_operator_finds_no_plaintext() {
     let recipients = vec![secret.public_key()];
     party.api.put_object_sealed(&bucket, &key, source, None, recipients, None).await.unwrap();
 
-    let wasm = wat::parse_str(SHIFTS).unwrap();
-    let policy = json!({
-        "function": "shift", "execution_strategy": "Interpretation", "programs": [{
-            "id": 0, "pi_hash": cm_crypto::digest::sha256(&wasm), "program_file_name": "shift.wasm",
-            "file_rights": [{ "file_name": "input-0", "rights": READ }, { "file_name": "output", "rights": WRITE }] }],
-    })
-    .to_string();
-    party.api.register_function("shift", None, &policy).await.unwrap();
-    party.api.put_program("shift", "shift.wasm", wasm).await.unwrap();
-    let rights: &[(&str, u32)] = &[("input-0", WRITE), ("output", READ)];
-    let user_policy = policy_for("shift", "shift-1", &[(&party, rights)]);
-    let made = party.api.create_instance(&user_policy).await.unwrap();
-    let terms = Terms::of_policies(&policy, &user_policy).unwrap();
-    let node_key = std::fs::read_to_string(node.data_dir().join("node.pub.pem")).unwrap();
-    let trust = Trust {
-        node_keys: vec![VerifyingKey::from_spki_pem(&node_key).unwrap()],
-        measurements: Measurements::OneOf(vec![cm_crypto::digest::sha256(&std::fs::read(cryptomesh()).unwrap())]),
-        allow_insecure_software: true,
-        require_isolation: Vec::new(),
+    let program = Program {
+        name: "shift",
+        strategy: "Interpretation",
+        wasm: wat::parse_str(SHIFTS).unwrap(),
+        rights: &[("input-0", READ), ("output", WRITE)],
     };
-    let mut inside =
-        party.api.open_instance(&made.id, &made.policy.unwrap(), &terms, &trust, &party.identity).await.unwrap();
+    let mut inside = instance(&node, &party, program, &[("input-0", WRITE), ("output", READ)]).await;
     inside.write_file("input-0", input.as_bytes()).await.unwrap();
-    let report = inside.execute("shift.wasm", Duration::from_secs(60)).await.unwrap();
+    let report = inside.execute(PROGRAM_FILE, Duration::from_secs(60)).await.unwrap();
     assert!(report.succeeded(), "{report:?}");
     assert_eq!(inside.read_file("output").await.unwrap(), result);
 
@@ -146,13 +129,23 @@ async fn the_operator_finds_no_plaintext() {
     }
     for pid in &instances {
         for file in ["maps", "mem", "environ"] {
-            assert!(!unprivileged_reads(&format!("/proc/{pid}/{file}")), "{file} of instance {pid} is readable");
+            assert!(
+                !unprivileged_reads(&format!("/proc/{pid}/{file}")),
+                "{file} of instance {pid} is readable"
+            );
         }
     }
 
     // The search can fail: the same bytes stored without sealing are found, in the very same places.
     let open = ObjectKey::parse("open").unwrap();
-    party.api.put_object(&bucket, &open, std::io::Cursor::new(input.clone().into_bytes()), None, None).await.unwrap();
-    assert!(!files_with(root.path(), &needles).is_empty(), "the search does not find plaintext that is there");
+    party
+        .api
+        .put_object(&bucket, &open, std::io::Cursor::new(input.clone().into_bytes()), None, None)
+        .await
+        .unwrap();
+    assert!(
+        !files_with(root.path(), &needles).is_empty(),
+        "the search does not find plaintext that is there"
+    );
     assert!(unprivileged_reads("/proc/self/maps"), "the probe cannot read anything at all");
 }

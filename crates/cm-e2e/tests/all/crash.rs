@@ -26,7 +26,8 @@ async fn write(api: &Api, n: u64) -> bool {
         let body = json!({ "id": format!("role-{n}"), "name": format!("role-{n}"), "spec": spec });
         api.create(ResourceKind::Role, &body).await.is_ok()
     } else {
-        let (bucket, key) = (BucketName::parse("crash").unwrap(), ObjectKey::parse(format!("o/{n}")).unwrap());
+        let (bucket, key) =
+            (BucketName::parse("crash").unwrap(), ObjectKey::parse(format!("o/{n}")).unwrap());
         let bytes = content(n);
         let size = Some(bytes.len() as u64);
         api.put_object(&bucket, &key, std::io::Cursor::new(bytes), size, None).await.is_ok()
@@ -108,7 +109,8 @@ async fn verify(node: &Node, acknowledged: &BTreeSet<u64>) {
         let page = admin.list_objects(&bucket, None, after.as_deref(), 1000).await.unwrap();
         for object in &page.items {
             let n: u64 = object.key.trim_start_matches("o/").parse().unwrap();
-            let mut download = admin.get_object(&bucket, &ObjectKey::parse(object.key.as_str()).unwrap()).await.unwrap();
+            let mut download =
+                admin.get_object(&bucket, &ObjectKey::parse(object.key.as_str()).unwrap()).await.unwrap();
             let mut bytes = Vec::new();
             while let Some(part) = download.next().await.unwrap() {
                 bytes.extend_from_slice(&part);
@@ -121,7 +123,8 @@ async fn verify(node: &Node, acknowledged: &BTreeSet<u64>) {
             break;
         }
     }
-    let missing: Vec<_> = acknowledged.iter().filter(|n| !n.is_multiple_of(2) && !listed.contains(n)).collect();
+    let missing: Vec<_> =
+        acknowledged.iter().filter(|n| !n.is_multiple_of(2) && !listed.contains(n)).collect();
     assert!(missing.is_empty(), "acknowledged objects are gone: {missing:?}");
     let verified = node.command(&["audit", "verify"]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));

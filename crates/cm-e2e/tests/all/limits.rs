@@ -2,11 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cm_client::trust::Measurements;
-use cm_client::{InstanceConnection, Terms, Trust};
-use cm_crypto::sign::VerifyingKey;
-use cm_e2e::{Node, NodeOptions, Party, cryptomesh, enrol, policy_for};
-use serde_json::json;
+use cm_client::InstanceConnection;
+use cm_e2e::{Node, NodeOptions, PROGRAM_FILE, Party, Program, enrol, instance};
 
 const READ: u32 = 8198;
 const WRITE: u32 = 533_572;
@@ -29,30 +26,10 @@ const WRITES: &str = r#"(module
             (call $write (i32.load (i32.const 32)) (i32.const 16) (i32.const 1) (i32.const 40)))))
         unreachable))"#;
 
-/// Registers a program, starts an instance of it and connects as the only party.
-async fn instance(node: &Node, party: &Party, name: &str, wat: &str) -> InstanceConnection {
+async fn start(node: &Node, party: &Party, name: &str, wat: &str) -> InstanceConnection {
     let wasm = wat::parse_str(wat).expect("the text is WebAssembly");
-    let digest = cm_crypto::digest::sha256(&wasm);
-    let policy = json!({
-        "function": name, "execution_strategy": "JIT", "programs": [{
-            "id": 0, "pi_hash": digest, "program_file_name": "program.wasm",
-            "file_rights": [{ "file_name": "output", "rights": WRITE }] }],
-    })
-    .to_string();
-    party.api.register_function(name, None, &policy).await.expect("the function is registered");
-    party.api.put_program(name, "program.wasm", wasm).await.expect("the program is accepted");
-    let rights: &[(&str, u32)] = &[("output", READ)];
-    let user_policy = policy_for(name, &format!("{name}-1"), &[(party, rights)]);
-    let made = party.api.create_instance(&user_policy).await.expect("the instance starts");
-    let terms = Terms::of_policies(&policy, &user_policy).unwrap();
-    let key = std::fs::read_to_string(node.data_dir().join("node.pub.pem")).unwrap();
-    let trust = Trust {
-        node_keys: vec![VerifyingKey::from_spki_pem(&key).unwrap()],
-        measurements: Measurements::OneOf(vec![cm_crypto::digest::sha256(&std::fs::read(cryptomesh()).unwrap())]),
-        allow_insecure_software: true,
-        require_isolation: Vec::new(),
-    };
-    party.api.open_instance(&made.id, &made.policy.unwrap(), &terms, &trust, &party.identity).await.expect("trusted")
+    let program = Program { name, strategy: "JIT", wasm, rights: &[("output", WRITE)] };
+    instance(node, party, program, &[("output", READ)]).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,9 +40,9 @@ async fn programs_without_end_are_ended_and_the_node_stays_responsive() {
     let node = Node::start(root.path(), &options);
     let party = enrol(&node, "runner", &["developer", "analyst"]).await;
 
-    let mut loops = instance(&node, &party, "loops", LOOPS).await;
+    let mut loops = start(&node, &party, "loops", LOOPS).await;
     let began = Instant::now();
-    let (report, slowest) = tokio::join!(loops.execute("program.wasm", Duration::from_secs(600)), async {
+    let (report, slowest) = tokio::join!(loops.execute(PROGRAM_FILE, Duration::from_secs(600)), async {
         let mut slowest = Duration::ZERO;
         while began.elapsed() < Duration::from_secs(1) {
             let asked = Instant::now();
@@ -78,12 +55,12 @@ async fn programs_without_end_are_ended_and_the_node_stays_responsive() {
     assert!(began.elapsed() < Duration::from_secs(30), "the loop ran for {:?}", began.elapsed());
     assert!(slowest < Duration::from_secs(1), "the node took {slowest:?} while a program looped");
 
-    let mut allocates = instance(&node, &party, "allocates", ALLOCATES).await;
-    let report = allocates.execute("program.wasm", Duration::from_secs(60)).await.unwrap();
+    let mut allocates = start(&node, &party, "allocates", ALLOCATES).await;
+    let report = allocates.execute(PROGRAM_FILE, Duration::from_secs(60)).await.unwrap();
     assert_eq!(outcome(&report), "limit-exceeded/memory");
 
-    let mut writes = instance(&node, &party, "writes", WRITES).await;
-    let report = writes.execute("program.wasm", Duration::from_secs(60)).await.unwrap();
+    let mut writes = start(&node, &party, "writes", WRITES).await;
+    let report = writes.execute(PROGRAM_FILE, Duration::from_secs(60)).await.unwrap();
     assert!(outcome(&report).starts_with("limit-exceeded/"), "{report:?}");
     assert!(node.stop().success());
 }

@@ -1,5 +1,7 @@
 //! The real binary, end to end. One integration binary, one module per promise.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
+
 mod confidentiality;
 mod contract;
 mod crash;

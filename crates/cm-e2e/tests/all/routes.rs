@@ -16,7 +16,8 @@ fn fill(path: &str) -> String {
 /// The status of a request, made without the product's own client.
 async fn status(http: &reqwest::Client, url: &str, method: &str, token: Option<&str>, body: &str) -> u16 {
     let method = method.parse().expect("a method");
-    let mut request = http.request(method, url).header("content-type", "application/json").body(body.to_owned());
+    let mut request =
+        http.request(method, url).header("content-type", "application/json").body(body.to_owned());
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }
@@ -50,8 +51,16 @@ async fn no_route_is_forgotten() {
             }
             let url = format!("{}{}", node.url(), fill(path));
             for body in ["", "{\"garbage\":", "{}"] {
-                assert_eq!(status(&http, &url, &method, None, body).await, 401, "{method} {path} without credentials");
-                assert_eq!(status(&http, &url, &method, Some("garbage"), body).await, 401, "{method} {path} with garbage");
+                assert_eq!(
+                    status(&http, &url, &method, None, body).await,
+                    401,
+                    "{method} {path} without credentials"
+                );
+                assert_eq!(
+                    status(&http, &url, &method, Some("garbage"), body).await,
+                    401,
+                    "{method} {path} with garbage"
+                );
                 if !ABOUT_ONESELF.iter().any(|prefix| path.starts_with(prefix)) {
                     let status = status(&http, &url, &method, Some(&powerless.token), body).await;
                     assert_eq!(status, 403, "{method} {path} without the right, body {body:?}");

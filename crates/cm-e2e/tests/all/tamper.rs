@@ -62,15 +62,17 @@ fn an_altered_byte_a_missing_record_and_an_exchange_are_named() {
     let row = key(12);
     // The last byte of the JSON is a brace; a space is no less valid a byte.
     check(
-        &format!("UPDATE events SET value = CAST(substr(value, 1, length(value) - 1) || x'20' AS BLOB) WHERE key = {row}"),
+        &format!(
+            "UPDATE t_events SET v = CAST(substr(v, 1, length(v) - 1) || x'20' AS BLOB) WHERE k = {row}"
+        ),
         12,
     );
-    check(&format!("DELETE FROM events WHERE key = {row}"), 12);
+    check(&format!("DELETE FROM t_events WHERE k = {row}"), 12);
     let (a, b) = (key(12), key(13));
     check(
         &format!(
-            "UPDATE events SET value = (SELECT other.value FROM events AS other WHERE other.key =
-             CASE events.key WHEN {a} THEN {b} ELSE {a} END) WHERE key IN ({a}, {b})"
+            "UPDATE t_events SET v = (SELECT other.v FROM t_events AS other WHERE other.k =
+             CASE t_events.k WHEN {a} THEN {b} ELSE {a} END) WHERE k IN ({a}, {b})"
         ),
         12,
     );
@@ -81,8 +83,8 @@ fn a_log_that_lost_its_end_is_found() {
     let root = tempfile::tempdir().unwrap();
     let data_dir = stopped_node(root.path());
     let db = rusqlite::Connection::open(data_dir.join("cryptomesh.db")).unwrap();
-    let last: i64 = db.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap();
-    let change = format!("DELETE FROM events WHERE key = {}", key(last as u64));
+    let last: i64 = db.query_row("SELECT count(*) FROM t_events", [], |row| row.get(0)).unwrap();
+    let change = format!("DELETE FROM t_events WHERE k = {}", key(last as u64));
     assert_eq!(db.execute(&change, []).unwrap(), 1);
     db.close().unwrap();
     let (intact, report) = audit_offline(&data_dir);
@@ -112,9 +114,9 @@ async fn an_altered_chunk_is_not_served_and_is_named() {
     admin.put_object(&bucket, &key, source, Some(content.len() as u64), None).await.unwrap();
     assert!(node.command(&["object", "verify"]).status.success());
 
-    let chunk = files(&node.data_dir().join("objects/chunks")).into_iter().max_by_key(|path| {
-        std::fs::metadata(path).map(|file| file.len()).unwrap_or_default()
-    });
+    let chunk = files(&node.data_dir().join("objects/chunks"))
+        .into_iter()
+        .max_by_key(|path| std::fs::metadata(path).map(|file| file.len()).unwrap_or_default());
     let chunk = chunk.expect("the object has chunks");
     let mut bytes = std::fs::read(&chunk).unwrap();
     let middle = bytes.len() / 2;

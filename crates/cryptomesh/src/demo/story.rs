@@ -57,7 +57,8 @@ pub(super) struct Ending {
 pub(super) async fn tell(mesh: &Mesh, data: &Points, narrator: &mut Narrator<'_>) -> anyhow::Result<Ending> {
     narrator.chapter("A node, and three parties who do not trust each other");
     let admin = mesh.as_administrator()?;
-    let owner = enrol(&admin, mesh, "data-owner", &["analyst"]).await?;
+    admin.create(ResourceKind::Role, &data_owner_role()).await.context("the data owner's role")?;
+    let owner = enrol(&admin, mesh, "data-owner", &["data-owner"]).await?;
     let author = enrol(&admin, mesh, "algorithm-owner", &["developer"]).await?;
     let receiver = enrol(&admin, mesh, "receiver", &["analyst"]).await?;
     narrator.step("data-owner, algorithm-owner and receiver have credentials and certificates of their own");
@@ -133,6 +134,12 @@ async fn enrol(admin: &Api, mesh: &Mesh, name: &str, roles: &[&str]) -> anyhow::
     let certificate_pem = certificate.certificate_pem();
     let identity = ClientIdentity::from_pem(&certificate_pem, certificate.private_key_pem().expose())?;
     Ok(Party { api: mesh.with_token(Secret::new(issued.key))?, identity, certificate_pem })
+}
+
+/// Somebody who keeps data here and hands it to instances that others start; nothing else.
+fn data_owner_role() -> Value {
+    let permissions = ["bucket:create", "instance:list", "instance:read", "instance:invoke"];
+    json!({ "id": "data-owner", "name": "data-owner", "spec": { "permissions": permissions } })
 }
 
 async fn store_sealed(

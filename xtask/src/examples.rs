@@ -1,7 +1,9 @@
-//! `xtask examples`: the built example programs against their sources and their digests.
+//! `xtask examples`: the built example programs against their sources, their digests and their policies.
 //!
 //! The build is reproducible: the lock file pins the dependencies, and remapped path prefixes keep the build's directory
 //! out of the files. The digests belong to one version of rustc.
+
+mod policies;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,16 +28,20 @@ const PROGRAMS: &[&str] = &[
     "logistic-regression/logistic-regression.wasm",
 ];
 
-/// Compares the committed files with `SHA256SUMS`.
+/// Compares the committed files with `SHA256SUMS`, and the policies with the files.
 pub(crate) fn check() -> Result<()> {
     let directory = directory();
     let listed = parse_sums(&read_sums(&directory)?)?;
-    report(compare(&listed, &digests(&directory, Path::to_path_buf)?))?;
-    eprintln!("examples: {} programs match SHA256SUMS", PROGRAMS.len());
+    let found = digests(&directory, Path::to_path_buf)?;
+    let mut differences = compare(&listed, &found);
+    differences.extend(policies::compare(&directory, &found)?);
+    report(differences)?;
+    eprintln!("examples: {} programs match SHA256SUMS and their policies", PROGRAMS.len());
     Ok(())
 }
 
-/// Builds the programs and compares them with `SHA256SUMS`; with `bless`, replaces the files and the list.
+/// Builds the programs and compares them with `SHA256SUMS`; with `bless`, replaces the files, the list and the
+/// digests in the policies.
 pub(crate) fn build(bless: bool) -> Result<()> {
     let directory = directory();
     check_compiler()?;
@@ -85,7 +91,8 @@ fn replace(directory: &Path, release: &Path, built: &BTreeMap<String, String>) -
     }
     let list: String = built.iter().map(|(program, digest)| format!("{digest}  {program}\n")).collect();
     std::fs::write(directory.join("SHA256SUMS"), list)?;
-    eprintln!("examples: {} programs and SHA256SUMS replaced", PROGRAMS.len());
+    policies::replace(directory, built)?;
+    eprintln!("examples: {} programs, SHA256SUMS and the digests in the policies replaced", PROGRAMS.len());
     Ok(())
 }
 

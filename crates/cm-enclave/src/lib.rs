@@ -1,8 +1,8 @@
 //! See docs/ARCHITECTURE.md.
 
+pub mod engine;
 pub mod run;
 mod sandbox;
 mod server;
-pub mod engine;
 pub mod vfs;
 pub mod wasi;

@@ -1,1 +1,27 @@
-//! See docs/ARCHITECTURE.md.
+//! Confidential functions: programs with a policy, and the sealed processes that run them.
+//!
+//! A function is a catalogue record with a program policy; its programs' bytes are objects, accepted only
+//! with the hash that the policy names. An **instance** joins the function with a user policy and runs as a
+//! process of its own, started from a measured copy of the node's executable. The node knows the instance's
+//! address, policy hash and public key, signs evidence about them, and sees neither inputs nor results:
+//! clients send those through TLS that ends inside the instance.
+//!
+//! Reading order: [`functions`] (the service), [`files`] (programs and data files), [`instances`] (from
+//! policy to running process), [`watch`] (what becomes of it), [`launcher`] (the process itself),
+//! [`module_cache`].
+
+mod error;
+pub mod files;
+pub mod functions;
+pub mod instances;
+pub mod launcher;
+pub mod module_cache;
+mod records;
+mod watch;
+
+pub use error::FunctionError;
+pub use files::{FileKind, FileView};
+pub use functions::{Functions, FunctionsConfig};
+pub use instances::InstanceView;
+pub use launcher::{LaunchError, Launcher, LauncherConfig, MeasuredExecutable};
+pub use module_cache::ModuleCache;

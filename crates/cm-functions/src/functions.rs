@@ -1,0 +1,138 @@
+//! The service that the faces call.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cm_instance::policy::{Certificate, ProgramPolicy};
+use cm_kernel::catalog::Record;
+use cm_kernel::catalog::kinds::Function;
+use cm_kernel::{Kernel, OpContext};
+use cm_runtime::Tasks;
+use cm_types::{ResourceId, Sha256Digest, TenantId};
+
+use crate::instances::Running;
+use crate::records::Records;
+use crate::{FunctionError, Launcher, LauncherConfig, MeasuredExecutable, ModuleCache};
+
+/// Settings of confidential functions.
+#[derive(Clone, Debug)]
+pub struct FunctionsConfig {
+    /// Where compiled modules are kept.
+    pub module_cache_dir: PathBuf,
+    /// Most bytes that they may take.
+    pub module_cache_bytes_max: u64,
+    /// How instances are started.
+    pub launcher: LauncherConfig,
+    /// The host name or address under which clients reach instances.
+    pub public_host: String,
+    /// Where evidence is asked for, as it stands in full policies.
+    pub attestation_url: String,
+    /// Memory of one program, in bytes, where its policy names none.
+    pub memory_bytes: u64,
+    /// Most bytes of all files of one instance.
+    pub storage_bytes: u64,
+    /// How long one run may take.
+    pub run_timeout: Duration,
+    /// Connections to one instance at a time.
+    pub connections: u32,
+    /// For how long the policy of an instance holds.
+    pub lifetime: Duration,
+    /// Isolation layers without which no instance may start, by name.
+    pub require_isolation: Vec<String>,
+}
+
+/// Functions and their instances. Clones share everything.
+#[derive(Clone)]
+pub struct Functions(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) kernel: Kernel,
+    pub(crate) records: Records,
+    pub(crate) tasks: Tasks,
+    pub(crate) config: FunctionsConfig,
+    pub(crate) launcher: Launcher,
+    pub(crate) cache: Arc<ModuleCache>,
+    pub(crate) node_certificate: Certificate,
+    running: Mutex<HashMap<(TenantId, ResourceId), Running>>,
+}
+
+impl std::fmt::Debug for Functions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Functions").field("measurement", &self.measurement()).finish_non_exhaustive()
+    }
+}
+
+impl Functions {
+    /// Measures this process's executable, opens the module cache, and marks instances that an earlier
+    /// process of the node left behind as failed: their processes died with it.
+    pub async fn open(kernel: Kernel, tasks: &Tasks, config: FunctionsConfig) -> Result<Self, FunctionError> {
+        let (dir, bytes_max) = (config.module_cache_dir.clone(), config.module_cache_bytes_max);
+        let setup = tasks.spawn_blocking("instances-setup", move || {
+            let cache = ModuleCache::open(dir, bytes_max)?;
+            Ok::<_, std::io::Error>((MeasuredExecutable::of_this_process()?, cache))
+        });
+        let setup = setup.await.map_err(|_| FunctionError::Draining)?;
+        let (executable, cache) = setup.map_err(FunctionError::Setup)?;
+        Self::with_executable(kernel, tasks, config, executable, cache).await
+    }
+
+    /// The same with another executable, for tests.
+    pub async fn with_executable(
+        kernel: Kernel,
+        tasks: &Tasks,
+        config: FunctionsConfig,
+        executable: MeasuredExecutable,
+        cache: ModuleCache,
+    ) -> Result<Self, FunctionError> {
+        let pem = kernel.keys().ca().certificate_pem();
+        let node_certificate = Certificate::parse(pem).map_err(FunctionError::NodeCertificate)?;
+        let functions = Self(Arc::new(Inner {
+            records: Records::new(kernel.clone()),
+            kernel,
+            tasks: tasks.clone(),
+            launcher: Launcher::new(config.launcher.clone(), executable),
+            config,
+            cache: Arc::new(cache),
+            node_certificate,
+            running: Mutex::default(),
+        }));
+        let op = OpContext::node(tasks.token());
+        functions.0.records.prepare(&op).await?;
+        functions.0.records.fail_leftovers(&op).await?;
+        Ok(functions)
+    }
+
+    /// SHA-256 of the executable that every instance of this node runs.
+    pub fn measurement(&self) -> Sha256Digest {
+        self.0.launcher.measurement()
+    }
+
+    /// How many instances run.
+    pub fn running_count(&self) -> usize {
+        self.0.running().len()
+    }
+
+    /// Asks every instance to end and waits until they have. Call it before the tasks are drained, so
+    /// that their ends are still recorded.
+    pub async fn drain(&self) {
+        let watched: Vec<_> = self.0.running().drain().map(|(_, running)| running).collect();
+        for running in watched {
+            running.end().await;
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn running(&self) -> MutexGuard<'_, HashMap<(TenantId, ResourceId), Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The program policy of a function.
+pub(crate) fn program_policy(function: &Record) -> Result<ProgramPolicy, FunctionError> {
+    let spec: Function = function.spec_as().map_err(cm_kernel::KernelError::from)?;
+    let confidential = spec.confidential.ok_or(FunctionError::NotConfidential)?;
+    Ok(ProgramPolicy::parse(confidential.policy.as_bytes())?)
+}

@@ -1,0 +1,138 @@
+//! What becomes of a running instance: every state of its runs is recorded, and its end.
+
+use cm_instance::Outcome;
+use cm_instance::control::{RunPhase, RunState};
+use cm_kernel::catalog::kinds::FunctionState;
+use cm_kernel::policy::{Invoke, Permit};
+use cm_kernel::{KernelError, OpContext};
+use cm_types::{ResourceId, TenantId};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::Functions;
+use crate::launcher::{Ended, RunningInstance, Told};
+use crate::records::Metadata;
+
+/// Watches one instance until its process is gone. The process dies with this, at the latest.
+pub(crate) struct Watch {
+    pub(crate) functions: Functions,
+    /// The creator's operation: what is observed is recorded in its name.
+    pub(crate) op: OpContext,
+    pub(crate) permit: Permit<Invoke>,
+    pub(crate) function: ResourceId,
+    pub(crate) name: (TenantId, ResourceId),
+    pub(crate) instance: RunningInstance,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tell: watch::Sender<bool>,
+}
+
+impl Watch {
+    pub(crate) async fn run(mut self) {
+        let mut asked = false;
+        loop {
+            let told = tokio::select! {
+                () = self.stop.cancelled(), if !asked => {
+                    self.instance.ask_to_end().await;
+                    asked = true;
+                    continue;
+                }
+                told = self.instance.told() => told,
+            };
+            match told {
+                Told::Run(run) => {
+                    if let Err(error) = self.record(run).await {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(instance = %self.name.1, error, "state of a run not recorded");
+                    }
+                }
+                Told::Ended => break,
+            }
+        }
+        let Self { functions, op, name, instance, tell, .. } = self;
+        let ended = instance.ended().await;
+        let status = match ended {
+            Ended::Exited(0) => json!({ "state": "exited", "code": 0 }),
+            Ended::Exited(code) => {
+                json!({ "state": "failed", "code": code, "reason": "the process broke off" })
+            }
+            Ended::Killed => json!({ "state": "failed", "reason": "the process was killed" }),
+        };
+        tracing::info!(instance = %name.1, ?ended, "instance ended");
+        functions.0.running().remove(&name);
+        match functions.0.records.set_status(&op, &name.1, status).await {
+            Ok(()) | Err(KernelError::NotFound(_)) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(instance = %name.1, error, "end of an instance not recorded");
+            }
+        }
+        // Nobody may be waiting.
+        let _ = tell.send(true);
+    }
+
+    async fn record(&self, run: RunState) -> Result<(), KernelError> {
+        let name = match run.state {
+            RunPhase::Starting => "initiated",
+            RunPhase::Running => "running",
+            RunPhase::Completed => "completed",
+            RunPhase::Failed => "failed",
+        };
+        let state = FunctionState {
+            function_id: self.function.clone(),
+            instance_id: Some(self.name.1.clone()),
+            state: name.to_owned(),
+            metadata: metadata(&run),
+        };
+        let records = &self.functions.0.records;
+        match run.state {
+            RunPhase::Starting | RunPhase::Running => {
+                records.append_state(&self.op, &self.permit, state).await?;
+            }
+            RunPhase::Completed | RunPhase::Failed => {
+                records.append_end(&self.op, &self.permit, state).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a run, without anything that the program wrote: not even the engine's message of a
+/// trap, in which names from the module could stand.
+fn metadata(run: &RunState) -> Metadata {
+    let mut metadata = Metadata::from([
+        ("run".to_owned(), run.run_id.to_string()),
+        ("program".to_owned(), run.program.to_string()),
+        ("identity".to_owned(), run.identity.to_string()),
+    ]);
+    let Some(report) = &run.report else { return metadata };
+    metadata.insert("outcome".to_owned(), outcome_name(&report.outcome).to_owned());
+    metadata.insert("wall_ms".to_owned(), report.wall_ms.to_string());
+    match &report.outcome {
+        Outcome::Completed => {
+            metadata.insert("exit_code".to_owned(), "0".to_owned());
+        }
+        Outcome::Exit { code } => {
+            metadata.insert("exit_code".to_owned(), code.to_string());
+        }
+        Outcome::LimitExceeded { which } => {
+            metadata.insert("limit".to_owned(), which.to_string());
+        }
+        _ => {}
+    }
+    metadata
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed => "completed",
+        Outcome::Exit { .. } => "exit",
+        Outcome::Trap { .. } => "trap",
+        Outcome::MissingRight { .. } => "missing-right",
+        Outcome::HashMismatch { .. } => "hash-mismatch",
+        Outcome::LimitExceeded { .. } => "limit-exceeded",
+        Outcome::Cancelled => "cancelled",
+        Outcome::NotFound => "not-found",
+        Outcome::InvalidModule { .. } => "invalid-module",
+    }
+}

@@ -6,6 +6,7 @@ mod confidentiality;
 mod contract;
 mod crash;
 mod demo;
+mod examples;
 mod limits;
 mod routes;
 mod tamper;

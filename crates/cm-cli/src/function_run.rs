@@ -201,19 +201,14 @@ async fn with_instance(
         Some(policy) => policy.clone(),
         None => api.instance_policy(&instance.id).await?,
     };
-    let mut inside =
-        match api.open_instance(&instance.id, &policy, &plan.terms, &plan.trust, &plan.identity).await {
-            Err(error @ cm_client::ClientError::Untrusted(_)) if !args.allow_insecure_software => {
-                return Err(anyhow::Error::from(error).context(
-                    "--allow-insecure-software accepts evidence that only the node's software vouches for",
-                ));
-            }
-            opened => opened?,
-        };
-    output::note(
-        connection,
-        &format!("verified: {} evidence, policy {}", inside.claims().kind, instance.policy_hash),
-    );
+    let opened = api.open_instance(&instance.id, &policy, &plan.terms, &plan.trust, &plan.identity).await;
+    if let (Err(cm_client::ClientError::Untrusted(_)), false) = (&opened, args.allow_insecure_software) {
+        let hint = "--allow-insecure-software accepts evidence for which only the node's software vouches";
+        output::note(connection, hint);
+    }
+    let mut inside = opened?;
+    let kind = inside.claims().kind;
+    output::note(connection, &format!("verified: {kind} evidence, policy {}", instance.policy_hash));
     for (name, file) in &plan.inputs {
         send(&mut inside, name, file, connection).await?;
     }

@@ -74,7 +74,8 @@ fn summary(entry: &Map<String, Value>) -> Map<String, Value> {
     let shown = |name: &str, value: &Value| match value {
         Value::Object(fields) => !fields.is_empty() && name != "spec" && name != "status",
         Value::Array(_) | Value::Null => name == "roles",
-        _ => !COLUMNS_LEFT_OUT.contains(&name) && !(name == "name" && named_by_id),
+        _ if name == "name" && named_by_id => false,
+        _ => !COLUMNS_LEFT_OUT.contains(&name),
     };
     let own = entry.iter().filter(|(name, value)| shown(name, value));
     let inner = ["spec", "status"].into_iter().filter_map(|part| entry.get(part)?.as_object()).flatten();
@@ -110,9 +111,11 @@ fn short(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.replace('\n', " "),
         Value::Array(values) => values.iter().map(short).collect::<Vec<_>>().join(", "),
-        Value::Object(fields) => {
-            fields.iter().map(|(name, value)| format!("{name}={}", short(value))).collect::<Vec<_>>().join(" ")
-        }
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| format!("{name}={}", short(value)))
+            .collect::<Vec<_>>()
+            .join(" "),
         other => other.to_string(),
     };
     if text.chars().count() <= CELL_WIDTH_MAX {

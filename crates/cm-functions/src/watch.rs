@@ -73,7 +73,8 @@ impl Watch {
 
     async fn record(&self, run: RunState) -> Result<(), KernelError> {
         let name = match run.state {
-            RunPhase::Starting => "initiated",
+            // Waiting for its turn is no state of the function: others may be running it.
+            RunPhase::Starting => return Ok(()),
             RunPhase::Running => "running",
             RunPhase::Completed => "completed",
             RunPhase::Failed => "failed",
@@ -85,15 +86,11 @@ impl Watch {
             metadata: metadata(&run),
         };
         let records = &self.functions.0.records;
-        match run.state {
-            RunPhase::Starting | RunPhase::Running => {
-                records.append_state(&self.op, &self.permit, state).await?;
-            }
-            RunPhase::Completed | RunPhase::Failed => {
-                records.append_end(&self.op, &self.permit, state).await?;
-            }
+        if run.report.is_some() {
+            records.append_end(&self.op, &self.permit, state).await
+        } else {
+            records.append_state(&self.op, &self.permit, state).await.map(drop)
         }
-        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ pub mod function_run;
 pub mod keys;
 pub mod object;
 pub mod output;
+pub mod principal;
 pub mod resource;
 pub mod session;
 
@@ -82,6 +83,9 @@ pub enum Command {
     /// Register and run functions, and see what became of them.
     #[command(subcommand)]
     Function(function::FunctionCommand),
+    /// Set passwords and make API keys.
+    #[command(subcommand)]
+    Principal(principal::PrincipalCommand),
     /// Exchange a password for a token and keep it in the local data directory.
     Login(session::LoginArgs),
     /// Revoke the kept token and forget it.
@@ -110,6 +114,7 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Delete(args) => resource::delete(args, connection).await,
         Command::Object(command) => object::run(command, connection).await,
         Command::Function(command) => function::run(command, connection).await,
+        Command::Principal(command) => principal::run(command, connection).await,
         Command::Login(args) => session::login(args, connection).await,
         Command::Logout => session::logout(connection).await,
         Command::Whoami => session::whoami(connection).await,

@@ -15,17 +15,30 @@ use crate::{Connection, Outcome, output};
 /// Most entries that `list --all` fetches.
 const LIST_ALL_MAX: usize = 100_000;
 
+/// The kinds that the API serves as collections. Objects are in buckets, and have commands of their own.
+const SERVED: &[ResourceKind] = &[
+    ResourceKind::Function,
+    ResourceKind::FunctionState,
+    ResourceKind::FunctionResult,
+    ResourceKind::Instance,
+    ResourceKind::Bucket,
+    ResourceKind::Principal,
+    ResourceKind::Role,
+    ResourceKind::SecurityPolicy,
+    ResourceKind::Event,
+];
+
 fn kind(text: &str) -> Result<ResourceKind, String> {
-    text.parse().map_err(|_| {
-        let known: Vec<_> = ResourceKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        format!("expected one of {}", known.join(", "))
+    text.parse().ok().filter(|kind| SERVED.contains(kind)).ok_or_else(|| {
+        let served: Vec<_> = SERVED.iter().map(|kind| kind.as_str()).collect();
+        format!("expected one of {}", served.join(", "))
     })
 }
 
 /// `cryptomesh get`
 #[derive(Args, Debug)]
 pub struct GetArgs {
-    /// The kind, such as `function`.
+    /// The kind: function, function-state, function-result, instance, bucket, principal, role, security-policy, event.
     #[arg(value_parser = kind)]
     pub kind: ResourceKind,
     /// The id; all entries of the kind without it.
@@ -35,7 +48,7 @@ pub struct GetArgs {
 /// `cryptomesh list`
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// The kind, such as `function`.
+    /// The kind: function, function-state, function-result, instance, bucket, principal, role, security-policy, event.
     #[arg(value_parser = kind)]
     pub kind: ResourceKind,
     /// Only entries with these labels: NAME=VALUE,...
@@ -55,7 +68,7 @@ pub struct ListArgs {
 /// `cryptomesh create`
 #[derive(Args, Debug)]
 pub struct CreateArgs {
-    /// The kind, such as `role`.
+    /// The kind: function, bucket, principal, role, security-policy.
     #[arg(value_parser = kind)]
     pub kind: ResourceKind,
     /// A JSON document; `-` reads standard input.
@@ -69,7 +82,7 @@ pub struct CreateArgs {
 /// `cryptomesh delete`
 #[derive(Args, Debug)]
 pub struct DeleteArgs {
-    /// The kind, such as `function`.
+    /// The kind: function, function-state, function-result, instance, bucket, principal, role, security-policy, event.
     #[arg(value_parser = kind)]
     pub kind: ResourceKind,
     /// The id.

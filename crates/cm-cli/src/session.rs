@@ -41,7 +41,8 @@ pub async fn login(args: LoginArgs, connection: &Connection) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask_password(principal: &str) -> anyhow::Result<String> {
+/// A password, typed unseen or taken from the first line of standard input.
+pub(crate) fn ask_password(principal: &str) -> anyhow::Result<String> {
     if std::io::stdin().is_terminal() {
         return rpassword::prompt_password(format!("Password of {principal}: "))
             .context("cannot read the password");

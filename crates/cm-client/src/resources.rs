@@ -146,6 +146,12 @@ impl Api {
         self.get("/api/v1/auth/whoami").await
     }
 
+    /// Sets the password of a principal.
+    pub async fn set_password(&self, principal: &str, password: &str) -> Result<(), ClientError> {
+        let path = format!("{}/password", item(ResourceKind::Principal, principal));
+        self.call(Method::PUT, &path, Some(&serde_json::json!({ "password": password }))).await
+    }
+
     /// Makes an API key for a principal.
     pub async fn create_api_key(&self, principal: &str, label: &str) -> Result<IssuedApiKey, ClientError> {
         let path = format!("{}/api-keys", item(ResourceKind::Principal, principal));

@@ -127,3 +127,57 @@ fn objects_travel_sealed_and_plain_through_the_commands() {
     assert_eq!(node.command(&["object", "get", "box/plain", &path("x")]).status.code(), Some(4));
     assert!(!root.path().join("x").exists(), "a failed download left a file");
 }
+
+/// Runs a command of the node with something on its standard input.
+fn feed(node: &Node, arguments: &[&str], input: &str) -> std::process::Output {
+    use std::io::Write;
+    let mut child = std::process::Command::new(cm_e2e::cryptomesh())
+        .arg("--data-dir")
+        .arg(node.data_dir())
+        .args(arguments)
+        .env_clear()
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_person_logs_in_with_a_password_and_out_again() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let ok = |output: std::process::Output| {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    ok(node.command(&["create", "principal", "id=ada", "roles=[\"auditor\"]"]));
+    ok(feed(&node, &["principal", "passwd", "ada"], "a long enough password\n"));
+    assert_eq!(feed(&node, &["login", "ada"], "another password\n").status.code(), Some(3));
+    ok(feed(&node, &["login", "ada"], "a long enough password\n"));
+    assert!(ok(node.command(&["whoami"])).contains("ada"));
+    assert_eq!(node.command(&["create", "bucket", "name=forbidden"]).status.code(), Some(3));
+    ok(node.command(&["logout"]));
+    assert!(ok(node.command(&["whoami"])).contains("admin"));
+    assert_eq!(node.command(&["can", "ada", "list", "event/*"]).status.code(), Some(0));
+    assert_eq!(node.command(&["can", "ada", "create", "function/*"]).status.code(), Some(3));
+}
+
+#[test]
+fn data_of_a_newer_version_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let data_dir = node.data_dir().to_owned();
+    assert!(node.stop().success());
+    let db = rusqlite::Connection::open(data_dir.join("cryptomesh.db")).unwrap();
+    let version: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    db.execute_batch(&format!("PRAGMA user_version = {}", version + 1)).unwrap();
+    db.close().unwrap();
+    let refused = run(&["up", "--data-dir", data_dir.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    let named = format!("version {} but this program knows versions up to {version}", version + 1);
+    assert!(said.contains(&named), "{said}");
+}

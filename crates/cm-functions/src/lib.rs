@@ -7,7 +7,7 @@
 //! clients send those through TLS that ends inside the instance.
 //!
 //! Reading order: [`functions`] (the service), [`files`] (programs and data files), [`instances`] (from
-//! policy to running process), [`watch`] (what becomes of it), [`launcher`] (the process itself),
+//! policy to running process), `watch` (what becomes of it), [`launcher`] (the process itself),
 //! [`module_cache`].
 
 mod error;

@@ -2,7 +2,7 @@
 //! metrics, one shape of errors, and the small grammars that every REST face needs.
 //!
 //! The crate knows no resource, no principal and no engine. A face builds an [`axum::Router`], wraps it
-//! in [`frame`] and hands it to [`serve`]. Its handlers answer `Result<_, Failure>`; which status a
+//! in [`frame()`] and hands it to [`serve()`]. Its handlers answer `Result<_, Failure>`; which status a
 //! [`Failure`] becomes is decided in one place, [`FailureClass::status`].
 //!
 //! Bodies are taken lazily. [`JsonBody`] and [`Upload`] extract without reading a byte, so that a handler

@@ -15,25 +15,21 @@ mod inside;
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd as _, IntoRawFd as _, RawFd};
+use std::os::fd::{AsFd as _, IntoRawFd as _};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cm_instance::control::{ExitReason, FromInstance, IsolationLayer, Ready};
+use cm_instance::control::{CONTROL_FD, ExitReason, FromInstance, IsolationLayer, LISTEN_FD, Ready};
 use cm_runtime::Tasks;
+use cm_types::Timestamp;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::{self, Bounds, Layer, Secluded};
-use crate::server::{Identities, InstanceKey, Runs, Server, Service};
+use crate::server::{HANDSHAKES_MAX, Identities, InstanceKey, RUNNING_MAX, Runs, Server, Service};
 use control::{Control, Launched};
-
-/// Where the launcher puts its end of the control socket pair.
-pub const CONTROL_FD: RawFd = 0;
-/// Where the launcher puts the listening TCP socket.
-pub const LISTEN_FD: RawFd = 1;
 
 /// The process was not started by a launcher, or lost it before anything could be said.
 const EXIT_NO_LAUNCHER: u8 = 64;
@@ -59,6 +55,8 @@ enum StartError {
     Tls(#[from] crate::server::TlsError),
     #[error("a certificate of the policy cannot be used")]
     Certificate(#[from] cm_crypto::CryptoError),
+    #[error("the policy has expired")]
+    Expired,
     #[error("the process cannot be set up")]
     Io(#[from] io::Error),
 }
@@ -101,8 +99,8 @@ fn inhabit(control: &mut Control, listener: TcpListener, mut layers: Vec<Layer>)
     let Launched { launch, programs, data_files } = control.launch()?;
     let limits = launch.limits.clone();
     let bounds = Bounds {
-        data: limits.memory_bytes.saturating_mul(inside::RUNS_MAX).saturating_add(limits.storage_bytes),
-        connections: limits.connections.into(),
+        data: limits.memory_bytes.saturating_mul(RUNNING_MAX as u64).saturating_add(limits.storage_bytes),
+        connections: u64::from(limits.connections).saturating_add(HANDSHAKES_MAX as u64),
     };
     sandbox::confine(&mut layers, bounds);
     // What the loop needs of the kernel is made before the filter forbids it.
@@ -113,10 +111,11 @@ fn inhabit(control: &mut Control, listener: TcpListener, mut layers: Vec<Layer>)
     demand(&launch.require_isolation, &layers)?;
 
     let policy = launch.policy_text.parse()?;
+    let lifetime = remaining(policy.enclave_cert_expiry.to_timestamp(), SystemTime::now())?;
     let (observe, states) = control::states();
     let loaded =
         inside::load(&policy, &launch, programs, data_files, |artefact| control.send_artefact(artefact))?;
-    let key = InstanceKey::generate(SystemTime::now())?;
+    let key = InstanceKey::generate(SystemTime::now(), lifetime)?;
     let isolation = layers.into_iter().map(described).collect();
     let ready =
         Ready { tls_spki_der: key.spki_der()?, tls_cert_der: key.certificate_der().to_vec(), isolation };
@@ -131,13 +130,13 @@ fn inhabit(control: &mut Control, listener: TcpListener, mut layers: Vec<Layer>)
     let time_max = Duration::from_millis(limits.wall_ms);
     let service = Service::new(loaded, runs, policy, launch.policy_text.hash(), time_max, stop.clone());
     let connections_max = usize::try_from(limits.connections).unwrap_or(usize::MAX);
-    let server = Arc::new(Server { tls, identities, service: Arc::new(service), connections_max });
+    let server = Arc::new(Server::new(tls, identities, Arc::new(service), connections_max));
 
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let mut control = control::Later::new(later)?;
         control.send(&FromInstance::Ready(ready)).await?;
-        let reason = serve(server, listener, &mut control, states, &stop).await;
+        let reason = serve(server, listener, &mut control, states, &stop, lifetime).await;
         // A launcher that is gone cannot be told.
         let _ = control.send(&FromInstance::Exited { reason }).await;
         Ok(())
@@ -151,7 +150,10 @@ async fn serve(
     control: &mut control::Later,
     mut states: control::States,
     stop: &CancellationToken,
+    lifetime: Duration,
 ) -> ExitReason {
+    let expired = tokio::time::sleep(lifetime);
+    tokio::pin!(expired);
     let tasks = Tasks::new();
     let accepting = {
         let inner = tasks.clone();
@@ -167,6 +169,7 @@ async fn serve(
             }
             reason = control.ended() => break reason,
             () = stop.cancelled() => break ExitReason::Client,
+            () = &mut expired => break ExitReason::Expired,
         }
     };
     stop.cancel();
@@ -178,6 +181,12 @@ async fn serve(
         }
     }
     reason
+}
+
+/// How long the policy still holds. No instance outlives it, nor does its certificate.
+fn remaining(expiry: Timestamp, now: SystemTime) -> Result<Duration, StartError> {
+    let left = expiry.since(now.into());
+    if left.is_zero() { Err(StartError::Expired) } else { Ok(left) }
 }
 
 fn demand(required: &[String], layers: &[Layer]) -> Result<(), StartError> {

@@ -3,12 +3,17 @@
 //! The loop runs on one thread and computes nothing long: programs run on threads of their own
 //! ([`runs`]), so that reading, cancelling and asking for the state stay possible while one runs. Every
 //! wait has a limit: the handshake, the next request, a frame's bytes, the writing of an answer.
+//!
+//! Places are taken by whoever has proved who it is, and each identity has its share of them, so that no
+//! identity keeps the others out. Strangers share places of their own, for handshakes, where the oldest gives
+//! way to the newest: whoever means it is through long before, and whoever dawdles keeps nobody waiting.
 
 mod host;
 mod requests;
 mod runs;
 mod tls;
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use host::{FileError, Host, Part};
 pub(crate) use requests::Service;
-pub(crate) use runs::{Observe, Runs};
+pub(crate) use runs::{Observe, RUNNING_MAX, Runs};
 pub(crate) use tls::{Identities, InstanceKey, TlsError};
 
 /// From the connection to the end of its handshake.
@@ -35,31 +40,39 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
 /// For a connection to give its last answer when the instance ends.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
+/// Handshakes at a time.
+pub(crate) const HANDSHAKES_MAX: usize = 64;
 /// After an accept failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What every connection shares.
 pub(crate) struct Server {
-    /// Terminates TLS.
-    pub(crate) tls: TlsAcceptor,
-    /// Whose certificate is whose.
-    pub(crate) identities: Arc<Identities>,
-    /// Answers requests.
-    pub(crate) service: Arc<Service>,
-    /// Most connections at a time.
-    pub(crate) connections_max: usize,
+    tls: TlsAcceptor,
+    identities: Arc<Identities>,
+    service: Arc<Service>,
+    /// The share of each identity.
+    places: HashMap<u64, Arc<Semaphore>>,
 }
 
 impl Server {
+    /// Joins the parts. The identities share `connections_max` connections equally; each has at least one.
+    pub(crate) fn new(
+        tls: TlsAcceptor,
+        identities: Arc<Identities>,
+        service: Arc<Service>,
+        connections_max: usize,
+    ) -> Self {
+        let share = (connections_max / identities.ids().count().max(1)).max(1);
+        let places = identities.ids().map(|id| (id, Arc::new(Semaphore::new(share)))).collect();
+        Self { tls, identities, service, places }
+    }
+
     /// Accepts until the tasks are told to stop. Cancel-safe: connections live on in their tasks.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, tasks: &Tasks) {
-        let places = Arc::new(Semaphore::new(self.connections_max));
         let stop = tasks.token();
+        // Each is cancelled by its connection when it is over, or from here when it has to give way.
+        let mut handshakes: VecDeque<CancellationToken> = VecDeque::new();
         loop {
-            let place = tokio::select! {
-                () = stop.cancelled() => return,
-                place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
-            };
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
@@ -68,6 +81,14 @@ impl Server {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
+            handshakes.retain(|handshake| !handshake.is_cancelled());
+            if handshakes.len() >= HANDSHAKES_MAX
+                && let Some(oldest) = handshakes.pop_front()
+            {
+                oldest.cancel();
+            }
+            let handshake = CancellationToken::new();
+            handshakes.push_back(handshake.clone());
             let server = self.clone();
             let stop = stop.clone();
             tasks.spawn("connection", async move {
@@ -78,21 +99,34 @@ impl Server {
                 tokio::select! {
                     () = too_late => {}
                     // A broken or refused connection concerns its client alone, who sees it end.
-                    _ = server.converse(stream, &stop) => {}
+                    _ = server.converse(stream, handshake, &stop) => {}
                 }
-                drop(place);
             });
         }
     }
 
     /// One connection from handshake to end.
-    async fn converse(&self, stream: TcpStream, stop: &CancellationToken) -> io::Result<()> {
+    async fn converse(
+        &self,
+        stream: TcpStream,
+        handshake: CancellationToken,
+        stop: &CancellationToken,
+    ) -> io::Result<()> {
+        let over = handshake.clone().drop_guard();
         stream.set_nodelay(true)?;
-        let mut stream = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(stream)).await??;
+        let mut stream = tokio::select! {
+            () = handshake.cancelled() => return Err(io::ErrorKind::TimedOut.into()),
+            stream = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(stream)) => stream??,
+        };
+        drop(over);
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let Some(identity) = certificate.and_then(|certificate| self.identities.find(certificate)).cloned()
-        else {
+        let identity = certificate.and_then(|certificate| self.identities.find(certificate)).cloned();
+        let Some(identity) = identity else {
             return Err(io::ErrorKind::PermissionDenied.into());
+        };
+        let place = self.places.get(&identity.id).map(|share| share.clone().try_acquire_owned());
+        let Some(Ok(_place)) = place else {
+            return timeout(TRANSFER_TIMEOUT, stream.shutdown()).await?;
         };
         loop {
             let frame = tokio::select! {

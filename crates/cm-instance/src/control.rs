@@ -16,10 +16,11 @@ use crate::{ExecutionReport, GuestPath, PolicyText};
 #[cfg(test)]
 mod tests;
 
-/// The descriptor of the control socket in the instance's process.
-pub const CONTROL_FD: i32 = 3;
-/// The descriptor of the listening socket in the instance's process.
-pub const LISTEN_FD: i32 = 4;
+/// The descriptor of the control socket in the instance's process: standard input, which every way of starting a
+/// process can place without running code between fork and exec.
+pub const CONTROL_FD: i32 = 0;
+/// The descriptor of the listening socket in the instance's process: standard output, for the same reason.
+pub const LISTEN_FD: i32 = 1;
 /// Longest JSON message, in bytes: a policy text and what stands around it.
 pub const MESSAGE_LEN_MAX: usize = 4 * 1024 * 1024;
 /// Longest raw frame, in bytes: the largest data file that the published services take.

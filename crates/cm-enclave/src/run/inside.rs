@@ -20,9 +20,6 @@ use crate::engine::{self, Engine, EngineError, Interrupt, Program, Run, RunLimit
 use crate::server::{FileError, Host, Part};
 use crate::vfs::{Errno, Vfs, VfsLimits, View};
 
-/// Runs whose memory the limits leave room for.
-pub(super) const RUNS_MAX: u64 = 4;
-
 /// Why what the launcher sent cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {

@@ -90,3 +90,13 @@ pub(super) fn drop_capabilities() -> rustix::io::Result<()> {
         CapabilitySets { effective: none, permitted: none, inheritable: none },
     )
 }
+
+/// Asks whether a thread of a process could be signalled, for the test of the filter.
+#[cfg(test)]
+pub(super) fn probe_signal(process: u32) -> io::Result<()> {
+    // SAFETY: takes three integers; signal 0 is delivered to nobody.
+    match unsafe { libc::syscall(libc::SYS_tgkill, process, process, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

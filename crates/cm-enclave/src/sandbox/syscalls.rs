@@ -2,7 +2,8 @@
 //!
 //! The list is what tokio's loop over existing sockets, rustls, wasmtime (code memory, signals) and
 //! threads need. Nothing on it names a file, makes a socket, looks at a process or starts a program;
-//! those answer EPERM. Two calls answer ENOSYS instead, because their callers then fall back to something
+//! those answer EPERM. Some calls are on the list with certain arguments only; [`permitted`] says which and
+//! why. Two calls answer ENOSYS instead, because their callers then fall back to something
 //! that the list permits: `clone3`, whose flags a filter cannot see, and `memfd_create`, without which
 //! wasmtime initialises memories by copying.
 
@@ -21,13 +22,10 @@ const PERMITTED: &[libc::c_long] = &[
     libc::SYS_readv,
     libc::SYS_writev,
     libc::SYS_recvfrom,
-    libc::SYS_sendto,
     libc::SYS_recvmsg,
-    libc::SYS_sendmsg,
     libc::SYS_accept4,
     libc::SYS_shutdown,
     libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
     libc::SYS_close,
@@ -55,7 +53,6 @@ const PERMITTED: &[libc::c_long] = &[
     libc::SYS_restart_syscall,
     libc::SYS_getpid,
     libc::SYS_gettid,
-    libc::SYS_tgkill,
     libc::SYS_exit,
     libc::SYS_exit_group,
     // Time and randomness.
@@ -74,6 +71,17 @@ const PERMITTED_HERE: &[libc::c_long] =
     &[libc::SYS_epoll_wait, libc::SYS_poll, libc::SYS_time, libc::SYS_gettimeofday];
 #[cfg(not(target_arch = "x86_64"))]
 const PERMITTED_HERE: &[libc::c_long] = &[libc::SYS_gettimeofday];
+
+/// The flags that make a thread a member of a new namespace.
+const NAMESPACES: [libc::c_int; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
 
 /// Why there is no filter.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +112,22 @@ fn permitted(arch: TargetArch) -> Result<BpfProgram, FilterError> {
         PERMITTED.iter().chain(PERMITTED_HERE).map(|call| (*call, vec![])).collect();
     // Threads, never processes: the flag must be there, and none that makes a namespace.
     let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
-    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![masked(0, thread, thread)?])?]);
+    let namespaces = NAMESPACES.iter().fold(0, |flags, flag| flags | u64::from(flag.unsigned_abs()));
+    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![masked(0, thread | namespaces, thread)?])?]);
+    // Signals to threads of this process, which a host without PID namespaces does not ensure otherwise.
+    let own = u64::from(std::process::id());
+    rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![equal(0, own)?])?]);
+    // Sending, but not with the flag that connects first: a listener that is shut down turns into a socket
+    // which that flag connects to anywhere, without the call that is forbidden for it.
+    let fast_open = u64::from(libc::MSG_FASTOPEN.unsigned_abs());
+    rules.insert(libc::SYS_sendto, vec![SeccompRule::new(vec![masked(3, fast_open, 0)?])?]);
+    rules.insert(libc::SYS_sendmsg, vec![SeccompRule::new(vec![masked(2, fast_open, 0)?])?]);
+    // The one option that accepted connections get.
+    let no_delay = [
+        equal(1, u64::from(libc::IPPROTO_TCP.unsigned_abs()))?,
+        equal(2, u64::from(libc::TCP_NODELAY.unsigned_abs()))?,
+    ];
+    rules.insert(libc::SYS_setsockopt, vec![SeccompRule::new(no_delay.to_vec())?]);
     // The name of a thread or of a memory area, for debuggers.
     let name = u64::from(libc::PR_SET_NAME.unsigned_abs());
     let area = u64::from(libc::PR_SET_VMA.unsigned_abs());

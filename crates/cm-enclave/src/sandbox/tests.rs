@@ -21,7 +21,8 @@ fn probe() {
     let port = listener.local_addr().unwrap().port();
     // Leaked, because the sandbox closes it without asking its owner.
     let stranger = std::mem::ManuallyDrop::new(std::fs::File::open("/proc/self/status").unwrap());
-    let mut layers = match seclude(&[listener.as_fd()]).unwrap() {
+    let spare = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut layers = match seclude(&[listener.as_fd(), spare.as_fd()]).unwrap() {
         Secluded::Supervisor(child) => std::process::exit(supervise(child).into()),
         Secluded::Instance(layers) => layers,
     };
@@ -30,6 +31,7 @@ fn probe() {
     println!("pid {}", std::process::id());
     println!("files-before-seal {:?}", std::fs::read_dir("/").map(Iterator::count).map_err(|e| e.kind()));
     confine(&mut layers, Bounds { data: 1 << 30, connections: 8 });
+    println!("dumpable {:?}", rustix::process::dumpable_behavior());
     println!("root {:?}", std::fs::read_dir("/").map(Iterator::count).map_err(|e| e.kind()));
     seal(&mut layers);
     for layer in &layers {
@@ -41,6 +43,15 @@ fn probe() {
     println!("bind {}", denied(TcpListener::bind("127.0.0.1:0")));
     println!("udp {}", denied(std::net::UdpSocket::bind("127.0.0.1:0")));
     println!("execute {}", denied(Command::new("/bin/true").status()));
+    let ours = std::process::id();
+    println!("signal-own {}", denied(process::probe_signal(ours)));
+    println!("signal-other {}", denied(process::probe_signal(ours + 1)));
+    // A listener that is shut down can be connected by sending, if nothing forbids the flag.
+    rustix::net::shutdown(&spare, rustix::net::Shutdown::Read).unwrap();
+    let to: std::net::SocketAddr = address.parse().unwrap();
+    let flags = rustix::net::SendFlags::from_bits_retain(libc::MSG_FASTOPEN.unsigned_abs());
+    println!("fast-open {}", denied(rustix::net::sendto(&spare, b"out", flags, &to)));
+    println!("option {}", denied(rustix::net::sockopt::set_socket_reuseaddr(&spare, true)));
     let init = rustix::process::Pid::INIT;
     println!("kill {}", denied(rustix::process::kill_process(init, Signal::TERM)));
     println!("pidfd {}", denied(rustix::process::pidfd_open(init, rustix::process::PidfdFlags::empty())));
@@ -94,6 +105,13 @@ fn nothing_but_the_listener_is_left_inside() {
             "{attempt} was allowed:\n{text}"
         );
     }
+    // These reach the kernel's own checks unless the filter answers, so that its answer must be seen.
+    for attempt in ["signal-other", "fast-open", "option"] {
+        let value = of(attempt).unwrap_or_default();
+        assert!(value.contains("not permitted"), "{attempt} got past the filter: {value}\n{text}");
+    }
+    assert_eq!(of("signal-own"), Some("allowed"), "{text}");
+    assert!(of("dumpable").is_some_and(|value| value.contains("NotDumpable")), "{text}");
     assert_eq!(of("thread"), Some("42"), "{text}");
     assert!(of("stranger").is_some_and(|value| value.starts_with("Err")), "{text}");
     // What this machine's kernel can do must stand; elsewhere the layer says why it does not.
@@ -109,6 +127,9 @@ fn nothing_but_the_listener_is_left_inside() {
     ] {
         assert!(stands(layer), "{layer} does not stand:\n{text}");
     }
+    // The probe is told its task through an environment variable, which must not go unmentioned.
+    let said = "layer empty-environment Some(";
+    assert!(text.lines().any(|line| line.starts_with(said)), "{text}");
     if stands("pid-namespace") {
         assert_eq!(of("pid"), Some("1"), "{text}");
     }

@@ -163,7 +163,7 @@ impl Service {
             RequestBody::WriteFile(data) => self.write(identity, data),
             RequestBody::AppendFile(data) => self.append(identity, data),
             RequestBody::ReadFile(read) => self.read(identity, &read),
-            RequestBody::RequestPiHash(request) => self.hash(identity, &request.file_name),
+            RequestBody::RequestPiHash(request) => self.hash(identity, &request.file_name).await,
             RequestBody::RequestPolicyHash(_) => {
                 let policy_hash = Some(PolicyHash { data: self.policy_hash.to_string() });
                 Ok(Response { policy_hash, ..Response::success() })
@@ -243,7 +243,8 @@ impl Service {
         Ok(Response { file_len: Some(part.file_len), ..Response::data(part.bytes) })
     }
 
-    fn hash(&self, identity: u64, file_name: &str) -> Result<Response, Refusal> {
+    /// Hashes in steps, between which the loop serves others.
+    async fn hash(&self, identity: u64, file_name: &str) -> Result<Response, Refusal> {
         let path = GuestPath::parse(file_name)?;
         self.demand(identity, &path, Rights::FD_READ)?;
         let mut hash = Sha256::new();
@@ -255,6 +256,7 @@ impl Service {
             if part.bytes.is_empty() || offset >= part.file_len {
                 break;
             }
+            tokio::task::yield_now().await;
         }
         Ok(Response { pi_hash: Some(PiHash { data: hash.finish().to_string() }), ..Response::success() })
     }

@@ -1,7 +1,8 @@
 //! The runs of programs: one at a time per program, each on a thread of its own.
 //!
 //! A run belongs to the instance and not to the connection that asked for it: a client that leaves loses
-//! the answer only. Who waits for a program that is running waits in a bounded queue.
+//! the answer only. Who waits for a program that is running, or because too many run, waits in a bounded
+//! queue.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +11,13 @@ use std::time::Duration;
 
 use cm_instance::control::{RunPhase, RunState};
 use cm_instance::{ExecutionReport, GuestPath, Outcome};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::host::Host;
 
+/// Programs that run at a time: as many as the process's memory has room for.
+pub(crate) const RUNNING_MAX: usize = 4;
 /// Runs that may wait for others to end.
 const WAITING_MAX: usize = 32;
 /// Stack of the thread that a run has. Guests have a stack of their own; this is for the host's calls.
@@ -41,6 +44,7 @@ pub(crate) enum RunRefused {
 pub(crate) struct Runs {
     host: Arc<dyn Host>,
     observe: Arc<Observe>,
+    running: Arc<Semaphore>,
     waiting: Semaphore,
     stop: CancellationToken,
     last: AtomicU64,
@@ -58,8 +62,8 @@ struct State {
 impl Runs {
     /// No runs yet. `stop` ends all of them.
     pub(crate) fn new(host: Arc<dyn Host>, observe: Arc<Observe>, stop: CancellationToken) -> Self {
-        let waiting = Semaphore::new(WAITING_MAX);
-        Self { host, observe, waiting, stop, last: AtomicU64::new(0), state: Arc::default() }
+        let (running, waiting) = (Arc::new(Semaphore::new(RUNNING_MAX)), Semaphore::new(WAITING_MAX));
+        Self { host, observe, running, waiting, stop, last: AtomicU64::new(0), state: Arc::default() }
     }
 
     /// Runs a program for an identity and waits for its end. When the future is dropped, a run that has
@@ -85,16 +89,8 @@ impl Runs {
             },
         };
         active.tell(RunPhase::Starting, None);
-        let place = lock(&self.state).places.entry(program.clone()).or_insert_with(one_place).clone();
-        let place = match place.clone().try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                let _waiting = self.waiting.try_acquire().map_err(|_| RunRefused::Busy)?;
-                tokio::select! {
-                    () = cancel.cancelled() => return Ok(ExecutionReport::before_start(Outcome::Cancelled)),
-                    place = place.acquire_owned() => place.expect("the semaphore is never closed"),
-                }
-            }
+        let Some(places) = self.places(program, &cancel).await? else {
+            return Ok(ExecutionReport::before_start(Outcome::Cancelled));
         };
         let (answer, ended) = oneshot::channel();
         let host = self.host.clone();
@@ -102,13 +98,37 @@ impl Runs {
             active.tell(RunPhase::Running, None);
             let report = host.execute(&active.run.program, time_max, &cancel);
             active.end(report.clone());
-            drop(place);
+            drop(places);
             // Nobody may be waiting any more.
             let _ = answer.send(report);
         };
         let thread = std::thread::Builder::new().name("run".to_owned()).stack_size(STACK_LEN);
         thread.spawn(work).map_err(|_| RunRefused::Thread)?;
         ended.await.map_err(|_| RunRefused::Broken)
+    }
+
+    /// Waits for the program's own place and one of all programs; `None` if it was cancelled meanwhile.
+    async fn places(
+        &self,
+        program: &GuestPath,
+        cancel: &CancellationToken,
+    ) -> Result<Option<[OwnedSemaphorePermit; 2]>, RunRefused> {
+        let own = lock(&self.state).places.entry(program.clone()).or_insert_with(one_place).clone();
+        if let (Ok(own), Ok(one)) =
+            (own.clone().try_acquire_owned(), self.running.clone().try_acquire_owned())
+        {
+            return Ok(Some([own, one]));
+        }
+        let _waiting = self.waiting.try_acquire().map_err(|_| RunRefused::Busy)?;
+        let both = async {
+            let own = own.acquire_owned().await.expect("the semaphore is never closed");
+            let one = self.running.clone().acquire_owned().await.expect("the semaphore is never closed");
+            [own, one]
+        };
+        tokio::select! {
+            () = cancel.cancelled() => Ok(None),
+            places = both => Ok(Some(places)),
+        }
     }
 
     /// Ends every run that the identity asked for; returns how many there were.

@@ -1,1 +1,261 @@
+//! The door, tried from outside: real sockets, real TLS, and a host that holds plain bytes.
 
+mod connections;
+mod handshake;
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use cm_instance::policy::Certificate;
+use cm_instance::wire::{FrameDecoder, Request, RequestBody, Response, encode_frame};
+use cm_instance::{
+    ExecutionReport, FullPolicy, GuestPath, Infrastructure, Outcome, ProgramPolicy, UserPolicy, merge,
+};
+use cm_types::{Sha256Digest, Timestamp};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use serde_json::{Value, json};
+use std::sync::Mutex;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::*;
+
+pub(super) const READ: u32 = 8198;
+pub(super) const WRITE: u32 = 533_572;
+/// The bytes whose hash the test policies demand of the program.
+pub(super) const PROGRAM: &[u8] = b"the program";
+
+pub(super) fn path(text: &str) -> GuestPath {
+    GuestPath::parse(text).unwrap()
+}
+
+type Execute = dyn Fn(&Fake, &GuestPath, Duration, &CancellationToken) -> ExecutionReport + Send + Sync;
+
+/// Files as plain bytes, and a function in the place of programs.
+pub(super) struct Fake {
+    pub(super) files: Mutex<BTreeMap<GuestPath, Vec<u8>>>,
+    execute: Box<Execute>,
+}
+
+impl Fake {
+    pub(super) fn new(
+        execute: impl Fn(&Fake, &GuestPath, Duration, &CancellationToken) -> ExecutionReport
+        + Send
+        + Sync
+        + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { files: Mutex::default(), execute: Box::new(execute) })
+    }
+
+    /// Every run ends like this at once.
+    pub(super) fn ending(outcome: Outcome) -> Arc<Self> {
+        Self::new(move |_, _, _, _| ExecutionReport::before_start(outcome.clone()))
+    }
+
+    /// Every run tells that it began and lasts until it is cancelled.
+    pub(super) fn endless() -> (Arc<Self>, std::sync::mpsc::Receiver<GuestPath>) {
+        let (begun, begins) = std::sync::mpsc::channel();
+        let fake = Self::new(move |_, program, _, cancel| {
+            begun.send(program.clone()).unwrap();
+            futures::executor::block_on(cancel.cancelled());
+            ExecutionReport::before_start(Outcome::Cancelled)
+        });
+        (fake, begins)
+    }
+
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) {
+        self.files.lock().unwrap().insert(path(name), bytes.to_vec());
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Vec<u8>> {
+        self.files.lock().unwrap().get(&path(name)).cloned()
+    }
+}
+
+impl Host for Fake {
+    fn file_len(&self, path: &GuestPath) -> Option<u64> {
+        self.files.lock().unwrap().get(path).map(|bytes| bytes.len() as u64)
+    }
+
+    fn read(&self, path: &GuestPath, offset: u64, len: usize) -> Result<Part, FileError> {
+        let files = self.files.lock().unwrap();
+        let bytes = files.get(path).ok_or(FileError::NotFound)?;
+        let rest = bytes.get(offset as usize..).unwrap_or(&[]);
+        let bytes_read = rest[..rest.len().min(len)].to_vec();
+        Ok(Part { bytes: bytes_read.into(), file_len: bytes.len() as u64 })
+    }
+
+    fn write(&self, path: &GuestPath, bytes: &[u8], append: bool) -> Result<(), FileError> {
+        let mut files = self.files.lock().unwrap();
+        let file = files.entry(path.clone()).or_default();
+        if !append {
+            file.clear();
+        }
+        file.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn list(&self) -> Vec<(GuestPath, u64)> {
+        let files = self.files.lock().unwrap();
+        files.iter().map(|(path, bytes)| (path.clone(), bytes.len() as u64)).collect()
+    }
+
+    fn execute(&self, path: &GuestPath, time_max: Duration, cancel: &CancellationToken) -> ExecutionReport {
+        (self.execute)(self, path, time_max, cancel)
+    }
+}
+
+/// A certificate of the kind that policies name, with its key.
+pub(super) struct Identity {
+    pub(super) certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+    pub(super) pem: String,
+}
+
+impl Identity {
+    /// One that holds from one year to another, with a key of an algorithm.
+    fn made(algorithm: &'static rcgen::SignatureAlgorithm, years: (i32, i32)) -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+        let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self {
+            pem: certificate.pem(),
+            certificate: certificate.der().clone(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        }
+    }
+
+    pub(super) fn new() -> Self {
+        Self::made(&rcgen::PKCS_ED25519, (2020, 2200))
+    }
+}
+
+/// A full policy of one program, `program.wasm`, that reads `input-0` and writes `output`, and of these
+/// identities with their rights.
+pub(super) fn policy(identities: &[(&Identity, &[(&str, u32)])]) -> FullPolicy {
+    let identities: Vec<Value> = identities
+        .iter()
+        .map(|(identity, rights)| {
+            let rights: Vec<Value> =
+                rights.iter().map(|(name, rights)| json!({ "file_name": name, "rights": rights })).collect();
+            json!({ "certificate": identity.pem, "file_rights": rights })
+        })
+        .collect();
+    let program = json!({
+        "function": "f", "execution_strategy": "Interpretation",
+        "programs": [{
+            "id": 0, "pi_hash": cm_crypto::digest::sha256(PROGRAM), "program_file_name": "program.wasm",
+            "file_rights": [
+                { "file_name": "input-0", "rights": READ }, { "file_name": "output", "rights": WRITE },
+            ] }],
+    });
+    let user = json!({ "function": "f", "instanceid": "i", "identities": identities });
+    let now = Timestamp::from(SystemTime::now());
+    let infrastructure = Infrastructure {
+        server_url: "127.0.0.1:1".into(),
+        measurement: Sha256Digest::from_bytes([1; 32]),
+        node_certificate: Certificate::parse(Identity::new().pem).unwrap(),
+        attestation_url: "127.0.0.1:2".into(),
+        expiry: now.after(Duration::from_secs(3600)),
+        enable_clock: false,
+        max_memory_mib: 64,
+    };
+    let program = ProgramPolicy::parse(program.to_string().as_bytes()).unwrap();
+    let user = UserPolicy::parse(user.to_string().as_bytes()).unwrap();
+    merge(&program, &user, &infrastructure).unwrap()
+}
+
+/// What the service answers to, over a fake host.
+pub(super) fn service(policy: FullPolicy, host: Arc<Fake>) -> (Arc<Service>, CancellationToken) {
+    let stop = CancellationToken::new();
+    let runs = Runs::new(host.clone(), Arc::new(|_| {}), stop.clone());
+    let hash = policy.to_text().hash();
+    let service = Service::new(host, runs, policy, hash, Duration::from_secs(3600), stop.clone());
+    (Arc::new(service), stop)
+}
+
+/// A server on a port of this machine.
+struct Door {
+    address: std::net::SocketAddr,
+    tasks: Tasks,
+}
+
+impl Door {
+    fn open(policy: FullPolicy, host: Arc<Fake>, connections_max: usize) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let pinned = policy.identities.iter().map(|known| (known.id, known.certificate.der().to_vec()));
+        let identities = Arc::new(Identities::pin(pinned, provider).unwrap());
+        let key = InstanceKey::generate(SystemTime::now(), Duration::from_secs(3600)).unwrap();
+        let tls = TlsAcceptor::from(Arc::new(key.server_config(identities.clone()).unwrap()));
+        let service = service(policy, host).0;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let tasks = Tasks::new();
+        let server = Arc::new(Server::new(tls, identities, service, connections_max));
+        let accepting = tasks.clone();
+        tasks.spawn("accept", async move { server.accept(listener, &accepting).await });
+        Self { address, tasks }
+    }
+
+    async fn connect(&self, identity: Option<&Identity>) -> io::Result<Client> {
+        self.connect_with(identity, &rustls::version::TLS13).await
+    }
+
+    async fn connect_with(
+        &self,
+        identity: Option<&Identity>,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> io::Result<Client> {
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(handshake::Credulous));
+        let config = match identity {
+            Some(identity) => builder
+                .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())
+                .unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        let stream = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from("instance").unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        Ok(Client { stream, decoder: FrameDecoder::default() })
+    }
+}
+
+/// A connection that has said its side of the handshake. Whether it was believed shows at the first answer.
+struct Client {
+    stream: TlsStream<TcpStream>,
+    decoder: FrameDecoder,
+}
+
+impl Client {
+    async fn send(&mut self, body: RequestBody) -> io::Result<()> {
+        let frame = encode_frame(&Request::from(body)).unwrap();
+        self.stream.write_all(&frame).await?;
+        self.stream.flush().await
+    }
+
+    async fn receive(&mut self) -> io::Result<Response> {
+        loop {
+            if let Some(response) = self.decoder.next_message().unwrap() {
+                return Ok(response);
+            }
+            if self.stream.read_buf(self.decoder.buffer_mut()).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    async fn ask(&mut self, body: RequestBody) -> io::Result<Response> {
+        self.send(body).await?;
+        self.receive().await
+    }
+}

@@ -26,8 +26,6 @@ use rustls::{
     SignatureScheme,
 };
 
-/// How long an instance's certificate holds: longer than any instance lives.
-const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Subject of the certificate. Clients compare the key with evidence, never this name.
 const COMMON_NAME: &str = "CryptoMesh instance";
 
@@ -92,6 +90,11 @@ impl Identities {
         self.by_certificate.get(certificate.as_ref())
     }
 
+    /// The numbers of the identities, in no order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u64> {
+        self.by_certificate.values().map(|pinned| pinned.id)
+    }
+
     fn known(&self, certificate: &CertificateDer<'_>) -> Result<&Arc<Pinned>, Error> {
         self.find(certificate).ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))
     }
@@ -145,9 +148,9 @@ pub(crate) struct InstanceKey {
 }
 
 impl InstanceKey {
-    /// A new ECDSA P-256 key with a self-signed certificate.
-    pub(crate) fn generate(now: SystemTime) -> Result<Self, TlsError> {
-        let spec = CertificateSpec::new(COMMON_NAME, now.into(), CERTIFICATE_LIFETIME);
+    /// A new ECDSA P-256 key with a self-signed certificate that holds for so long.
+    pub(crate) fn generate(now: SystemTime, valid_for: Duration) -> Result<Self, TlsError> {
+        let spec = CertificateSpec::new(COMMON_NAME, now.into(), valid_for);
         let issued = cert::self_signed(&spec)?;
         let certificate = CertificateDer::from(issued.certificate_der);
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(issued.private_key_der.expose().as_slice()))

@@ -12,6 +12,43 @@ use serde::Deserialize;
 
 use crate::environment;
 
+/// The isolation layers of an instance's process, as `cryptomesh instance` reports them.
+pub const LAYERS: &[&str] = &[
+    "user-namespace",
+    "mount-namespace",
+    "pid-namespace",
+    "network-namespace",
+    "ipc-namespace",
+    "uts-namespace",
+    "closed-descriptors",
+    "empty-environment",
+    "empty-root",
+    "no-new-privileges",
+    "landlock",
+    "resource-limits",
+    "no-capabilities",
+    "not-dumpable",
+    "seccomp",
+];
+
+/// Listeners of subsystems that this build does not have.
+const ABSENT_LISTENERS: &[&str] = &[
+    "console",
+    "s3",
+    "router",
+    "xolo",
+    "summoner",
+    "vaas",
+    "ccfaas",
+    "s3app",
+    "attestation",
+    "mpc",
+    "mpc-peers",
+    "intel",
+    "intel-discovery",
+    "peers",
+];
+
 /// What a configuration file may say. All keys are optional.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -38,7 +75,7 @@ pub struct ConfigToml {
 pub struct ListenToml {
     /// The native API.
     pub api: Option<String>,
-    /// The ports of confidential instances: `ADDRESS:FIRST-LAST`, or `ADDRESS:0` for free ones.
+    /// The ports of confidential instances: `ADDRESS:FIRST-LAST`, `ADDRESS:0` for free ones, or `off`.
     pub instances: Option<String>,
 }
 
@@ -62,12 +99,12 @@ pub struct LogToml {
     pub to_file: Option<bool>,
     /// The folder of log files.
     pub dir: Option<PathBuf>,
-    /// Whether warnings and errors also go to a file of their own.
+    /// Whether errors also go to a file of their own.
     pub error_file: Option<bool>,
     /// `m`, `h` or `d`: the unit after which a new file begins.
     pub rotation_when: Option<String>,
     /// How many log files are kept.
-    pub rotation_interval: Option<usize>,
+    pub files_kept: Option<usize>,
 }
 
 /// `[instances]`.
@@ -121,8 +158,8 @@ pub struct Config {
     pub open: bool,
     /// The native API; `None` when switched off.
     pub api: Option<SocketAddr>,
-    /// Where confidential instances listen.
-    pub instance_ports: InstancePorts,
+    /// Where confidential instances listen; `None` when there are none.
+    pub instance_ports: Option<InstancePorts>,
     /// How long to let work finish when told to stop.
     pub shutdown_deadline: Duration,
     /// What to log, and where.
@@ -157,7 +194,7 @@ pub struct LogSettings {
     pub json: bool,
     /// The folder of log files, if any are written.
     pub dir: Option<PathBuf>,
-    /// Whether warnings and errors also go to a file of their own.
+    /// Whether errors also go to a file of their own.
     pub error_file: bool,
     /// The unit after which a new file begins.
     pub rotation: Rotation,
@@ -248,10 +285,12 @@ pub enum ConfigError {
     #[error("`--set {0}` must be KEY=VALUE")]
     Set(String),
     /// An environment variable beginning with `CRYPTOMESH_` that nothing knows.
-    #[error("unknown environment variable `{0}`; `cryptomesh up --help` lists what is known")]
+    #[error("unknown environment variable `{0}`; `cryptomesh up --help` says what is known")]
     UnknownVariable(String),
     /// `--open` together with a listener that others can reach.
-    #[error("open mode serves without authentication and refuses `listen.{listener}` = {address}, which is not loopback")]
+    #[error(
+        "open mode serves without authentication and refuses `listen.{listener}` = {address}, which is not loopback"
+    )]
     OpenBeyondLoopback {
         /// The listener.
         listener: &'static str,
@@ -277,12 +316,13 @@ impl Config {
             Some(path) => read_file(path)?,
             None => toml::Table::new(),
         };
-        let without_effect = environment::apply(&mut table, variables)?;
+        let mut without_effect = environment::apply(&mut table, variables)?;
         for assignment in &overrides.set {
             let (key, value) =
                 assignment.split_once('=').ok_or_else(|| ConfigError::Set(assignment.clone()))?;
             set(&mut table, key.trim(), parse_value(value))?;
         }
+        without_effect.extend(absent_listeners(&mut table));
         let written: ConfigToml = serde_path_to_error::deserialize(toml::Value::Table(table))
             .map_err(|error| wrong(&error.path().to_string(), error.inner()))?;
         Config::validate(written, overrides, without_effect)
@@ -298,6 +338,12 @@ impl Config {
         let ListenToml { api, instances: instance_ports } = listen;
         let ShutdownToml { deadline } = shutdown;
         let ObjectsToml { size_max } = objects;
+        let mut without_effect = without_effect;
+        let file_settings =
+            [("log.dir", log.dir.is_some()), ("log.error_file", log.error_file == Some(true))];
+        for (key, _) in file_settings.into_iter().filter(|(_, given)| *given && log.to_file != Some(true)) {
+            without_effect.push((key.to_owned(), "log.to_file is not on"));
+        }
         let config = Config {
             data_dir: overrides.data_dir.or(data_dir).unwrap_or_else(|| PathBuf::from(".cryptomesh")),
             open: overrides.open,
@@ -305,7 +351,7 @@ impl Config {
             instance_ports: port_range(instance_ports.as_deref())?,
             shutdown_deadline: Duration::from_secs(deadline.unwrap_or(10)),
             log: log_settings(log)?,
-            instances: instance_settings(instances),
+            instances: instance_settings(instances)?,
             object_size_max: size_max.map_or(5 << 40, |size| size.bytes()),
             limits: resource_limits(limits)?,
             without_effect,
@@ -315,7 +361,10 @@ impl Config {
     }
 
     fn check_open(&self) -> Result<(), ConfigError> {
-        let listeners = [("api", self.api.map(|api| api.ip())), ("instances", Some(self.instance_ports.address))];
+        let listeners = [
+            ("api", self.api.map(|api| api.ip())),
+            ("instances", self.instance_ports.map(|ports| ports.address)),
+        ];
         for (listener, address) in listeners {
             if let Some(address) = address.filter(|address| self.open && !address.is_loopback()) {
                 return Err(ConfigError::OpenBeyondLoopback { listener, address });
@@ -325,9 +374,18 @@ impl Config {
     }
 }
 
+/// Takes out the settings of listeners whose subsystem this build does not have. They are no mistake: the same file may
+/// serve other builds.
+fn absent_listeners(table: &mut toml::Table) -> Vec<(String, &'static str)> {
+    let Some(listen) = table.get_mut("listen").and_then(toml::Value::as_table_mut) else { return Vec::new() };
+    let given = ABSENT_LISTENERS.iter().filter_map(|name| Some((*name, listen.remove(*name)?)));
+    let switched_on = given.filter(|(_, value)| value.as_str() != Some("off"));
+    switched_on.map(|(name, _)| (format!("listen.{name}"), "this build has no such subsystem")).collect()
+}
+
 fn read_file(path: &Path) -> Result<toml::Table, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     toml::from_str(&text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })
 }
 
@@ -345,7 +403,6 @@ fn parse_value(text: &str) -> toml::Value {
 pub(crate) fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<(), ConfigError> {
     match key.split_once('.') {
         None => {
-            // A port alone is a number to TOML and an address to us.
             table.insert(key.to_owned(), value);
             Ok(())
         }
@@ -355,8 +412,16 @@ pub(crate) fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Res
                 .or_insert_with(|| toml::Value::Table(toml::Table::new()))
                 .as_table_mut()
                 .ok_or_else(|| wrong(section, "is a section, not a value"))?;
-            let text_only = section == "listen" && value.is_integer();
-            let value = if text_only { toml::Value::String(value.to_string()) } else { value };
+            let value = match value {
+                // A port alone is a number to TOML and an address to us.
+                toml::Value::Integer(port) if section == "listen" => toml::Value::String(port.to_string()),
+                // A list is written with commas where there are no brackets.
+                toml::Value::String(text) if section == "instances" && rest == "require" => {
+                    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+                    toml::Value::Array(names.map(|name| toml::Value::String(name.to_owned())).collect())
+                }
+                value => value,
+            };
             set(inner, rest, value)
         }
     }
@@ -374,10 +439,18 @@ fn listener(key: &str, text: Option<&str>, port: u16) -> Result<Option<SocketAdd
     text.parse().map(Some).map_err(|_| wrong(key, format!("`{text}` is no ADDRESS:PORT, PORT or `off`")))
 }
 
-fn port_range(text: Option<&str>) -> Result<InstancePorts, ConfigError> {
+fn port_range(text: Option<&str>) -> Result<Option<InstancePorts>, ConfigError> {
     let text = text.unwrap_or("127.0.0.1:3014-3213");
-    let refused = || wrong("listen.instances", format!("`{text}` is no ADDRESS:FIRST-LAST or ADDRESS:0"));
-    let (address, ports) = text.rsplit_once(':').ok_or_else(refused)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let refused = || {
+        wrong(
+            "listen.instances",
+            format!("`{text}` is no ADDRESS:FIRST-LAST, FIRST-LAST, ADDRESS:0 or `off`"),
+        )
+    };
+    let (address, ports) = text.rsplit_once(':').unwrap_or(("127.0.0.1", text));
     let address = address.trim_matches(['[', ']']).parse().map_err(|_| refused())?;
     let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
     let first: u16 = first.parse().map_err(|_| refused())?;
@@ -385,11 +458,11 @@ fn port_range(text: Option<&str>) -> Result<InstancePorts, ConfigError> {
     if last < first || (first == 0 && last != 0) {
         return Err(refused());
     }
-    Ok(InstancePorts { address, first, last })
+    Ok(Some(InstancePorts { address, first, last }))
 }
 
 fn log_settings(log: LogToml) -> Result<LogSettings, ConfigError> {
-    let LogToml { level, format, to_file, dir, error_file, rotation_when, rotation_interval } = log;
+    let LogToml { level, format, to_file, dir, error_file, rotation_when, files_kept } = log;
     let json = match format.as_deref() {
         None | Some("text") => false,
         Some("json") => true,
@@ -402,33 +475,64 @@ fn log_settings(log: LogToml) -> Result<LogSettings, ConfigError> {
         Some(other) => return Err(wrong("log.rotation_when", format!("`{other}` is none of `m`, `h`, `d`"))),
     };
     Ok(LogSettings {
-        level: level.unwrap_or_else(|| "info".to_owned()),
+        level: log_filter(level.as_deref().unwrap_or("info"))?,
         json,
         dir: to_file.unwrap_or(false).then(|| dir.unwrap_or_else(|| PathBuf::from("./logs"))),
         error_file: error_file.unwrap_or(false),
         rotation,
-        files_max: rotation_interval.unwrap_or(10).max(1),
+        files_max: files_kept.unwrap_or(10).max(1),
     })
 }
 
-fn instance_settings(instances: InstancesToml) -> InstanceSettings {
+/// A filter for the log. A single word must be a level; the earlier implementation's names of levels are understood.
+fn log_filter(text: &str) -> Result<String, ConfigError> {
+    if text.contains(['=', ',', '[']) {
+        return Ok(text.to_owned());
+    }
+    let level = match text.trim().to_ascii_lowercase().as_str() {
+        "trace" => "trace",
+        "debug" => "debug",
+        "info" => "info",
+        "warn" | "warning" => "warn",
+        "error" | "critical" | "fatal" => "error",
+        "off" => "off",
+        _ => {
+            return Err(wrong(
+                "log.level",
+                format!("`{text}` is none of trace, debug, info, warn, error, off"),
+            ));
+        }
+    };
+    Ok(level.to_owned())
+}
+
+fn instance_settings(instances: InstancesToml) -> Result<InstanceSettings, ConfigError> {
     let InstancesToml { require, max, start_timeout, run_timeout, memory, storage, module_cache } = instances;
     let bytes = |count: Option<ByteCount>, default: u64| count.map_or(default, |count| count.bytes());
-    InstanceSettings {
-        require: require.unwrap_or_default(),
+    let require = require.unwrap_or_default();
+    if let Some(unknown) = require.iter().find(|name| !LAYERS.contains(&name.as_str())) {
+        let problem = format!("`{unknown}` is no isolation layer, expected some of {}", LAYERS.join(", "));
+        return Err(wrong("instances.require", problem));
+    }
+    if max == Some(0) {
+        return Err(wrong("instances.max", "must be at least 1; `listen.instances=off` allows none"));
+    }
+    Ok(InstanceSettings {
+        require,
         max: max.unwrap_or(64),
         start_timeout: Duration::from_secs(start_timeout.unwrap_or(30)),
         run_timeout: Duration::from_secs(run_timeout.unwrap_or(300)),
         memory: bytes(memory, 256 << 20),
         storage: bytes(storage, 1 << 30),
         module_cache: bytes(module_cache, 1 << 30),
-    }
+    })
 }
 
 fn resource_limits(limits: LimitsToml) -> Result<ResourceLimits, ConfigError> {
     let LimitsToml { cpu_min, cpu_max, ram_min, ram_max } = limits;
     let cpu = cpu_min.unwrap_or(1)..=cpu_max.unwrap_or(4);
-    let ram = ram_min.map_or(1_000_000_000, |ram| ram.bytes())..=ram_max.map_or(8_000_000_000, |ram| ram.bytes());
+    let ram =
+        ram_min.map_or(1_000_000_000, |ram| ram.bytes())..=ram_max.map_or(8_000_000_000, |ram| ram.bytes());
     if cpu.is_empty() {
         return Err(wrong("limits.cpu_max", "is less than `limits.cpu_min`"));
     }

@@ -22,12 +22,16 @@ impl DataDir {
     /// Takes hold of the directory, making it if it does not exist.
     ///
     /// # Errors
-    /// [`NodeError::Held`], naming the process, when another one holds it.
+    /// [`NodeError::Held`], naming the process, when another one holds it; [`NodeError::NotOurs`] for a directory with
+    /// other files in it, whose mode must not change.
     pub fn hold(path: &Path) -> Result<DataDir, NodeError> {
         let failed = |source| NodeError::DataDir { path: path.to_owned(), source };
         std::fs::DirBuilder::new().recursive(true).mode(MODE_DIR).create(path).map_err(failed)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE_DIR)).map_err(failed)?;
         let path = path.canonicalize().map_err(failed)?;
+        if !path.join(LOCK_FILE).exists() && std::fs::read_dir(&path).map_err(failed)?.next().is_some() {
+            return Err(NodeError::NotOurs(path));
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(MODE_DIR)).map_err(failed)?;
         let mut lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -100,6 +104,16 @@ mod tests {
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(held);
         DataDir::hold(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_with_other_files_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("letter"), "dear").unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(DataDir::hold(dir.path()), Err(NodeError::NotOurs(_))));
+        let mode = std::fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o755);
     }
 
     #[test]

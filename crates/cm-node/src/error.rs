@@ -22,6 +22,9 @@ pub enum NodeError {
         /// What the holder wrote of itself.
         holder: String,
     },
+    /// The directory holds files that are not a node's.
+    #[error("{0} holds other files; choose an empty or new --data-dir")]
+    NotOurs(PathBuf),
     /// There is no data to look at.
     #[error("{0} holds no data of a node")]
     NoData(PathBuf),
@@ -56,4 +59,11 @@ pub enum NodeError {
     /// The anchor is not one.
     #[error("`{0}` is no head of a log; `cryptomesh audit head` prints one")]
     Anchor(String),
+}
+
+impl NodeError {
+    /// Whether the caller asked for something that makes no sense, rather than something having failed.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, NodeError::Anchor(_) | NodeError::Log(cm_runtime::logging::LogError::Level { .. }))
+    }
 }

@@ -2,8 +2,8 @@
 
 use cm_runtime::logging::{LogConfig, LogFile, LogFormat, LogGuard, Rotation, init};
 
-use crate::config::{Config, Rotation as RotationSetting};
 use crate::NodeError;
+use crate::config::{Config, Rotation as RotationSetting};
 
 /// Begins logging for the whole process. Hold the guard until the process ends.
 pub fn start_logging(config: &Config) -> Result<LogGuard, NodeError> {

@@ -1,9 +1,10 @@
 //! A running node.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cm_api::{Access, Api};
@@ -14,18 +15,22 @@ use cm_kernel::{Actor, Kernel, KernelConfig};
 use cm_runtime::{Drained, SystemClock, Tasks};
 use tokio::net::TcpListener;
 
-use crate::config::Config;
-use crate::data_dir::{DataDir, write_private};
 use crate::NodeError;
+use crate::config::{Config, InstancePorts};
+use crate::data_dir::{DataDir, write_private};
 
 /// The administrator's token, within the data directory.
-const ADMIN_TOKEN_FILE: &str = "admin.token";
+pub(crate) const ADMIN_TOKEN_FILE: &str = "admin.token";
 /// Which listeners there are, within the data directory, while the node runs.
 const READY_FILE: &str = "ready.json";
 /// The public half of the node's signing key, for those who verify evidence, within the data directory.
 const VERIFYING_KEY_FILE: &str = "node.pub.pem";
 /// Compiled modules, within the data directory.
 const MODULES_DIR: &str = "modules";
+/// Parts of the shutdown's deadline: for instances to end, then for open requests to finish before their connections are
+/// closed. What is left is for the work behind them.
+const INSTANCES_SHARE: f64 = 0.3;
+const DRAIN_SHARE: f64 = 0.5;
 /// Connections to one instance at a time.
 const INSTANCE_CONNECTIONS_MAX: u32 = 64;
 /// For how long the policy of an instance holds.
@@ -62,8 +67,7 @@ impl Node {
         let metrics = cm_runtime::metrics::install();
         let tasks = Tasks::new();
         let token_file = data_dir.path().join(ADMIN_TOKEN_FILE);
-        let first_start = !token_file.exists();
-        let kernel = open_kernel(&config, &data_dir, token_file.clone(), &tasks).await?;
+        let (kernel, first_start) = open_kernel(&config, &data_dir, token_file.clone(), &tasks).await?;
         data_dir.write_private(VERIFYING_KEY_FILE, &kernel.keys().verifying().to_spki_pem())?;
         // Bound before anything is served: the address stands in the policies of instances.
         let listener = match config.api {
@@ -72,7 +76,8 @@ impl Node {
         };
         let attestation_url = listener.as_ref().map_or_else(String::new, |(_, address)| address.to_string());
         let functions =
-            Functions::open(kernel.clone(), &tasks, functions_config(&config, &data_dir, attestation_url)).await?;
+            Functions::open(kernel.clone(), &tasks, functions_config(&config, &data_dir, attestation_url))
+                .await?;
         let mut listeners = BTreeMap::new();
         if let Some((listener, address)) = listener {
             let api = Api {
@@ -82,9 +87,15 @@ impl Node {
                 metrics: Arc::new(move || metrics.render()),
             };
             let router = cm_api::router(api, RequestLimits::default());
-            let limits = ServerLimits { drain: config.shutdown_deadline, ..ServerLimits::default() };
+            let limits = ServerLimits {
+                drain: config.shutdown_deadline.mul_f64(DRAIN_SHARE),
+                ..ServerLimits::default()
+            };
             let serving = tasks.clone();
-            tasks.spawn("api-listener", async move { cm_http::serve(listener, router, limits, &serving).await });
+            tasks.spawn(
+                "api-listener",
+                async move { cm_http::serve(listener, router, limits, &serving).await },
+            );
             listeners.insert("api", address);
         }
         let first_start_token = first_start.then_some(token_file);
@@ -129,10 +140,10 @@ impl Node {
         self.data_dir.remove(READY_FILE);
         let began = tokio::time::Instant::now();
         // Instances first: their ends are recorded by tasks that are about to be drained.
-        if tokio::time::timeout(deadline, self.functions.drain()).await.is_err() {
+        if tokio::time::timeout(deadline.mul_f64(INSTANCES_SHARE), self.functions.drain()).await.is_err() {
             tracing::warn!("instances did not end in time");
         }
-        let left = deadline.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
+        let left = deadline.saturating_sub(began.elapsed());
         let drained = self.tasks.drain(left).await;
         let closed = self.kernel.close().await;
         match (drained, closed) {
@@ -157,7 +168,7 @@ async fn open_kernel(
     data_dir: &DataDir,
     token_file: PathBuf,
     tasks: &Tasks,
-) -> Result<Kernel, NodeError> {
+) -> Result<(Kernel, bool), NodeError> {
     let limits = Limits {
         cpu_cores: config.limits.cpu.clone(),
         ram_bytes: config.limits.ram.clone(),
@@ -169,22 +180,30 @@ async fn open_kernel(
         object_size_max: config.object_size_max,
         node_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
     };
-    let keep = move |key: &cm_crypto::Secret<String>| write_private(&token_file, &format!("{}\n", key.expose()));
-    Ok(Kernel::open(kernel_config, Arc::new(SystemClock), tasks, keep).await?)
+    let first_start = Arc::new(AtomicBool::new(false));
+    let kept = first_start.clone();
+    let keep = move |key: &cm_crypto::Secret<String>| {
+        kept.store(true, Ordering::Relaxed);
+        write_private(&token_file, &format!("{}\n", key.expose()))
+    };
+    let kernel = Kernel::open(kernel_config, Arc::new(SystemClock), tasks, keep).await?;
+    Ok((kernel, first_start.load(Ordering::Relaxed)))
 }
 
 fn functions_config(config: &Config, data_dir: &DataDir, attestation_url: String) -> FunctionsConfig {
-    let (instances, ports) = (&config.instances, config.instance_ports);
+    let instances = &config.instances;
+    // Without a listener for instances there is room for none.
+    let (address, ports, instances_max) = match config.instance_ports {
+        Some(InstancePorts { address, first, last }) => {
+            (address, (first != 0).then_some(first..=last), instances.max)
+        }
+        None => (IpAddr::V4(Ipv4Addr::LOCALHOST), None, 0),
+    };
     FunctionsConfig {
         module_cache_dir: data_dir.path().join(MODULES_DIR),
         module_cache_bytes_max: instances.module_cache,
-        launcher: LauncherConfig {
-            address: ports.address,
-            ports: (ports.first != 0).then_some(ports.first..=ports.last),
-            instances_max: instances.max,
-            start_timeout: instances.start_timeout,
-        },
-        public_host: ports.address.to_string(),
+        launcher: LauncherConfig { address, ports, instances_max, start_timeout: instances.start_timeout },
+        public_host: address.to_string(),
         attestation_url,
         memory_bytes: instances.memory,
         storage_bytes: instances.storage,

@@ -30,9 +30,8 @@ pub async fn verify_log(data_dir: &Path, anchor: Option<&str>) -> Result<Verifie
         return Err(NodeError::NoData(data_dir.to_owned()));
     }
     let held = DataDir::hold(data_dir)?;
-    let anchor: Option<Head> = anchor
-        .map(|text| text.parse().map_err(|_| NodeError::Anchor(text.to_owned())))
-        .transpose()?;
+    let anchor: Option<Head> =
+        anchor.map(|text| text.parse().map_err(|_| NodeError::Anchor(text.to_owned()))).transpose()?;
     let keys = NodeKeys::open(&held.path().join(KEYS_DIR))?;
     let db = cm_db::open_sqlite(&database, &cm_kernel::schema())?;
     let options = VerifyOptions { anchor, findings_max: FINDINGS_MAX };
@@ -47,7 +46,11 @@ pub async fn verify_log(data_dir: &Path, anchor: Option<&str>) -> Result<Verifie
     let report = json!({
         "intact": intact,
         "records": verified.records,
-        "head": verified.head.as_ref().map(ToString::to_string),
+        "head": {
+            "seq": verified.head.as_ref().map_or(0, |head| head.seq),
+            "hash": verified.head.as_ref().map(|head| head.hash),
+            "anchor": verified.head.as_ref().map(ToString::to_string),
+        },
         "findings": findings,
     });
     Ok(VerifiedLog { intact, records: verified.records, report })

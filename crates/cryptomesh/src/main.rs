@@ -6,7 +6,8 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cm_cli::Connection;
 
 /// Wrong usage or configuration.
@@ -52,8 +53,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == "instance") {
         return cm_enclave::run::main();
     }
-    let cli = Cli::parse();
-    match run(cli) {
+    let matches = Cli::command().get_matches();
+    let flag = matches.value_source("data_dir") == Some(ValueSource::CommandLine);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match run(cli, flag) {
         Ok(code) => code,
         Err(error) => {
             // The whole chain, once, here.
@@ -64,14 +67,20 @@ fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let configuration = error.chain().any(|cause| cause.is::<cm_node::ConfigError>());
+    let configuration = error.chain().any(|cause| {
+        let of_node = cause.downcast_ref::<cm_node::NodeError>();
+        cause.is::<cm_node::ConfigError>() || of_node.is_some_and(cm_node::NodeError::is_usage)
+    });
     if configuration { EXIT_USAGE } else { cm_cli::exit_code(error) }
 }
 
-fn run(cli: Cli) -> cm_cli::Outcome {
+fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match cli.command {
-        Command::Up(args) => runtime.block_on(up::run(args, &cli.connection)),
+        Command::Up(args) => {
+            let data_dir = cli.connection.data_dir.clone().filter(|_| data_dir_by_flag);
+            runtime.block_on(up::run(args, data_dir, &cli.connection))
+        }
         Command::Demo(args) => runtime.block_on(demo::run(args, &cli.connection)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "cryptomesh", &mut std::io::stdout());

@@ -13,9 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(after_help = "\
 Settings come from defaults, then the file, then the environment (CRYPTOMESH_SECTION_KEY), then --set, then flags.
 Keys: listen.api, listen.instances, shutdown.deadline, log.level, log.format, log.to_file, log.dir, log.error_file,
-log.rotation_when, log.rotation_interval, instances.require, instances.max, instances.start_timeout,
+log.rotation_when, log.files_kept, instances.require, instances.max, instances.start_timeout,
 instances.run_timeout, instances.memory, instances.storage, instances.module_cache, objects.size_max,
-limits.cpu_min, limits.cpu_max, limits.ram_min, limits.ram_max, data_dir.")]
+limits.cpu_min, limits.cpu_max, limits.ram_min, limits.ram_max, data_dir.
+Variables of the earlier implementation with an effect: CRYPTOMESH_HOST, _PORT, _DEBUG, _MIN_CPU, _MAX_CPU, _MIN_RAM, _MAX_RAM,
+_LOG_PATH, _LOG_LEVEL, _LOG_ROTATION_WHEN, _LOG_TO_FILE, _LOG_ERROR_FILE; its others are accepted, and reported at start.")]
 pub(crate) struct UpArgs {
     /// A configuration file in TOML.
     #[arg(long, value_name = "FILE.toml")]
@@ -28,15 +30,14 @@ pub(crate) struct UpArgs {
     open: bool,
 }
 
-/// Runs a node until it is told to stop.
-pub(crate) async fn run(args: UpArgs, connection: &Connection) -> Outcome {
-    let overrides = Overrides {
-        data_dir: connection.data_dir.clone(),
-        file: args.config,
-        set: args.set,
-        open: args.open,
-    };
-    let config = Config::gather(overrides, std::env::vars())?;
+/// Runs a node until it is told to stop. `data_dir` is that of the flag, if it was given: as a variable it would come
+/// after `--set`.
+pub(crate) async fn run(args: UpArgs, data_dir: Option<PathBuf>, connection: &Connection) -> Outcome {
+    let overrides = Overrides { data_dir, file: args.config, set: args.set, open: args.open };
+    // What is not UTF-8 is none of ours.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = Config::gather(overrides, variables)?;
     let _logs = cm_node::start_logging(&config)?;
     let deadline = config.shutdown_deadline;
     // Installed before anything is started, so that no signal is missed.

@@ -10,7 +10,8 @@ fn gather(set: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
 fn defaults_are_those_of_the_contract() {
     let config = gather(&[], &[]).unwrap();
     assert_eq!(config.api.unwrap().to_string(), "127.0.0.1:19000");
-    assert_eq!((config.instance_ports.first, config.instance_ports.last), (3014, 3213));
+    let ports = config.instance_ports.unwrap();
+    assert_eq!((ports.first, ports.last), (3014, 3213));
     assert_eq!(config.data_dir, PathBuf::from(".cryptomesh"));
     assert_eq!(config.shutdown_deadline, Duration::from_secs(10));
 }
@@ -46,6 +47,9 @@ fn what_is_not_known_is_refused_by_name() {
         ("shutdown.deadline=soon", "shutdown.deadline"),
         ("log.format=xml", "log.format"),
         ("limits.cpu_max=0", "limits.cpu_max"),
+        ("log.level=loud", "log.level"),
+        ("instances.require=[\"bogus\"]", "instances.require"),
+        ("instances.max=0", "instances.max"),
         ("novalue", "KEY=VALUE"),
     ] {
         let error = gather(&[set], &[]).expect_err(set);
@@ -67,4 +71,59 @@ fn open_mode_stays_on_loopback() {
 #[test]
 fn a_listener_can_be_switched_off() {
     assert_eq!(gather(&["listen.api=off"], &[]).unwrap().api, None);
+    assert_eq!(gather(&["listen.instances=off"], &[]).unwrap().instance_ports, None);
+    let ports = gather(&["listen.instances=4000-4010"], &[]).unwrap().instance_ports.unwrap();
+    assert_eq!((ports.first, ports.last), (4000, 4010));
+}
+
+#[test]
+fn a_listener_of_another_build_is_no_mistake() {
+    let config = gather(&["listen.s3=off", "listen.vaas=127.0.0.1:5000"], &[]).unwrap();
+    assert_eq!(config.without_effect.len(), 1);
+    assert_eq!(config.without_effect[0].0, "listen.vaas");
+}
+
+/// Checks what one variable of the earlier implementation does.
+fn variable(name: &str, value: &str, effect: impl Fn(&Config) -> bool) {
+    let config = gather(&[], &[(name, value)]).unwrap_or_else(|error| panic!("{name}={value}: {error}"));
+    assert!(effect(&config), "{name}={value} has not its effect: {config:?}");
+}
+
+#[test]
+fn variables_of_the_earlier_implementation_have_their_effect() {
+    let api = |text: &'static str| move |config: &Config| config.api.unwrap().to_string() == text;
+    variable("CRYPTOMESH_HOST", "0.0.0.0", api("0.0.0.0:19000"));
+    variable("CRYPTOMESH_HOST", "localhost", api("127.0.0.1:19000"));
+    variable("CRYPTOMESH_HOST", "::1", api("[::1]:19000"));
+    variable("CRYPTOMESH_PORT", "8080", api("127.0.0.1:8080"));
+    variable("CRYPTOMESH_PORT", "", api("127.0.0.1:19000"));
+    variable("CRYPTOMESH_MAX_CPU", "16", |config| *config.limits.cpu.end() == 16);
+    variable("CRYPTOMESH_MAX_RAM", "32", |config| *config.limits.ram.end() == 32_000_000_000);
+    variable("CRYPTOMESH_LOG_LEVEL", "WARNING", |config| config.log.level == "warn");
+    variable("CRYPTOMESH_LOG_LEVEL", "CRITICAL", |config| config.log.level == "error");
+    variable("CRYPTOMESH_DEBUG", "1", |config| config.log.level == "debug");
+    variable("CRYPTOMESH_LOG_TO_FILE", "1", |config| config.log.dir == Some(PathBuf::from("./logs")));
+    variable("CRYPTOMESH_LOG_ROTATION_WHEN", "m", |config| config.log.rotation == Rotation::Minutely);
+    variable("CRYPTOMESH_LOG_ROTATION_INTERVAL", "1", |config| {
+        config.log.files_max == 10 && config.without_effect.len() == 1
+    });
+    variable("CRYPTOMESH_LOG_PATH", "/logs", |config| config.without_effect[0].0 == "log.dir");
+    variable("CRYPTOMESH_MONGO_PORT", "27018", |config| config.without_effect.len() == 1);
+    variable("CRYPTOMESH_INSTANCES_REQUIRE", "seccomp, landlock", |config| {
+        config.instances.require == ["seccomp", "landlock"]
+    });
+}
+
+#[test]
+fn host_and_port_change_their_part_of_the_address_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node.toml");
+    std::fs::write(&file, "[listen]\napi = \"127.0.0.2:45671\"\n").unwrap();
+    let api = |name: &str, value: &str| {
+        let overrides = Overrides { file: Some(file.clone()), ..Overrides::default() };
+        let variables = vec![(name.to_owned(), value.to_owned())];
+        Config::gather(overrides, variables).unwrap().api.unwrap().to_string()
+    };
+    assert_eq!(api("CRYPTOMESH_HOST", "127.0.0.3"), "127.0.0.3:45671");
+    assert_eq!(api("CRYPTOMESH_PORT", "1"), "127.0.0.2:1");
 }

@@ -12,7 +12,9 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use tokio::time::Instant;
 
+use crate::deadline::Deadline;
 use crate::failure::{Failure, FailureClass};
 use crate::frame::RequestLimits;
 
@@ -23,6 +25,17 @@ pub struct JsonBody<T> {
     body: Body,
     limits: RequestLimits,
     shape: PhantomData<fn() -> T>,
+}
+
+/// What a client may be taking its time for: more patience is earned by bytes only.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// The longest silence.
+    idle: Duration,
+    /// How long may be waited in all while nothing arrives.
+    grace: Duration,
+    /// Bytes that buy one second of waiting; `None` if none do.
+    rate_min: Option<u32>,
 }
 
 impl<S: Sync, T> FromRequest<S> for JsonBody<T> {
@@ -36,17 +49,22 @@ impl<S: Sync, T> FromRequest<S> for JsonBody<T> {
 }
 
 impl<T: DeserializeOwned> JsonBody<T> {
+    /// The same body with tighter limits: for callers of whom nothing is known yet.
+    pub fn limited_to(mut self, bytes_max: usize, total: Duration) -> Self {
+        self.limits.json_bytes_max = self.limits.json_bytes_max.min(bytes_max);
+        self.limits.body_total = self.limits.body_total.min(total);
+        self
+    }
+
     /// Reads and decodes the body.
     ///
     /// Not cancel-safe: bytes already read are lost.
     ///
     /// # Errors
-    /// 415 without a JSON content type, 413 beyond [`RequestLimits::json_bytes_max`], 408 when the client
-    /// pauses too long, 400 when it is no JSON, 422 with the path of the field when it has the wrong shape.
+    /// 415 without a JSON content type, 413 beyond [`RequestLimits::json_bytes_max`], 408 when all of it is not
+    /// there within [`RequestLimits::body_total`], 400 when it is no JSON, 422 with the path of the field when it has the wrong shape.
     pub async fn decode(self) -> Result<T, Failure> {
-        if !is_json(&self.headers) {
-            return Err(Failure::new(FailureClass::UnsupportedMediaType, "expected application/json"));
-        }
+        require_json(&self.headers)?;
         self.decode_any_type().await
     }
 
@@ -65,23 +83,7 @@ impl<T: DeserializeOwned> JsonBody<T> {
     }
 
     async fn decode_any_type(self) -> Result<T, Failure> {
-        let max = self.limits.json_bytes_max;
-        let too_large = || {
-            Failure::new(FailureClass::TooLarge, "the body is too large")
-                .with_detail("limit_bytes", max as u64)
-        };
-        if content_length(&self.headers).is_some_and(|length| length > max as u64) {
-            return Err(too_large());
-        }
-        let mut text = BytesMut::new();
-        let mut chunks = std::pin::pin!(chunks_within(self.body.into_data_stream(), self.limits.body_idle));
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(unreadable)?;
-            if text.len() + chunk.len() > max {
-                return Err(too_large());
-            }
-            text.extend_from_slice(&chunk);
-        }
+        let text = read_whole(&self.headers, self.body, &self.limits, self.limits.json_bytes_max).await?;
         from_json(&text)
     }
 }
@@ -118,6 +120,13 @@ fn unreadable(error: io::Error) -> Failure {
     .with_cause(error)
 }
 
+fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
+    if is_json(headers) {
+        return Ok(());
+    }
+    Err(Failure::new(FailureClass::UnsupportedMediaType, "expected application/json"))
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
@@ -129,12 +138,14 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// A body of any size, taken as a stream. No limit on its length applies here; the engine that stores it
-/// has its own. It must keep flowing, though: each pause is bounded by [`RequestLimits::body_idle`].
+/// has its own. It must keep flowing, though: each pause is bounded by [`RequestLimits::body_idle`], and on the
+/// whole it must not fall below [`RequestLimits::upload_rate_min`].
 #[derive(Debug)]
 pub struct Upload {
     headers: HeaderMap,
     body: Body,
     limits: RequestLimits,
+    deadline: Deadline,
 }
 
 impl<S: Sync> FromRequest<S> for Upload {
@@ -142,8 +153,9 @@ impl<S: Sync> FromRequest<S> for Upload {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Infallible> {
         let limits = RequestLimits::of(request.extensions());
+        let deadline = Deadline::of(request.extensions());
         let (parts, body) = request.into_parts();
-        Ok(Self { headers: parts.headers, body, limits })
+        Ok(Self { headers: parts.headers, body, limits, deadline })
     }
 }
 
@@ -163,10 +175,24 @@ impl Upload {
         self.headers.get(header::CONTENT_TYPE)?.to_str().ok()
     }
 
-    /// The bytes as they arrive. A body that breaks off yields an error, never a clean end: HTTP/1 says the
+    /// Refuses a body that does not claim to be JSON. A browser sends such a body to another site only after asking.
+    ///
+    /// # Errors
+    /// 415.
+    pub fn require_json(&self) -> Result<(), Failure> {
+        require_json(&self.headers)
+    }
+
+    /// The bytes as they arrive; from now on the request has no deadline but its pace. A body that breaks off yields an error, never a clean end: HTTP/1 says the
     /// length or ends chunks explicitly, HTTP/2 ends streams explicitly.
     pub fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-        chunks_within(self.body.into_data_stream(), self.limits.body_idle)
+        self.deadline.lift();
+        let pace = Pace {
+            idle: self.limits.body_idle,
+            grace: self.limits.upload_grace,
+            rate_min: Some(self.limits.upload_rate_min),
+        };
+        chunks_within(self.body.into_data_stream(), pace)
     }
 
     /// All bytes at once.
@@ -174,35 +200,53 @@ impl Upload {
     /// # Errors
     /// 413 when there are more than `bytes_max`, 408 and 400 as for JSON bodies.
     pub async fn read_to_end(self, bytes_max: usize) -> Result<Bytes, Failure> {
-        let too_large = || {
-            Failure::new(FailureClass::TooLarge, "the body is too large")
-                .with_detail("limit_bytes", bytes_max as u64)
-        };
-        if self.content_length().is_some_and(|length| length > bytes_max as u64) {
-            return Err(too_large());
-        }
-        let mut all = BytesMut::new();
-        let mut chunks = std::pin::pin!(self.into_stream());
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(unreadable)?;
-            if all.len() + chunk.len() > bytes_max {
-                return Err(too_large());
-            }
-            all.extend_from_slice(&chunk);
-        }
-        Ok(all.freeze())
+        read_whole(&self.headers, self.body, &self.limits, bytes_max).await
     }
 }
 
-/// The chunks of a body, or `TimedOut` once nothing arrives for `idle`; nothing follows an error.
-fn chunks_within(
-    body: BodyDataStream,
-    idle: Duration,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    stream::unfold(Some(body), move |body| async move {
-        let mut body = body?;
-        match tokio::time::timeout(idle, body.next()).await {
-            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(body))),
+/// All of a body that has to be held in memory. One deadline covers all of it: a client that sends a byte now and
+/// then would otherwise hold its connection for ever.
+async fn read_whole(
+    headers: &HeaderMap,
+    body: Body,
+    limits: &RequestLimits,
+    bytes_max: usize,
+) -> Result<Bytes, Failure> {
+    let too_large = || {
+        Failure::new(FailureClass::TooLarge, "the body is too large")
+            .with_detail("limit_bytes", bytes_max as u64)
+    };
+    if content_length(headers).is_some_and(|length| length > bytes_max as u64) {
+        return Err(too_large());
+    }
+    let pace = Pace { idle: limits.body_idle, grace: limits.body_total, rate_min: None };
+    let mut all = BytesMut::new();
+    let mut chunks = std::pin::pin!(chunks_within(body.into_data_stream(), pace));
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(unreadable)?;
+        if all.len() + chunk.len() > bytes_max {
+            return Err(too_large());
+        }
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all.freeze())
+}
+
+/// The chunks of a body, or `TimedOut` once it falls behind its pace; nothing follows an error.
+///
+/// Only time that is spent waiting for the client counts, not what the reader does with the bytes.
+fn chunks_within(body: BodyDataStream, pace: Pace) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    stream::unfold(Some((body, pace.grace)), move |state| async move {
+        let (mut body, patience) = state?;
+        let asked = Instant::now();
+        match tokio::time::timeout(pace.idle.min(patience), body.next()).await {
+            Ok(Some(Ok(chunk))) => {
+                let earned = pace.rate_min.map_or(Duration::ZERO, |rate| {
+                    Duration::from_secs_f64(chunk.len() as f64 / f64::from(rate.max(1)))
+                });
+                let patience = (patience.saturating_sub(asked.elapsed()) + earned).min(pace.grace);
+                Some((Ok(chunk), Some((body, patience))))
+            }
             Ok(Some(Err(error))) => Some((Err(io::Error::other(error)), None)),
             Ok(None) => None,
             Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),

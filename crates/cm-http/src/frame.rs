@@ -1,7 +1,7 @@
 //! What surrounds every request, whatever it asks for.
 //!
 //! From the outside in: its id and its limits; span, access log and metrics; rendering of failures; headers
-//! that stop browsers from guessing; a shield that finishes changes although the client has gone; a net
+//! that stop browsers from guessing; the deadline; a shield that finishes changes although the client has gone; a net
 //! under panics; the router; and, behind the routes, failures of the common shape.
 
 use std::any::Any;
@@ -16,7 +16,7 @@ use cm_runtime::Tasks;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::failure::{Failure, FailureClass};
-use crate::{observe, render, request_id, shield};
+use crate::{deadline, observe, render, request_id, shield};
 
 /// What one request may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +25,27 @@ pub struct RequestLimits {
     pub json_bytes_max: usize,
     /// The longest pause while a body arrives.
     pub body_idle: Duration,
-    /// How long the work on a request may take, uploads and downloads of streams apart. Whoever carries the
-    /// work out looks at it.
+    /// From the first to the last byte of a body that is held in memory, in waiting for the client.
+    pub body_total: Duration,
+    /// How long a streamed body may stay behind its rate.
+    pub upload_grace: Duration,
+    /// The slowest rate of a streamed body, in bytes per second of waiting for the client.
+    pub upload_rate_min: u32,
+    /// How long the work on a request may take until the head of its answer. Streamed uploads have none, nor what
+    /// lifts its [`Deadline`](crate::Deadline).
     pub deadline: Duration,
 }
 
 impl Default for RequestLimits {
-    /// 1 MiB of JSON (programs and data travel as streams), 30 s of silence, 60 s of work.
+    /// 1 MiB of JSON (programs and data travel as streams), 30 s of silence, 30 s for all of a JSON body, streams of
+    /// 1 KiB/s after a minute (a modem does better), 60 s of work.
     fn default() -> Self {
         Self {
             json_bytes_max: 1 << 20,
             body_idle: Duration::from_secs(30),
+            body_total: Duration::from_secs(30),
+            upload_grace: Duration::from_secs(60),
+            upload_rate_min: 1 << 10,
             deadline: Duration::from_secs(60),
         }
     }
@@ -57,6 +67,7 @@ pub fn frame(router: Router, limits: RequestLimits, tasks: &Tasks) -> Router {
         .method_not_allowed_fallback(unknown_method)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(tasks.clone(), shield::shield))
+        .layer(middleware::from_fn(deadline::enforce))
         .layer(middleware::from_fn(cautious_headers))
         .layer(middleware::from_fn(render::render))
         .layer(middleware::from_fn(observe::observe))

@@ -9,9 +9,10 @@
 //! can refuse a caller before it decodes what the caller sent.
 //!
 //! Reading order: [`serve`](mod@serve) (connections), [`frame`](mod@frame) (what surrounds each request),
-//! [`failure`], [`body`], [`query`], [`etag`], [`range`], [`sse`].
+//! [`failure`], [`deadline`], [`body`], [`query`], [`etag`], [`range`], [`sse`].
 
 pub mod body;
+pub mod deadline;
 pub mod etag;
 pub mod failure;
 pub mod frame;
@@ -26,9 +27,10 @@ pub mod sse;
 mod stall;
 
 pub use body::{JsonBody, Upload};
+pub use deadline::Deadline;
 pub use etag::{ETag, Preconditions};
 pub use failure::{Failure, FailureClass};
 pub use frame::{RequestLimits, frame};
 pub use query::Params;
-pub use range::{ByteRange, RangeRequest};
+pub use range::RangeRequest;
 pub use serve::{Peer, ServerLimits, serve};

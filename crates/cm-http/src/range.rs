@@ -8,37 +8,6 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use crate::etag::ETag;
 use crate::failure::{Failure, FailureClass};
 
-/// Some bytes of a representation, both ends included; `first <= last`, and both lie inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByteRange {
-    first: u64,
-    last: u64,
-}
-
-impl ByteRange {
-    /// The offset of the first byte.
-    pub fn first(self) -> u64 {
-        self.first
-    }
-
-    /// The offset of the last byte, which belongs to the range.
-    pub fn last(self) -> u64 {
-        self.last
-    }
-
-    /// How many bytes; never zero.
-    #[allow(clippy::len_without_is_empty, reason = "a range is never empty")]
-    pub fn len(self) -> u64 {
-        self.last - self.first + 1
-    }
-
-    /// The `Content-Range` of the partial answer.
-    pub fn content_range(self, size: u64) -> HeaderValue {
-        HeaderValue::try_from(format!("bytes {}-{}/{size}", self.first, self.last))
-            .expect("digits and punctuation make a header value")
-    }
-}
-
 /// What a request's headers ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeRequest {
@@ -99,24 +68,6 @@ impl RangeRequest {
                 let (first, last) = (position(first)?, position(last)?);
                 (first <= last).then_some(RangeRequest::From { first, last: Some(last) })
             }
-        }
-    }
-
-    /// The bytes meant, of a representation with `size` bytes; `None` means all of it.
-    ///
-    /// # Errors
-    /// 416 with `Content-Range: bytes */size` when no byte is meant.
-    pub fn resolve(self, size: u64) -> Result<Option<ByteRange>, Failure> {
-        let end = size.checked_sub(1);
-        match (self, end) {
-            (RangeRequest::Whole, _) => Ok(None),
-            (RangeRequest::From { first, last }, Some(end)) if first <= end => {
-                Ok(Some(ByteRange { first, last: last.unwrap_or(end).min(end) }))
-            }
-            (RangeRequest::Suffix { len }, Some(end)) if len > 0 => {
-                Ok(Some(ByteRange { first: size.saturating_sub(len), last: end }))
-            }
-            _ => Err(unsatisfiable(size)),
         }
     }
 }

@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use cm_runtime::Tasks;
+use tracing::{Instrument, Span};
 
 use crate::failure::Failure;
 
@@ -16,7 +17,9 @@ pub(crate) async fn shield(State(tasks): State<Tasks>, request: Request, next: N
     if request.method().is_safe() {
         return next.run(request).await;
     }
-    match tasks.spawn("http-request", next.run(request)).await {
+    // The task has a span of its own; who asks is recorded on the request's.
+    let work = next.run(request).instrument(Span::current());
+    match tasks.spawn("http-request", work).await {
         Ok(response) => response,
         Err(error) => Failure::internal(error).into_response(),
     }

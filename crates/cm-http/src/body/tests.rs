@@ -79,3 +79,59 @@ async fn an_upload_that_breaks_off_does_not_look_complete() {
     assert_eq!(chunks.len(), 2);
     assert!(chunks[0].is_ok() && chunks[1].is_err());
 }
+
+/// A byte now and then, for ever, each within the longest silence.
+fn drops(every: Duration) -> Body {
+    Body::from_stream(stream::unfold((), move |()| async move {
+        tokio::time::sleep(every).await;
+        Some((Ok::<_, io::Error>(Bytes::from_static(b" ")), ()))
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_drips_is_given_up_within_one_deadline() {
+    let began = Instant::now();
+    let drip = drops(Duration::from_secs(4));
+    let failure = decode(Some("application/json"), drip).await.unwrap_err();
+    assert_eq!(failure.class(), FailureClass::RequestTimeout);
+    assert_eq!(began.elapsed(), RequestLimits::default().body_total);
+
+    let began = Instant::now();
+    let Ok(upload) = Upload::from_request(Request::new(drops(Duration::from_secs(4))), &()).await;
+    assert_eq!(upload.read_to_end(1000).await.unwrap_err().class(), FailureClass::RequestTimeout);
+    assert_eq!(began.elapsed(), RequestLimits::default().body_total);
+
+    let began = Instant::now();
+    let Ok(body) = JsonBody::<Shape>::from_request(Request::new(drops(Duration::from_secs(1))), &()).await;
+    let failure = body.limited_to(100, Duration::from_secs(10)).decode_any_type().await.unwrap_err();
+    assert_eq!(failure.class(), FailureClass::RequestTimeout);
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_keeps_its_rate_or_is_given_up() {
+    let began = Instant::now();
+    let Ok(slow) = Upload::from_request(Request::new(drops(Duration::from_secs(20))), &()).await;
+    let last = slow.into_stream().fold(None, async |_, chunk| Some(chunk)).await.unwrap();
+    assert_eq!(last.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    let taken = began.elapsed();
+    assert!((Duration::from_secs(60)..Duration::from_secs(61)).contains(&taken), "{taken:?}");
+
+    let steady = stream::unfold(0, |sent| async move {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        (sent < 100).then(|| (Ok::<_, io::Error>(Bytes::from(vec![0; 20 << 10])), sent + 1))
+    });
+    let Ok(steady) = Upload::from_request(Request::new(Body::from_stream(steady)), &()).await;
+    assert!(steady.into_stream().all(async |chunk| chunk.is_ok()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_reader_takes_is_not_the_senders() {
+    let chunks = stream::iter((0..5).map(|_| Ok::<_, io::Error>(Bytes::from_static(b"x"))));
+    let Ok(upload) = Upload::from_request(Request::new(Body::from_stream(chunks)), &()).await;
+    let mut chunks = std::pin::pin!(upload.into_stream());
+    while let Some(chunk) = chunks.next().await {
+        chunk.unwrap();
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
+}

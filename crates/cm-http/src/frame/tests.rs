@@ -102,3 +102,72 @@ async fn a_change_is_finished_although_the_client_has_gone() {
     let finished = tokio::time::timeout(Duration::from_secs(10), is_done.recv()).await.unwrap();
     assert!(finished.is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn work_without_an_end_is_answered_for_unless_its_deadline_is_lifted() {
+    let router = Router::new()
+        .route("/hangs", get(std::future::pending::<()>).post(std::future::pending::<()>))
+        .route(
+            "/long",
+            get(async |deadline: crate::Deadline| {
+                deadline.lift();
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+            }),
+        );
+    let app = frame(router, RequestLimits::default(), &Tasks::new());
+    for (method, path, status) in [
+        (Method::GET, "/hangs", StatusCode::GATEWAY_TIMEOUT),
+        (Method::POST, "/hangs", StatusCode::GATEWAY_TIMEOUT),
+        (Method::GET, "/long", StatusCode::OK),
+    ] {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let asked = app.clone().oneshot(request);
+        let response = tokio::time::timeout(Duration::from_secs(7200), asked).await.expect(path).unwrap();
+        assert_eq!(response.status(), status, "{path}");
+    }
+}
+
+/// Where a log goes that a test reads.
+#[derive(Clone, Default)]
+struct Kept(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_access_log_says_who_asked_whatever_the_method() {
+    let kept = Kept::default();
+    let writer = kept.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let handler = || async {
+        let span = tracing::Span::current();
+        span.record("tenant", "acme");
+        span.record("principal", "ada");
+    };
+    let router = Router::new().route("/", get(handler).post(handler).delete(handler));
+    let app = frame(router, RequestLimits::default(), &Tasks::new());
+    for method in [Method::GET, Method::POST, Method::DELETE] {
+        let request = Request::builder().method(method.clone()).uri("/").body(Body::empty()).unwrap();
+        app.clone().oneshot(request).await.unwrap();
+        let log = String::from_utf8(std::mem::take(&mut *kept.0.lock().unwrap())).unwrap();
+        let line: Value = log
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .find(|line: &Value| line["target"] == "access")
+            .unwrap_or_else(|| panic!("{method}: {log}"));
+        assert_eq!(
+            (&line["span"]["tenant"], &line["span"]["principal"]),
+            (&"acme".into(), &"ada".into()),
+            "{line}"
+        );
+    }
+}

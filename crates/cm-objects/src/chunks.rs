@@ -86,13 +86,13 @@ impl ChunkStore {
         if found == *digest { Ok(bytes.into()) } else { Err(Flaw::Altered { found }) }
     }
 
-    /// Deletes the file; the number of bytes that this freed. No file is no error.
-    pub(crate) fn remove(&self, digest: &Sha256Digest) -> Result<u64, ObjectError> {
+    /// Deletes the file; the number of bytes that this freed, `None` if there was no file.
+    pub(crate) fn remove(&self, digest: &Sha256Digest) -> Result<Option<u64>, ObjectError> {
         let path = self.path(digest);
         let len = fs::metadata(&path).map(|metadata| metadata.len()).unwrap_or_default();
         match fs::remove_file(&path) {
-            Ok(()) => Ok(len),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Ok(()) => Ok(Some(len)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(ObjectError::Storage { path, source }),
         }
     }

@@ -83,6 +83,12 @@ pub(crate) struct Shared<K: Copy + Eq + Hash> {
     key: K,
 }
 
+impl<K: Copy + Eq + Hash> Shared<K> {
+    pub(crate) fn key(&self) -> K {
+        self.key
+    }
+}
+
 impl<K: Copy + Eq + Hash> Drop for Shared<K> {
     fn drop(&mut self) {
         let mut claims = self.claims.0.lock();

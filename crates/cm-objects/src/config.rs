@@ -11,7 +11,8 @@ pub struct Config {
     pub concurrent_puts_max: usize,
     /// How long a chunk that nothing names is kept before its file is deleted.
     pub garbage_grace: Duration,
-    /// How often the collector runs at least; `None` leaves collecting to explicit calls.
+    /// How often the collector runs at least; `None` leaves collecting to calls of
+    /// [`Objects::collect_garbage`](crate::Objects::collect_garbage).
     pub collect_every: Option<Duration>,
 }
 

@@ -3,9 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use cm_db::DbError;
+use cm_db::{DbError, StorageClass};
 use cm_events::EventError;
 use cm_types::{BucketName, ObjectKey, ResourceRef, Sha256Digest, TenantId};
+
+use crate::Condition;
 
 /// Why an operation on objects failed.
 #[derive(Debug, thiserror::Error)]
@@ -51,14 +53,14 @@ pub enum ObjectError {
         key: ObjectKey,
     },
     /// The object is not the one that the caller expected. Nothing changed.
-    #[error("object `{bucket}/{key}` has etag {found:?}, expected `{expected}`")]
+    #[error("object `{bucket}/{key}` has etag {found:?}, expected {expected}")]
     PreconditionFailed {
         /// The bucket.
         bucket: BucketName,
         /// The key.
         key: ObjectKey,
-        /// The etag that was expected.
-        expected: String,
+        /// How it should be.
+        expected: Condition,
         /// The etag of the object; `None` if there is no object.
         found: Option<String>,
     },
@@ -116,7 +118,7 @@ pub enum ObjectError {
         /// The lock file.
         path: PathBuf,
     },
-    /// The file system failed.
+    /// The file system failed; [`ObjectError::is_full`] says whether for lack of space.
     #[error("{} could not be used", path.display())]
     Storage {
         /// The file or directory.
@@ -142,6 +144,21 @@ impl ObjectError {
         match self {
             ObjectError::Busy => true,
             ObjectError::Db(error) => error.retryable(),
+            _ => false,
+        }
+    }
+
+    /// Whether space ran out: on the disk or in a quota, for the chunks or the tables. The operation did
+    /// not happen, and may succeed once somebody makes room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            ObjectError::Storage { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            ObjectError::Db(error) | ObjectError::Events(EventError::Db(error)) => {
+                matches!(error, DbError::Storage(source) | DbError::CommitFailed { source, .. }
+                    if source.class == StorageClass::Full)
+            }
             _ => false,
         }
     }

@@ -22,15 +22,18 @@ pub struct Collected {
     pub versions: u64,
     /// Chunks deleted after their grace period.
     pub chunks: u64,
-    /// Chunk files deleted that no table knew, left over from a crash or an abandoned put.
+    /// Chunk files deleted that no table knew, left over from a crash or a put that came to nothing.
     pub orphans: u64,
     /// Bytes freed in the file system.
     pub bytes: u64,
 }
 
 impl Objects {
-    /// Takes back everything that nothing needs and whose grace period is over. Safe at any time; stops
-    /// between two batches when shutdown begins.
+    /// Takes back everything that nothing needs: at once what puts left that came to nothing, and after
+    /// the grace period what was replaced or deleted. Safe at any time; stops between two batches when
+    /// shutdown begins. The collector of [`Config::collect_every`](crate::Config) calls it.
+    ///
+    /// Dropping the future is harmless: the next collection begins where this one was.
     ///
     /// # Errors
     /// Those of storage and tables. What was taken back stays so; calling again continues.
@@ -138,26 +141,44 @@ impl Engine {
         Ok(())
     }
 
+    /// Deletes the files that no row knows. There is no grace: nobody was told that they exist.
     async fn delete_orphans(&self, collected: &mut Collected) -> Result<(), ObjectError> {
-        for shard in 0..=u8::MAX {
+        let search = self.abandoned.take();
+        for batch in search.digests.chunks(BATCH) {
             if self.stopping() {
-                break;
+                return Ok(());
+            }
+            self.delete_orphan_batch(batch.to_vec(), collected).await?;
+        }
+        for shard in (0..=u8::MAX).filter(|_| search.everywhere) {
+            if self.stopping() {
+                return Ok(());
             }
             let chunks = self.chunks.clone();
             let listed = self.tasks.spawn_blocking("object-orphans", move || chunks.list_shard(shard));
             let listed = listed.await.map_err(|_| ObjectError::Lost)??;
             for batch in listed.chunks(BATCH) {
-                let unknown = self.without_row(batch.to_vec()).await?;
-                // Look again once they are seized: a put may have counted them in between.
-                let seized: Vec<_> =
-                    unknown.iter().filter_map(|digest| Some((*digest, self.pins.seize(*digest)?))).collect();
-                let (digests, seized): (Vec<_>, Vec<_>) = seized.into_iter().unzip();
-                let orphans = self.without_row(digests).await?;
-                let (_seized, files, bytes) = self.remove_files(seized, orphans).await?;
-                collected.orphans += files;
-                collected.bytes += bytes;
+                self.delete_orphan_batch(batch.to_vec(), collected).await?;
             }
         }
+        search.finish();
+        Ok(())
+    }
+
+    async fn delete_orphan_batch(
+        &self,
+        digests: Vec<Sha256Digest>,
+        collected: &mut Collected,
+    ) -> Result<(), ObjectError> {
+        let unknown = self.without_row(digests).await?;
+        let seized: Vec<_> =
+            unknown.iter().filter_map(|digest| Some((*digest, self.pins.seize(*digest)?))).collect();
+        let (digests, seized): (Vec<_>, Vec<_>) = seized.into_iter().unzip();
+        // Look again once they are seized: a put may have counted them in between.
+        let orphans = self.without_row(digests).await?;
+        let (_seized, files, bytes) = self.remove_files(seized, orphans).await?;
+        collected.orphans += files;
+        collected.bytes += bytes;
         Ok(())
     }
 
@@ -189,8 +210,10 @@ impl Engine {
         let removed = self.tasks.spawn_blocking("object-remove", move || {
             let (mut files, mut bytes) = (0, 0);
             for digest in &digests {
-                bytes += chunks.remove(digest)?;
-                files += 1;
+                if let Some(freed) = chunks.remove(digest)? {
+                    bytes += freed;
+                    files += 1;
+                }
             }
             Ok((seized, files, bytes))
         });
@@ -198,17 +221,16 @@ impl Engine {
     }
 }
 
-/// Collects after every deletion and every so often. Looks for orphans once, after opening: later ones come
-/// from abandoned puts only, and can wait for an explicit collection or the next start.
+/// Collects after every deletion, after every put that came to nothing, and every so often. The directories
+/// are searched once, after opening: later orphans come from puts of this process, which hand them over.
 pub(crate) struct Collector {
     objects: Objects,
     every: Duration,
-    looked_for_orphans: bool,
 }
 
 impl Collector {
     pub(crate) fn new(objects: Objects, every: Duration) -> Self {
-        Self { objects, every, looked_for_orphans: false }
+        Self { objects, every }
     }
 }
 
@@ -220,13 +242,7 @@ impl Worker for Collector {
     }
 
     async fn work(&mut self) -> Result<WorkState, ObjectError> {
-        let mut collected = Collected::default();
-        self.objects.0.dismantle_doomed(&mut collected).await?;
-        self.objects.0.delete_idle(&mut collected).await?;
-        if !self.looked_for_orphans {
-            self.objects.0.delete_orphans(&mut collected).await?;
-            self.looked_for_orphans = true;
-        }
+        let collected = self.objects.collect_garbage().await?;
         if collected != Collected::default() {
             tracing::debug!(?collected, "garbage collected");
         }
@@ -235,7 +251,7 @@ impl Worker for Collector {
 
     async fn wait_for_work(&mut self) {
         tokio::select! {
-            () = self.objects.0.doomed.notified() => {}
+            () = self.objects.0.garbage.notified() => {}
             () = tokio::time::sleep(self.every) => {}
         }
     }

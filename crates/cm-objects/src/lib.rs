@@ -27,7 +27,9 @@
 //! deletes a chunk that has been idle for the grace period. A writer pins a chunk **before** it looks
 //! whether the file exists, and until the transaction that counts it has ended; the collector seizes a
 //! chunk, which fails if it is pinned, before it looks at the count. Hence a counted chunk is never
-//! deleted.
+//! deleted. A put that comes to nothing hands the collector the chunks that it had not counted, which
+//! go at once unless somebody else counts or pins them; what a crash leaves is searched for at the next
+//! start.
 //!
 //! **Reading.** Every chunk is compared with its digest before a byte of it is released. A damaged chunk
 //! is an error that names object and chunk; the next put of the same bytes repairs it.
@@ -36,8 +38,10 @@
 //! does it), quotas, copies on other nodes.
 //!
 //! Reading order: [`object`], [`range`], [`error`], [`config`], [`objects`] (the engine), then what it does:
-//! `put`, [`read`], [`list`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims` and `tables`.
+//! `put`, [`read`], [`list`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims`, `abandoned`
+//! and `tables`.
 
+mod abandoned;
 mod chunks;
 mod claims;
 pub mod config;
@@ -58,7 +62,7 @@ pub use config::Config;
 pub use error::{Damage, Flaw, ObjectError};
 pub use garbage::Collected;
 pub use list::{ListQuery, Listing};
-pub use object::{DeleteObject, METADATA_BYTES_MAX, NewObject, ObjectInfo, PutAction};
+pub use object::{Condition, DeleteObject, METADATA_BYTES_MAX, NewObject, ObjectInfo, PutAction};
 pub use objects::Objects;
 pub use range::ByteRange;
 pub use read::{ObjectBody, ObjectRead};

@@ -81,6 +81,47 @@ impl NewObject {
     }
 }
 
+/// How the object must be for a change to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// There is an object of that name, whatever its etag. To HTTP: `If-Match: *`.
+    Present,
+    /// There is no object of that name. To HTTP: `If-None-Match: *`.
+    Absent,
+    /// There is an object, with one of these etags. To HTTP: `If-Match` with tags.
+    OneOf(Vec<String>),
+    /// There is no object, or one with none of these etags. To HTTP: `If-None-Match` with tags.
+    NoneOf(Vec<String>),
+}
+
+impl Condition {
+    pub(crate) fn one_of(etag: String) -> Self {
+        Condition::OneOf(vec![etag])
+    }
+
+    /// Whether an object with this etag meets it; `None` if there is no object.
+    pub fn holds(&self, etag: Option<&str>) -> bool {
+        let listed = |etags: &[String]| etag.is_some_and(|etag| etags.iter().any(|listed| listed == etag));
+        match self {
+            Condition::Present => etag.is_some(),
+            Condition::Absent => etag.is_none(),
+            Condition::OneOf(etags) => listed(etags),
+            Condition::NoneOf(etags) => !listed(etags),
+        }
+    }
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Condition::Present => f.write_str("any object"),
+            Condition::Absent => f.write_str("no object"),
+            Condition::OneOf(etags) => write!(f, "one of {etags:?}"),
+            Condition::NoneOf(etags) => write!(f, "none of {etags:?}"),
+        }
+    }
+}
+
 /// What a deletion says besides the name.
 #[derive(Clone, Debug, Default)]
 pub struct DeleteObject {

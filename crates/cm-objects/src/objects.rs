@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use cm_db::{Db, DbError, KeyPrefix, ReadTx, WriteTx};
+use cm_db::{Db, DbError, Effect, KeyPrefix, ReadTx, WriteTx};
 use cm_events::EventLog;
 use cm_policy::{ActionKind, Create, Delete, Permit, Read};
 use cm_runtime::{Backoff, Clock, Tasks, spawn_worker};
@@ -11,13 +11,14 @@ use cm_types::{BucketName, ObjectKey, ResourceKind, ResourceRef, Sha256Digest, T
 use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
+use crate::abandoned::{Abandoned, Uncounted};
 use crate::chunks::ChunkStore;
 use crate::claims::Claims;
 use crate::garbage::Collector;
 use crate::object::object_ref;
 use crate::tables::{BucketRow, Buckets, Doomed, DoomedRow, ObjectRow, ObjectRows, VersionKey};
 use crate::trail::{self, Origin};
-use crate::{Config, DeleteObject, ObjectError, ObjectInfo};
+use crate::{Condition, Config, DeleteObject, ObjectError, ObjectInfo};
 
 /// The objects of all tenants. Clones share the same engine.
 #[derive(Clone)]
@@ -35,8 +36,10 @@ pub(crate) struct Engine {
     /// Versions being written or read.
     pub(crate) leases: Claims<Uuid>,
     pub(crate) puts: Arc<Semaphore>,
-    /// Tells the collector that a version was doomed.
-    pub(crate) doomed: Arc<Notify>,
+    /// Chunks whose put came to nothing.
+    pub(crate) abandoned: Arc<Abandoned>,
+    /// Tells the collector that there is something to look at.
+    pub(crate) garbage: Arc<Notify>,
 }
 
 impl Objects {
@@ -59,6 +62,7 @@ impl Objects {
         if swept > 0 {
             tracing::info!(files = swept, "unfinished chunks of an earlier run removed");
         }
+        let garbage = Arc::new(Notify::new());
         let engine = Engine {
             chunks: Arc::new(chunks),
             db,
@@ -68,7 +72,8 @@ impl Objects {
             pins: Claims::new(),
             leases: Claims::new(),
             puts: Arc::new(Semaphore::new(config.concurrent_puts_max)),
-            doomed: Arc::new(Notify::new()),
+            abandoned: Arc::new(Abandoned::new(garbage.clone())),
+            garbage,
             config,
         };
         let objects = Self(Arc::new(engine));
@@ -150,8 +155,25 @@ impl Objects {
         key: &ObjectKey,
         deletion: DeleteObject,
     ) -> Result<ObjectInfo, ObjectError> {
+        self.delete_if(permit, bucket, key, deletion, Vec::new()).await
+    }
+
+    /// As [`Objects::delete`], under further conditions: each must hold in the transaction that removes
+    /// the object, as well as that of the [`DeleteObject`].
+    ///
+    /// # Errors
+    /// Those of [`Objects::delete`].
+    pub async fn delete_if(
+        &self,
+        permit: &Permit<Delete>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        deletion: DeleteObject,
+        mut conditions: Vec<Condition>,
+    ) -> Result<ObjectInfo, ObjectError> {
         require_object(permit, bucket, key)?;
         let DeleteObject { if_match, request } = deletion;
+        conditions.extend(if_match.map(Condition::one_of));
         let origin = Origin { tenant: permit.tenant().clone(), actor: permit.principal().cloned(), request };
         let engine = self.0.clone();
         let (bucket, key) = (bucket.clone(), key.clone());
@@ -159,7 +181,7 @@ impl Objects {
             .write(move |tx| {
                 let id = (origin.tenant.clone(), bucket.clone(), key.clone());
                 let found = tx.get::<ObjectRows>(&id)?;
-                check_etag(&bucket, &key, if_match, found.as_ref())?;
+                check_conditions(&bucket, &key, &conditions, found.as_ref())?;
                 let Some(row) = found else { return Err(ObjectError::NotFound { bucket, key }) };
                 tx.delete::<ObjectRows>(&id)?;
                 engine.doom(tx, row.version)?;
@@ -186,6 +208,27 @@ impl Engine {
         written.await.map_err(|_| ObjectError::Lost)?
     }
 
+    /// A transaction that counts chunks, which stay pinned until it has ended. As [`Engine::write`], it goes
+    /// on even if its caller goes away.
+    pub(crate) async fn write_counting<T, F>(&self, uncounted: Uncounted, work: F) -> Result<T, ObjectError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>, Vec<Sha256Digest>) -> Result<T, ObjectError> + Send + 'static,
+    {
+        let db = self.db.clone();
+        let written = self.tasks.spawn("objects-count", async move {
+            let digests = uncounted.digests();
+            let written = db.write(move |tx| work(tx, digests)).await;
+            match &written {
+                Ok(_) => uncounted.counted(),
+                Err(ObjectError::Db(error)) if error.effect() == Effect::Unknown => uncounted.uncertain(),
+                Err(_) => drop(uncounted),
+            }
+            written
+        });
+        written.await.map_err(|_| ObjectError::Lost)?
+    }
+
     pub(crate) async fn find(
         &self,
         tenant: &TenantId,
@@ -203,8 +246,8 @@ impl Engine {
     /// Puts a version on the collector's list.
     pub(crate) fn doom(&self, tx: &mut WriteTx<'_>, version: Uuid) -> Result<(), ObjectError> {
         tx.put::<Doomed>(&VersionKey(version), &DoomedRow { since: self.now() })?;
-        let doomed = self.doomed.clone();
-        tx.on_commit(Box::new(move || doomed.notify_one()));
+        let garbage = self.garbage.clone();
+        tx.on_commit(Box::new(move || garbage.notify_one()));
         Ok(())
     }
 }
@@ -247,16 +290,20 @@ pub(crate) fn require_bucket_exists(
     }
 }
 
-pub(crate) fn check_etag(
+/// Whether the visible version, if there is one, is as the caller wants it.
+pub(crate) fn check_conditions(
     bucket: &BucketName,
     key: &ObjectKey,
-    if_match: Option<String>,
+    conditions: &[Condition],
     found: Option<&ObjectRow>,
 ) -> Result<(), ObjectError> {
-    let Some(expected) = if_match else { return Ok(()) };
     let found = found.map(|row| row.sha256.to_string());
-    if found.as_ref() == Some(&expected) {
+    let Some(failed) = conditions.iter().find(|condition| !condition.holds(found.as_deref())) else {
         return Ok(());
-    }
-    Err(ObjectError::PreconditionFailed { bucket: bucket.clone(), key: key.clone(), expected, found })
+    };
+    let (bucket, key) = (bucket.clone(), key.clone());
+    Err(match failed {
+        Condition::Absent => ObjectError::AlreadyExists { bucket, key },
+        expected => ObjectError::PreconditionFailed { bucket, key, expected: expected.clone(), found },
+    })
 }

@@ -14,12 +14,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::abandoned::Uncounted;
 use crate::chunks::shard_of;
 use crate::claims::Shared;
-use crate::objects::{Engine, check_etag, info, require_bucket_exists, require_object};
+use crate::objects::{Engine, check_conditions, info, require_bucket_exists, require_object};
 use crate::tables::{Doomed, ObjectRow, ObjectRows, SEGMENT_CHUNKS, VersionKey, insert_segment};
 use crate::trail::{self, Origin};
-use crate::{CHUNK_BYTES, NewObject, ObjectError, ObjectInfo, Objects, PutAction};
+use crate::{CHUNK_BYTES, Condition, NewObject, ObjectError, ObjectInfo, Objects, PutAction};
 
 impl Objects {
     /// Writes an object: all of it becomes visible at once, when it is durable, or nothing does. What
@@ -29,7 +30,8 @@ impl Objects {
     /// are checked in the transaction that makes the object visible, the preconditions before the first byte
     /// is taken too. At most 3 MiB are held at a time.
     ///
-    /// Dropping the future abandons the put, unless the whole body has arrived: then it may finish.
+    /// Dropping the future abandons the put, unless the whole body has arrived: then it may finish. The
+    /// chunks of a put that comes to nothing are handed to the collector.
     ///
     /// # Errors
     /// [`ObjectError::BucketNotFound`], [`ObjectError::AlreadyExists`], [`ObjectError::PreconditionFailed`],
@@ -44,8 +46,27 @@ impl Objects {
         new: NewObject,
         body: impl Stream<Item = io::Result<Bytes>> + Send,
     ) -> Result<ObjectInfo, ObjectError> {
+        self.put_if(permit, bucket, key, new, Vec::new(), body).await
+    }
+
+    /// As [`Objects::put`], under further conditions: each must hold, as well as those of the [`NewObject`],
+    /// both before the first byte is taken and in the transaction that makes the object visible.
+    ///
+    /// # Errors
+    /// Those of [`Objects::put`].
+    pub async fn put_if<A: PutAction>(
+        &self,
+        permit: &Permit<A>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        new: NewObject,
+        mut conditions: Vec<Condition>,
+        body: impl Stream<Item = io::Result<Bytes>> + Send,
+    ) -> Result<ObjectInfo, ObjectError> {
         require_object(permit, bucket, key)?;
         new.check()?;
+        conditions.extend(new.if_match.clone().map(Condition::one_of));
+        conditions.extend((new.if_none_match || !A::MAY_REPLACE).then_some(Condition::Absent));
         let place = self.0.puts.clone().try_acquire_owned().map_err(|_| ObjectError::Busy)?;
         let target = Target {
             origin: Origin {
@@ -55,8 +76,7 @@ impl Objects {
             },
             bucket: bucket.clone(),
             key: key.clone(),
-            may_replace: A::MAY_REPLACE && !new.if_none_match,
-            if_match: new.if_match.clone(),
+            conditions,
         };
         let early = target.clone();
         self.0.db.read(move |tx| early.check(tx).map(drop)).await?;
@@ -64,7 +84,10 @@ impl Objects {
         if let Err(error) = receive(&mut upload, body).await {
             // Let the last chunk finish, so that nothing is at work once the caller knows. Its own error
             // would say less than this one.
-            let _ = upload.settle().await;
+            let settled = upload.settle().await;
+            // The lease before the chunks, which wake the collector.
+            drop(upload);
+            drop(settled);
             return Err(error);
         }
         upload.commit(target, new).await
@@ -105,8 +128,7 @@ struct Target {
     origin: Origin,
     bucket: BucketName,
     key: ObjectKey,
-    may_replace: bool,
-    if_match: Option<String>,
+    conditions: Vec<Condition>,
 }
 
 impl Target {
@@ -115,15 +137,12 @@ impl Target {
         require_bucket_exists(tx, &self.origin.tenant, &self.bucket)?;
         let id = (self.origin.tenant.clone(), self.bucket.clone(), self.key.clone());
         let old = tx.get::<ObjectRows>(&id)?;
-        check_etag(&self.bucket, &self.key, self.if_match.clone(), old.as_ref())?;
-        if old.is_some() && !self.may_replace {
-            return Err(ObjectError::AlreadyExists { bucket: self.bucket.clone(), key: self.key.clone() });
-        }
+        check_conditions(&self.bucket, &self.key, &self.conditions, old.as_ref())?;
         Ok(old)
     }
 }
 
-/// A version on its way. Dropping it gives up its claims, after which the collector takes back whatever
+/// A version on its way. Dropping it gives up its claims and tells the collector, which takes back whatever
 /// it left: chunks that nothing counts, and segments of a version that is doomed.
 struct Upload {
     engine: Arc<Engine>,
@@ -146,31 +165,30 @@ struct ChunkWriter {
     engine: Arc<Engine>,
     whole: Sha256,
     size: u64,
-    /// The chunks of the segment being filled, each pinned until it is counted.
-    digests: Vec<Sha256Digest>,
-    pins: Vec<Shared<Sha256Digest>>,
+    /// The chunks of the segment being filled.
+    uncounted: Uncounted,
 }
 
 impl ChunkWriter {
     fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, whole: Sha256::new(), size: 0, digests: Vec::new(), pins: Vec::new() }
+        let uncounted = Uncounted::new(engine.abandoned.clone(), engine.pins.clone());
+        Self { engine, whole: Sha256::new(), size: 0, uncounted }
     }
 
     fn store(&mut self, chunk: &Bytes) -> Result<(), ObjectError> {
         let digest = sha256(chunk);
         // Before looking whether the file exists: see the story of the crate.
-        self.pins.push(self.engine.pins.share(digest));
+        self.uncounted.pin(digest);
         self.engine.chunks.write(&digest, chunk)?;
         self.whole.update(chunk);
         self.size += chunk.len() as u64;
-        self.digests.push(digest);
         Ok(())
     }
 
     /// Makes the names of the segment's chunks durable too. Another put may have renamed a chunk that this
     /// one merely found, so every directory is flushed.
     fn sync(&self) -> Result<(), ObjectError> {
-        let shards: BTreeSet<u8> = self.digests.iter().map(shard_of).collect();
+        let shards: BTreeSet<u8> = self.uncounted.digests().iter().map(shard_of).collect();
         self.engine.chunks.sync_shards(&shards)
     }
 }
@@ -186,7 +204,7 @@ impl Upload {
     /// Hands a chunk to a blocking thread, after the one before it is durable.
     async fn submit(&mut self, chunk: Bytes) -> Result<(), ObjectError> {
         let mut writer = self.settle().await?;
-        if writer.digests.len() == SEGMENT_CHUNKS {
+        if writer.uncounted.len() == SEGMENT_CHUNKS {
             writer = self.spill(writer).await?;
         }
         self.writer = Writer::Busy(self.engine.tasks.spawn_blocking("object-chunk", move || {
@@ -216,24 +234,18 @@ impl Upload {
     async fn spill(&mut self, writer: Box<ChunkWriter>) -> Result<Box<ChunkWriter>, ObjectError> {
         let mut writer = self.synced(writer).await?;
         let (engine, version, segment) = (self.engine.clone(), self.version, self.segments);
-        let digests = std::mem::take(&mut writer.digests);
-        let pins = std::mem::take(&mut writer.pins);
-        self.engine
-            .write(move |tx| {
-                engine.doom(tx, version)?;
-                insert_segment(tx, version, segment, digests)?;
-                // The pins end with the transaction, not before.
-                tx.on_commit(Box::new(move || drop(pins)));
-                Ok(())
-            })
-            .await?;
+        let count = move |tx: &mut WriteTx<'_>, digests| {
+            engine.doom(tx, version)?;
+            Ok(insert_segment(tx, version, segment, digests)?)
+        };
+        self.engine.write_counting(writer.uncounted.take(), count).await?;
         self.segments += 1;
         Ok(writer)
     }
 
     async fn commit(mut self, target: Target, new: NewObject) -> Result<ObjectInfo, ObjectError> {
         let writer = self.settle().await?;
-        let ChunkWriter { engine, whole, size, digests, pins } = *self.synced(writer).await?;
+        let ChunkWriter { engine, whole, size, uncounted } = *self.synced(writer).await?;
         let sha256 = whole.finish();
         if let Some(expected) = new.expected_sha256.filter(|expected| *expected != sha256) {
             return Err(ObjectError::DigestMismatch { expected, found: sha256 });
@@ -246,15 +258,15 @@ impl Upload {
             metadata: new.metadata,
             created_at: engine.now(),
         };
-        let claims = (pins, self.lease, self.place);
+        let claims = (self.lease, self.place);
         let segment = self.segments;
-        let commit = move |tx: &mut WriteTx<'_>| {
+        let commit = move |tx: &mut WriteTx<'_>, digests| {
             let info = make_visible(&engine, tx, target, row, segment, digests)?;
             // The claims end with the transaction, not before.
             tx.on_commit(Box::new(move || drop(claims)));
             Ok(info)
         };
-        self.engine.write(commit).await
+        self.engine.write_counting(uncounted, commit).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! The engine against a slice of bytes, against a fallible sender, and against itself.
 
+mod abandoned;
+mod conditions;
 mod damage;
 mod garbage;
 mod listing;
@@ -42,13 +44,17 @@ impl Bench {
     }
 
     async fn with(config: Config) -> Self {
+        Self::with_collector(manual(config)).await
+    }
+
+    async fn with_collector(config: Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let db = open_memory(&Schema::new(1).with_tables(TABLES).with_tables(cm_events::TABLES));
         let (clock, tasks) = (ManualClock::new(), Tasks::new());
         let signer = SigningKey::generate();
         let events = EventLog::open(&db, Arc::new(clock.clone()), signer).await.unwrap();
         let (path, time) = (dir.path().join("objects"), Arc::new(clock.clone()));
-        let opened = Objects::open(&path, db.clone(), events.clone(), time, &tasks, manual(config));
+        let opened = Objects::open(&path, db.clone(), events.clone(), time, &tasks, config);
         let objects = opened.await.unwrap();
         let bench =
             Self { dir, db, clock, tasks, events, objects, bucket: BucketName::parse("scans").unwrap() };

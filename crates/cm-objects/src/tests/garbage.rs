@@ -130,6 +130,7 @@ async fn a_counted_chunk_is_never_collected() {
         let (bench, collecting) = (bench.clone(), collecting.abort_handle());
         async move {
             while !collecting.is_finished() {
+                bench.objects.0.abandoned.search_everywhere();
                 bench.objects.collect_garbage().await.unwrap();
             }
         }

@@ -33,9 +33,15 @@ struct Kernel {
 }
 
 const KERNELS: [Kernel; 3] = [
-    Kernel { name: "matrix-multiply", run: kernels::matrix_multiply::run, size: 1024, part: 512, parts: 8.0 },
-    Kernel { name: "n-body", run: kernels::n_body::run, size: 12_000_000, part: 1_000_000, parts: 12.0 },
-    Kernel { name: "sha-256", run: kernels::sha_256::run, size: 240_000, part: 20_000, parts: 12.0 },
+    Kernel {
+        name: "matrix-multiply",
+        run: kernels::matrix_multiply::run,
+        size: 1024,
+        part: 256,
+        parts: 64.0,
+    },
+    Kernel { name: "n-body", run: kernels::n_body::run, size: 12_000_000, part: 500_000, parts: 24.0 },
+    Kernel { name: "sha-256", run: kernels::sha_256::run, size: 240_000, part: 10_000, parts: 24.0 },
 ];
 
 /// A running instance of one kernel.

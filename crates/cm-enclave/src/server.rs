@@ -166,4 +166,4 @@ async fn next_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,6 +9,7 @@ use cm_instance::control::{
     self, ControlError, ExitReason, FromInstance, HEADER_LEN, Launch, MESSAGE_LEN_MAX, RAW_LEN_MAX, RunState,
     ToInstance,
 };
+use cm_instance::{ExecutionReport, GuestPath, Outcome};
 use cm_types::Sha256Digest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -151,9 +152,25 @@ pub(super) type States = mpsc::Receiver<RunState>;
 /// Where runs tell their states, and where those come out. Telling never waits.
 pub(super) fn states() -> (Arc<Observe>, States) {
     let (tell, states) = mpsc::channel(STATES_WAITING_MAX);
-    let observe = move |state| {
+    let observe = move |state: RunState| {
+        let state = RunState { report: state.report.map(sparse), ..state };
         // Full or closed: the launcher reads too slowly or is gone, and the run matters more.
         let _ = tell.try_send(state);
     };
     (Arc::new(observe), states)
 }
+
+/// What the launcher may know of a run's end. A program chooses what it is refused and could spell its inputs
+/// that way, so the list stays inside.
+fn sparse(report: ExecutionReport) -> ExecutionReport {
+    let outcome = match report.outcome {
+        Outcome::MissingRight { right, call, .. } => {
+            Outcome::MissingRight { path: GuestPath::root(), right, call }
+        }
+        outcome => outcome,
+    };
+    ExecutionReport { outcome, denied: Vec::new(), denied_count: 0, ..report }
+}
+
+#[cfg(test)]
+mod tests;

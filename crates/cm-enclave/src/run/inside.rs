@@ -77,6 +77,7 @@ pub(super) fn load(
         memory_bytes: policy.memory_bytes().min(launch.limits.memory_bytes),
         limits: launch.limits.clone(),
         hashes: expected_hashes(policy),
+        debug: policy.debug,
         ready: Mutex::new(ready),
     }))
 }
@@ -130,6 +131,8 @@ struct Inside {
     limits: Limits,
     /// What each program's file must contain.
     hashes: HashMap<GuestPath, Sha256Digest>,
+    /// Whether reports tell names that the policy does not know.
+    debug: bool,
     /// Programs that are ready to run, by the hash of their modules. At most one per program of the policy, because
     /// only modules with a hash of the policy get here.
     ready: Mutex<HashMap<Sha256Digest, Program>>,
@@ -158,6 +161,30 @@ impl Inside {
             }
             Err(error) => Err(Outcome::InvalidModule { message: super::chain(&error) }),
         }
+    }
+
+    /// The report without names that only the program knows. A program chooses the names that it tries, and whoever
+    /// may execute it need not be allowed to read anything that it has read: such a name is told as the nearest
+    /// directory that the policy names. A policy with `debug` lets everything through.
+    fn discreet(&self, mut report: ExecutionReport) -> ExecutionReport {
+        for denied in &mut report.denied {
+            denied.path = self.named(&denied.path);
+        }
+        if let Outcome::MissingRight { path, .. } = &mut report.outcome {
+            *path = self.named(path);
+        }
+        report
+    }
+
+    fn named(&self, path: &GuestPath) -> GuestPath {
+        let mut path = path.clone();
+        while !self.hashes.contains_key(&path) && !self.table.paths().any(|(named, _)| *named == path) {
+            match path.parent() {
+                Some(parent) => path = parent,
+                None => return GuestPath::root(),
+            }
+        }
+        path
     }
 }
 
@@ -197,7 +224,8 @@ impl Host for Inside {
             },
             interrupt: interrupt.clone(),
         };
-        interruptible(cancel, &interrupt, || self.engine.run(&program, run))
+        let report = interruptible(cancel, &interrupt, || self.engine.run(&program, run));
+        if self.debug { report } else { self.discreet(report) }
     }
 }
 
@@ -227,3 +255,6 @@ fn interruptible<T>(cancel: &CancellationToken, interrupt: &Interrupt, work: imp
         work()
     })
 }
+
+#[cfg(test)]
+mod tests;

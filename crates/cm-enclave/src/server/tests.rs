@@ -20,25 +20,25 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 
-pub(super) const READ: u32 = 8198;
-pub(super) const WRITE: u32 = 533_572;
+pub(crate) const READ: u32 = 8198;
+pub(crate) const WRITE: u32 = 533_572;
 /// The bytes whose hash the test policies demand of the program.
-pub(super) const PROGRAM: &[u8] = b"the program";
+pub(crate) const PROGRAM: &[u8] = b"the program";
 
-pub(super) fn path(text: &str) -> GuestPath {
+pub(crate) fn path(text: &str) -> GuestPath {
     GuestPath::parse(text).unwrap()
 }
 
 type Execute = dyn Fn(&Fake, &GuestPath, Duration, &CancellationToken) -> ExecutionReport + Send + Sync;
 
 /// Files as plain bytes, and a function in the place of programs.
-pub(super) struct Fake {
-    pub(super) files: Mutex<BTreeMap<GuestPath, Vec<u8>>>,
+pub(crate) struct Fake {
+    pub(crate) files: Mutex<BTreeMap<GuestPath, Vec<u8>>>,
     execute: Box<Execute>,
 }
 
 impl Fake {
-    pub(super) fn new(
+    pub(crate) fn new(
         execute: impl Fn(&Fake, &GuestPath, Duration, &CancellationToken) -> ExecutionReport
         + Send
         + Sync
@@ -48,12 +48,12 @@ impl Fake {
     }
 
     /// Every run ends like this at once.
-    pub(super) fn ending(outcome: Outcome) -> Arc<Self> {
+    pub(crate) fn ending(outcome: Outcome) -> Arc<Self> {
         Self::new(move |_, _, _, _| ExecutionReport::before_start(outcome.clone()))
     }
 
     /// Every run tells that it began and lasts until it is cancelled.
-    pub(super) fn endless() -> (Arc<Self>, std::sync::mpsc::Receiver<GuestPath>) {
+    pub(crate) fn endless() -> (Arc<Self>, std::sync::mpsc::Receiver<GuestPath>) {
         let (begun, begins) = std::sync::mpsc::channel();
         let fake = Self::new(move |_, program, _, cancel| {
             begun.send(program.clone()).unwrap();
@@ -63,11 +63,11 @@ impl Fake {
         (fake, begins)
     }
 
-    pub(super) fn put(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
         self.files.lock().unwrap().insert(path(name), bytes.to_vec());
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Vec<u8>> {
         self.files.lock().unwrap().get(&path(name)).cloned()
     }
 }
@@ -106,10 +106,10 @@ impl Host for Fake {
 }
 
 /// A certificate of the kind that policies name, with its key.
-pub(super) struct Identity {
-    pub(super) certificate: CertificateDer<'static>,
+pub(crate) struct Identity {
+    pub(crate) certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
-    pub(super) pem: String,
+    pub(crate) pem: String,
 }
 
 impl Identity {
@@ -127,14 +127,19 @@ impl Identity {
         }
     }
 
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::made(&rcgen::PKCS_ED25519, (2020, 2200))
     }
 }
 
 /// A full policy of one program, `program.wasm`, that reads `input-0` and writes `output`, and of these
 /// identities with their rights.
-pub(super) fn policy(identities: &[(&Identity, &[(&str, u32)])]) -> FullPolicy {
+pub(crate) fn policy(identities: &[(&Identity, &[(&str, u32)])]) -> FullPolicy {
+    policy_of(PROGRAM, identities)
+}
+
+/// The same with other bytes as its program.
+pub(crate) fn policy_of(program: &[u8], identities: &[(&Identity, &[(&str, u32)])]) -> FullPolicy {
     let identities: Vec<Value> = identities
         .iter()
         .map(|(identity, rights)| {
@@ -146,7 +151,7 @@ pub(super) fn policy(identities: &[(&Identity, &[(&str, u32)])]) -> FullPolicy {
     let program = json!({
         "function": "f", "execution_strategy": "Interpretation",
         "programs": [{
-            "id": 0, "pi_hash": cm_crypto::digest::sha256(PROGRAM), "program_file_name": "program.wasm",
+            "id": 0, "pi_hash": cm_crypto::digest::sha256(program), "program_file_name": "program.wasm",
             "file_rights": [
                 { "file_name": "input-0", "rights": READ }, { "file_name": "output", "rights": WRITE },
             ] }],
@@ -168,7 +173,7 @@ pub(super) fn policy(identities: &[(&Identity, &[(&str, u32)])]) -> FullPolicy {
 }
 
 /// What the service answers to, over a fake host.
-pub(super) fn service(policy: FullPolicy, host: Arc<Fake>) -> (Arc<Service>, CancellationToken) {
+pub(crate) fn service(policy: FullPolicy, host: Arc<Fake>) -> (Arc<Service>, CancellationToken) {
     let stop = CancellationToken::new();
     let runs = Runs::new(host.clone(), Arc::new(|_| {}), stop.clone());
     let hash = policy.to_text().hash();

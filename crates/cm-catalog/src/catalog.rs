@@ -3,14 +3,14 @@
 mod history;
 mod removal;
 
-use cm_db::{ReadTx, WriteTx};
+use cm_db::{KeyPrefix, ReadTx, WriteTx};
 use cm_events::EventLog;
 use cm_policy::{ADMIN_ROLE, ActionKind, Create, Delete, Permit, Update};
 use cm_types::{BucketName, Generation, Page, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId};
 use serde_json::{Map, Value};
 
 use crate::index::{fetch, insert, replace};
-use crate::tables::Placed;
+use crate::tables::{ByOwner, Placed};
 use crate::trail::{Happening, append};
 use crate::validation::Findings;
 use crate::{CatalogError, Change, Header, Limits, NewRecord, Occasion, Query, Record, kinds};
@@ -71,20 +71,23 @@ impl Catalog {
         Ok(fetch(tx, tenant, kind, id)?.map(|placed| placed.record))
     }
 
-    /// The record that has the name, for the kinds whose names identify: roles, security policies,
-    /// buckets. `None` for every other kind.
-    pub fn get_by_name(
+    /// What a principal owns, states and results last; at most `limit`.
+    pub fn owned_by(
         &self,
         tx: &ReadTx<'_>,
         tenant: &TenantId,
-        kind: ResourceKind,
-        name: &str,
-    ) -> Result<Option<Record>, CatalogError> {
-        let key = (tenant.clone(), kind, name.to_owned());
-        match tx.get::<crate::tables::ByName>(&key)? {
-            Some(pointer) => self.get(tx, tenant, kind, &pointer.id),
-            None => Ok(None),
+        owner: &PrincipalId,
+        limit: usize,
+    ) -> Result<Vec<ResourceRef>, CatalogError> {
+        let (history, declared): (Vec<ResourceKind>, Vec<ResourceKind>) =
+            ResourceKind::ALL.iter().copied().partition(|kind| kinds::is_history(*kind));
+        let mut owned = Vec::new();
+        for kind in declared.into_iter().chain(history) {
+            let prefix = KeyPrefix::new().part(tenant).part(owner).part(&kind);
+            let rows = tx.prefix::<ByOwner>(&prefix, None, limit - owned.len())?;
+            owned.extend(rows.into_iter().map(|(_, pointer)| ResourceRef::new(kind, pointer.id.as_str())));
         }
+        Ok(owned)
     }
 
     /// One page of the records of a kind, in the order in which they were created. Records created

@@ -49,10 +49,10 @@ pub enum CatalogError {
         to: ResourceRef,
     },
     /// The record cannot go while others refer to it.
-    #[error("still referenced by {}", list(.by))]
+    #[error("still referenced by {}", referrers(.by))]
     StillReferenced {
-        /// Who refers to it, or to something that would go along with it; the first
-        /// [`crate::catalog::REFERRERS_SHOWN_MAX`].
+        /// Who refers to it, or to something that would go along with it; at most
+        /// [`crate::catalog::REFERRERS_SHOWN_MAX`]. Empty when the caller may know of none of them.
         by: Vec<ResourceRef>,
     },
     /// More records would go along than one transaction may remove.
@@ -86,6 +86,10 @@ pub enum CatalogError {
     /// The event could not be appended.
     #[error("the event of the change could not be appended")]
     Events(#[from] EventError),
+}
+
+fn referrers(by: &[ResourceRef]) -> String {
+    if by.is_empty() { "what is not visible to the caller".to_owned() } else { list(by) }
 }
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use cm_db::{DbError, ReadTx, WriteTx};
-use cm_types::{ResourceId, ResourceKind, ResourceRef, TenantId};
+use cm_types::{PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId};
 
-use crate::tables::{ByCreation, ByName, ByTarget, Holder, Placed, Pointer, Records, Sequence};
+use crate::tables::{ByCreation, ByName, ByOwner, ByTarget, Holder, Placed, Pointer, Records, Sequence};
 use crate::{CatalogError, OnDelete, Record};
 
 /// The kinds whose names identify, so that no two of a tenant may share one.
@@ -43,7 +43,9 @@ pub(crate) fn insert(tx: &mut WriteTx<'_>, record: Record) -> Result<Placed, Cat
     check_references(tx, &placed.record)?;
     take_name(tx, &placed.record)?;
     tx.insert::<Records>(&placed.key(), &placed.to_stored())?;
-    tx.insert::<ByCreation>(&(tenant, kind, place), &Pointer { id })?;
+    let pointer = Pointer { id };
+    tx.insert::<ByCreation>(&(tenant, kind, place), &pointer)?;
+    tx.insert::<ByOwner>(&by_owner(&placed), &pointer)?;
     for (to, holder) in holders(&placed.record) {
         tx.insert::<ByTarget>(&(placed.record.header.tenant.clone(), to, kind, place), &holder)?;
     }
@@ -80,8 +82,15 @@ pub(crate) fn remove(tx: &mut WriteTx<'_>, placed: &Placed) -> Result<(), Catalo
     }
     free_name(tx, &placed.record)?;
     tx.delete::<ByCreation>(&(tenant, kind, placed.place))?;
+    tx.delete::<ByOwner>(&by_owner(placed))?;
     tx.delete::<Records>(&placed.key())?;
     Ok(())
+}
+
+/// The key of a record among those of its owner, who never changes.
+pub(crate) fn by_owner(placed: &Placed) -> (TenantId, PrincipalId, ResourceKind, u64) {
+    let header = &placed.record.header;
+    (header.tenant.clone(), header.owner.clone(), header.kind, placed.place)
 }
 
 /// The index rows of a record: one per target. Where two fields name the same target, going along

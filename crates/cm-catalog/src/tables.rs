@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::{Header, OnDelete, Record, Reference};
 
 /// The tables of this crate, for the schema of whoever opens the database.
-pub const TABLES: &[&str] = &[Records::NAME, ByCreation::NAME, ByName::NAME, ByTarget::NAME, Sequence::NAME];
+pub const TABLES: &[&str] =
+    &[Records::NAME, ByCreation::NAME, ByName::NAME, ByTarget::NAME, ByOwner::NAME, Sequence::NAME];
 
 /// Every record, by what names it.
 pub(crate) struct Records;
@@ -44,6 +45,15 @@ impl Table for ByTarget {
     const NAME: &'static str = "catalog_by_target";
     type Key = (TenantId, ResourceRef, ResourceKind, u64);
     type Row = Holder;
+}
+
+/// Who owns what: tenant, owner, kind and place in the order of creation.
+pub(crate) struct ByOwner;
+
+impl Table for ByOwner {
+    const NAME: &'static str = "catalog_by_owner";
+    type Key = (TenantId, PrincipalId, ResourceKind, u64);
+    type Row = Pointer;
 }
 
 /// The last place given in the order of creation.

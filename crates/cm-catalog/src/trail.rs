@@ -13,6 +13,7 @@ pub(crate) enum Happening {
     Created,
     Updated,
     StatusChanged,
+    HistoryRemoved,
     Deleted,
 }
 
@@ -22,6 +23,7 @@ impl Happening {
             Happening::Created => "created",
             Happening::Updated => "updated",
             Happening::StatusChanged => "status-changed",
+            Happening::HistoryRemoved => "history-removed",
             Happening::Deleted => "deleted",
         }
     }

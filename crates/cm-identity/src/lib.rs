@@ -9,7 +9,7 @@
 //!   wrong password costs. Failures in a row lock a name, known or not, for a growing while.
 //! - **API keys** read `cmk_<id>_<secret>` and last until revoked. Only a digest of the secret is kept.
 //! - **Tokens** are signed by the node and checked without being stored. They name the principal's
-//!   credential epoch, which changes with the password, on disabling and on demand, so that all of them
+//!   credential epoch, which changes with the password and on disabling, so that all of them
 //!   die at once; a single one dies by revocation, and one made with an API key dies with the key.
 //!
 //! Whatever changes something takes the transaction it belongs to and the [`Permit`](cm_policy::Permit) that

@@ -224,7 +224,7 @@ fn denial_facts(explanation: &Explanation) -> Map<String, Value> {
 }
 
 /// What the roles with these ids permit. A role that is gone permits nothing.
-fn existing_roles(
+pub(crate) fn existing_roles(
     tx: &ReadTx<'_>,
     tenant: &TenantId,
     ids: &[ResourceId],

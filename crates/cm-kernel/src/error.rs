@@ -8,7 +8,7 @@ use cm_events::EventError;
 use cm_identity::{IdentityError, InvalidInput};
 use cm_objects::ObjectError;
 use cm_policy::{Denied, Explanation};
-use cm_types::ResourceRef;
+use cm_types::{PrincipalId, ResourceRef};
 
 /// Why an operation was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,14 +22,19 @@ pub enum KernelError {
     /// There is no such thing, or the caller may not know of it.
     #[error("`{0}` does not exist")]
     NotFound(ResourceRef),
-    /// A role would be given away that permits more than its giver holds.
-    #[error("role `{role}` permits `{permission}`, which you do not hold and so cannot give")]
+    /// A role, or somebody who has it, permits more than who would give it or take it away holds.
+    #[error(
+        "role `{role}` permits `{permission}`, which you do not hold and so can neither give nor take away"
+    )]
     GivesMoreThanHeld {
         /// The role.
         role: String,
         /// The permission.
         permission: String,
     },
+    /// Who has the credentials of a principal has what it owns; only an administrator may go that far.
+    #[error("`{0}` owns records, so that only itself or an administrator may make credentials for it")]
+    OwnsRecords(PrincipalId),
     /// A role that does not exist.
     #[error("role `{0}` does not exist")]
     NoSuchRole(String),
@@ -103,7 +108,9 @@ impl KernelError {
     pub fn class(&self) -> ErrorClass {
         match self {
             KernelError::Unauthenticated => ErrorClass::Unauthenticated,
-            KernelError::Forbidden(_) | KernelError::GivesMoreThanHeld { .. } => ErrorClass::Forbidden,
+            KernelError::Forbidden(_)
+            | KernelError::GivesMoreThanHeld { .. }
+            | KernelError::OwnsRecords(_) => ErrorClass::Forbidden,
             KernelError::NotFound(_) => ErrorClass::NotFound,
             KernelError::NoSuchRole(_) => ErrorClass::Invalid,
             KernelError::AdminKey(_) => ErrorClass::Internal,

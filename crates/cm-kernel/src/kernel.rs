@@ -110,6 +110,14 @@ impl Kernel {
             .await
     }
 
+    /// Makes a new API key for the built-in administrator, who is enabled and has the administrator's role from
+    /// then on, whatever was done to it; see [`Identity::recover_admin`]. Nobody is asked: this is for whoever has
+    /// the data directory in their hands, and must not be reachable by a face.
+    pub async fn recover_administrator(&self) -> Result<Secret<String>, KernelError> {
+        let identity = self.identity().clone();
+        self.db().write(move |tx| Ok(identity.recover_admin(tx)?)).await
+    }
+
     /// What the kernel was told.
     pub fn config(&self) -> &KernelConfig {
         &self.0.config

@@ -6,13 +6,15 @@
 //! compile. Effect and event are one transaction.
 //!
 //! Reading order: [`context`], [`kernel`] (opening and parts), [`authority`] (who may), [`records`],
-//! [`principals`], [`trail`], [`error`].
+//! [`principals`], [`credentials`], [`trail`], [`error`].
 
 pub mod authority;
 pub mod config;
 pub mod context;
+pub mod credentials;
 mod denials;
 pub mod error;
+mod giving;
 pub mod kernel;
 pub mod principals;
 pub mod records;
@@ -24,6 +26,7 @@ mod tests;
 
 pub use config::KernelConfig;
 pub use context::{Actor, ActorFacts, OpContext};
+pub use credentials::CredentialPermit;
 pub use error::{ErrorClass, KernelError};
 pub use kernel::Kernel;
 pub use schema::schema;

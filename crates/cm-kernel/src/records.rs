@@ -1,14 +1,20 @@
 //! Catalogue records, as guests and faces work with them: one transaction and one event per call.
 
 use cm_catalog::catalog::REFERRERS_SHOWN_MAX;
-use cm_catalog::{CatalogError, Change, NewRecord, Occasion, Query, Record, guard};
+use cm_catalog::kinds::is_history;
+use cm_catalog::{Catalog, CatalogError, Change, NewRecord, Occasion, Query, Record, Reference, guard};
 use cm_db::ReadTx;
 use cm_identity::Identity;
-use cm_policy::{Create, Delete, Invoke, List, Permit, Read, Target, Update, decide};
-use cm_types::{BucketName, Generation, Page, PageLimit, ResourceId, ResourceKind, ResourceRef, TenantId};
+use cm_policy::{
+    Create, Delete, Denied, Guard, Invoke, List, Permit, Read, Target, Update, decide, decide_change,
+};
+use cm_types::{
+    Action, BucketName, Generation, Labels, Page, PageLimit, PrincipalId, ResourceId, ResourceKind,
+    ResourceRef, TenantId,
+};
 use serde_json::Value;
 
-use crate::{Kernel, KernelError, OpContext};
+use crate::{Kernel, KernelError, OpContext, principals};
 
 impl Kernel {
     fn occasion(&self, op: &OpContext) -> Occasion {
@@ -16,6 +22,10 @@ impl Kernel {
     }
 
     /// Creates a record. A bucket can hold objects from then on.
+    ///
+    /// # Errors
+    /// The labels are decided on here, whichever the permit was decided for. What the spec refers to must be known
+    /// to the actor, see [`Kernel::update_record`].
     pub async fn create_record(
         &self,
         op: &OpContext,
@@ -25,11 +35,23 @@ impl Kernel {
         if new.kind == ResourceKind::Role {
             self.check_gives_only_held(op, &new.name, &new.spec)?;
         }
+        let collection = Target {
+            kind: new.kind,
+            id: None,
+            tenant: permit.tenant(),
+            owner: None,
+            labels: &new.labels,
+            guard: None,
+        };
+        if let Err(denied) = decide::<Create>(&op.subject(), &collection) {
+            return Err(self.refuse(op, denied, ResourceRef::new(new.kind, "*")).await);
+        }
         let (catalog, objects) = (self.catalog().clone(), self.objects().clone());
-        let (permit, occasion) = (permit.clone(), self.occasion(op));
+        let (op, permit, occasion) = (op.clone(), permit.clone(), self.occasion(op));
         self.db()
             .write(move |tx| {
                 let record = catalog.create(tx, &permit, new, &occasion)?;
+                demand_known(tx, &catalog, &op, &record, &[])?;
                 if record.header.kind == ResourceKind::Bucket {
                     objects.create_bucket(tx, &permit, &bucket_name(&record.header.id)?)?;
                 }
@@ -68,6 +90,12 @@ impl Kernel {
     }
 
     /// Changes name, labels or spec of a record.
+    ///
+    /// # Errors
+    /// Labels and the security policy in force confine people; changing them is decided on as
+    /// [`cm_policy::decide_change`] says. A reference that the record did not have before must lead to something
+    /// that the actor may read or invoke; what is hidden from it is refused as what does not exist, so that nobody
+    /// finds out by referring, and nobody keeps a stranger's record from being deleted.
     pub async fn update_record(
         &self,
         op: &OpContext,
@@ -78,9 +106,27 @@ impl Kernel {
         if let (ResourceKind::Role, Some(spec)) = (permit.kind(), &change.spec) {
             self.check_gives_only_held(op, id.as_str(), spec)?;
         }
+        let resource = ResourceRef::new(permit.kind(), id.as_str());
         let (catalog, permit, id) = (self.catalog().clone(), permit.clone(), id.clone());
-        let occasion = self.occasion(op);
-        self.db().write(move |tx| Ok(catalog.update(tx, &permit, &id, change, &occasion)?)).await
+        let (actor, occasion) = (op.clone(), self.occasion(op));
+        let outcome = self
+            .db()
+            .write(move |tx| {
+                let before = catalog.get(tx, permit.tenant(), permit.kind(), &id)?;
+                let after = catalog.update(tx, &permit, &id, change, &occasion)?;
+                if let Some(before) = before {
+                    demand_known(tx, &catalog, &actor, &after, &before.references)?;
+                    demand_change(tx, &actor, &before, &after)?;
+                }
+                Ok(after)
+            })
+            .await;
+        match outcome {
+            Err(KernelError::Forbidden(explanation)) => {
+                Err(self.refuse(op, Denied::Forbidden(explanation), resource).await)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Records what the platform found about a record.
@@ -97,6 +143,13 @@ impl Kernel {
     }
 
     /// Removes a record and whatever goes with it; returns all that went, the root first.
+    ///
+    /// A record with a longer history than one transaction may remove loses its states and results first, in several
+    /// transactions; they are not among what is returned. Should the caller vanish meanwhile, the record stays with
+    /// a shorter history, and can be deleted again.
+    ///
+    /// # Errors
+    /// Who stands against it is named as far as the actor may read it.
     pub async fn delete_record(
         &self,
         op: &OpContext,
@@ -104,17 +157,57 @@ impl Kernel {
         id: &ResourceId,
         expected: Option<Generation>,
     ) -> Result<Vec<ResourceRef>, KernelError> {
-        let (catalog, objects, identity) = (self.catalog().clone(), self.objects().clone(), self.identity().clone());
-        let (permit, id, occasion) = (permit.clone(), id.clone(), self.occasion(op));
+        match self.delete_at_once(op, permit, id, expected).await {
+            Err(KernelError::Catalog(CatalogError::TooManyCascades { .. })) => {}
+            outcome => return outcome,
+        }
+        while self.remove_some_history(op, permit, id, expected).await? > 0 {}
+        self.delete_at_once(op, permit, id, expected).await
+    }
+
+    async fn remove_some_history(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Delete>,
+        id: &ResourceId,
+        expected: Option<Generation>,
+    ) -> Result<usize, KernelError> {
+        let (catalog, op, permit) = (self.catalog().clone(), op.clone(), permit.clone());
+        let (id, occasion) = (id.clone(), self.occasion(&op));
+        self.db()
+            .write(move |tx| {
+                let removed = catalog.remove_history(tx, &permit, &id, expected, &occasion);
+                removed.map_err(|error| without_hidden(tx, &catalog, &op, permit.tenant(), error))
+            })
+            .await
+    }
+
+    async fn delete_at_once(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Delete>,
+        id: &ResourceId,
+        expected: Option<Generation>,
+    ) -> Result<Vec<ResourceRef>, KernelError> {
+        let (catalog, objects, identity) =
+            (self.catalog().clone(), self.objects().clone(), self.identity().clone());
+        let (op, permit, id, occasion) = (op.clone(), permit.clone(), id.clone(), self.occasion(op));
         self.db()
             .write(move |tx| {
                 if permit.kind() == ResourceKind::Role {
-                    refuse_role_in_use(&identity, tx, permit.tenant(), &id)?;
+                    let refused = refuse_role_in_use(&identity, tx, permit.tenant(), &id);
+                    refused.map_err(|error| match error {
+                        KernelError::Catalog(error) => {
+                            without_hidden(tx, &catalog, &op, permit.tenant(), error)
+                        }
+                        error => error,
+                    })?;
                 }
                 if permit.kind() == ResourceKind::Bucket {
                     objects.delete_bucket(tx, &permit, &bucket_name(&id)?)?;
                 }
-                Ok(catalog.delete(tx, &permit, &id, expected, &occasion)?)
+                let deleted = catalog.delete(tx, &permit, &id, expected, &occasion);
+                deleted.map_err(|error| without_hidden(tx, &catalog, &op, permit.tenant(), error))
             })
             .await
     }
@@ -162,17 +255,112 @@ impl Kernel {
     }
 }
 
-fn may_read(op: &OpContext, record: &Record, guard: Option<&cm_policy::Guard>) -> bool {
+fn target_of<'a>(record: &'a Record, guard: Option<&'a Guard>) -> Target<'a> {
     let header = &record.header;
-    let target = Target {
+    Target {
         kind: header.kind,
         id: Some(header.id.as_str()),
         tenant: &header.tenant,
         owner: Some(&header.owner),
         labels: &header.labels,
         guard,
+    }
+}
+
+fn may_read(op: &OpContext, record: &Record, guard: Option<&Guard>) -> bool {
+    decide::<Read>(&op.subject(), &target_of(record, guard)).is_ok()
+}
+
+/// Whether the actor may turn the one into the other, once it is clear that it may update it.
+fn demand_change(
+    tx: &ReadTx<'_>,
+    op: &OpContext,
+    before: &Record,
+    after: &Record,
+) -> Result<(), KernelError> {
+    if before.header.labels == after.header.labels && before.references == after.references {
+        return Ok(());
+    }
+    let (old, new) = (guard::guard_of(tx, before)?, guard::guard_of(tx, after)?);
+    let (old, new) = (target_of(before, old.as_ref()), target_of(after, new.as_ref()));
+    decide_change(&op.subject(), &old, &new).map_err(KernelError::Forbidden)
+}
+
+/// Whether the actor may know of all that a record refers to, apart from what it referred to already.
+fn demand_known(
+    tx: &ReadTx<'_>,
+    catalog: &Catalog,
+    op: &OpContext,
+    record: &Record,
+    already: &[Reference],
+) -> Result<(), KernelError> {
+    let tenant = &record.header.tenant;
+    for reference in record.references.iter().filter(|new| !already.iter().any(|old| old.to == new.to)) {
+        // Whoever may only invoke a function may still run it, which makes an instance that refers to it.
+        if !may_some(tx, catalog, op, tenant, &reference.to, &[Action::Read, Action::Invoke])? {
+            let (field, to) = (reference.field.clone(), reference.to.clone());
+            return Err(CatalogError::DanglingReference { field, to }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the actor may do one of these to something that is a principal or in the catalogue.
+fn may_some(
+    tx: &ReadTx<'_>,
+    catalog: &Catalog,
+    op: &OpContext,
+    tenant: &TenantId,
+    to: &ResourceRef,
+    actions: &[Action],
+) -> Result<bool, KernelError> {
+    let may = |target: &Target<'_>| {
+        actions.iter().any(|action| cm_policy::explain(*action, &op.subject(), target).allowed)
     };
-    decide::<Read>(&op.subject(), &target).is_ok()
+    if to.kind == ResourceKind::Principal {
+        return Ok(may(&principals::target(&to.id, tenant, &Labels::new())));
+    }
+    let Ok(id) = ResourceId::parse(to.id.as_str()) else { return Ok(false) };
+    let Some(record) = catalog.get(tx, tenant, to.kind, &id)? else { return Ok(false) };
+    let guard = guard::guard_of(tx, &record)?;
+    Ok(may(&target_of(&record, guard.as_ref())))
+}
+
+/// The error with nothing in it that the actor may not read.
+fn without_hidden(
+    tx: &ReadTx<'_>,
+    catalog: &Catalog,
+    op: &OpContext,
+    tenant: &TenantId,
+    error: CatalogError,
+) -> KernelError {
+    let CatalogError::StillReferenced { by } = error else { return error.into() };
+    let mut visible = Vec::with_capacity(by.len());
+    for referrer in by {
+        match may_some(tx, catalog, op, tenant, &referrer, &[Action::Read]) {
+            Ok(true) => visible.push(referrer),
+            Ok(false) => {}
+            Err(error) => return error,
+        }
+    }
+    CatalogError::StillReferenced { by: visible }.into()
+}
+
+/// Who owns something stays: whoever got the name later would own it. States and results do not count, or nobody who
+/// ever ran a function could be removed.
+pub(crate) fn refuse_while_owning(
+    tx: &ReadTx<'_>,
+    catalog: &Catalog,
+    op: &OpContext,
+    tenant: &TenantId,
+    owner: &PrincipalId,
+) -> Result<(), KernelError> {
+    let mut by = catalog.owned_by(tx, tenant, owner, REFERRERS_SHOWN_MAX)?;
+    by.retain(|owned| !is_history(owned.kind));
+    match by.is_empty() {
+        true => Ok(()),
+        false => Err(without_hidden(tx, catalog, op, tenant, CatalogError::StillReferenced { by })),
+    }
 }
 
 fn bucket_name(id: &ResourceId) -> Result<BucketName, KernelError> {

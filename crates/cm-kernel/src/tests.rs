@@ -1,16 +1,19 @@
 use std::sync::{Arc, Mutex};
 
-use cm_catalog::{Limits, NewRecord, Query};
+use cm_catalog::{Change, Limits, NewRecord, Query, Record};
 use cm_crypto::Secret;
 use cm_events::EventFilter;
 use cm_identity::NewPrincipal;
-use cm_policy::{Create, Grant, Invoke, List, Read};
+use cm_policy::{Create, Delete, Grant, Invoke, List, Read, Update};
 use cm_runtime::{SystemClock, Tasks};
 use cm_types::{Action, Labels, PageLimit, PrincipalId, RequestId, ResourceId, ResourceKind, ResourceRef};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Actor, ErrorClass, Kernel, KernelConfig, KernelError, OpContext};
+
+mod people;
+mod records;
 
 /// How long tasks may take to end between two openings of the same directory.
 const DRAIN: std::time::Duration = std::time::Duration::from_secs(10);
@@ -27,8 +30,12 @@ fn op(actor: Actor) -> OpContext {
 
 impl House {
     async fn open() -> House {
+        House::open_with(Limits::default()).await
+    }
+
+    async fn open_with(limits: Limits) -> House {
         let dir = tempfile::tempdir().unwrap();
-        let (kernel, key) = open(dir.path()).await.unwrap();
+        let (kernel, key) = open_with(dir.path(), &Tasks::new(), limits).await.unwrap();
         let admin = op(kernel.authenticate(key.expect("a first start").expose()).await.unwrap());
         House { _dir: dir, kernel, admin }
     }
@@ -67,28 +74,57 @@ impl House {
         id: &str,
         spec: serde_json::Value,
     ) -> Result<ResourceId, KernelError> {
-        let permit = self.kernel.authorize::<Create>(op, kind).await?;
+        self.create_labelled(op, kind, id, Labels::new(), spec).await
+    }
+
+    async fn create_labelled(
+        &self,
+        op: &OpContext,
+        kind: ResourceKind,
+        id: &str,
+        labels: Labels,
+        spec: serde_json::Value,
+    ) -> Result<ResourceId, KernelError> {
+        let permit = self.kernel.authorize_labelled::<Create>(op, kind, &labels).await?;
         let id = ResourceId::parse(id).unwrap();
-        let (name, labels) = (id.to_string(), Labels::new());
-        let new = NewRecord { kind, id: Some(id), name, owner: None, labels, spec };
+        let new = NewRecord { kind, name: id.to_string(), id: Some(id), owner: None, labels, spec };
         Ok(self.kernel.create_record(op, &permit, new).await?.header.id)
     }
-}
 
-async fn open(dir: &std::path::Path) -> Result<(Kernel, Option<Secret<String>>), KernelError> {
-    open_with(dir, &Tasks::new()).await
+    async fn update(
+        &self,
+        op: &OpContext,
+        kind: ResourceKind,
+        id: &str,
+        change: Change,
+    ) -> Result<Record, KernelError> {
+        let (record, permit) = self.kernel.look_up::<Update>(op, kind, id).await?;
+        self.kernel.update_record(op, &permit, &record.header.id, change).await
+    }
+
+    async fn delete(
+        &self,
+        op: &OpContext,
+        kind: ResourceKind,
+        id: &str,
+    ) -> Result<Vec<ResourceRef>, KernelError> {
+        let (record, permit) = self.kernel.look_up::<Delete>(op, kind, id).await?;
+        self.kernel.delete_record(op, &permit, &record.header.id, None).await
+    }
+
+    async fn delete_principal(&self, op: &OpContext, name: &str) -> Result<(), KernelError> {
+        let (principal, permit) = self.kernel.look_up_principal::<Delete>(op, name).await?;
+        self.kernel.delete_principal(op, &permit, &principal.id, None).await
+    }
 }
 
 async fn open_with(
     dir: &std::path::Path,
     tasks: &Tasks,
+    limits: Limits,
 ) -> Result<(Kernel, Option<Secret<String>>), KernelError> {
-    let config = KernelConfig {
-        data_dir: dir.to_owned(),
-        limits: Limits::default(),
-        object_size_max: 1 << 30,
-        node_name: "test".into(),
-    };
+    let config =
+        KernelConfig { data_dir: dir.to_owned(), limits, object_size_max: 1 << 30, node_name: "test".into() };
     let kept = Arc::new(Mutex::new(None));
     let keep = kept.clone();
     let kernel = Kernel::open(config, Arc::new(SystemClock), tasks, move |key| {
@@ -120,7 +156,7 @@ async fn a_key_that_cannot_be_kept_leaves_a_first_start_for_the_next_time() {
     tasks.drain(DRAIN).await;
     for expected in [true, false] {
         let tasks = Tasks::new();
-        let (kernel, key) = open_with(dir.path(), &tasks).await.unwrap();
+        let (kernel, key) = open_with(dir.path(), &tasks, Limits::default()).await.unwrap();
         assert_eq!(key.is_some(), expected, "a key is shown once, as soon as it could be kept");
         drop(kernel);
         tasks.drain(DRAIN).await;
@@ -193,8 +229,7 @@ async fn a_security_policy_decides_about_what_carries_it() {
 
     let resource = ResourceRef::new(ResourceKind::Function, "f");
     let stranger = PrincipalId::parse("stranger").unwrap();
-    let explanation =
-        house.kernel.explain(&house.admin, &stranger, Action::Invoke, &resource).await.unwrap();
+    let explanation = house.kernel.explain(&house.admin, &stranger, Action::Invoke, &resource).await.unwrap();
     assert!(!explanation.allowed);
     assert!(explanation.to_string().contains("members"), "{explanation}");
 }

@@ -44,7 +44,10 @@ impl Kernel {
 
     /// Reads and checks every stored object. Names up to 100 damaged places; the totals count all. The first tenant's
     /// operators see every tenant's damage, others their own.
-    pub async fn verify_objects(&self, permit: &Permit<List>) -> Result<(ScrubTotals, Vec<Damage>), KernelError> {
+    pub async fn verify_objects(
+        &self,
+        permit: &Permit<List>,
+    ) -> Result<(ScrubTotals, Vec<Damage>), KernelError> {
         let sees_all = *permit.tenant() == TenantId::default_tenant();
         let mut found = Vec::new();
         let mut items = self.objects().verify_all();

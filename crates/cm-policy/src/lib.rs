@@ -17,12 +17,15 @@
 //!    that: if it lists roles, the subject must hold one of them.
 //! 6. A guard that demands no authentication opens its target, for reading and invoking only and as
 //!    far as the permissions of its roles go, to anonymous callers and to everybody of the tenant.
+//! 7. Changing labels or the security policy in force is a decision of its own, [`decide_change`]: nobody
+//!    gains by it, and nothing gets where its mover could not have made it.
 //!
 //! Nothing here does I/O, reads a clock or remembers anything.
 //!
-//! Reading order: [`permission`], [`facts`], [`decision`], [`permit`], [`reason`], [`action`].
+//! Reading order: [`permission`], [`facts`], [`decision`], [`change`], [`permit`], [`reason`], [`action`].
 
 pub mod action;
+pub mod change;
 pub mod decision;
 pub mod facts;
 pub mod permission;
@@ -30,6 +33,7 @@ pub mod permit;
 pub mod reason;
 
 pub use action::{ActionKind, Create, Delete, Grant, Invoke, List, Read, Update};
+pub use change::decide_change;
 pub use decision::{Denied, absent, decide, explain};
 pub use facts::{ADMIN_ROLE, Guard, RoleFacts, Subject, Target};
 pub use permission::{InvalidPermission, Pattern, Permission};

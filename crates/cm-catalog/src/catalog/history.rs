@@ -51,17 +51,6 @@ impl Catalog {
         self.add(tx, permit.tenant(), permit.principal(), owner, new, occasion)
     }
 
-    /// The state that was added last for a function.
-    pub fn latest_state(
-        &self,
-        tx: &ReadTx<'_>,
-        tenant: &TenantId,
-        function: &ResourceId,
-    ) -> Result<Option<Record>, CatalogError> {
-        let function = ResourceRef::new(ResourceKind::Function, function.as_str());
-        self.latest(tx, tenant, &function, ResourceKind::FunctionState)
-    }
-
     /// The last record of a kind that refers to the target. For whole histories, oldest first, list
     /// with [`crate::Query::referencing`].
     pub fn latest(

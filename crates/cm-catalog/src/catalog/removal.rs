@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use cm_db::{KeyPrefix, ReadTx, WriteTx};
-use cm_types::{PrincipalId, ResourceRef, TenantId};
+use cm_policy::{Delete, Permit};
+use cm_types::{Generation, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId};
 use serde_json::{Map, Value};
 
-use super::Catalog;
+use super::{Catalog, check_generation, fetch_permitted, refuse_built_in};
 use crate::index::{fetch, remove};
 use crate::kinds::is_history;
 use crate::tables::{ByTarget, Placed};
@@ -17,6 +18,8 @@ use crate::{CatalogError, Occasion, OnDelete};
 pub const REFERRERS_SHOWN_MAX: usize = 20;
 /// Index rows read at a time.
 const BATCH: usize = 256;
+/// Most states and results that [`Catalog::remove_history`] looks at in one transaction.
+const HISTORY_BATCH: usize = 4096;
 
 /// What a deletion comes to, computed before anything is touched.
 struct Plan {
@@ -27,6 +30,55 @@ struct Plan {
 }
 
 impl Catalog {
+    /// Removes some of the states and results that would go along with a deletion: the way to delete what has
+    /// more of them than one transaction may remove. Call it, in a transaction each, for as long as it returns
+    /// more than zero, and delete then. Whoever stops in between has kept the record with a shorter history.
+    ///
+    /// Only the history of the record itself counts. Of what goes along with it, such as a service's functions,
+    /// each is deleted on its own if it has too much.
+    ///
+    /// # Errors
+    ///
+    /// As [`Catalog::delete`]: nothing is removed of what could not be deleted at the end.
+    pub fn remove_history(
+        &self,
+        tx: &mut WriteTx<'_>,
+        permit: &Permit<Delete>,
+        id: &ResourceId,
+        expected: Option<Generation>,
+        occasion: &Occasion,
+    ) -> Result<usize, CatalogError> {
+        let root = fetch_permitted(tx, permit, id)?;
+        check_generation(&root.record, expected)?;
+        refuse_built_in(&root.record)?;
+        let tenant = permit.tenant();
+        let (name, history) =
+            (root.record.resource(), ResourceKind::ALL.iter().filter(|kind| is_history(**kind)));
+        refuse_direct_holders(tx, tenant, &name)?;
+        let (mut looked_at, mut removed) = (0, 0);
+        for kind in history {
+            let prefix = KeyPrefix::new().part(tenant).part(&name).part(kind);
+            let rows = tx.prefix::<ByTarget>(&prefix, None, HISTORY_BATCH - looked_at)?;
+            looked_at += rows.len();
+            for (_, holder) in rows {
+                // Gone already if it went along with an earlier one, as a result does with its state.
+                let Some(placed) = fetch(tx, tenant, *kind, &holder.id)? else { continue };
+                let Plan { doomed, refusing } = plan(tx, tenant, placed, self.limits.cascade_records_max)?;
+                if !refusing.is_empty() {
+                    return Err(CatalogError::StillReferenced { by: refusing });
+                }
+                doomed.iter().try_for_each(|placed| remove(tx, placed))?;
+                removed += doomed.len();
+            }
+        }
+        if removed > 0 {
+            let facts = Map::from_iter([("history".to_owned(), Value::from(removed))]);
+            let (actor, happening) = (permit.principal(), Happening::HistoryRemoved);
+            append(&self.events, tx, actor, occasion, &root.record, happening, facts)?;
+        }
+        Ok(removed)
+    }
+
     pub(super) fn remove_with_dependants(
         &self,
         tx: &mut WriteTx<'_>,
@@ -57,6 +109,23 @@ impl Catalog {
         }
         Ok(doomed.iter().map(|placed| placed.record.resource()).collect())
     }
+}
+
+/// Whether something other than history refers to the target and does not go along with it.
+fn refuse_direct_holders(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    target: &ResourceRef,
+) -> Result<(), CatalogError> {
+    let mut refusing = Vec::new();
+    for kind in ResourceKind::ALL.iter().filter(|kind| !is_history(**kind)) {
+        let prefix = KeyPrefix::new().part(tenant).part(target).part(kind);
+        let rows = tx.prefix::<ByTarget>(&prefix, None, REFERRERS_SHOWN_MAX)?;
+        let rows = rows.into_iter().filter(|(_, holder)| holder.on_delete == OnDelete::Restrict);
+        refusing.extend(rows.map(|(_, holder)| ResourceRef::new(*kind, holder.id.as_str())));
+    }
+    refusing.truncate(REFERRERS_SHOWN_MAX);
+    if refusing.is_empty() { Ok(()) } else { Err(CatalogError::StillReferenced { by: refusing }) }
 }
 
 /// Follows references backwards, breadth first. A holder that would refuse is forgiven if it goes

@@ -1,6 +1,6 @@
 //! Buckets.
 
-use cm_types::{ByteCount, ResourceId, ResourceKind};
+use cm_types::{ResourceId, ResourceKind};
 use serde::{Deserialize, Serialize};
 
 use super::refer_optionally;
@@ -14,9 +14,6 @@ pub struct Bucket {
     /// What the bucket is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// How much it may hold; without one, whatever the node has room for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quota: Option<ByteCount>,
     /// What it demands of its users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_policy: Option<ResourceId>,

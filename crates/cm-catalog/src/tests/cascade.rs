@@ -1,7 +1,7 @@
 //! Deletions that take others along, or are refused because of them; and history.
 
-use cm_policy::{Guard, Invoke};
-use cm_types::{ResourceKind, ResourceRef};
+use cm_policy::{Delete, Guard, Invoke};
+use cm_types::{PrincipalId, ResourceKind, ResourceRef};
 use serde_json::json;
 
 use super::support::{Fixture, id, named, new, occasion, on_both_engines};
@@ -122,11 +122,64 @@ fn more_than_the_limit_is_refused_as_a_whole() {
 }
 
 #[test]
+fn too_long_a_history_is_removed_beforehand() {
+    on_both_engines(async |f: Fixture| {
+        populate(&f).await;
+        let narrow = f.with_limits(Limits { cascade_records_max: 2, ..Limits::default() });
+        let remove = async |text: &'static str, expected| {
+            let (catalog, permit) = (narrow.catalog.clone(), f.permit::<Delete>(Function, Some(text)));
+            let remove = move |tx: &mut cm_db::WriteTx<'_>| {
+                catalog.remove_history(tx, &permit, &id(text), expected, &occasion(4))
+            };
+            f.db.write(remove).await
+        };
+        let refused = narrow.delete(Function, "f1", None).await;
+        assert!(matches!(refused, Err(CatalogError::TooManyCascades { max: 2 })), "{refused:?}");
+        let instance = f.make(Instance, "i", json!({"function": "f1"})).await;
+        let events = f.events().await;
+        let refused = remove("f1", None).await;
+        assert!(matches!(refused, Err(CatalogError::StillReferenced { .. })), "{refused:?}");
+        let refused = remove("f1", Some(instance.header.generation.next())).await;
+        assert!(matches!(refused, Err(CatalogError::Stale { .. })), "{refused:?}");
+        assert_eq!((f.events().await, f.ids(&Query::of(FunctionState)).await.len()), (events, 2));
+        f.delete(Instance, "i", None).await.unwrap();
+        assert_eq!(remove("f1", None).await.unwrap(), 3);
+        assert_eq!(remove("f1", None).await.unwrap(), 0);
+        f.check_invariants().await;
+        assert_eq!(narrow.delete(Function, "f1", None).await.unwrap(), [named(Function, "f1")]);
+        f.check_invariants().await;
+    });
+}
+
+#[test]
+fn what_somebody_owns_is_known() {
+    on_both_engines(async |f: Fixture| {
+        populate(&f).await;
+        let owned = async |owner: PrincipalId, limit| {
+            let (catalog, tenant) = (f.catalog.clone(), f.tenant.clone());
+            f.db.read(move |tx| catalog.owned_by(tx, &tenant, &owner, limit)).await.unwrap()
+        };
+        let all = owned(PrincipalId::admin(), 100).await;
+        assert_eq!(all.len(), 13);
+        assert!(all[9..].iter().all(|resource| crate::kinds::is_history(resource.kind)), "{all:?}");
+        assert_eq!(owned(PrincipalId::admin(), 2).await, all[..2]);
+        assert_eq!(owned(PrincipalId::node(), 2).await, []);
+        f.delete(Storage, "st", None).await.unwrap_err();
+        f.delete(Function, "f1", None).await.unwrap();
+        f.delete(Storage, "st", None).await.unwrap();
+        assert!(!owned(PrincipalId::admin(), 100).await.contains(&named(Storage, "st")));
+    });
+}
+
+#[test]
 fn history_is_ordered_and_never_changed() {
     on_both_engines(async |f: Fixture| {
         populate(&f).await;
         let (catalog, tenant) = (f.catalog.clone(), f.tenant.clone());
-        let latest = f.db.read(move |tx| catalog.latest_state(tx, &tenant, &id("f1"))).await.unwrap();
+        let latest =
+            f.db.read(move |tx| catalog.latest(tx, &tenant, &named(Function, "f1"), FunctionState))
+                .await
+                .unwrap();
         assert_eq!(latest.unwrap().header.id, id("fs2"));
         let query = Query { referencing: Some(named(Function, "f1")), ..Query::of(FunctionState) };
         assert_eq!(f.ids(&query).await, ["fs1", "fs2"]);
@@ -137,7 +190,10 @@ fn history_is_ordered_and_never_changed() {
         let refused = f.update(FunctionState, "fs1", Change::default()).await.unwrap_err();
         assert!(matches!(refused, CatalogError::AppendOnly(FunctionState)), "{refused}");
         let (catalog, tenant) = (f.catalog.clone(), f.tenant.clone());
-        let none = f.db.read(move |tx| catalog.latest_state(tx, &tenant, &id("f2"))).await.unwrap();
+        let none =
+            f.db.read(move |tx| catalog.latest(tx, &tenant, &named(Function, "f2"), FunctionState))
+                .await
+                .unwrap();
         assert_eq!(none, None);
     });
 }

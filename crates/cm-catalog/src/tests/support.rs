@@ -12,8 +12,8 @@ use cm_types::{
 };
 use serde_json::Value;
 
-use crate::index::{holders, name_identifies};
-use crate::tables::{ByCreation, ByName, ByTarget, Placed, Records};
+use crate::index::{by_owner, holders, name_identifies};
+use crate::tables::{ByCreation, ByName, ByOwner, ByTarget, Placed, Records};
 use crate::{Catalog, CatalogError, Change, Limits, NewRecord, Occasion, Query, Record};
 
 /// More than any test stores.
@@ -160,6 +160,7 @@ fn check_invariants(tx: &ReadTx<'_>) {
     let records: Vec<Placed> =
         scan(ALL).into_iter().map(|(key, stored)| Placed::from_stored(key, stored)).collect();
     let (mut by_creation, mut by_name, mut by_target) = (Vec::new(), Vec::new(), Vec::new());
+    let mut owned = Vec::new();
     for placed in &records {
         let (tenant, kind, id) = placed.key();
         let typed = crate::kinds::check(kind, &placed.record.spec, &Limits::default()).unwrap();
@@ -168,6 +169,7 @@ fn check_invariants(tx: &ReadTx<'_>) {
             let to = |p: &Placed| p.record.header.tenant == tenant && p.record.resource() == reference.to;
             assert!(records.iter().any(to), "{} of {} dangles", reference.field, placed.record.resource());
         }
+        owned.push((by_owner(placed), id.clone()));
         by_creation.push(((tenant.clone(), kind, placed.place), id.clone()));
         if name_identifies(kind) {
             by_name.push(((tenant.clone(), kind, placed.record.header.name.clone()), id));
@@ -176,6 +178,7 @@ fn check_invariants(tx: &ReadTx<'_>) {
             by_target.push(((tenant.clone(), to, kind, placed.place), holder));
         }
     }
+    owned.sort_by(|a, b| a.0.cmp(&b.0));
     by_creation.sort_by(|a, b| a.0.cmp(&b.0));
     by_name.sort_by(|a, b| a.0.cmp(&b.0));
     let mut stored_by_creation: Vec<_> = tx
@@ -185,6 +188,13 @@ fn check_invariants(tx: &ReadTx<'_>) {
         .map(|(key, pointer)| (key, pointer.id))
         .collect();
     stored_by_creation.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut stored_owned: Vec<_> = tx
+        .range::<ByOwner>(KeyRange::all(), Direction::Forward, ALL)
+        .unwrap()
+        .into_iter()
+        .map(|(key, pointer)| (key, pointer.id))
+        .collect();
+    stored_owned.sort_by(|a, b| a.0.cmp(&b.0));
     let mut stored_by_name: Vec<_> = tx
         .range::<ByName>(KeyRange::all(), Direction::Forward, ALL)
         .unwrap()
@@ -196,6 +206,7 @@ fn check_invariants(tx: &ReadTx<'_>) {
     by_target.sort_by(|a, b| a.0.cmp(&b.0));
     stored_by_target.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(stored_by_creation, by_creation);
+    assert_eq!(stored_owned, owned);
     assert_eq!(stored_by_name, by_name);
     assert_eq!(stored_by_target, by_target);
 }

@@ -4,7 +4,7 @@ use cm_crypto::{Secret, digest, secret};
 use cm_db::{KeyPrefix, ReadTx, WriteTx};
 use cm_types::{PrincipalId, RequestId, TenantId};
 
-use super::principals::require_right;
+use super::principals::{is_administrator, require_another_administrator, require_right};
 use super::{Identity, existing};
 use crate::principal::check_text;
 use crate::table::{ApiKeyRow, ApiKeys, ApiKeysOfPrincipal, Mark};
@@ -69,7 +69,8 @@ impl Identity {
 
     /// Revokes an API key, and with it all tokens that were made with it.
     ///
-    /// Errors: `NoSuchApiKey`, also if it is another principal's; `WrongPermit`.
+    /// Errors: `NoSuchApiKey`, also if it is another principal's; `LastAdministrator` if nobody else could come in
+    /// as administrator afterwards; `WrongPermit`.
     pub fn revoke_api_key(
         &self,
         tx: &mut WriteTx<'_>,
@@ -80,11 +81,16 @@ impl Identity {
     ) -> Result<(), IdentityError> {
         require_right(right, principal)?;
         let tenant = right.tenant();
+        let row = existing(tx, tenant, principal)?;
+        let was_administrator = is_administrator(tx, tenant, principal, &row)?;
         let index_key = (tenant.clone(), principal.clone(), id.to_owned());
         if !tx.delete::<ApiKeysOfPrincipal>(&index_key)? {
             return Err(IdentityError::NoSuchApiKey);
         }
         tx.delete::<ApiKeys>(&index_key.2)?;
+        if was_administrator && !is_administrator(tx, tenant, principal, &row)? {
+            require_another_administrator(tx, tenant, principal)?;
+        }
         let entry = Entry::done("api-key.revoked", tenant, right.actor(), principal, request);
         self.record(tx, entry.fact("api_key", id))
     }
@@ -106,6 +112,22 @@ impl Identity {
         Ok(keys)
     }
 
+    /// Makes room for one more key, by removing the oldest if there are as many as there may be.
+    pub(super) fn make_room_for_key(
+        &self,
+        tx: &mut WriteTx<'_>,
+        tenant: &TenantId,
+        principal: &PrincipalId,
+    ) -> Result<(), IdentityError> {
+        let keys = self.list_api_keys(tx, tenant, principal)?;
+        let full = keys.len() >= API_KEYS_MAX;
+        if let Some(oldest) = keys.into_iter().min_by_key(|key| key.created_at).filter(|_| full) {
+            tx.delete::<ApiKeys>(&oldest.id)?;
+            tx.delete::<ApiKeysOfPrincipal>(&(tenant.clone(), principal.clone(), oldest.id))?;
+        }
+        Ok(())
+    }
+
     /// Removes all keys of a principal that is being deleted.
     pub(super) fn delete_api_keys(
         &self,
@@ -119,6 +141,15 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+pub(super) fn has_api_key(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    principal: &PrincipalId,
+) -> Result<bool, IdentityError> {
+    let prefix = KeyPrefix::new().part(tenant).part(principal);
+    Ok(!tx.prefix::<ApiKeysOfPrincipal>(&prefix, None, 1)?.is_empty())
 }
 
 fn api_key_ids(

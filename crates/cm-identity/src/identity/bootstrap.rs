@@ -1,14 +1,15 @@
-//! The first start, and what every later start checks.
+//! The first start, what every later start checks, and the way back in.
 
 use cm_crypto::{Secret, secret};
 use cm_db::WriteTx;
 use cm_policy::ADMIN_ROLE;
-use cm_types::{Generation, PrincipalId, ResourceId, TenantId};
+use cm_types::{Generation, PrincipalId, ResourceId, TenantId, Timestamp};
 
 use super::{Identity, key_of};
 use crate::IdentityError;
 use crate::node_keys::recorded_node_key;
-use crate::table::{NodeRow, Nodes, PrincipalRow, Principals, THIS_NODE, TenantRow, Tenants};
+use crate::principal::ROLES_MAX;
+use crate::table::{LoginFailures, NodeRow, Nodes, PrincipalRow, Principals, THIS_NODE, TenantRow, Tenants};
 use crate::trail::Entry;
 
 impl Identity {
@@ -27,17 +28,7 @@ impl Identity {
         tx.insert::<Nodes>(&THIS_NODE.to_owned(), &node)?;
         let (tenant, admin) = (TenantId::default_tenant(), PrincipalId::admin());
         tx.insert::<Tenants>(&tenant, &TenantRow { created_at: now })?;
-        let role = ResourceId::parse(ADMIN_ROLE).expect("the constant is a valid id");
-        let row = PrincipalRow {
-            display_name: "Administrator".to_owned(),
-            roles: vec![role],
-            disabled: false,
-            generation: Generation::FIRST,
-            created_at: now,
-            password: None,
-            credential_epoch: new_epoch(),
-        };
-        tx.insert::<Principals>(&key_of(&tenant, &admin), &row)?;
+        tx.insert::<Principals>(&key_of(&tenant, &admin), &administrator(now))?;
         let node = PrincipalId::node();
         self.record(
             tx,
@@ -46,6 +37,52 @@ impl Identity {
         )?;
         let (key, _) = self.add_api_key(tx, (&tenant, &admin), Some(&node), "first start", None)?;
         Ok(Some(key))
+    }
+
+    /// Lets the owner of the machine in again: makes a new API key for the principal `admin` of the tenant
+    /// `default`, which is created if it is gone, enabled if it is disabled, given back the role `admin` if it has
+    /// lost it, and freed of a lock after failed logins. Its other credentials stay; if it has as many API keys as
+    /// one may have, the oldest goes.
+    ///
+    /// There is no permit to ask for: whoever calls this must be as trusted as who can read the node's keys.
+    pub fn recover_admin(&self, tx: &mut WriteTx<'_>) -> Result<Secret<String>, IdentityError> {
+        let (tenant, admin, node) = (TenantId::default_tenant(), PrincipalId::admin(), PrincipalId::node());
+        let key = key_of(&tenant, &admin);
+        let row = match tx.get::<Principals>(&key)? {
+            None => administrator(self.now()),
+            Some(mut row) => {
+                row.disabled = false;
+                row.generation = row.generation.next();
+                let role = admin_role();
+                if !row.roles.contains(&role) {
+                    row.roles.truncate(ROLES_MAX - 1);
+                    row.roles.push(role);
+                }
+                row
+            }
+        };
+        tx.put::<Principals>(&key, &row)?;
+        tx.delete::<LoginFailures>(&key)?;
+        self.record(tx, Entry::done("principal.recovered", &tenant, Some(&node), &admin, None))?;
+        self.make_room_for_key(tx, &tenant, &admin)?;
+        let (text, _) = self.add_api_key(tx, (&tenant, &admin), Some(&node), "recovery", None)?;
+        Ok(text)
+    }
+}
+
+fn admin_role() -> ResourceId {
+    ResourceId::parse(ADMIN_ROLE).expect("the constant is a valid id")
+}
+
+fn administrator(now: Timestamp) -> PrincipalRow {
+    PrincipalRow {
+        display_name: "Administrator".to_owned(),
+        roles: vec![admin_role()],
+        disabled: false,
+        generation: Generation::FIRST,
+        created_at: now,
+        password: None,
+        credential_epoch: new_epoch(),
     }
 }
 

@@ -8,6 +8,7 @@ use cm_types::{
     Cursor, Generation, Page, PageLimit, PrincipalId, RequestId, ResourceId, ResourceKind, TenantId,
 };
 
+use super::api_keys::has_api_key;
 use super::bootstrap::new_epoch;
 use super::{Identity, existing, key_of, require_tenant};
 use crate::principal::{check_display_name, check_roles};
@@ -138,7 +139,7 @@ impl Identity {
             }
             row.disabled = disabled;
         }
-        if is_administrator(&before) && !is_administrator(&row) {
+        if is_administrator(tx, tenant, id, &before)? && !is_administrator(tx, tenant, id, &row)? {
             require_another_administrator(tx, tenant, id)?;
         }
         row.generation = row.generation.next();
@@ -162,7 +163,7 @@ impl Identity {
         require_one(permit, tenant, id)?;
         let row = existing(tx, tenant, id)?;
         require_generation(&row, expected)?;
-        if is_administrator(&row) {
+        if is_administrator(tx, tenant, id, &row)? {
             require_another_administrator(tx, tenant, id)?;
         }
         self.delete_api_keys(tx, tenant, id)?;
@@ -218,8 +219,15 @@ fn require_generation(row: &PrincipalRow, expected: Option<Generation>) -> Resul
     }
 }
 
-fn is_administrator(row: &PrincipalRow) -> bool {
-    !row.disabled && row.roles.iter().any(|role| role.as_str() == ADMIN_ROLE)
+/// Whether somebody can act as administrator: enabled, of the role, and with a password or an API key to come in by.
+pub(super) fn is_administrator(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    id: &PrincipalId,
+    row: &PrincipalRow,
+) -> Result<bool, IdentityError> {
+    let of_the_role = !row.disabled && row.roles.iter().any(|role| role.as_str() == ADMIN_ROLE);
+    Ok(of_the_role && (row.password.is_some() || has_api_key(tx, tenant, id)?))
 }
 
 /// The permit must be for this principal.
@@ -267,7 +275,7 @@ pub(super) fn require_right(right: CredentialRight<'_>, id: &PrincipalId) -> Res
     }
 }
 
-fn require_another_administrator(
+pub(super) fn require_another_administrator(
     tx: &ReadTx<'_>,
     tenant: &TenantId,
     id: &PrincipalId,
@@ -276,8 +284,10 @@ fn require_another_administrator(
     let mut after = None;
     loop {
         let rows = tx.prefix::<Principals>(&prefix, after.as_ref(), SCAN_STEP)?;
-        if rows.iter().any(|((_, other), row)| other != id && is_administrator(row)) {
-            return Ok(());
+        for ((_, other), row) in &rows {
+            if other != id && is_administrator(tx, tenant, other, row)? {
+                return Ok(());
+            }
         }
         match rows.into_iter().next_back() {
             Some((last, _)) => after = Some(last),

@@ -8,14 +8,10 @@ use cm_db::{Direction, KeyRange, WriteTx};
 use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::new_epoch;
-use super::principals::require_right;
-use super::{Identity, existing, key_of};
+use super::{Identity, key_of};
 use crate::table::{Mark, Principals, RevokedTokenRow, RevokedTokens, RevokedTokensByExpiry};
 use crate::trail::Entry;
-use crate::{
-    Authenticated, Credential, CredentialProblem, CredentialRight, IdentityError, InvalidInput, TokenInfo,
-};
+use crate::{Authenticated, Credential, CredentialProblem, IdentityError, InvalidInput, TokenInfo};
 
 /// How long a token lives unless told.
 pub const TOKEN_TTL_DEFAULT: Duration = Duration::from_secs(3600);
@@ -119,25 +115,6 @@ impl Identity {
         let (tenant, id) = (&authenticated.principal().tenant, &authenticated.principal().id);
         let entry = Entry::done("token.revoked", tenant, Some(id), id, request);
         self.record(tx, entry.fact("jti", jti.as_str()))
-    }
-
-    /// Revokes all tokens of a principal. Its password and API keys stay.
-    ///
-    /// Errors: `NoSuchPrincipal`, `WrongPermit`.
-    pub fn revoke_all_tokens(
-        &self,
-        tx: &mut WriteTx<'_>,
-        right: CredentialRight<'_>,
-        principal: &PrincipalId,
-        request: Option<&RequestId>,
-    ) -> Result<(), IdentityError> {
-        require_right(right, principal)?;
-        let tenant = right.tenant();
-        let mut row = existing(tx, tenant, principal)?;
-        row.credential_epoch = new_epoch();
-        tx.put::<Principals>(&key_of(tenant, principal), &row)?;
-        let entry = Entry::done("token.revoked", tenant, right.actor(), principal, request);
-        self.record(tx, entry.fact("all", true))
     }
 
     /// The claims of a token that this node signed and whose time it is.

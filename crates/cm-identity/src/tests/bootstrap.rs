@@ -4,7 +4,10 @@ use cm_runtime::Tasks;
 use cm_types::PrincipalId;
 
 use super::support::*;
-use crate::{Credential, Identity, IdentityError, NodeKeyError, NodeKeys, recorded_node_key};
+use crate::identity::API_KEYS_MAX;
+use crate::{
+    Credential, Identity, IdentityError, NodeKeyError, NodeKeys, PrincipalChange, recorded_node_key,
+};
 
 #[tokio::test]
 async fn the_first_start_makes_an_administrator_with_a_key() {
@@ -40,4 +43,29 @@ async fn data_of_another_nodes_keys_is_refused() {
     let stranger = Identity::new(world.db.clone(), events, clock, other, Tasks::new());
     let error = world.db.write(move |tx| stranger.bootstrap(tx)).await.unwrap_err();
     assert!(matches!(error, IdentityError::NodeKeys(NodeKeyError::Mismatch { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_administrator_is_let_in_again_whatever_happened() {
+    let world = World::new().await;
+    let recover = async || {
+        let key = world.write(|identity, tx| identity.recover_admin(tx)).await.unwrap();
+        let admin = world.identity.authenticate(key.expose()).await.unwrap();
+        assert_eq!(admin.principal().roles, [role("admin")]);
+        key
+    };
+    recover().await;
+    assert_eq!(world.refusal(world.admin_key.expose()).await, None, "other keys stay");
+    for _ in 2..API_KEYS_MAX {
+        world.api_key("admin").await.unwrap();
+    }
+    world.create_with("second", &["admin"], Some(grant())).await.unwrap();
+    world.api_key("second").await.unwrap();
+    let change = PrincipalChange { roles: Some(vec![]), disabled: Some(true), ..PrincipalChange::default() };
+    world.update("admin", change).await.unwrap();
+    recover().await;
+    world.delete("admin").await.unwrap();
+    let last = recover().await;
+    assert_eq!(world.refusal(last.expose()).await, None);
+    assert_eq!(world.count("principal.recovered").await, 3);
 }

@@ -121,11 +121,34 @@ async fn the_last_administrator_stays() {
     let no_roles = || PrincipalChange { roles: Some(Vec::new()), ..PrincipalChange::default() };
     last(world.update("admin", no_roles()).await.map(|_| ()));
     world.create_with("second", &["admin"], Some(grant())).await.unwrap();
+    last(world.delete("admin").await);
+    world.api_key("second").await.unwrap();
     world.set_disabled("second", true).await.unwrap();
     last(world.delete("admin").await);
     world.set_disabled("second", false).await.unwrap();
     world.delete("admin").await.unwrap();
     last(world.delete("second").await);
+}
+
+#[tokio::test]
+async fn the_last_administrators_last_credential_stays() {
+    let world = World::new().await;
+    let revoke = async || {
+        world
+            .write(|identity, tx| {
+                let keys = identity.list_api_keys(tx, &tenant(), &id("admin"))?;
+                let right = CredentialRight::Granted(&grant());
+                identity.revoke_api_key(tx, right, &id("admin"), &keys[0].id, None)
+            })
+            .await
+    };
+    assert!(matches!(revoke().await, Err(IdentityError::LastAdministrator)));
+    assert_eq!(world.refusal(world.admin_key.expose()).await, None);
+    world.api_key("admin").await.unwrap();
+    revoke().await.unwrap();
+    assert!(matches!(revoke().await, Err(IdentityError::LastAdministrator)));
+    world.set_password("admin", PASSWORD).await.unwrap();
+    revoke().await.unwrap();
 }
 
 #[tokio::test]

@@ -76,16 +76,6 @@ async fn all_tokens_end_with_the_password_with_disabling_and_on_demand() {
     assert_eq!(world.refusal(old.expose()).await, Some(CredentialProblem::Revoked));
 
     let old = token().await;
-    world
-        .write(|identity, tx| {
-            let right = CredentialRight::Own(&own(&id("alice")));
-            identity.revoke_all_tokens(tx, right, &id("alice"), None)
-        })
-        .await
-        .unwrap();
-    assert_eq!(world.refusal(old.expose()).await, Some(CredentialProblem::Revoked));
-
-    let old = token().await;
     world.delete("alice").await.unwrap();
     assert_eq!(world.refusal(old.expose()).await, Some(CredentialProblem::UnknownPrincipal));
     world.create("alice").await;

@@ -1,8 +1,10 @@
 //! From a function and a user policy to a running instance, and evidence about it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use cm_attest::{Claims, Evidence, EvidenceKind, IsolationLayer, Nonce, ReportData};
+use cm_crypto::derive::derive_key;
 use cm_crypto::digest::{Sha256, sha256};
 use cm_instance::control::{CacheKey, Launch, LaunchFile, LaunchProgram, Limits};
 use cm_instance::policy::ProgramPolicy;
@@ -26,7 +28,9 @@ use crate::watch::Watch;
 use crate::{FileKind, FunctionError, Functions};
 
 /// Part of the name of a compiled module in the cache: another engine or layout must not find it.
-const CACHE_DOMAIN: &[u8] = b"cryptomesh module cache 1";
+const CACHE_DOMAIN: &[u8] = b"cryptomesh module cache 2";
+/// The purpose of the keys that compiled modules are sealed under.
+const MODULE_KEY: &str = "cryptomesh/instance-modules/v1";
 
 /// A running instance, as its creator sees it.
 #[derive(Clone, Debug)]
@@ -206,18 +210,19 @@ impl Functions {
             launch_files.push(LaunchFile { path: name.path().clone() });
             data_files.push(bytes);
         }
-        let sealing = inner.kernel.keys().sealing_key();
         let launch = Launch {
             policy_text: text.clone(),
             limits: inner.limits(full),
-            module_cache_key: CacheKey::from_bytes(*sealing.expose()),
+            module_cache_key: self.module_key(full),
             programs: launch_programs,
             data_files: launch_files,
             require_isolation: inner.config.require_isolation.clone(),
             host_name: inner.config.public_host.clone(),
         };
         let mut launched = inner.launcher.launch(place, launch, &programs, &data_files).await?;
-        self.keep(full, std::mem::take(&mut launched.artefacts));
+        let artefacts = std::mem::take(&mut launched.artefacts);
+        let sent: Vec<Sha256Digest> = programs.iter().map(|program| sha256(&program.wasm)).collect();
+        self.keep(full, artefacts.into_iter().filter(|kept| sent.contains(&kept.wasm_sha256)).collect());
         Ok(launched)
     }
 
@@ -265,13 +270,22 @@ impl Functions {
         });
     }
 
-    fn cache_name(&self, full: &FullPolicy, program: Sha256Digest) -> Sha256Digest {
+    pub(crate) fn cache_name(&self, full: &FullPolicy, program: Sha256Digest) -> Sha256Digest {
         let mut name = Sha256::new();
         name.update_field(CACHE_DOMAIN);
         name.update_field(self.measurement().as_bytes());
         name.update_field(full.execution_strategy.as_str().as_bytes());
+        name.update_field(company(full).as_bytes());
         name.update_field(program.as_bytes());
         name.finish()
+    }
+
+    /// The key of an instance's compiled modules. Instances get the same key only if they run the same programs: one
+    /// that a program broke out of could forge modules for its like, and for nobody else.
+    pub(crate) fn module_key(&self, full: &FullPolicy) -> CacheKey {
+        let sealing = self.0.kernel.keys().sealing_key();
+        let key = derive_key(sealing.expose(), &format!("{MODULE_KEY}/{}", company(full)));
+        CacheKey::from_bytes(*key.expose())
     }
 
     fn view(
@@ -377,6 +391,18 @@ impl Functions {
         let running = self.0.running();
         running.get(&name).map(read).ok_or(FunctionError::NotRunning(name.1))
     }
+}
+
+/// Which programs run together, as one digest.
+fn company(full: &FullPolicy) -> Sha256Digest {
+    let programs = full.programs.iter();
+    let hashes: BTreeSet<Sha256Digest> =
+        programs.filter_map(|program| full.expected_hash(program.program_file_name.path())).collect();
+    let mut company = Sha256::new();
+    for hash in hashes {
+        company.update_field(hash.as_bytes());
+    }
+    company.finish()
 }
 
 impl Inner {

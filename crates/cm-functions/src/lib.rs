@@ -19,6 +19,9 @@ pub mod module_cache;
 mod records;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::FunctionError;
 pub use files::{FileKind, FileView};
 pub use functions::{Functions, FunctionsConfig};

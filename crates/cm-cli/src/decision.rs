@@ -22,7 +22,8 @@ pub struct CanArgs {
 
 /// Asks for a decision without acting on it. Exits with 3 when it is a refusal.
 pub async fn can(args: CanArgs, connection: &Connection) -> Outcome {
-    let decision = connection.api()?.decide(&args.user, &args.action, &args.resource).await?;
+    let resource = whole_reference(args.resource);
+    let decision = connection.api()?.decide(&args.user, &args.action, &resource).await?;
     match connection.output {
         Format::Json => output::line(&serde_json::to_string_pretty(&decision)?),
         Format::Table => {
@@ -33,4 +34,20 @@ pub async fn can(args: CanArgs, connection: &Connection) -> Outcome {
         }
     }
     Ok(if decision.allowed { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+}
+
+/// The resource as the API names it: a collection is `KIND/*` there.
+fn whole_reference(resource: String) -> String {
+    if resource.contains('/') { resource } else { format!("{resource}/*") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_alone_is_its_collection() {
+        assert_eq!(whole_reference("function".to_owned()), "function/*");
+        assert_eq!(whole_reference("function/f".to_owned()), "function/f");
+    }
 }

@@ -16,7 +16,7 @@ pub enum FunctionCommand {
     /// Register a function by its program policy and upload its programs.
     Register(RegisterArgs),
     /// Start an instance, verify it, send inputs, run a program and fetch results.
-    Run(function_run::RunArgs),
+    Run(Box<function_run::RunArgs>),
     /// Show the states that a function went through.
     Logs(LogsArgs),
     /// Show a function's latest state and result.
@@ -57,7 +57,7 @@ pub struct StatusArgs {
 pub async fn run(command: FunctionCommand, connection: &Connection) -> Outcome {
     match command {
         FunctionCommand::Register(args) => register(args, connection).await,
-        FunctionCommand::Run(args) => function_run::run(args, connection).await,
+        FunctionCommand::Run(args) => function_run::run(*args, connection).await,
         FunctionCommand::Logs(args) => logs(args, connection).await,
         FunctionCommand::Status(args) => status(args, connection).await,
     }

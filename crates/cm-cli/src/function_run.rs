@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
-use cm_client::trust::Measurements;
-use cm_client::{Api, ClientIdentity, InstanceConnection, Terms, Trust};
+use cm_client::trust::{Distrust, Measurements};
+use cm_client::{Api, ClientError, ClientIdentity, InstanceConnection, Terms, Trust};
 use cm_crypto::sign::VerifyingKey;
 use cm_types::{ResourceId, ResourceKind, Sha256Digest, Timestamp};
 use serde_json::{Value, json};
 
-use crate::{Connection, Outcome, output, resource};
+use crate::agreement::AgreementArgs;
+use crate::{Connection, Outcome, UsageError, output, resource};
 
 /// What a party that provides inputs and reads results needs, where no user policy says otherwise.
 const RIGHTS_WRITE: u32 = 533_572;
@@ -28,6 +29,9 @@ const IDENTITY_VALID: Duration = Duration::from_secs(24 * 3600);
 pub struct RunArgs {
     /// The function.
     pub function: String,
+    /// Where the terms come from.
+    #[command(flatten)]
+    pub agreement: AgreementArgs,
     /// The program to run; the function's only one without it.
     #[arg(long)]
     pub program: Option<String>,
@@ -100,20 +104,16 @@ pub async fn run(args: RunArgs, connection: &Connection) -> Outcome {
 async fn plan(args: &RunArgs, api: &Api, connection: &Connection) -> anyhow::Result<Plan> {
     let inputs = files(&args.input)?;
     let results = files(&args.result)?;
-    let function = api.read(ResourceKind::Function, &args.function).await?;
-    let policy = function
-        .get("spec")
-        .and_then(|spec| spec["confidential"]["policy"].as_str())
-        .with_context(|| format!("{} is no confidential function", args.function))?;
+    let policy = args.agreement.program_policy(&args.function, api, connection).await?;
     let document: Value =
-        serde_json::from_str(policy).context("the function's program policy is unreadable")?;
+        serde_json::from_str(&policy).context("the function's program policy is unreadable")?;
     let program = program_name(args, &document)?;
     let (identity, certificate) = identity(args)?;
     let user_policy = match &args.policy {
         Some(path) => Value::Object(resource::read_document(path)?),
         None => own_policy(args, &certificate, &inputs, &results),
     };
-    let terms = Terms::of_policies(policy, &user_policy).context("what to insist on")?;
+    let terms = Terms::of_policies(&policy, &user_policy).context("what to insist on")?;
     let trust = trust(args, connection)?;
     Ok(Plan { program, inputs, results, identity, user_policy, terms, trust })
 }
@@ -131,7 +131,10 @@ fn program_name(args: &RunArgs, policy: &Value) -> anyhow::Result<String> {
             .as_str()
             .map(str::to_owned)
             .context("the function's only program has no name"),
-        _ => bail!("{} has several programs; say which with --program", args.function),
+        _ => {
+            let which = format!("{} has several programs; say which with --program", args.function);
+            Err(UsageError(which).into())
+        }
     }
 }
 
@@ -202,7 +205,9 @@ async fn with_instance(
         None => api.instance_policy(&instance.id).await?,
     };
     let opened = api.open_instance(&instance.id, &policy, &plan.terms, &plan.trust, &plan.identity).await;
-    if let (Err(cm_client::ClientError::Untrusted(_)), false) = (&opened, args.allow_insecure_software) {
+    if let (Err(ClientError::Untrusted(Distrust::Evidence(_))), false) =
+        (&opened, args.allow_insecure_software)
+    {
         let hint = "--allow-insecure-software accepts evidence for which only the node's software vouches";
         output::note(connection, hint);
     }

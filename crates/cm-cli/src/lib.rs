@@ -4,6 +4,7 @@
 //! One module per noun; each defines its arguments and a `run` that calls the client and prints. [`output`] decides
 //! how results look; results go to standard output, everything else to standard error.
 
+pub mod agreement;
 pub mod audit;
 pub mod decision;
 pub mod function;
@@ -124,7 +125,29 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
     }
 }
 
-/// The exit code for an error: that of the client's error if one is in the chain, else 1.
+/// The command was used wrongly in a way that the parser of the arguments does not see.
+#[derive(Debug)]
+pub struct UsageError(
+    /// What is wrong, for people.
+    pub String,
+);
+
+impl UsageError {
+    const EXIT_CODE: u8 = 2;
+}
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// The exit code for an error: 2 for wrong usage, that of the client's error if one is in the chain, else 1.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|cause| cause.is::<UsageError>()) {
+        return UsageError::EXIT_CODE;
+    }
     error.chain().find_map(|cause| cause.downcast_ref::<ClientError>()).map_or(1, ClientError::exit_code)
 }

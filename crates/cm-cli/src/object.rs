@@ -10,7 +10,7 @@ use cm_client::Api;
 use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey};
 use cm_types::{BucketName, ObjectKey};
 
-use crate::{Connection, Format, Outcome, output};
+use crate::{Connection, Format, Outcome, UsageError, output};
 
 /// `cryptomesh object …`
 #[derive(Debug, Subcommand)]
@@ -83,14 +83,21 @@ pub async fn run(command: ObjectCommand, connection: &Connection) -> Outcome {
 }
 
 fn address(text: &str) -> anyhow::Result<(BucketName, ObjectKey)> {
-    let (bucket, key) = text.split_once('/').with_context(|| format!("`{text}` must be BUCKET/KEY"))?;
-    Ok((BucketName::parse(bucket)?, ObjectKey::parse(key)?))
+    let (bucket, key) =
+        text.split_once('/').ok_or_else(|| UsageError(format!("`{text}` must be BUCKET/KEY")))?;
+    let key = ObjectKey::parse(key).map_err(|error| UsageError(format!("`{key}`: {error}")))?;
+    Ok((bucket_name(bucket)?, key))
+}
+
+fn bucket_name(text: &str) -> anyhow::Result<BucketName> {
+    Ok(BucketName::parse(text).map_err(|error| UsageError(format!("`{text}`: {error}")))?)
 }
 
 async fn put(args: PutArgs, connection: &Connection) -> Outcome {
     let target = match args.target.strip_suffix('/') {
         Some(folder) => {
-            let name = args.file.file_name().context("give the object's whole key")?;
+            let name =
+                args.file.file_name().ok_or_else(|| UsageError("give the object's whole key".to_owned()))?;
             format!("{folder}/{}", name.to_string_lossy())
         }
         None => args.target.clone(),
@@ -103,7 +110,7 @@ async fn put(args: PutArgs, connection: &Connection) -> Outcome {
     let recipients: Vec<RecipientPublicKey> = args
         .seal_to
         .iter()
-        .map(|text| text.parse().with_context(|| format!("--seal-to {text}")))
+        .map(|text| text.parse().map_err(|error| UsageError(format!("--seal-to {text}: {error}")).into()))
         .collect::<anyhow::Result<_>>()?;
     let (size, view);
     if args.file == Path::new("-") {
@@ -210,8 +217,8 @@ pub fn read_secret(path: &Path) -> anyhow::Result<RecipientSecretKey> {
 
 async fn ls(args: LsArgs, connection: &Connection) -> Outcome {
     let (bucket, prefix) = match args.bucket.split_once('/') {
-        Some((bucket, prefix)) => (BucketName::parse(bucket)?, Some(prefix)),
-        None => (BucketName::parse(args.bucket.as_str())?, None),
+        Some((bucket, prefix)) => (bucket_name(bucket)?, Some(prefix)),
+        None => (bucket_name(&args.bucket)?, None),
     };
     let api = connection.api()?;
     let mut entries = Vec::new();

@@ -127,11 +127,31 @@ fn short(value: &Value) -> String {
 fn full(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.trim_end().to_owned(),
+        Value::String(text) => match document(text) {
+            Some(document) => pretty(&document),
+            None => text.trim_end().to_owned(),
+        },
         Value::Object(fields) if fields.is_empty() => String::new(),
-        Value::Object(fields) => pretty(&Value::Object(fields.clone())),
+        Value::Object(_) => pretty(&unfolded(value)),
         Value::Array(values) => values.iter().map(full).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
+    }
+}
+
+/// The document that a text is, as a policy is: as one escaped line nobody could read it.
+fn document(text: &str) -> Option<Value> {
+    let parsed = serde_json::from_str(text).ok()?;
+    matches!(parsed, Value::Object(_) | Value::Array(_)).then_some(parsed)
+}
+
+fn unfolded(value: &Value) -> Value {
+    match value {
+        Value::String(text) => document(text).unwrap_or_else(|| value.clone()),
+        Value::Array(values) => values.iter().map(unfolded).collect(),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (name.clone(), unfolded(value))).collect())
+        }
+        other => other.clone(),
     }
 }
 
@@ -155,6 +175,17 @@ pub fn progress(connection: &Connection, total: Option<u64>, what: &str) -> (Pro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_document_within_a_text_is_shown_as_a_document() {
+        let policy = r#"{"function":"f","programs":[]}"#;
+        let spec = serde_json::json!({ "confidential": { "policy": policy }, "description": "[x" });
+        for shown in [full(&spec), full(&Value::String(policy.to_owned()))] {
+            assert!(shown.contains("\"function\": \"f\"") && !shown.contains('\\'), "{shown}");
+        }
+        assert!(full(&spec).contains("\"[x\""));
+        assert_eq!(full(&Value::String("7".to_owned())), "7");
+    }
 
     #[test]
     fn what_identifies_comes_first_and_long_cells_are_cut() {

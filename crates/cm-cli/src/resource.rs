@@ -4,13 +4,13 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use cm_client::resources::ListQuery;
 use cm_types::ResourceKind;
 use serde_json::{Map, Value};
 
-use crate::{Connection, Outcome, output};
+use crate::{Connection, Outcome, UsageError, output};
 
 /// Most entries that `list --all` fetches.
 const LIST_ALL_MAX: usize = 100_000;
@@ -54,8 +54,8 @@ pub struct ListArgs {
     /// Only entries with these labels: NAME=VALUE,...
     #[arg(long, short = 'l')]
     pub selector: Option<String>,
-    /// Only entries whose field has this value: NAME=VALUE. May be repeated.
-    #[arg(long, value_name = "NAME=VALUE")]
+    /// Only entries whose field has this value: PATH=VALUE, as in spec.executor=confidential. May be repeated.
+    #[arg(long, value_name = "PATH=VALUE")]
     pub filter: Vec<String>,
     /// Most entries to show.
     #[arg(long, default_value_t = 100)]
@@ -135,7 +135,7 @@ pub async fn create(args: CreateArgs, connection: &Connection) -> Outcome {
         document.insert(name, value);
     }
     if document.is_empty() {
-        bail!("nothing to create: give --file or NAME=VALUE pairs");
+        return Err(UsageError("nothing to create: give --file or NAME=VALUE pairs".to_owned()).into());
     }
     let entry = connection.api()?.create(args.kind, &Value::Object(document)).await?;
     output::entry(connection, &entry);
@@ -150,7 +150,8 @@ pub async fn delete(args: DeleteArgs, connection: &Connection) -> Outcome {
 }
 
 pub(crate) fn pair(text: &str) -> anyhow::Result<(String, String)> {
-    let (name, value) = text.split_once('=').with_context(|| format!("`{text}` must be NAME=VALUE"))?;
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| UsageError(format!("`{text}` must be NAME=VALUE")))?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

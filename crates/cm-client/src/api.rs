@@ -22,6 +22,8 @@ pub struct Api {
     base: String,
     token: Option<std::sync::Arc<Secret<String>>>,
     http: reqwest::Client,
+    /// Without a limit on how long an answer may take to begin: for work that grows with what is stored.
+    patient: reqwest::Client,
 }
 
 /// Characters of a path segment that must be escaped; slashes too, because an id is one segment.
@@ -36,16 +38,14 @@ pub fn segment(text: &str) -> String {
 impl Api {
     /// A client of the node at this place. Nothing is sent yet.
     pub fn new(location: Location) -> Result<Api, ClientError> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .user_agent(concat!("cryptomesh/", env!("CARGO_PKG_VERSION")))
-            // A node is where it was said to be; a proxy of the environment would see its tokens.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|source| ClientError::Unreachable { url: location.url.clone(), source })?;
-        Ok(Api { base: location.url, token: location.token.map(std::sync::Arc::new), http })
+        Api::with_read_timeout(location, READ_TIMEOUT)
+    }
+
+    fn with_read_timeout(location: Location, read_timeout: Duration) -> Result<Api, ClientError> {
+        let unusable = |source| ClientError::Unreachable { url: location.url.clone(), source };
+        let http = client().read_timeout(read_timeout).build().map_err(unusable)?;
+        let patient = client().build().map_err(unusable)?;
+        Ok(Api { base: location.url, token: location.token.map(std::sync::Arc::new), http, patient })
     }
 
     /// The same node, seen with another token.
@@ -60,7 +60,11 @@ impl Api {
 
     /// A request of `path`, which begins with a slash and is already escaped.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
+        self.request_by(&self.http, method, path)
+    }
+
+    fn request_by(&self, client: &reqwest::Client, method: Method, path: &str) -> RequestBuilder {
+        let request = client.request(method, format!("{}{path}", self.base));
         match &self.token {
             Some(token) => request.bearer_auth(token.expose()),
             None => request,
@@ -143,6 +147,17 @@ impl Api {
         self.json(response).await
     }
 
+    /// As [`Api::post`], but waits for the answer as long as the connection lasts.
+    pub async fn post_patiently<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let request = self.request_by(&self.patient, Method::POST, path).json(body);
+        let response = self.send(request).await?;
+        self.json(response).await
+    }
+
     /// A request with a JSON body whose answer, if any, is of no interest.
     pub async fn call(
         &self,
@@ -164,6 +179,18 @@ impl Api {
     }
 }
 
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .user_agent(concat!("cryptomesh/", env!("CARGO_PKG_VERSION")))
+        // A node is where it was said to be; a proxy of the environment would see its tokens.
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+}
+
 fn describe(status: StatusCode) -> String {
     format!("status {status} without an explanation; is this a CryptoMesh node?")
 }
+
+#[cfg(test)]
+mod tests;

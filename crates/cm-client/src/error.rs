@@ -1,6 +1,7 @@
 //! What can go wrong, by what the caller should do about it.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -75,13 +76,56 @@ pub struct Refusal {
     pub request_id: Option<String>,
     /// More, depending on the code.
     #[serde(default)]
-    pub details: serde_json::Value,
+    pub details: Value,
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        for explanation in self.explanations() {
+            write!(f, "; {explanation}")?;
+        }
+        Ok(())
     }
+}
+
+impl Refusal {
+    /// What the details say beyond the message, in words for people: places in a document and what is wrong
+    /// there, and reasons. Codes are for programs and are left out.
+    fn explanations(&self) -> Vec<String> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let list = |name: &str| match self.details.get(name) {
+            Some(Value::Array(values)) => values.iter().map(text).collect(),
+            Some(value) => vec![text(value)],
+            None => Vec::new(),
+        };
+        let mut explanations = Vec::new();
+        for field in self.details.get("fields").and_then(Value::as_array).into_iter().flatten() {
+            explanations.push(placed(&text(&field["path"]), &text(&field["message"])));
+        }
+        let reason = list("reason").concat();
+        // The document as a whole is no place worth naming.
+        match list("path").first().filter(|path| *path != ".") {
+            Some(path) => explanations.push(placed(path, &reason)),
+            None => explanations.push(reason),
+        }
+        explanations.extend(list("paths"));
+        explanations.extend(list("reasons").into_iter().filter(|reason| !is_code(reason)));
+        explanations.retain(|explanation| !explanation.is_empty() && !self.message.contains(explanation));
+        explanations
+    }
+}
+
+fn placed(path: &str, problem: &str) -> String {
+    if path.is_empty() || problem.is_empty() {
+        format!("{path}{problem}")
+    } else {
+        format!("{path}: {problem}")
+    }
+}
+
+fn is_code(reason: &str) -> bool {
+    reason.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
 impl ClientError {
@@ -102,5 +146,49 @@ impl ClientError {
             ClientError::NoNode(_) | ClientError::Url(_) => 2,
             ClientError::Protocol { .. } | ClientError::File { .. } | ClientError::Seal(_) => 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(message: &str, details: Value, expected: &str) {
+        let refusal = Refusal {
+            status: 422,
+            code: "invalid".into(),
+            message: message.into(),
+            request_id: None,
+            details,
+        };
+        assert_eq!(refusal.to_string(), expected);
+    }
+
+    #[test]
+    fn a_refusal_says_why_in_words_and_nothing_twice() {
+        check("no", Value::Null, "no");
+        check(
+            "wrong shape",
+            json!({ "path": "action", "reason": "no `fly`" }),
+            "wrong shape; action: no `fly`",
+        );
+        check("wrong shape", json!({ "reason": "it ends early" }), "wrong shape; it ends early");
+        check("wrong shape", json!({ "path": ".", "reason": "it ends early" }), "wrong shape; it ends early");
+        check(
+            "wrong policy",
+            json!({ "reasons": ["`x` is no path", "too long"] }),
+            "wrong policy; `x` is no path; too long",
+        );
+        let fields = json!({ "fields": [{ "path": "spec.a", "message": "too long" }, { "path": "spec.b", "message": "empty" }] });
+        check("invalid", fields.clone(), "invalid; spec.a: too long; spec.b: empty");
+        check("spec.a: too long", fields, "spec.a: too long; spec.b: empty");
+        // What a program would read is not shown to people.
+        check(
+            "denied: nothing grants it",
+            json!({ "reasons": ["no-permission"], "kind": "role" }),
+            "denied: nothing grants it",
+        );
     }
 }

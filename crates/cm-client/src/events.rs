@@ -3,7 +3,6 @@
 use bytes::BytesMut;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::resources::{Entry, Listing};
 use crate::{Api, ClientError};
@@ -18,9 +17,32 @@ pub struct Verification {
     pub intact: bool,
     /// How many records were checked.
     pub records: u64,
-    /// Everything after this belongs to the answer's details, findings among them.
-    #[serde(flatten)]
-    pub details: serde_json::Map<String, Value>,
+    /// The end of the log.
+    pub head: Head,
+    /// What is wrong, in the order of the log.
+    pub findings: Vec<Finding>,
+}
+
+/// The end of the log.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Head {
+    /// The number of the last record; 0 for an empty log.
+    pub seq: u64,
+    /// The hash of the chain up to it; none for an empty log.
+    pub hash: Option<String>,
+    /// All of it in one line, to be kept elsewhere and given to a verification as its anchor.
+    pub anchor: Option<String>,
+}
+
+/// One place where the log is not what was written.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Finding {
+    /// The number of the record.
+    pub seq: u64,
+    /// What is wrong, such as `altered` or `missing`.
+    pub what: String,
+    /// For people.
+    pub detail: String,
 }
 
 impl Api {
@@ -36,9 +58,9 @@ impl Api {
         self.get_query("/api/v1/events", &query).await
     }
 
-    /// Checks the whole log. `anchor` is the text of a head that was kept elsewhere.
+    /// Checks the whole log, however long that takes. `anchor` is the text of a head that was kept elsewhere.
     pub async fn verify_events(&self, anchor: Option<&str>) -> Result<Verification, ClientError> {
-        self.post("/api/v1/events/verify", &serde_json::json!({ "anchor": anchor })).await
+        self.post_patiently("/api/v1/events/verify", &serde_json::json!({ "anchor": anchor })).await
     }
 
     /// The head of the log: its last sequence number, digest and text form.

@@ -1,17 +1,25 @@
 //! Objects: streamed both ways, with progress, never held whole.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use cm_types::{BucketName, ObjectKey, Sha256Digest};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use reqwest::{Method, Response};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
+use tokio_util::io::ReaderStream;
 
 use crate::api::segment;
 use crate::resources::Listing;
 use crate::{Api, ClientError};
+
+/// Bytes that are read from a source at a time.
+pub(crate) const READ_BYTES: usize = 256 * 1024;
+/// A tag that no object has: real ones are digests.
+const TAG_OF_NOTHING: &str = "\"no object has this tag\"";
+/// The status of a request whose condition does not hold.
+const UNMET_CONDITION: u16 = 412;
 
 /// Called with the number of bytes that have passed so far.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
@@ -81,23 +89,71 @@ impl Api {
         size: Option<u64>,
         progress: Option<Progress>,
     ) -> Result<ObjectView, ClientError> {
-        let mut sent = 0;
-        let stream = tokio_util::io::ReaderStream::with_capacity(body, 256 * 1024).map(move |part| {
-            if let (Ok(part), Some(progress)) = (&part, &progress) {
+        let parts = ReaderStream::with_capacity(body, READ_BYTES);
+        self.put_parts(bucket, key, parts, size, progress).await
+    }
+
+    /// Stores what the parts are, unless one of them is an error: then nothing is stored.
+    pub(crate) async fn put_parts(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        parts: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+        size: Option<u64>,
+        progress: Option<Progress>,
+    ) -> Result<ObjectView, ClientError> {
+        let path = item(bucket, key);
+        let unreadable = Arc::new(Mutex::new(None));
+        let (mut sent, noted) = (0, unreadable.clone());
+        let parts = parts.map(move |part| match part {
+            Ok(part) => {
                 sent += part.len() as u64;
-                progress(sent);
+                progress.iter().for_each(|progress| progress(sent));
+                Ok(part)
             }
-            part
+            // The error itself is for the caller; the connection only has to break before the end.
+            Err(error) => {
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Err(std::io::Error::other("the source failed"))
+            }
         });
         let mut request = self
-            .request(Method::PUT, &item(bucket, key))
+            .request(Method::PUT, &path)
             .header("content-type", "application/octet-stream")
-            .body(reqwest::Body::wrap_stream(stream));
+            .body(reqwest::Body::wrap_stream(parts));
         if let Some(size) = size {
             request = request.header("content-length", size);
         }
-        let response = self.send(request).await?;
-        self.json(response).await
+        let error = match self.send(request).await {
+            Ok(response) => return self.json(response).await,
+            Err(error) => error,
+        };
+        if let Some(source) = unreadable.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(ClientError::File { path: format!("what was to become {bucket}/{key}"), source });
+        }
+        match error {
+            ClientError::Unreachable { ref source, .. } if !source.is_connect() => {
+                Err(self.upload_refused(&path).await.unwrap_or(error))
+            }
+            error => Err(error),
+        }
+    }
+
+    /// Why an upload is refused, if it is. A node that refuses does not read what it refuses, and closes the
+    /// connection; its answer is lost when that is noticed while bytes are still being sent. The question is the
+    /// same call without bytes, and under a condition that is never met.
+    async fn upload_refused(&self, path: &str) -> Option<ClientError> {
+        let question = self
+            .request(Method::PUT, path)
+            .header("content-type", "application/octet-stream")
+            .header("if-match", TAG_OF_NOTHING)
+            .header("content-length", 0);
+        match self.send(question).await {
+            Err(ClientError::Refused(refusal)) if refusal.status != UNMET_CONDITION => {
+                Some(ClientError::Refused(refusal))
+            }
+            _ => None,
+        }
     }
 
     /// Begins to read an object.
@@ -111,9 +167,9 @@ impl Api {
         Ok(ObjectDownload { response, url })
     }
 
-    /// Has the node read and check everything that it stores.
+    /// Has the node read and check everything that it stores, however long that takes.
     pub async fn verify_objects(&self) -> Result<ObjectVerification, ClientError> {
-        self.post("/api/v1/objects/verify", &serde_json::json!({})).await
+        self.post_patiently("/api/v1/objects/verify", &serde_json::json!({})).await
     }
 
     /// Removes an object.

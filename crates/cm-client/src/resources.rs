@@ -32,7 +32,8 @@ pub struct ListQuery {
     pub after: Option<String>,
     /// Labels that entries must have.
     pub selector: Option<String>,
-    /// More query parameters, as the kind defines them.
+    /// Fields that entries must have with these values: paths such as `spec.executor`, or what the history and the
+    /// event log can be asked for besides.
     pub filters: Vec<(String, String)>,
 }
 
@@ -94,6 +95,18 @@ fn item(kind: ResourceKind, id: &str) -> String {
     format!("/api/v1/{}/{}", kind.plural(), segment(id))
 }
 
+/// The query parameter by which a kind is filtered: one of its own, or the general `filter=PATH=VALUE`.
+fn filter<'a>(kind: ResourceKind, name: &'a str, value: &str) -> (&'a str, String) {
+    let own: &[&str] = match kind {
+        ResourceKind::FunctionState | ResourceKind::FunctionResult => {
+            &["function_id", "instance_id", "order"]
+        }
+        ResourceKind::Event => &["verb", "resource"],
+        _ => &[],
+    };
+    if own.contains(&name) { (name, value.to_owned()) } else { ("filter", format!("{name}={value}")) }
+}
+
 impl Api {
     /// One page of a kind's entries.
     pub async fn list(&self, kind: ResourceKind, query: &ListQuery) -> Result<Listing<Entry>, ClientError> {
@@ -101,7 +114,7 @@ impl Api {
         pairs.extend(query.limit.map(|limit| ("limit", limit.to_string())));
         pairs.extend(query.after.clone().map(|after| ("after", after)));
         pairs.extend(query.selector.clone().map(|selector| ("selector", selector)));
-        pairs.extend(query.filters.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        pairs.extend(query.filters.iter().map(|(name, value)| filter(kind, name, value)));
         self.get_query(&collection(kind), &pairs).await
     }
 
@@ -230,5 +243,23 @@ impl Api {
         let path = format!("{}/evidence", item(ResourceKind::Instance, id));
         let answer: Answer = self.post(&path, &serde_json::json!({ "nonce": nonce })).await?;
         Ok(answer.evidence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_parameters_of_their_own_only_where_a_kind_has_them() {
+        let check = |kind, name, value, expected: (&str, &str)| {
+            assert_eq!(filter(kind, name, value), (expected.0, expected.1.to_owned()));
+        };
+        check(ResourceKind::Function, "spec.executor", "plain", ("filter", "spec.executor=plain"));
+        check(ResourceKind::Function, "order", "x", ("filter", "order=x"));
+        check(ResourceKind::FunctionState, "function_id", "f", ("function_id", "f"));
+        check(ResourceKind::FunctionResult, "order", "newest-first", ("order", "newest-first"));
+        check(ResourceKind::FunctionResult, "spec.state", "a=b", ("filter", "spec.state=a=b"));
+        check(ResourceKind::Event, "verb", "function.", ("verb", "function."));
     }
 }

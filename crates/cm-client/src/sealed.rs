@@ -5,12 +5,14 @@
 
 use std::io::{Read, Write};
 
+use bytes::Bytes;
 use cm_crypto::seal::{Opener, RecipientPublicKey, RecipientSecretKey, SealError, Sealer, sealed_len};
 use cm_types::{BucketName, ObjectKey};
+use futures::StreamExt;
 use tokio::io::AsyncWriteExt;
-use tokio_util::io::SyncIoBridge;
+use tokio_util::io::{ReaderStream, SyncIoBridge};
 
-use crate::objects::ObjectView;
+use crate::objects::{ObjectView, READ_BYTES};
 use crate::{Api, ClientError, Progress};
 
 /// Bytes that the pipe between the sealing thread and the network holds.
@@ -41,11 +43,18 @@ impl Api {
             sealer.finish()?.shutdown()?;
             Ok(())
         });
-        let stored = self.put_object(bucket, key, far, length, progress).await;
-        sealing
-            .await
-            .map_err(|_| file_error(key.as_str())(std::io::Error::other("sealing was abandoned")))??;
-        stored
+        // The pipe also ends when sealing fails. What was sealed until then must not become an object, so the end
+        // of the pipe counts only once sealing says that it is done.
+        let ended = async move {
+            match sealing.await {
+                Ok(Ok(())) => Ok(Bytes::new()),
+                Ok(Err(SealError::Io(error))) => Err(error),
+                Ok(Err(error)) => Err(std::io::Error::other(error)),
+                Err(_) => Err(std::io::Error::other("sealing was abandoned")),
+            }
+        };
+        let parts = ReaderStream::with_capacity(far, READ_BYTES).chain(futures::stream::once(ended));
+        self.put_parts(bucket, key, parts, length, progress).await
     }
 
     /// Opens a sealed object into `sink` while it is read. On an error `sink` has a prefix of authenticated

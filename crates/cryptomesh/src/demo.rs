@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use cm_cli::{Connection, Outcome, output};
+use cm_cli::{Connection, Format, Outcome, output};
 
 /// `cryptomesh demo`
 #[derive(Args)]
@@ -67,6 +67,12 @@ pub(crate) async fn run(args: DemoArgs, connection: &Connection) -> Outcome {
         output::note(connection, &format!("\nthe node's data directory is kept in {}", kept.display()));
     }
     narrator.chapter("Result, read by the receiver alone");
-    output::line(&format!("y = {} + {} x   ({} points)", ending.intercept, ending.slope, data.len()));
+    let (slope, intercept, points) = (ending.slope, ending.intercept, data.len());
+    output::line(&match connection.output {
+        Format::Json => {
+            serde_json::json!({ "slope": slope, "intercept": intercept, "points": points }).to_string()
+        }
+        Format::Table => format!("y = {intercept} + {slope} x   ({points} points)"),
+    });
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 use cm_instance::policy::Certificate;
 use cm_instance::{Infrastructure, Rights, merge};
-use cm_types::{Sha256Digest, Timestamp};
+use cm_types::Timestamp;
 use serde_json::json;
 
 use super::*;
@@ -49,6 +49,7 @@ fn check(change: impl FnOnce(&mut FullPolicy), expected: Result<(), BrokenTerm>)
 fn what_the_node_adds_is_no_breach_and_order_means_nothing() {
     check(|_| {}, Ok(()));
     check(|policy| policy.identities.reverse(), Ok(()));
+    check(|policy| policy.max_memory_mib = Some(1), Ok(()));
     check(|policy| policy.veracruz_server_url = "127.0.0.1:9".into(), Ok(()));
 }
 
@@ -74,4 +75,16 @@ fn every_other_difference_is_a_breach() {
         Err(BrokenTerm::Identities),
     );
     check(|policy| policy.debug = true, Err(BrokenTerm::Debug));
+    check(
+        |policy| policy.execution_strategy = ExecutionStrategy::Interpretation,
+        Err(BrokenTerm::ExecutionStrategy),
+    );
+    check(|policy| policy.enable_clock = true, Err(BrokenTerm::Clock));
+    check(|policy| policy.std_streams_table.clear(), Err(BrokenTerm::StandardStreams));
+    check(
+        |policy| {
+            policy.std_streams_table[1] = StreamEntry::Stdout(policy.identities[0].file_rights[0].clone())
+        },
+        Err(BrokenTerm::StandardStreams),
+    );
 }

@@ -33,19 +33,24 @@ fn json(node: &Node, arguments: &[&str]) -> Value {
     serde_json::from_str(&ends(&output, 0).0).expect("JSON was asked for")
 }
 
+/// The program policy of an example, as its author published it.
+fn policy(name: &str) -> String {
+    repository(&format!("examples/{name}/policy.json")).to_str().unwrap().to_owned()
+}
+
 /// Registers an example, with the program of `program`.
 fn register(node: &Node, name: &str, program: &str) -> Output {
-    let policy = repository(&format!("examples/{name}/policy.json"));
     let wasm = repository(&format!("examples/{program}/{program}.wasm"));
     let program = format!("{name}.wasm={}", wasm.display());
-    node.command(&["function", "register", policy.to_str().unwrap(), "--program", &program])
+    node.command(&["function", "register", &policy(name), "--program", &program])
 }
 
 /// Runs an example on committed inputs, and demands the committed result and a trail of the run.
 fn check(node: &Node, dir: &Path, name: &str, inputs: &[(&str, &str)], result: &str) {
     ends(&register(node, name, name), 0);
     let fetched = dir.join(result);
-    let mut arguments = vec!["function".to_owned(), "run".to_owned(), name.to_owned(), INSECURE.to_owned()];
+    let mut arguments = ["function", "run", name, INSECURE, "--function-policy"].map(str::to_owned).to_vec();
+    arguments.push(policy(name));
     for (file, input) in inputs {
         let input = repository("examples/data").join(input);
         arguments.extend(["--input".to_owned(), format!("{file}={}", input.display())]);
@@ -90,8 +95,9 @@ fn an_instance_that_is_not_trusted_gets_nothing() {
     ends(&register(&node, "linear-regression", "linear-regression"), 0);
     // The input does not exist: whoever gets as far as sending ends otherwise, as the last of these does.
     let run = |more: &[&str]| {
-        let arguments = ["function", "run", "linear-regression", "--input", "input-0=absent.points"];
-        node.command(&[&arguments, more].concat())
+        let policy = policy("linear-regression");
+        let arguments = ["function", "run", "linear-regression", "--function-policy", &policy];
+        node.command(&[&arguments, &["--input", "input-0=absent.points"][..], more].concat())
     };
     assert!(ends(&run(&[]), 3).1.contains(INSECURE));
     let other = "0".repeat(64);
@@ -101,6 +107,57 @@ fn an_instance_that_is_not_trusted_gets_nothing() {
     let states = states(&node, "linear-regression");
     assert!(!states.iter().any(|state| state == "running" || state == "completed"), "{states:?}");
     assert_eq!(json(&node, &["list", "instance"]), serde_json::json!([]), "an instance was left behind");
+    assert!(node.stop().success());
+}
+
+/// A node that lies is one that registered something else than the author published, and is consistent about it.
+#[test]
+fn what_runs_is_what_the_author_published_or_nothing_is_sent() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let published = std::fs::read_to_string(policy("linear-regression")).unwrap();
+    let digest = |text: &str| {
+        serde_json::from_str::<Value>(text).unwrap()["programs"][0]["pi_hash"].as_str().unwrap().to_owned()
+    };
+    let other = digest(&std::fs::read_to_string(policy("k-means")).unwrap());
+    let forged = root.path().join("forged.json");
+    std::fs::write(&forged, published.replace(&digest(&published), &other)).unwrap();
+    let wasm = repository("examples/k-means/k-means.wasm");
+    let program = format!("linear-regression.wasm={}", wasm.display());
+    let register = ["function", "register", forged.to_str().unwrap(), "--program", &program];
+    ends(&node.command(&register), 0);
+    // The input does not exist: whoever gets as far as sending ends with 1.
+    let run = |more: &[&str]| {
+        let arguments =
+            ["function", "run", "linear-regression", INSECURE, "--input", "input-0=absent.points"];
+        node.command(&[&arguments[..], more].concat())
+    };
+    let said = ends(&run(&["--function-policy", &policy("linear-regression")]), 3).1;
+    assert!(said.contains("the programs, their digests or their rights are not those agreed on"), "{said}");
+    let named = |digest: &str| format!("linear-regression.wasm={digest}");
+    assert!(ends(&run(&["--program-sha256", &named(&digest(&published))]), 3).1.contains(&other));
+    assert!(ends(&run(&["--program-sha256", &named(&other)]), 1).1.contains("cannot read absent.points"));
+    assert!(
+        ends(&run(&["--trust-node-policy"]), 1)
+            .1
+            .contains(&format!("word: linear-regression.wasm is SHA-256 {other}"))
+    );
+    assert!(ends(&run(&[]), 2).1.contains("--function-policy"));
+    let of_another = ends(&run(&["--function-policy", &policy("k-means")]), 2).1;
+    assert!(of_another.contains("is no program policy of linear-regression"), "{of_another}");
+    assert!(node.stop().success());
+}
+
+#[test]
+fn a_policy_is_shown_as_the_document_that_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let registered = ends(&register(&node, "linear-regression", "linear-regression"), 0).0;
+    let shown = ends(&node.command(&["get", "function", "linear-regression"]), 0).0;
+    let status = ends(&node.command(&["function", "status", "linear-regression"]), 0).0;
+    for text in [registered, shown, status] {
+        assert!(text.contains("\"execution_strategy\": \"JIT\"") && !text.contains('\\'), "{text}");
+    }
     assert!(node.stop().success());
 }
 

@@ -55,8 +55,10 @@ pub(super) async fn before_trust(
     narrator: &mut Narrator<'_>,
 ) -> anyhow::Result<()> {
     let Attempts { policy, trust, terms } = attempts;
-    let changed = policy.replacen("\"enable_clock\": false", "\"enable_clock\": true", 1);
-    ensure!(changed != **policy, "the policy has no `enable_clock` to change");
+    // A byte that no term forbids: only the hash of the text, which the evidence names, shows the change.
+    let attestation = "\"proxy_attestation_server_url\": \"";
+    let changed = policy.replacen(attestation, &format!("{attestation}x"), 1);
+    ensure!(changed != **policy, "the policy has no `proxy_attestation_server_url` to change");
     let outcome = receiver.api.open_instance(INSTANCE, &changed, terms, trust, &receiver.identity).await;
     narrator.step(&format!("refused, a changed policy: {}", refused("a changed policy", outcome)?));
 

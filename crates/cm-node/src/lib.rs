@@ -18,7 +18,7 @@ pub use config::{Config, ConfigError, Overrides};
 pub use error::NodeError;
 pub use logs::start_logging;
 pub use node::{Node, Stopped};
-pub use offline::{VerifiedLog, verify_log};
+pub use offline::{VerifiedLog, reset_admin_token, verify_log};
 pub use process::terminate;
 
 /// The description of the native API as OpenAPI, in JSON.

@@ -1,14 +1,24 @@
 //! What can be asked of a data directory without its node.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use cm_crypto::Secret;
 use cm_events::{Head, VerifyOptions, VerifyingKeys};
 use cm_identity::NodeKeys;
+use cm_kernel::catalog::Limits;
 use cm_kernel::kernel::{DATABASE_FILE, KEYS_DIR};
+use cm_kernel::{Kernel, KernelConfig};
+use cm_runtime::{SystemClock, Tasks};
 use serde_json::json;
 
 use crate::NodeError;
 use crate::data_dir::DataDir;
+use crate::node::ADMIN_TOKEN_FILE;
+
+/// How long the kernel's own tasks may take to end.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Most findings that one verification reports.
 const FINDINGS_MAX: usize = 100;
@@ -21,6 +31,30 @@ pub struct VerifiedLog {
     pub records: u64,
     /// The same and the findings, as the API would say it.
     pub report: serde_json::Value,
+}
+
+/// Makes a new key of the built-in administrator, of a data directory that no node is using, and writes it where the
+/// first start wrote the first one.
+pub async fn reset_admin_token(data_dir: &Path) -> Result<PathBuf, NodeError> {
+    if !data_dir.join(DATABASE_FILE).exists() {
+        return Err(NodeError::NoData(data_dir.to_owned()));
+    }
+    let held = DataDir::hold(data_dir)?;
+    let tasks = Tasks::new();
+    let config = KernelConfig {
+        data_dir: held.path().to_owned(),
+        limits: Limits::default(),
+        object_size_max: 0,
+        node_name: String::new(),
+    };
+    // This is no first start: the database is there.
+    let no_first_start = |_: &Secret<String>| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let kernel = Kernel::open(config, Arc::new(SystemClock), &tasks, no_first_start).await?;
+    let key = kernel.recover_administrator().await?;
+    let path = held.write_private(ADMIN_TOKEN_FILE, &format!("{}\n", key.expose()))?;
+    tasks.drain(DRAIN_DEADLINE).await;
+    kernel.close().await?;
+    Ok(path)
 }
 
 /// Checks the event log of a data directory that no node is using.

@@ -33,6 +33,9 @@ enum Command {
     Up(up::UpArgs),
     /// Show the main job, end to end, on a mesh in a temporary directory.
     Demo(demo::DemoArgs),
+    /// Repair the administrator's access to a data directory whose node is not running.
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Print the completion script of a shell.
     Completions {
         /// The shell.
@@ -46,6 +49,12 @@ enum Command {
     Instance,
     #[command(flatten)]
     Remote(cm_cli::Command),
+}
+
+#[derive(Subcommand)]
+enum AdminCommand {
+    /// Write a new token of the built-in administrator to the data directory. Older ones stay valid until revoked.
+    ResetToken,
 }
 
 fn main() -> ExitCode {
@@ -82,6 +91,7 @@ fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
             runtime.block_on(up::run(args, data_dir, &cli.connection))
         }
         Command::Demo(args) => runtime.block_on(demo::run(args, &cli.connection)),
+        Command::Admin(AdminCommand::ResetToken) => runtime.block_on(up::reset_token(&cli.connection)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "cryptomesh", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -88,3 +88,10 @@ pub(crate) async fn verify_offline(args: &cm_cli::audit::VerifyArgs, connection:
     cm_cli::audit::report(&outcome.report, outcome.intact, outcome.records, connection);
     Ok(if outcome.intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// Gives the administrator a new key, when nobody has a working one. The node must not be running.
+pub(crate) async fn reset_token(connection: &Connection) -> Outcome {
+    let path = cm_node::reset_admin_token(&connection.data_dir()).await?;
+    output::note(connection, &format!("a new administrator's token is in {}", path.display()));
+    Ok(ExitCode::SUCCESS)
+}

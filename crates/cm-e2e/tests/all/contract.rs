@@ -181,3 +181,53 @@ fn data_of_a_newer_version_is_left_alone() {
     let named = format!("version {} but this program knows versions up to {version}", version + 1);
     assert!(said.contains(&named), "{said}");
 }
+
+#[test]
+fn an_administrator_without_a_key_is_helped_offline() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let (data_dir, old) = (node.data_dir().to_str().unwrap().to_owned(), node.admin_token());
+    let busy = run(&["admin", "reset-token", "--data-dir", &data_dir]);
+    assert_eq!(busy.status.code(), Some(1), "a running node was meddled with");
+    assert!(node.stop().success());
+    let reset = run(&["admin", "reset-token", "--data-dir", &data_dir]);
+    assert!(reset.status.success(), "{}", text(&reset.stderr));
+    let node = Node::start(root.path(), &NodeOptions::default());
+    assert_ne!(node.admin_token(), old);
+    assert!(node.command(&["whoami"]).status.success());
+    assert!(node.command(&["audit", "verify"]).status.success());
+}
+
+#[test]
+fn a_transfer_that_does_not_end_does_not_hold_the_node() {
+    use std::io::Write;
+    let root = tempfile::tempdir().unwrap();
+    let options = NodeOptions { set: vec!["shutdown.deadline=4".to_owned()], ..NodeOptions::default() };
+    let node = Node::start(root.path(), &options);
+    assert!(node.command(&["create", "bucket", "name=stuck"]).status.success());
+    let mut upload = std::net::TcpStream::connect(node.address("api")).unwrap();
+    let token = node.admin_token();
+    let head = format!(
+        "PUT /api/v1/buckets/stuck/objects/x HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+         content-length: 1000000\r\n\r\nbegun"
+    );
+    upload.write_all(head.as_bytes()).unwrap();
+    let began = std::time::Instant::now();
+    assert_eq!(node.stop().code(), Some(0));
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_flag_wins_over_an_assignment_and_an_assignment_over_a_variable() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let status = std::process::Command::new(cm_e2e::cryptomesh())
+        .args(["up", "--set", &format!("data_dir={}", path("by-set")), "--set", "listen.api=192.0.2.1:1"])
+        .env_clear()
+        .env("CRYPTOMESH_DATA_DIR", path("by-variable"))
+        .output()
+        .unwrap();
+    // No interface has this address (RFC 5737), so the node ends; the directory has been chosen by then.
+    drop(status);
+    assert!(root.path().join("by-set").exists() && !root.path().join("by-variable").exists());
+}

@@ -88,8 +88,10 @@ pub async fn create_api_key(
     Path(id): Path<String>,
     body: JsonBody<ApiKeyCreation>,
 ) -> Result<Response, Failure> {
-    let (principal, permit) = api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
+    api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
     let label = body.decode().await?.label;
+    let op = op.again(&api.kernel).await?;
+    let (principal, permit) = api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
     let (key, info) = api.kernel.create_api_key(&op, &permit, &principal, label).await.map_err(refusal)?;
     let place = place(&format!("principals/{}/api-keys/{}", principal.id, info.id))?;
     let issued = IssuedApiKey {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use cm_http::{Failure, JsonBody};
+use cm_http::{Failure, FailureClass, JsonBody};
 use cm_kernel::identity::{Authenticated, Credential, TOKEN_TTL_DEFAULT};
 use cm_kernel::{Actor, OpContext};
 use cm_types::{PrincipalId, TenantId};
@@ -18,6 +18,11 @@ use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
 use crate::failure::refusal;
+
+/// Longest body of a login, in bytes: nobody is known yet who could be held to account for more.
+const LOGIN_BYTES_MAX: usize = 4 << 10;
+/// How long the body of a login may take: it fits into one packet or a few.
+const LOGIN_TOTAL: Duration = Duration::from_secs(10);
 
 /// Who logs in.
 #[derive(Deserialize, ToSchema)]
@@ -95,8 +100,12 @@ pub async fn login(
     body: JsonBody<Login>,
 ) -> Result<Json<IssuedToken>, Failure> {
     // Whatever is no name and password is no credential, hence the same answer as a wrong one.
-    let login = body.decode().await.map_err(|problem| {
-        let expected = "expected a JSON object with `principal`, `password` and, if it is not the first, `tenant`";
+    let login = body.limited_to(LOGIN_BYTES_MAX, LOGIN_TOTAL).decode().await.map_err(|problem| {
+        if matches!(problem.class(), FailureClass::TooLarge | FailureClass::RequestTimeout) {
+            return problem;
+        }
+        let expected =
+            "expected a JSON object with `principal`, `password` and, if it is not the first, `tenant`";
         Failure::unauthenticated(format!("no credentials: {}; {expected}", problem.message()))
     })?;
     let tenant = login.tenant.unwrap_or_else(TenantId::default_tenant);
@@ -168,8 +177,10 @@ pub async fn issue_token(
     Op(op): Op,
     body: JsonBody<TokenRequest>,
 ) -> Result<Json<IssuedToken>, Failure> {
-    let authenticated = op.authenticated().ok_or_else(nothing_presented)?;
+    op.authenticated().ok_or_else(nothing_presented)?;
     let ttl = body.decode_or_default().await?.ttl_seconds.map_or(TOKEN_TTL_DEFAULT, Duration::from_secs);
+    let op = op.again(&api.kernel).await?;
+    let authenticated = op.authenticated().ok_or_else(nothing_presented)?;
     issue(&api, &op, authenticated, ttl).await
 }
 

@@ -1,42 +1,87 @@
 //! Who asks: decided before the route, the query and the body are looked at.
 
-use std::convert::Infallible;
+use std::io;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
 use cm_http::{Failure, RequestLimits};
-use cm_kernel::{Actor, OpContext};
+use cm_kernel::{Actor, Kernel, OpContext};
 use cm_types::RequestId;
+use futures::{Stream, StreamExt, stream};
 
 use crate::api::{Access, Api};
 use crate::failure::refusal;
+use crate::local::require_local;
 
 /// The one operation whose credentials are in its body, as seen within `/api/v1`.
 pub(crate) const LOGIN: &str = "/auth/login";
 
 /// The context of the operation, made by [`authenticate`].
-pub struct Op(pub OpContext);
+pub struct Op(pub Caller);
+
+/// Who asks, and by what: an [`OpContext`] that can be believed anew.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    op: OpContext,
+    bearer: Option<Bearer>,
+}
+
+impl Deref for Caller {
+    type Target = OpContext;
+
+    fn deref(&self) -> &OpContext {
+        &self.op
+    }
+}
+
+impl Caller {
+    /// Authenticates again. A body takes its time: whoever was known when it began may be disabled, and its
+    /// credential revoked, when it ends. Every handler that read a body calls this, and decides again, right
+    /// before the effect.
+    ///
+    /// # Errors
+    /// 401 when the credential is not valid any more.
+    pub(crate) async fn again(mut self, kernel: &Kernel) -> Result<Self, Failure> {
+        if let Some(bearer) = &self.bearer {
+            self.op.actor = kernel.authenticate(bearer.expose()).await.map_err(refusal)?;
+        }
+        Ok(self)
+    }
+}
+
+/// A body whose end is an error unless `check` allows it: whoever stores it only as a whole does not store it then.
+pub(crate) fn confirmed(
+    body: impl Stream<Item = io::Result<Bytes>> + Send,
+    check: impl Future<Output = Result<(), Failure>> + Send,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let refused = |failure| Err(io::Error::new(io::ErrorKind::PermissionDenied, failure));
+    let end = move |checked: Result<(), Failure>| std::future::ready(checked.err().map(refused));
+    body.chain(stream::once(check).filter_map(end))
+}
 
 impl<S: Sync> FromRequestParts<S> for Op {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         // A route outside of the authenticated router must fail closed.
-        parts.extensions.get().cloned().map(Op).ok_or_else(missing_credential)
+        let op = parts.extensions.get::<OpContext>().cloned().ok_or_else(missing_credential)?;
+        Ok(Op(Caller { op, bearer: parts.extensions.get().cloned() }))
     }
 }
 
 /// The bearer token of the request, for work that outlives one check of it. Its `Debug` hides it.
 #[derive(Clone)]
-pub struct Bearer(Arc<str>);
+struct Bearer(Arc<str>);
 
 impl Bearer {
     /// The token.
-    pub(crate) fn expose(&self) -> &str {
+    fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -47,20 +92,15 @@ impl std::fmt::Debug for Bearer {
     }
 }
 
-impl<S: Sync> OptionalFromRequestParts<S> for Bearer {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(parts.extensions.get().cloned())
-    }
-}
-
 /// Puts the [`OpContext`] of an authenticated actor into the request, or answers 401.
 pub async fn authenticate(
     State(api): State<Api>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
+    if let Access::Open(_) = api.access {
+        require_local(&request)?;
+    }
     let actor = match bearer(request.headers())? {
         Some(bearer) => {
             let actor = api.kernel.authenticate(bearer.expose()).await.map_err(refusal)?;

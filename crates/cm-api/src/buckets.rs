@@ -17,7 +17,7 @@ use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
 use crate::failure::refusal;
-use crate::listing::{ListParams, Listing};
+use crate::listing::{FilterParams, ListParams, Listing};
 use crate::record::{self, RecordView, WireSpec};
 
 /// What a bucket is.
@@ -27,10 +27,6 @@ pub struct BucketSpec {
     /// What it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// How much it may hold, with its unit; whatever the node has room for without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "10GB")]
-    pub quota: Option<String>,
     /// The security policy that guards it and its objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_policy: Option<String>,
@@ -57,7 +53,7 @@ pub struct BucketCreation {
 }
 
 #[utoipa::path(
-    get, path = "/buckets", operation_id = "list_buckets", tag = "buckets", params(ListParams),
+    get, path = "/buckets", operation_id = "list_buckets", tag = "buckets", params(ListParams, FilterParams),
     extensions(("x-permission" = json!("bucket:list"))),
     responses((status = 200, description = "One page of the buckets that the caller may read", body = Listing<RecordView<BucketSpec>>))
 )]
@@ -84,6 +80,7 @@ pub async fn create_bucket(
     let kernel = &api.kernel;
     record::require_some_creation(kernel, &op, ResourceKind::Bucket).await?;
     let body = body.decode().await?;
+    let op = op.again(kernel).await?;
     let permit = kernel
         .authorize_labelled::<Create>(&op, ResourceKind::Bucket, &body.labels)
         .await

@@ -12,10 +12,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Api;
-use crate::authentication::Op;
+use crate::authentication::{Op, confirmed};
 use crate::document::ErrorBody;
 use crate::failure::{function_refusal, refusal};
-use crate::function_files::{FunctionFile, download};
+use crate::function_files::{FunctionFile, download, still_permitted};
 use crate::listing::Listing;
 
 #[utoipa::path(
@@ -62,8 +62,8 @@ pub async fn write_data_file(
 ) -> Result<Json<FunctionFile>, Failure> {
     let (function, permit) =
         api.kernel.look_up::<Update>(&op, ResourceKind::Function, &id).await.map_err(refusal)?;
-    let put =
-        api.functions.put_file(&op, &function, &permit, FileKind::DataFile, &name, body.into_stream()).await;
+    let body = confirmed(body.into_stream(), still_permitted(api.clone(), op.clone(), id));
+    let put = api.functions.put_file(&op, &function, &permit, FileKind::DataFile, &name, body).await;
     Ok(Json(FunctionFile::stored(&name, &put.map_err(function_refusal)?)))
 }
 

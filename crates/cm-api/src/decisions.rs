@@ -53,6 +53,8 @@ pub async fn decide(
     let kernel = &api.kernel;
     kernel.authorize::<Read>(&op, ResourceKind::Principal).await.map_err(refusal)?;
     let question = body.decode().await?;
+    let op = op.again(kernel).await?;
+    kernel.authorize::<Read>(&op, ResourceKind::Principal).await.map_err(refusal)?;
     let action: Action = question.action.parse().map_err(|error| invalid("action", &error))?;
     let resource: ResourceRef = question.resource.parse().map_err(|error| invalid("resource", &error))?;
     let explanation = kernel.explain(&op, &question.principal, action, &resource).await.map_err(refusal)?;

@@ -1,8 +1,8 @@
 //! The event log: pages of it, its signed end, and its verification.
 
-use axum::Json;
 use axum::extract::State;
-use cm_http::{Failure, FailureClass, JsonBody, Params};
+use axum::{Extension, Json};
+use cm_http::{Deadline, Failure, FailureClass, JsonBody, Params};
 use cm_kernel::OpContext;
 use cm_kernel::events::{Event, EventFilter, Finding, Head, Outcome};
 use cm_kernel::policy::List;
@@ -15,8 +15,10 @@ use utoipa_axum::routes;
 
 use crate::api::Api;
 use crate::authentication::Op;
+use crate::document::ErrorBody;
 use crate::failure::refusal;
 use crate::listing::{Listing, bad_parameter, page_limit};
+use crate::verifications::Verifications;
 
 /// Something that happened.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -203,21 +205,30 @@ impl From<Finding> for FindingView {
     post, path = "/events/verify", operation_id = "verify_events", tag = "events",
     request_body(content = Verification, description = "May be absent"),
     extensions(("x-permission" = json!("event:list"))),
-    responses((status = 200, description = "What came of it, also when something is wrong", body = VerificationReport))
+    responses(
+        (status = 200, description = "What came of it, also when something is wrong", body = VerificationReport),
+        (status = 429, description = "Another verification is under way", body = ErrorBody),
+    )
 )]
 /// Verifies all of the log.
 pub async fn verify_events(
     State(api): State<Api>,
     Op(op): Op,
+    Extension(verifications): Extension<Verifications>,
+    deadline: Deadline,
     body: JsonBody<Verification>,
 ) -> Result<Json<VerificationReport>, Failure> {
-    let permit = api.kernel.authorize::<List>(&op, ResourceKind::Event).await.map_err(refusal)?;
+    api.kernel.authorize::<List>(&op, ResourceKind::Event).await.map_err(refusal)?;
     let anchor = body.decode_or_default().await?.anchor.map(|text| text.parse::<Head>()).transpose();
     let anchor = anchor.map_err(|error| {
         Failure::new(FailureClass::Invalid, "the anchor is no head of a log")
             .with_detail("path", "anchor")
             .with_detail("reason", error.to_string())
     })?;
+    let op = op.again(&api.kernel).await?;
+    let permit = api.kernel.authorize::<List>(&op, ResourceKind::Event).await.map_err(refusal)?;
+    let _turn = verifications.events()?;
+    deadline.lift();
     let verified = api.kernel.verify_events(&permit, anchor).await.map_err(refusal)?;
     Ok(Json(VerificationReport {
         intact: verified.is_intact(),

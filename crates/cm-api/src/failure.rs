@@ -3,12 +3,14 @@
 //! An engine's error says in its `Display` what a client may know, except where the class is internal: then the
 //! text goes to the log and the client is given the request's id only.
 
+use std::io;
 use std::time::Duration;
 
 use cm_functions::{FunctionError, LaunchError};
 use cm_http::range::unsatisfiable;
 use cm_http::{Failure, FailureClass};
 use cm_kernel::catalog::CatalogError;
+use cm_kernel::events::EventError;
 use cm_kernel::identity::IdentityError;
 use cm_kernel::objects::ObjectError;
 use cm_kernel::{ErrorClass, KernelError};
@@ -19,8 +21,17 @@ const PLACE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What the kernel refused, as an answer.
 pub(crate) fn refusal(error: KernelError) -> Failure {
-    if let KernelError::Objects(ObjectError::RangeNotSatisfiable { size }) = error {
-        return unsatisfiable(size);
+    match &error {
+        KernelError::Objects(ObjectError::RangeNotSatisfiable { size }) => return unsatisfiable(*size),
+        KernelError::Objects(ObjectError::Body(reason)) => {
+            if let Some(failure) = body_failure(reason) {
+                return failure;
+            }
+        }
+        _ if is_full(&error) => {
+            return Failure::new(FailureClass::StorageFull, "no space left on the node").with_cause(error);
+        }
+        _ => {}
     }
     let details = details(&error);
     let mut failure = of_class(error.class(), error);
@@ -28,6 +39,29 @@ pub(crate) fn refusal(error: KernelError) -> Failure {
         failure = failure.with_detail(name, value);
     }
     failure
+}
+
+/// Whether space ran out, wherever it was needed. The object store knows how its own error says so, and the database
+/// is one and the same.
+fn is_full(error: &KernelError) -> bool {
+    match error {
+        KernelError::Objects(error) => error.is_full(),
+        KernelError::Db(error)
+        | KernelError::Events(EventError::Db(error))
+        | KernelError::Catalog(CatalogError::Db(error) | CatalogError::Events(EventError::Db(error)))
+        | KernelError::Identity(IdentityError::Db(error) | IdentityError::Events(EventError::Db(error))) => {
+            ObjectError::Db(error.clone()).is_full()
+        }
+        _ => false,
+    }
+}
+
+/// What ended a body before its time, where that is for us to say: the client's pace, or its credential.
+fn body_failure(reason: &io::Error) -> Option<Failure> {
+    if reason.kind() == io::ErrorKind::TimedOut {
+        return Some(Failure::new(FailureClass::RequestTimeout, "the body did not arrive in time"));
+    }
+    reason.get_ref()?.downcast_ref::<Failure>().cloned()
 }
 
 /// What the object store refused, as an answer.
@@ -135,4 +169,26 @@ fn reasons(error: &FunctionError) -> Value {
         next = reason.source();
     }
     reasons.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_slow_body_are_told_from_other_failures() {
+        let storage =
+            |kind: io::ErrorKind| ObjectError::Storage { path: "chunks".into(), source: kind.into() };
+        for (error, class) in [
+            (storage(io::ErrorKind::StorageFull), FailureClass::StorageFull),
+            (storage(io::ErrorKind::QuotaExceeded), FailureClass::StorageFull),
+            (storage(io::ErrorKind::PermissionDenied), FailureClass::Internal),
+            (ObjectError::Body(io::ErrorKind::TimedOut.into()), FailureClass::RequestTimeout),
+            (ObjectError::Body(io::ErrorKind::UnexpectedEof.into()), FailureClass::Invalid),
+            (ObjectError::Body(io::Error::other(Failure::not_found())), FailureClass::NotFound),
+        ] {
+            let what = format!("{error:?}");
+            assert_eq!(object_refusal(error).class(), class, "{what}");
+        }
+    }
 }

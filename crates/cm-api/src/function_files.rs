@@ -7,10 +7,14 @@ use cm_functions::FileView;
 use cm_http::etag::Freshness;
 use cm_http::{ETag, Failure, Preconditions};
 use cm_kernel::objects::{ObjectInfo, ObjectRead};
-use cm_types::Sha256Digest;
+use cm_kernel::policy::Update;
+use cm_types::{ResourceKind, Sha256Digest};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::Api;
+use crate::authentication::Caller;
+use crate::failure::refusal;
 use crate::objects::CONTENT_SHA256;
 
 /// A file that a function's policy names.
@@ -36,6 +40,13 @@ impl FunctionFile {
     pub(crate) fn stored(name: &str, info: &ObjectInfo) -> Self {
         Self { name: name.to_owned(), sha256: info.sha256, size: Some(info.size) }
     }
+}
+
+/// Whether the caller may, when the body has arrived, still change the function.
+pub(crate) async fn still_permitted(api: Api, op: Caller, function: String) -> Result<(), Failure> {
+    let op = op.again(&api.kernel).await?;
+    let kind = ResourceKind::Function;
+    api.kernel.look_up::<Update>(&op, kind, &function).await.map(drop).map_err(refusal)
 }
 
 /// The bytes of a file, or 304.

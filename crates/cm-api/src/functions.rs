@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
-use crate::listing::{ListParams, Listing};
+use crate::listing::{FilterParams, ListParams, Listing};
 use crate::record::{self, RecordCreation, RecordReplacement, RecordView, WireSpec};
 
 /// What a function is. Its programs are uploaded separately.
@@ -74,7 +74,7 @@ impl WireSpec for FunctionSpec {
 }
 
 #[utoipa::path(
-    get, path = "/functions", operation_id = "list_functions", tag = "functions", params(ListParams),
+    get, path = "/functions", operation_id = "list_functions", tag = "functions", params(ListParams, FilterParams),
     extensions(("x-permission" = json!("function:list"))),
     responses((status = 200, description = "One page of the functions that the caller may read", body = Listing<RecordView<FunctionSpec>>))
 )]
@@ -98,7 +98,7 @@ pub async fn create_function(
     Op(op): Op,
     body: JsonBody<RecordCreation<FunctionSpec>>,
 ) -> Result<Response, Failure> {
-    record::create(&api.kernel, &op, body).await
+    record::create(&api.kernel, op, body).await
 }
 
 #[utoipa::path(
@@ -136,7 +136,7 @@ pub async fn replace_function(
     headers: HeaderMap,
     body: JsonBody<RecordReplacement<FunctionSpec>>,
 ) -> Result<Response, Failure> {
-    record::replace(&api.kernel, &op, &id, &headers, body).await
+    record::replace(&api.kernel, op, &id, &headers, body).await
 }
 
 #[utoipa::path(

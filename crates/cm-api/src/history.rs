@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use crate::api::Api;
 use crate::authentication::Op;
 use crate::failure::refusal;
-use crate::listing::{Listing, cursor, page_limit, selector};
+use crate::listing::{FILTER, FilterParams, Listing, cursor, filters, page_limit, selector};
 use crate::record::{self, RecordView, WireSpec};
 
 /// A state that a function went through.
@@ -109,10 +109,12 @@ async fn history<S: WireSpec>(
     params: Params<HistoryParams>,
 ) -> Result<Json<Listing<RecordView<S>>>, Failure> {
     let permit = api.kernel.authorize::<List>(op, S::KIND).await.map_err(refusal)?;
-    let params = params.decode()?;
+    let (params, terms) = params.decode_with_repeated(FILTER)?;
+    let mut filters = filters(terms)?;
+    filters.extend(params.instance_id.map(|id| ("instance_id".to_owned(), id)));
     let query = Query {
         selector: selector(params.selector.as_deref())?,
-        filters: params.instance_id.map(|id| ("instance_id".to_owned(), id)).into_iter().collect(),
+        filters,
         referencing: params.function_id.map(|id| ResourceRef::new(ResourceKind::Function, id)),
         after: cursor(params.after),
         limit: page_limit(params.limit),
@@ -142,7 +144,7 @@ async fn of_function<S: WireSpec>(
 }
 
 #[utoipa::path(
-    get, path = "/function-states", operation_id = "list_function_states", tag = "functions", params(HistoryParams),
+    get, path = "/function-states", operation_id = "list_function_states", tag = "functions", params(HistoryParams, FilterParams),
     extensions(("x-permission" = json!("function-state:list"))),
     responses((status = 200, description = "One page of states", body = Listing<RecordView<FunctionStateSpec>>))
 )]
@@ -156,7 +158,7 @@ pub async fn list_function_states(
 }
 
 #[utoipa::path(
-    get, path = "/function-results", operation_id = "list_function_results", tag = "functions", params(HistoryParams),
+    get, path = "/function-results", operation_id = "list_function_results", tag = "functions", params(HistoryParams, FilterParams),
     extensions(("x-permission" = json!("function-result:list"))),
     responses((status = 200, description = "One page of results", body = Listing<RecordView<FunctionResultSpec>>))
 )]

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cm_functions::InstanceView;
 use cm_http::body::from_json;
-use cm_http::{Failure, FailureClass, JsonBody, Params, Upload};
+use cm_http::{Deadline, Failure, FailureClass, JsonBody, Params, Upload};
 use cm_kernel::policy::{Create, Delete, Invoke, Read};
 use cm_types::{ResourceKind, Sha256Digest};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
 use crate::failure::{function_refusal, refusal};
-use crate::listing::{ListParams, Listing};
+use crate::listing::{FilterParams, ListParams, Listing};
 use crate::record::{self, RecordView, WireSpec, place};
 
 /// Longest user policy, in bytes: some thousands of certificates.
@@ -141,7 +141,7 @@ pub struct EvidenceAnswer {
 }
 
 #[utoipa::path(
-    get, path = "/instances", operation_id = "list_instances", tag = "instances", params(ListParams),
+    get, path = "/instances", operation_id = "list_instances", tag = "instances", params(ListParams, FilterParams),
     extensions(("x-permission" = json!("instance:list"))),
     responses((status = 200, description = "One page of the instances that the caller may read", body = Listing<RecordView<InstanceSpec>>))
 )]
@@ -163,9 +163,19 @@ pub async fn list_instances(
     )
 )]
 /// Starts an instance of a function; asks for `function:invoke` on it too.
-pub async fn create_instance(State(api): State<Api>, Op(op): Op, body: Upload) -> Result<Response, Failure> {
+pub async fn create_instance(
+    State(api): State<Api>,
+    Op(op): Op,
+    deadline: Deadline,
+    body: Upload,
+) -> Result<Response, Failure> {
     api.kernel.authorize::<Create>(&op, ResourceKind::Instance).await.map_err(refusal)?;
+    body.require_json()?;
     let text = body.read_to_end(USER_POLICY_BYTES_MAX).await?;
+    let op = op.again(&api.kernel).await?;
+    api.kernel.authorize::<Create>(&op, ResourceKind::Instance).await.map_err(refusal)?;
+    // Programs may have to be compiled first; the start of the process has a limit of its own.
+    deadline.lift();
 
     let text = String::from_utf8(text.into())
         .map_err(|error| Failure::new(FailureClass::Malformed, "the body is no UTF-8").with_cause(error))?;
@@ -248,9 +258,11 @@ pub async fn create_evidence(
     Path(id): Path<String>,
     body: JsonBody<EvidenceRequest>,
 ) -> Result<Json<EvidenceAnswer>, Failure> {
+    api.kernel.look_up::<Invoke>(&op, ResourceKind::Instance, &id).await.map_err(refusal)?;
+    let text = body.decode().await?.nonce;
+    let op = op.again(&api.kernel).await?;
     let (instance, permit) =
         api.kernel.look_up::<Invoke>(&op, ResourceKind::Instance, &id).await.map_err(refusal)?;
-    let text = body.decode().await?.nonce;
     let Ok(nonce) = text.parse() else {
         return Err(Failure::new(FailureClass::Invalid, "the body has the wrong shape")
             .with_detail("path", "nonce")

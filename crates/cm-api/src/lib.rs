@@ -18,6 +18,7 @@ pub mod authentication;
 pub mod document;
 pub mod failure;
 pub mod listing;
+mod local;
 mod probes;
 pub mod record;
 pub mod routes;
@@ -39,6 +40,7 @@ pub mod principals;
 pub mod programs;
 pub mod roles;
 pub mod security_policies;
+mod verifications;
 pub mod watch;
 
 pub use api::{Access, Api, MetricsText};

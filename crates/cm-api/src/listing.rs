@@ -36,6 +36,32 @@ pub struct ListParams {
     pub selector: Option<String>,
 }
 
+/// The parameter that may be repeated.
+pub(crate) const FILTER: &str = "filter";
+/// Most filters of one list; each is sought in every record that is looked at.
+const FILTERS_MAX: usize = 16;
+
+/// What else may be asked of records. It may be repeated, hence it is read apart from the other parameters.
+#[derive(Clone, Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct FilterParams {
+    /// Only what has this value in this field, `path=value`; repeated for more of them, 16 at most. A path such as
+    /// `resources.cpu` is sought in the spec, after `status.` in the status; a list has each of its elements.
+    pub filter: Option<Vec<String>>,
+}
+
+/// The fields asked for, from `path=value` each.
+pub(crate) fn filters(terms: Vec<String>) -> Result<Vec<(String, String)>, Failure> {
+    if terms.len() > FILTERS_MAX {
+        return Err(bad_parameter(FILTER, "at most 16 filters"));
+    }
+    let pair = |term: String| match term.split_once('=') {
+        Some((path, value)) if !path.is_empty() => Ok((path.to_owned(), value.to_owned())),
+        _ => Err(bad_parameter(FILTER, "expected `path=value`")),
+    };
+    terms.into_iter().map(pair).collect()
+}
+
 /// The limit asked for, held within its bounds.
 pub(crate) fn page_limit(limit: Option<usize>) -> PageLimit {
     limit.map_or_else(PageLimit::default, PageLimit::clamped)

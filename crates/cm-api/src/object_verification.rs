@@ -1,8 +1,8 @@
 //! Whether every stored object is what was written.
 
-use axum::Json;
 use axum::extract::State;
-use cm_http::Failure;
+use axum::{Extension, Json};
+use cm_http::{Deadline, Failure};
 use cm_kernel::objects::Damage;
 use cm_kernel::policy::List;
 use cm_types::ResourceKind;
@@ -13,7 +13,9 @@ use utoipa_axum::routes;
 
 use crate::api::Api;
 use crate::authentication::Op;
+use crate::document::ErrorBody;
 use crate::failure::refusal;
+use crate::verifications::Verifications;
 
 /// What came of reading and checking everything that is stored.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -65,11 +67,21 @@ impl From<Damage> for DamagedPlace {
 #[utoipa::path(
     post, path = "/objects/verify", operation_id = "verify_objects", tag = "objects",
     extensions(("x-permission" = json!("object:list"))),
-    responses((status = 200, description = "What came of it, also when something is wrong", body = ObjectVerification))
+    responses(
+        (status = 200, description = "What came of it, also when something is wrong", body = ObjectVerification),
+        (status = 429, description = "Another verification is under way", body = ErrorBody),
+    )
 )]
 /// Reads and checks every stored object.
-pub async fn verify_objects(State(api): State<Api>, Op(op): Op) -> Result<Json<ObjectVerification>, Failure> {
+pub async fn verify_objects(
+    State(api): State<Api>,
+    Op(op): Op,
+    Extension(verifications): Extension<Verifications>,
+    deadline: Deadline,
+) -> Result<Json<ObjectVerification>, Failure> {
     let permit = api.kernel.authorize::<List>(&op, ResourceKind::Object).await.map_err(refusal)?;
+    let _turn = verifications.objects()?;
+    deadline.lift();
     let (totals, damages) = api.kernel.verify_objects(&permit).await.map_err(refusal)?;
     Ok(Json(ObjectVerification {
         intact: totals.damaged == 0,

@@ -7,9 +7,11 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use cm_http::etag::Freshness;
+use cm_http::etag::{Freshness, Tags};
 use cm_http::{ETag, Failure, Params, Preconditions, RangeRequest, Upload};
-use cm_kernel::objects::{ByteRange, DeleteObject, ListQuery, NewObject, ObjectInfo, ObjectRead};
+use cm_kernel::objects::{
+    ByteRange, Condition, DeleteObject, ListQuery, NewObject, ObjectInfo, ObjectRead, PutAction,
+};
 use cm_kernel::policy::{Create, Delete, List, Permit, Read, Update};
 use cm_types::{BucketName, ObjectKey, ResourceKind, Sha256Digest};
 use serde::{Deserialize, Serialize};
@@ -18,7 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Api;
-use crate::authentication::Op;
+use crate::authentication::{Caller, Op, confirmed};
 use crate::document::ErrorBody;
 use crate::failure::{object_refusal, refusal};
 use crate::listing::{Listing, bad_parameter, cursor, page_limit};
@@ -119,8 +121,8 @@ pub async fn list_objects(
     params(
         ("bucket" = String, Path, description = "The bucket"),
         ("key" = String, Path, description = "The key; slashes need no escaping"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no such object; asks for `object:create`"),
-        ("If-Match" = Option<String>, Header, description = "Only if the object has this tag"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no such object; asks for `object:create`. Tags: only if the object has none of them"),
+        ("If-Match" = Option<String>, Header, description = "Only if the object has one of these tags; `*`: if there is one"),
         ("x-expected-sha256" = Option<String>, Header, description = "The digest that the body must have"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes, of any media type"),
@@ -141,19 +143,43 @@ pub async fn write_object(
     let (bucket, key) = (bucket_name(bucket)?, object_key(key)?);
     // A condition that is not understood must not decide which permission is asked for, hence the fallback.
     let conditions = Preconditions::from_headers(body.headers());
-    let only_if_absent = conditions.as_ref().is_ok_and(Preconditions::only_if_absent);
-    let kernel = &api.kernel;
-    if only_if_absent {
-        let permit = kernel.look_up_object::<Create>(&op, &bucket, &key).await.map_err(refusal)?;
-        let new = new_object(&op, &body)?;
-        let put = kernel.objects().put(&permit, &bucket, &key, new, body.into_stream()).await;
-        return put.map(written).map_err(object_refusal);
+    match conditions.as_ref().is_ok_and(Preconditions::only_if_absent) {
+        true => write::<Create>(api, op, bucket, key, body).await,
+        false => write::<Update>(api, op, bucket, key, body).await,
     }
-    let permit = kernel.look_up_object::<Update>(&op, &bucket, &key).await.map_err(refusal)?;
-    conditions?;
+}
+
+async fn write<A: PutAction>(
+    api: Api,
+    op: Caller,
+    bucket: BucketName,
+    key: ObjectKey,
+    body: Upload,
+) -> Result<Response, Failure> {
+    let permit = api.kernel.look_up_object::<A>(&op, &bucket, &key).await.map_err(refusal)?;
+    let conditions = conditions(body.headers())?;
     let new = new_object(&op, &body)?;
-    let put = kernel.objects().put(&permit, &bucket, &key, new, body.into_stream()).await;
+    let still_permitted = async {
+        let op = op.again(&api.kernel).await?;
+        api.kernel.look_up_object::<A>(&op, &bucket, &key).await.map(drop).map_err(refusal)
+    };
+    let body = confirmed(body.into_stream(), still_permitted);
+    let put = api.kernel.objects().put_if(&permit, &bucket, &key, new, conditions, body).await;
     put.map(written).map_err(object_refusal)
+}
+
+/// What the headers demand of the object. The engine judges it in the transaction of the change.
+fn conditions(headers: &HeaderMap) -> Result<Vec<Condition>, Failure> {
+    let preconditions = Preconditions::from_headers(headers)?;
+    let if_match = preconditions.if_match().map(|tags| match tags {
+        Tags::Any => Condition::Present,
+        Tags::These { strong, .. } => Condition::OneOf(strong.clone()),
+    });
+    let if_none_match = preconditions.if_none_match().map(|tags| match tags {
+        Tags::Any => Condition::Absent,
+        Tags::These { strong, weak } => Condition::NoneOf([&strong[..], weak].concat()),
+    });
+    Ok(if_match.into_iter().chain(if_none_match).collect())
 }
 
 fn written(info: ObjectInfo) -> Response {
@@ -186,10 +212,11 @@ pub async fn read_object(
     let (bucket, key) = (bucket_name(bucket)?, object_key(key)?);
     let permit = api.kernel.look_up_object::<Read>(&op, &bucket, &key).await.map_err(refusal)?;
     let conditions = Preconditions::from_headers(&headers)?;
-    let (read, is_part) = open(&api, &permit, &bucket, &key, &headers).await?;
+    let wanted = wanted(&api, &permit, &bucket, &key, &headers, &conditions).await?;
+    let (read, is_part) = open(&api, &permit, &bucket, &key, &headers, wanted).await?;
     let etag = etag(&read.info);
     if conditions.check_read(&etag)? == Freshness::NotModified {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag.header())]).into_response());
+        return Ok(not_modified(&etag));
     }
     let mut answer = Response::new(Body::empty());
     *answer.headers_mut() = describe(&read.info);
@@ -204,18 +231,38 @@ pub async fn read_object(
     Ok(answer)
 }
 
-/// Opens the part that the headers ask for, and says whether it is a part. The size and the tag are those of the version that is opened, so a
-/// replacement in between cannot mix two versions.
+/// The part that the headers ask for; all of it if the request has no range, or names another version, or is not
+/// going to be answered with bytes. Conditions are judged before the range is, as RFC 9110, section 13.2.2, demands.
+async fn wanted(
+    api: &Api,
+    permit: &Permit<Read>,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    headers: &HeaderMap,
+    conditions: &Preconditions,
+) -> Result<Option<ByteRange>, Failure> {
+    if !headers.contains_key(header::RANGE) {
+        return Ok(None);
+    }
+    let info = api.kernel.objects().head(permit, bucket, key).await.map_err(object_refusal)?;
+    let etag = etag(&info);
+    match conditions.check_read(&etag)? {
+        Freshness::NotModified => Ok(None),
+        Freshness::Send => Ok(engine_range(RangeRequest::from_headers(headers, &etag))),
+    }
+}
+
+/// Opens that part, and says whether it is one. The size and the tag are those of the version that is opened: if it
+/// has come since the part was chosen, the client is given all of it in case that it has parts of another.
 async fn open(
     api: &Api,
     permit: &Permit<Read>,
     bucket: &BucketName,
     key: &ObjectKey,
     headers: &HeaderMap,
+    range: Option<ByteRange>,
 ) -> Result<(ObjectRead, bool), Failure> {
     let objects = api.kernel.objects();
-    let wanted = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
-    let range = engine_range(wanted.map_or(RangeRequest::Whole, RangeRequest::parse));
     let read = objects.get(permit, bucket, key, range).await.map_err(object_refusal)?;
     let is_stale = RangeRequest::from_headers(headers, &etag(&read.info)) == RangeRequest::Whole;
     match range {
@@ -225,6 +272,10 @@ async fn open(
         }
         range => Ok((read, range.is_some())),
     }
+}
+
+fn not_modified(etag: &ETag) -> Response {
+    (StatusCode::NOT_MODIFIED, [(header::ETAG, etag.header())]).into_response()
 }
 
 #[utoipa::path(
@@ -248,7 +299,7 @@ pub async fn describe_object(
     let conditions = Preconditions::from_headers(&headers)?;
     let info = api.kernel.objects().head(&permit, &bucket, &key).await.map_err(object_refusal)?;
     if conditions.check_read(&etag(&info))? == Freshness::NotModified {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(&info).header())]).into_response());
+        return Ok(not_modified(&etag(&info)));
     }
     let mut headers = describe(&info);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(info.size));
@@ -260,12 +311,12 @@ pub async fn describe_object(
     params(
         ("bucket" = String, Path, description = "The bucket"),
         ("key" = String, Path, description = "The key"),
-        ("If-Match" = Option<String>, Header, description = "Only if the object has this tag"),
+        ("If-Match" = Option<String>, Header, description = "Only if the object has one of these tags; `*`: if there is one"),
     ),
     extensions(("x-permission" = json!("object:delete"))),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 412, description = "`If-Match` names another version", body = ErrorBody),
+        (status = 412, description = "A condition does not hold", body = ErrorBody),
     )
 )]
 /// Removes an object.
@@ -277,8 +328,10 @@ pub async fn delete_object(
 ) -> Result<StatusCode, Failure> {
     let (bucket, key) = (bucket_name(bucket)?, object_key(key)?);
     let permit = api.kernel.look_up_object::<Delete>(&op, &bucket, &key).await.map_err(refusal)?;
-    let deletion = DeleteObject { if_match: if_match(&headers)?, request: Some(op.request.clone()) };
-    api.kernel.objects().delete(&permit, &bucket, &key, deletion).await.map_err(object_refusal)?;
+    let deletion = DeleteObject { if_match: None, request: Some(op.request.clone()) };
+    let conditions = conditions(&headers)?;
+    let deleted = api.kernel.objects().delete_if(&permit, &bucket, &key, deletion, conditions).await;
+    deleted.map_err(object_refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -294,8 +347,8 @@ fn new_object(op: &cm_kernel::OpContext, body: &Upload) -> Result<NewObject, Fai
         content_type: body.content_type().map(str::to_owned),
         metadata: metadata(headers)?,
         expected_sha256: expected.transpose()?,
-        if_none_match: Preconditions::from_headers(headers)?.only_if_absent(),
-        if_match: if_match(headers)?,
+        if_none_match: false,
+        if_match: None,
         request: Some(op.request.clone()),
     })
 }
@@ -309,16 +362,6 @@ fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Failure> {
         }
     }
     Ok(pairs)
-}
-
-/// The one tag that a change insists on. `*` insists on nothing that the engine could not see for itself.
-fn if_match(headers: &HeaderMap) -> Result<Option<String>, Failure> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let tag = value.to_str().ok().and_then(|text| text.trim().strip_prefix('"')?.strip_suffix('"'));
-    match tag {
-        Some(tag) if !tag.contains('"') => Ok(Some(tag.to_owned())),
-        _ => Err(bad_parameter("If-Match", "expected one strong entity tag")),
-    }
 }
 
 fn describe(info: &ObjectInfo) -> HeaderMap {

@@ -140,8 +140,10 @@ pub async fn create_principal(
     Op(op): Op,
     body: JsonBody<PrincipalCreation>,
 ) -> Result<Response, Failure> {
-    let permit = api.kernel.authorize::<Create>(&op, ResourceKind::Principal).await.map_err(refusal)?;
+    api.kernel.authorize::<Create>(&op, ResourceKind::Principal).await.map_err(refusal)?;
     let body = body.decode().await?;
+    let op = op.again(&api.kernel).await?;
+    let permit = api.kernel.authorize::<Create>(&op, ResourceKind::Principal).await.map_err(refusal)?;
     let new = NewPrincipal { id: body.id, display_name: body.display_name, roles: body.roles };
     let principal = api.kernel.create_principal(&op, &permit, new).await.map_err(refusal)?;
     let headers = [(header::LOCATION, place(&format!("principals/{}", principal.id))?), etag(&principal)];
@@ -181,9 +183,12 @@ pub async fn change_principal(
     headers: HeaderMap,
     body: JsonBody<PrincipalPatch>,
 ) -> Result<Response, Failure> {
+    let (principal, _permit) = api.kernel.look_up_principal::<Update>(&op, &id).await.map_err(refusal)?;
+    expected_generation(&headers, principal.generation)?;
+    let body = body.decode().await?;
+    let op = op.again(&api.kernel).await?;
     let (principal, permit) = api.kernel.look_up_principal::<Update>(&op, &id).await.map_err(refusal)?;
     let expected = expected_generation(&headers, principal.generation)?;
-    let body = body.decode().await?;
     let change = PrincipalChange {
         expected,
         display_name: body.display_name,
@@ -230,8 +235,10 @@ pub async fn set_password(
     Path(id): Path<String>,
     body: JsonBody<NewPassword>,
 ) -> Result<StatusCode, Failure> {
-    let (principal, permit) = api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
+    api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
     let password = body.decode().await?.password.into();
+    let op = op.again(&api.kernel).await?;
+    let (principal, permit) = api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
     api.kernel.set_password(&op, &permit, &principal, password).await.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,4 +1,5 @@
-//! What monitoring and tools ask without a credential: `/health`, `/ready`, `/metrics`, `/openapi.json`.
+//! What monitoring and tools ask without a credential: `/health`, `/ready`, `/metrics`, `/openapi.json`, and
+//! `/docs`, a page that shows the last.
 
 use axum::Router;
 use axum::extract::State;
@@ -9,9 +10,12 @@ use cm_http::{Failure, FailureClass};
 use cm_kernel::OpContext;
 use cm_kernel::catalog::Query;
 use cm_kernel::policy::List;
-use cm_types::{PageLimit, ResourceKind};
+use cm_types::{PageLimit, RequestId, ResourceKind};
 
 use crate::api::Api;
+
+/// Shows the document; needs nothing but this node.
+const DOCS: &str = include_str!("docs.html");
 
 /// The routes of this module. `document` is the text of the OpenAPI document.
 pub(crate) fn routes(document: String) -> Router<Api> {
@@ -25,6 +29,21 @@ pub(crate) fn routes(document: String) -> Router<Api> {
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(serve_document))
+        .route("/docs", get(docs))
+}
+
+/// The page that shows the document. What it may run and fetch is named: a script and a style by a number that
+/// nobody knew before, and this node.
+async fn docs() -> Response {
+    let nonce = RequestId::random();
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let policy = HeaderValue::try_from(policy).expect("ids are visible ASCII");
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    let page = DOCS.replace("{{nonce}}", nonce.as_str());
+    ([(header::CONTENT_TYPE, html), (header::CONTENT_SECURITY_POLICY, policy)], page).into_response()
 }
 
 /// The process answers.

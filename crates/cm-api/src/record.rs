@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::authentication::Caller;
 use crate::document::PREFIX;
 use crate::failure::refusal;
-use crate::listing::{ListParams, Listing, cursor, page_limit, selector};
+use crate::listing::{FILTER, ListParams, Listing, cursor, filters, page_limit, selector};
 
 /// A kind's spec as it travels.
 pub trait WireSpec: Serialize + DeserializeOwned + Send + 'static {
@@ -117,12 +118,13 @@ pub(crate) fn spec_value<S: WireSpec>(spec: &S) -> Value {
 /// Creates a record: 201 with its place.
 pub(crate) async fn create<S: WireSpec>(
     kernel: &Kernel,
-    op: &OpContext,
+    op: Caller,
     body: JsonBody<RecordCreation<S>>,
 ) -> Result<Response, Failure> {
-    require_some_creation(kernel, op, S::KIND).await?;
+    require_some_creation(kernel, &op, S::KIND).await?;
     let body = body.decode().await?;
-    let permit = kernel.authorize_labelled::<Create>(op, S::KIND, &body.labels).await.map_err(refusal)?;
+    let op = op.again(kernel).await?;
+    let permit = kernel.authorize_labelled::<Create>(&op, S::KIND, &body.labels).await.map_err(refusal)?;
     let new = NewRecord {
         kind: S::KIND,
         id: body.id,
@@ -131,7 +133,7 @@ pub(crate) async fn create<S: WireSpec>(
         labels: body.labels,
         spec: spec_value(&body.spec),
     };
-    let record = kernel.create_record(op, &permit, new).await.map_err(refusal)?;
+    let record = kernel.create_record(&op, &permit, new).await.map_err(refusal)?;
     created::<S>(record)
 }
 
@@ -155,9 +157,10 @@ pub(crate) async fn list<S: WireSpec>(
     params: Params<ListParams>,
 ) -> Result<Json<Listing<RecordView<S>>>, Failure> {
     let permit = kernel.authorize::<List>(op, S::KIND).await.map_err(refusal)?;
-    let params = params.decode()?;
+    let (params, terms) = params.decode_with_repeated(FILTER)?;
     let query = Query {
         selector: selector(params.selector.as_deref())?,
+        filters: filters(terms)?,
         after: cursor(params.after),
         limit: page_limit(params.limit),
         ..Query::of(S::KIND)
@@ -196,17 +199,20 @@ pub(crate) async fn read<S: WireSpec>(
 /// Replaces a record's name, labels and spec.
 pub(crate) async fn replace<S: WireSpec>(
     kernel: &Kernel,
-    op: &OpContext,
+    op: Caller,
     id: &str,
     headers: &HeaderMap,
     body: JsonBody<RecordReplacement<S>>,
 ) -> Result<Response, Failure> {
-    let (record, permit) = kernel.look_up::<Update>(op, S::KIND, id).await.map_err(refusal)?;
-    let expected = expected_generation(headers, record.header.generation)?;
+    let (record, _permit) = kernel.look_up::<Update>(&op, S::KIND, id).await.map_err(refusal)?;
+    expected_generation(headers, record.header.generation)?;
     let body = body.decode().await?;
+    let op = op.again(kernel).await?;
+    let (record, permit) = kernel.look_up::<Update>(&op, S::KIND, id).await.map_err(refusal)?;
+    let expected = expected_generation(headers, record.header.generation)?;
     let change =
         Change { expected, name: body.name, labels: body.labels, spec: Some(spec_value(&body.spec)) };
-    let record = kernel.update_record(op, &permit, &record.header.id, change).await.map_err(refusal)?;
+    let record = kernel.update_record(&op, &permit, &record.header.id, change).await.map_err(refusal)?;
     let etag = ETag::version(record.header.generation.0);
     Ok(([(header::ETAG, etag.header())], Json(RecordView::<S>::of(record)?)).into_response())
 }

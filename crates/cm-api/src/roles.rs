@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
-use crate::listing::{ListParams, Listing};
+use crate::listing::{FilterParams, ListParams, Listing};
 use crate::record::{self, RecordCreation, RecordReplacement, RecordView, WireSpec};
 
 /// What a role permits.
@@ -35,7 +35,7 @@ impl WireSpec for RoleSpec {
 }
 
 #[utoipa::path(
-    get, path = "/roles", operation_id = "list_roles", tag = "roles", params(ListParams),
+    get, path = "/roles", operation_id = "list_roles", tag = "roles", params(ListParams, FilterParams),
     extensions(("x-permission" = json!("role:list"))),
     responses((status = 200, description = "One page of the roles that the caller may read", body = Listing<RecordView<RoleSpec>>))
 )]
@@ -59,7 +59,7 @@ pub async fn create_role(
     Op(op): Op,
     body: JsonBody<RecordCreation<RoleSpec>>,
 ) -> Result<Response, Failure> {
-    record::create(&api.kernel, &op, body).await
+    record::create(&api.kernel, op, body).await
 }
 
 #[utoipa::path(
@@ -97,7 +97,7 @@ pub async fn replace_role(
     headers: HeaderMap,
     body: JsonBody<RecordReplacement<RoleSpec>>,
 ) -> Result<Response, Failure> {
-    record::replace(&api.kernel, &op, &id, &headers, body).await
+    record::replace(&api.kernel, op, &id, &headers, body).await
 }
 
 #[utoipa::path(

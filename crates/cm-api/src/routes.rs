@@ -1,7 +1,7 @@
 //! All routes, each registered together with its description.
 
 use axum::routing::any;
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use cm_http::frame::{unknown_method, unknown_route};
 use cm_http::{RequestLimits, frame};
 use utoipa_axum::router::OpenApiRouter;
@@ -9,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::api::Api;
 use crate::authentication::authenticate;
 use crate::document::{self, PREFIX};
+use crate::verifications::Verifications;
 use crate::{
     api_keys, auth, buckets, data_files, decisions, events, functions, history, instances, node,
     object_verification, objects, principals, probes, programs, roles, security_policies, watch,
@@ -24,6 +25,7 @@ pub fn router(api: Api, limits: RequestLimits) -> Router {
         .0
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
+        .layer(Extension(Verifications::default()))
         .layer(authenticated.clone());
     // Nesting leaves out the prefix with nothing but a slash behind it.
     let bare = Router::new().route(&format!("{PREFIX}/"), any(unknown_route)).layer(authenticated);

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
-use crate::listing::{ListParams, Listing};
+use crate::listing::{FilterParams, ListParams, Listing};
 use crate::record::{self, RecordCreation, RecordReplacement, RecordView, WireSpec};
 
 /// What resources under this policy demand of their users.
@@ -41,7 +41,7 @@ impl WireSpec for SecurityPolicySpec {
 }
 
 #[utoipa::path(
-    get, path = "/security-policies", operation_id = "list_security_policies", tag = "security-policies", params(ListParams),
+    get, path = "/security-policies", operation_id = "list_security_policies", tag = "security-policies", params(ListParams, FilterParams),
     extensions(("x-permission" = json!("security-policy:list"))),
     responses((status = 200, description = "One page of the security policies that the caller may read", body = Listing<RecordView<SecurityPolicySpec>>))
 )]
@@ -65,7 +65,7 @@ pub async fn create_security_policy(
     Op(op): Op,
     body: JsonBody<RecordCreation<SecurityPolicySpec>>,
 ) -> Result<Response, Failure> {
-    record::create(&api.kernel, &op, body).await
+    record::create(&api.kernel, op, body).await
 }
 
 #[utoipa::path(
@@ -103,7 +103,7 @@ pub async fn replace_security_policy(
     headers: HeaderMap,
     body: JsonBody<RecordReplacement<SecurityPolicySpec>>,
 ) -> Result<Response, Failure> {
-    record::replace(&api.kernel, &op, &id, &headers, body).await
+    record::replace(&api.kernel, op, &id, &headers, body).await
 }
 
 #[utoipa::path(

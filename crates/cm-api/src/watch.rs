@@ -14,7 +14,6 @@ use cm_http::sse as http_sse;
 use cm_http::{Failure, Params};
 use cm_kernel::events::{Event, EventFilter};
 use cm_kernel::policy::{List, Permit};
-use cm_kernel::{KernelError, OpContext};
 use cm_types::{PageLimit, ResourceKind};
 use futures::{Stream, stream};
 use tokio::sync::watch;
@@ -22,7 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Api;
-use crate::authentication::{Bearer, Op};
+use crate::authentication::{Caller, Op};
 use crate::events::{EventParams, EventView};
 use crate::failure::refusal;
 
@@ -49,7 +48,6 @@ const BATCH: usize = 100;
 pub async fn watch_events(
     State(api): State<Api>,
     Op(op): Op,
-    bearer: Option<Bearer>,
     headers: HeaderMap,
     params: Params<EventParams>,
 ) -> Result<Response, Failure> {
@@ -60,15 +58,14 @@ pub async fn watch_events(
     let shutdown = api.kernel.tasks().token();
     let head = api.kernel.events().head();
     let checked = api.kernel.clock().monotonic();
-    let watcher = Watcher { api, op, bearer, permit, filter, after, head, checked, ready: VecDeque::new() };
+    let watcher = Watcher { api, op, permit, filter, after, head, checked, ready: VecDeque::new() };
     Ok(http_sse::answer(watcher.messages(), shutdown))
 }
 
 /// One client that follows the log.
 struct Watcher {
     api: Api,
-    op: OpContext,
-    bearer: Option<Bearer>,
+    op: Caller,
     permit: Permit<List>,
     filter: EventFilter,
     /// Everything up to here was read.
@@ -94,7 +91,7 @@ impl Watcher {
         })
     }
 
-    async fn next(&mut self) -> Result<Event, KernelError> {
+    async fn next(&mut self) -> Result<Event, Failure> {
         loop {
             self.recheck().await?;
             if let Some(event) = self.ready.pop_front() {
@@ -111,9 +108,10 @@ impl Watcher {
         }
     }
 
-    async fn read(&mut self, committed: u64) -> Result<(), KernelError> {
+    async fn read(&mut self, committed: u64) -> Result<(), Failure> {
         let limit = PageLimit::clamped(BATCH);
-        let page = self.api.kernel.event_page(&self.permit, self.after, limit, self.filter.clone()).await?;
+        let page = self.api.kernel.event_page(&self.permit, self.after, limit, self.filter.clone());
+        let page = page.await.map_err(refusal)?;
         let next = page.next.and_then(|cursor| cursor.0.parse().ok());
         let last = page.items.last().map_or(0, |event| event.seq);
         // Without a next page everything committed when the read began was looked at, matching or not.
@@ -122,15 +120,14 @@ impl Watcher {
         Ok(())
     }
 
-    async fn recheck(&mut self) -> Result<(), KernelError> {
+    async fn recheck(&mut self) -> Result<(), Failure> {
         let now = self.api.kernel.clock().monotonic();
         if now.saturating_duration_since(self.checked) < RECHECK_AFTER {
             return Ok(());
         }
-        if let Some(bearer) = &self.bearer {
-            self.op.actor = self.api.kernel.authenticate(bearer.expose()).await?;
-        }
-        self.permit = self.api.kernel.authorize::<List>(&self.op, ResourceKind::Event).await?;
+        self.op = self.op.clone().again(&self.api.kernel).await?;
+        let permit = self.api.kernel.authorize::<List>(&self.op, ResourceKind::Event);
+        self.permit = permit.await.map_err(refusal)?;
         self.checked = now;
         Ok(())
     }

@@ -35,9 +35,16 @@ impl std::fmt::Display for ETag {
 
 /// What a precondition header lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Tags {
+pub enum Tags {
+    /// `*`: whatever there is.
     Any,
-    These { strong: Vec<String>, weak: Vec<String> },
+    /// Tags, without their quotes.
+    These {
+        /// Those that name bytes.
+        strong: Vec<String>,
+        /// Those that name a meaning; `If-Match` never holds by them.
+        weak: Vec<String>,
+    },
 }
 
 /// The conditions under which a request wants to be carried out.
@@ -67,6 +74,16 @@ impl Preconditions {
             if_match: tags(headers, header::IF_MATCH)?,
             if_none_match: tags(headers, header::IF_NONE_MATCH)?,
         })
+    }
+
+    /// What `If-Match` lists, for engines that judge it together with their change.
+    pub fn if_match(&self) -> Option<&Tags> {
+        self.if_match.as_ref()
+    }
+
+    /// What `If-None-Match` lists.
+    pub fn if_none_match(&self) -> Option<&Tags> {
+        self.if_none_match.as_ref()
     }
 
     /// Whether `If-Match` was given at all.

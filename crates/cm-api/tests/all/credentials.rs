@@ -111,3 +111,11 @@ async fn decisions_are_explained() {
     ask("fly", "function/x").await.expect(422);
     ask("read", "nonsense").await.expect(422);
 }
+
+#[tokio::test]
+async fn a_login_is_short() {
+    let node = Node::start().await;
+    let body = json!({ "principal": "ada", "password": "x".repeat(5000) }).to_string();
+    let refused = node.ask(Method::POST, "/api/v1/auth/login", None, body).await.expect(413);
+    assert_eq!(refused.code(), "too-large");
+}

@@ -6,6 +6,7 @@ mod coverage;
 mod credentials;
 mod document;
 mod events;
+mod late;
 mod objects;
 mod probes;
 mod records;

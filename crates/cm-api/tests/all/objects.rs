@@ -140,3 +140,48 @@ async fn objects_are_listed_by_prefix_and_page() {
     node.get("/api/v1/buckets/absent/objects").await.expect(404);
     put(&node, "/api/v1/buckets/absent/objects/x", &[], "x").await.expect(404);
 }
+
+#[tokio::test]
+async fn conditions_of_every_form_are_kept() {
+    let node = node_with_bucket().await;
+    let delete = async |headers: &[(&str, &str)]| {
+        node.ask_with(Method::DELETE, PATH, Some(&node.admin), headers, "").await
+    };
+    put(&node, PATH, &[("if-match", "*")], "none").await.expect(412);
+    delete(&[("if-match", "*")]).await.expect(412);
+    put(&node, PATH, &[("if-none-match", "\"other\"")], "one").await.expect(200);
+    let etag = get(&node, &[]).await.expect(200).header("etag").to_owned();
+    let weak = format!("W/{etag}");
+    let listed = format!("\"other\", {etag}");
+    for refused in [
+        ("if-none-match", etag.as_str()),
+        ("if-none-match", &weak),
+        ("if-none-match", &listed),
+        ("if-match", "\"other\", \"another\""),
+        ("if-match", &weak),
+    ] {
+        put(&node, PATH, &[refused], "two").await.expect(412);
+        delete(&[refused]).await.expect(412);
+    }
+    put(&node, PATH, &[("if-match", "nonsense")], "two").await.expect(400);
+    assert_eq!(get(&node, &[]).await.body, b"one");
+
+    put(&node, PATH, &[("if-match", "*")], "two").await.expect(200);
+    let listed = format!("\"other\", {}", get(&node, &[]).await.header("etag"));
+    put(&node, PATH, &[("if-match", &listed)], "three").await.expect(200);
+    put(&node, PATH, &[("if-none-match", &listed)], "four").await.expect(200);
+    assert_eq!(get(&node, &[]).await.body, b"four");
+    delete(&[("if-match", "*")]).await.expect(204);
+}
+
+#[tokio::test]
+async fn a_range_counts_only_once_the_conditions_hold() {
+    let node = node_with_bucket().await;
+    put(&node, PATH, &[], "0123456789").await.expect(200);
+    let etag = get(&node, &[]).await.header("etag").to_owned();
+    let beyond = ("range", "bytes=10-");
+    assert_eq!(get(&node, &[beyond, ("if-range", "\"other\"")]).await.expect(200).body, b"0123456789");
+    get(&node, &[beyond, ("if-range", &etag)]).await.expect(416);
+    get(&node, &[beyond, ("if-none-match", &etag)]).await.expect(304);
+    get(&node, &[beyond, ("if-match", "\"other\"")]).await.expect(412);
+}

@@ -30,3 +30,55 @@ async fn an_open_node_asks_nobody_but_believes_no_false_credential() {
     assert_eq!(me["credential"], "none");
     node.ask(Method::GET, "/api/v1/functions", Some("garbage"), "").await.expect(401);
 }
+
+#[tokio::test]
+async fn an_open_node_answers_to_no_foreign_name_or_page() {
+    let node = Node::start_open().await;
+    let ask = async |headers: &[(&str, &str)]| {
+        node.ask_with(Method::GET, "/api/v1/functions", None, headers, "").await
+    };
+    ask(&[("host", "localhost:8443"), ("origin", "http://localhost:8443")]).await.expect(200);
+    for foreign in [
+        &[("host", "evil.example")][..],
+        &[("host", "localhost:8443"), ("origin", "http://evil.example")],
+        &[("host", "evil.example"), ("origin", "http://evil.example")],
+    ] {
+        assert_eq!(ask(foreign).await.expect(403).code(), "forbidden");
+    }
+    // A node that asks for a credential needs no such fence: no foreign page has one.
+    let closed = Node::start().await;
+    let headers = [("host", "mesh.example")];
+    closed.ask_with(Method::GET, "/api/v1/functions", Some(&closed.admin), &headers, "").await.expect(200);
+}
+
+#[tokio::test]
+async fn an_instance_is_started_by_json_only() {
+    let node = Node::start().await;
+    let headers = [("content-type", "text/plain")];
+    let admin = Some(node.admin.as_str());
+    let body = r#"{"function":"x","identities":[]}"#;
+    let refused = node.ask_with(Method::POST, "/api/v1/instances", admin, &headers, body).await.expect(415);
+    assert_eq!(refused.code(), "unsupported-media-type");
+    node.ask(Method::POST, "/api/v1/instances", admin, body).await.expect(404);
+}
+
+#[tokio::test]
+async fn the_page_of_the_document_runs_what_it_brings_and_nothing_else() {
+    let node = Node::start().await;
+    let page = node.ask(Method::GET, "/docs", None, "").await.expect(200);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'") && policy.contains("connect-src 'self'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    let nonce = policy.split("script-src 'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+    let text = String::from_utf8(page.body.clone()).unwrap();
+    assert_eq!(text.matches(&format!("nonce=\"{nonce}\"")).count(), 2);
+    assert_eq!(text.matches("<script").count() + text.matches("<style").count(), 2);
+    for foreign in ["http:", "https:", "{{", "innerHTML"] {
+        assert!(!text.contains(foreign), "{foreign}");
+    }
+    assert!(text.contains("fetch(\"/openapi.json\")"));
+    let again = node.ask(Method::GET, "/docs", None, "").await.expect(200);
+    assert_ne!(again.header("content-security-policy"), policy);
+    assert!(!cm_api::openapi_text().contains("\"/docs\""));
+}

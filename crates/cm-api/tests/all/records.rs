@@ -148,3 +148,25 @@ async fn a_referenced_record_stays() {
     let dangling = json!({ "name": "other", "spec": { "security_policy": "q" } });
     node.post("/api/v1/buckets", dangling).await.expect(422);
 }
+
+#[tokio::test]
+async fn lists_are_filtered_by_fields() {
+    let node = Node::start().await;
+    for (id, description) in [("a", "x&y"), ("b", "z"), ("c", "x&y")] {
+        let body = json!({ "name": format!("bucket-{id}"), "spec": { "description": description } });
+        node.post("/api/v1/buckets", body).await.expect(201);
+    }
+    let ids = async |query: &str| {
+        let page = node.get(&format!("/api/v1/buckets?{query}")).await.expect(200).json();
+        let items = page["items"].as_array().unwrap().clone();
+        items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("filter=description=x%26y").await, ["bucket-a", "bucket-c"]);
+    assert_eq!(ids("filter=description%3Dx%26y&limit=1&filter=description=x%26y").await, ["bucket-a"]);
+    assert!(ids("filter=description=z&filter=description=x%26y").await.is_empty());
+    let many = vec!["filter=description=z"; 17].join("&");
+    for refused in ["filter=description", "filter==z", "description=z", many.as_str()] {
+        node.get(&format!("/api/v1/buckets?{refused}")).await.expect(400);
+    }
+    node.get("/api/v1/function-states?filter=state=running&instance_id=x").await.expect(200);
+}

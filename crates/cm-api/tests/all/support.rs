@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::{Router, response::Response};
+use bytes::Bytes;
 use cm_api::{Access, Api};
 use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
 use cm_http::RequestLimits;
@@ -13,6 +14,7 @@ use cm_kernel::{Actor, Kernel, KernelConfig};
 use cm_runtime::{SystemClock, Tasks};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tower::ServiceExt;
 
 /// How long a test waits for what must happen.
@@ -117,6 +119,9 @@ impl Node {
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header(header::HOST, "127.0.0.1:8443");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -151,6 +156,19 @@ impl Node {
         let issued = self.post(&path, json!({ "label": "test" })).await.expect(201);
         issued.json()["key"].as_str().unwrap().to_owned()
     }
+}
+
+/// A body that says when it is read, and ends when it is told to. Its reader has passed every check by then that
+/// comes before a body.
+pub(crate) fn late(text: String) -> (Body, oneshot::Receiver<()>, oneshot::Sender<()>) {
+    let (began, has_begun) = oneshot::channel();
+    let (finish, may_finish) = oneshot::channel::<()>();
+    let chunks = futures::stream::once(async move {
+        began.send(()).unwrap();
+        may_finish.await.unwrap();
+        Ok::<_, std::io::Error>(Bytes::from(text))
+    });
+    (Body::from_stream(chunks), has_begun, finish)
 }
 
 async fn functions(kernel: &Kernel, tasks: &Tasks, dir: &std::path::Path) -> Functions {

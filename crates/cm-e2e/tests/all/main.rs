@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod demo;
 mod examples;
+mod instances;
 mod limits;
 mod routes;
 mod tamper;

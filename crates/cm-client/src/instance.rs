@@ -4,11 +4,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cm_attest::{Claims, Evidence, Nonce};
 use cm_instance::wire::{
     Data, Execute, FrameDecoder, FrameError, ReadFile, Request, RequestBody, RequestShutdown, Response,
-    Status, encode_frame,
+    Status, append_frame,
 };
 use cm_instance::{ExecutionReport, PolicyText};
 use rustls::pki_types::pem::PemObject;
@@ -103,6 +103,9 @@ impl ClientIdentity {
 pub struct InstanceConnection {
     stream: TlsStream<TcpStream>,
     decoder: FrameDecoder,
+    /// The frame that is being sent. One buffer for all of them: large ones that are given back and taken anew
+    /// cost more than encrypting them.
+    frame: BytesMut,
     verified: VerifiedInstance,
     address: String,
 }
@@ -152,8 +155,13 @@ impl Api {
             }
         };
         let stream = connected.map_err(|error| failed(InstanceError::Io(error)))?;
-        let mut connection =
-            InstanceConnection { stream, decoder: FrameDecoder::default(), verified, address };
+        let mut connection = InstanceConnection {
+            stream,
+            decoder: FrameDecoder::default(),
+            frame: BytesMut::new(),
+            verified,
+            address,
+        };
         connection.prove_accepted(&text).await?;
         Ok(connection)
     }
@@ -216,8 +224,9 @@ impl InstanceConnection {
     }
 
     async fn send(&mut self, body: RequestBody) -> Result<(), InstanceError> {
-        let frame = encode_frame(&Request::from(body))?;
-        self.stream.write_all(&frame).await?;
+        self.frame.clear();
+        append_frame(&Request::from(body), &mut self.frame)?;
+        self.stream.write_all(&self.frame).await?;
         Ok(())
     }
 
@@ -272,8 +281,10 @@ impl InstanceConnection {
         progress: Option<Progress>,
     ) -> Result<(), ClientError> {
         let (mut sent, mut unanswered, mut first) = (0u64, 0, true);
+        let mut buffer = BytesMut::new();
         loop {
-            let piece = read_piece(&mut source).await.map_err(|error| self.failed(error.into()))?;
+            let piece =
+                read_piece(&mut source, &mut buffer).await.map_err(|error| self.failed(error.into()))?;
             if piece.is_empty() && !first {
                 break;
             }
@@ -337,14 +348,14 @@ impl InstanceConnection {
     }
 }
 
-/// Fills a piece as far as the source goes.
-async fn read_piece(source: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Bytes> {
-    let mut piece = bytes::BytesMut::with_capacity(PIECE_BYTES);
-    while piece.len() < PIECE_BYTES {
-        let room = PIECE_BYTES - piece.len();
-        if source.take(room as u64).read_buf(&mut piece).await? == 0 {
+/// Fills a piece as far as the source goes. The buffer's memory serves again once the piece before is gone.
+async fn read_piece(source: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> std::io::Result<Bytes> {
+    buffer.reserve(PIECE_BYTES);
+    while buffer.len() < PIECE_BYTES {
+        let room = PIECE_BYTES - buffer.len();
+        if source.take(room as u64).read_buf(buffer).await? == 0 {
             break;
         }
     }
-    Ok(piece.freeze())
+    Ok(buffer.split().freeze())
 }

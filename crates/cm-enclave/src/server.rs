@@ -18,7 +18,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cm_instance::wire::FRAME_LEN_MAX;
+use bytes::{Bytes, BytesMut};
+use cm_instance::wire::FrameDecoder;
 use cm_runtime::Tasks;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,6 +39,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// From the first byte of a frame to its last, and for the writing of an answer.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Room for the first bytes of a frame.
+const READ_LEN: usize = 64 * 1024;
+/// The longest frame whose memory a connection keeps for the next one.
+const KEPT_LEN_MAX: usize = 1024 * 1024;
 /// For a connection to give its last answer when the instance ends.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Handshakes at a time.
@@ -128,10 +133,11 @@ impl Server {
         let Some(Ok(_place)) = place else {
             return timeout(TRANSFER_TIMEOUT, stream.shutdown()).await?;
         };
+        let mut decoder = FrameDecoder::default();
         loop {
             let frame = tokio::select! {
                 () = stop.cancelled() => break,
-                frame = next_frame(&mut stream) => frame?,
+                frame = next_frame(&mut stream, &mut decoder) => frame?,
             };
             let Some(frame) = frame else { break };
             if identity.check(std::time::SystemTime::now().into()).is_err() {
@@ -146,23 +152,36 @@ impl Server {
 }
 
 /// The next frame's payload; `None` if the client left between two frames.
-async fn next_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
-    let mut header = [0; 8];
-    match timeout(IDLE_TIMEOUT, stream.read(&mut header)).await?? {
-        0 => return Ok(None),
-        8 => {}
-        read => {
-            timeout(TRANSFER_TIMEOUT, stream.read_exact(&mut header[read..])).await??;
+///
+/// The decoder keeps its buffer from frame to frame: to give memory back and take it anew for every piece of a
+/// large file costs more than to decrypt it. Memory is taken as bytes arrive, not as they are announced, and what a
+/// longer frame took is given back.
+async fn next_frame(
+    stream: &mut (impl AsyncRead + Unpin),
+    decoder: &mut FrameDecoder,
+) -> io::Result<Option<Bytes>> {
+    decoder.buffer_mut().reserve(READ_LEN);
+    if decoder.is_at_boundary()
+        && timeout(IDLE_TIMEOUT, stream.read_buf(decoder.buffer_mut())).await?? == 0
+    {
+        return Ok(None);
+    }
+    let rest = async {
+        loop {
+            if let Some(frame) = decoder.next_frame().map_err(|_| io::ErrorKind::InvalidData)? {
+                return Ok(frame);
+            }
+            if stream.read_buf(decoder.buffer_mut()).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
         }
+    };
+    let frame = timeout(TRANSFER_TIMEOUT, rest).await??;
+    if frame.len() > KEPT_LEN_MAX {
+        let buffer = decoder.buffer_mut();
+        *buffer = BytesMut::from(&buffer[..]);
     }
-    let announced = usize::try_from(u64::from_be_bytes(header)).unwrap_or(usize::MAX);
-    if announced > FRAME_LEN_MAX {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    // Memory is taken as bytes arrive, not as they are announced.
-    let mut payload = Vec::new();
-    let read = timeout(TRANSFER_TIMEOUT, stream.take(announced as u64).read_to_end(&mut payload)).await??;
-    if read == announced { Ok(Some(payload)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    Ok(Some(frame))
 }
 
 #[cfg(test)]

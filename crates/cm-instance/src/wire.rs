@@ -9,7 +9,7 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{FRAME_LEN_MAX, FrameDecoder, FrameError, HEADER_LEN, encode_frame};
+pub use frame::{FRAME_LEN_MAX, FrameDecoder, FrameError, HEADER_LEN, append_frame, encode_frame};
 pub use message::{
     Cancel, Cert, Data, ErrorText, Execute, FileEntry, FileList, ListFiles, PiHash, PolicyHash, ReadFile,
     Report, Request, RequestBody, RequestPiHash, RequestPipeline, RequestPolicyHash, RequestResult,

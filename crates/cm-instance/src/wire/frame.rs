@@ -103,12 +103,20 @@ const RESERVE_MAX: usize = 256 * 1024;
 
 /// The frame of a message. Fails only if the message is longer than [`FRAME_LEN_MAX`].
 pub fn encode_frame<M: Message>(message: &M) -> Result<Bytes, FrameError> {
+    let mut frame = BytesMut::new();
+    append_frame(message, &mut frame)?;
+    Ok(frame.freeze())
+}
+
+/// Adds the frame of a message to a buffer, which can so be used again. Fails as [`encode_frame`] does, and then
+/// adds nothing.
+pub fn append_frame<M: Message>(message: &M, buffer: &mut BytesMut) -> Result<(), FrameError> {
     let length = message.encoded_len();
     if length > FRAME_LEN_MAX {
         return Err(FrameError::TooLong { found: length as u64, max: FRAME_LEN_MAX });
     }
-    let mut frame = BytesMut::with_capacity(HEADER_LEN + length);
-    frame.put_u64(length as u64);
-    message.encode(&mut frame).expect("a growable buffer has room for every message");
-    Ok(frame.freeze())
+    buffer.reserve(HEADER_LEN + length);
+    buffer.put_u64(length as u64);
+    message.encode(buffer).expect("a growable buffer has room for every message");
+    Ok(())
 }

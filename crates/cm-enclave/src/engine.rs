@@ -16,7 +16,7 @@
 //! Instances are allocated on demand with copy-on-write images of their initial memory: an instance process
 //! runs few programs, one after the other, for which a pool would reserve address space in vain. Linear
 //! memory is reserved as 4 GiB of address space with a guard, which lets the compiler leave bounds checks
-//! out and takes no memory; `RLIMIT_AS` must therefore stay off, and memory is limited by the engine.
+//! out and takes no memory; `RLIMIT_AS` must therefore leave room for that, and memory is limited by the engine.
 
 mod artefact;
 mod interrupt;

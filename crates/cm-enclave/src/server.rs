@@ -161,9 +161,7 @@ async fn next_frame(
     decoder: &mut FrameDecoder,
 ) -> io::Result<Option<Bytes>> {
     decoder.buffer_mut().reserve(READ_LEN);
-    if decoder.is_at_boundary()
-        && timeout(IDLE_TIMEOUT, stream.read_buf(decoder.buffer_mut())).await?? == 0
-    {
+    if decoder.is_at_boundary() && timeout(IDLE_TIMEOUT, stream.read_buf(decoder.buffer_mut())).await?? == 0 {
         return Ok(None);
     }
     let rest = async {

@@ -23,7 +23,7 @@
 //!
 //! # Limits
 //!
-//! Bytes of all files together, bytes of one file, and the number of nodes; a hole in a file costs nothing.
+//! Bytes of all files together, bytes of one file, and the number of nodes and of their names; a hole in a file costs nothing.
 //! There is no time in the tree but what `*_set_times` put there, so that it cannot serve as a clock.
 
 mod content;
@@ -33,7 +33,6 @@ mod handle;
 mod tests;
 mod tree;
 mod view;
-mod whole;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,7 +41,6 @@ use cm_instance::{GuestPath, RightsTable};
 pub use errno::Errno;
 pub use handle::{Handle, NodeKind, NodeStat, OpenOptions, Whence};
 pub use view::{DirectoryEntry, TimeChange, View};
-pub use whole::FileInfo;
 
 use content::Content;
 use tree::Tree;

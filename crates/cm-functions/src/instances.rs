@@ -217,7 +217,6 @@ impl Functions {
             programs: launch_programs,
             data_files: launch_files,
             require_isolation: inner.config.require_isolation.clone(),
-            host_name: inner.config.public_host.clone(),
         };
         let mut launched = inner.launcher.launch(place, launch, &programs, &data_files).await?;
         let artefacts = std::mem::take(&mut launched.artefacts);

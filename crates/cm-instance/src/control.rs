@@ -96,8 +96,6 @@ pub struct Launch {
     pub data_files: Vec<LaunchFile>,
     /// The layers of isolation without which the instance must not begin.
     pub require_isolation: Vec<String>,
-    /// The certificate names and further facts for the instance's certificate: the host part of its address.
-    pub host_name: String,
 }
 
 impl std::fmt::Debug for Launch {

@@ -145,8 +145,8 @@ impl Service {
     }
 
     /// Answers one request, given and answered as messages without their frames' headers.
-    pub(crate) async fn answer(&self, identity: u64, request: Vec<u8>) -> Bytes {
-        let answer = match Request::decode(Bytes::from(request)) {
+    pub(crate) async fn answer(&self, identity: u64, request: Bytes) -> Bytes {
+        let answer = match Request::decode(request) {
             Ok(Request { body: Some(body), .. }) => self.carry_out(identity, body).await,
             Ok(Request { body: None, .. }) | Err(_) => Err(Refusal::Unknown),
         };

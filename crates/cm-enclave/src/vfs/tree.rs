@@ -43,6 +43,8 @@ pub(super) struct Tree {
     nodes: HashMap<NodeId, Node>,
     next: NodeId,
     limits: VfsLimits,
+    /// Names that directories hold, together.
+    names: usize,
     used_bytes: u64,
     moves: u64,
 }
@@ -78,7 +80,7 @@ impl From<Errno> for ResolveError {
 
 impl Tree {
     pub(super) fn new(limits: VfsLimits) -> Self {
-        let mut tree = Self { nodes: HashMap::new(), next: ROOT, limits, used_bytes: 0, moves: 0 };
+        let mut tree = Self { nodes: HashMap::new(), next: ROOT, limits, used_bytes: 0, names: 0, moves: 0 };
         tree.add_node(NodeBody::Directory(BTreeMap::new()));
         tree
     }
@@ -153,11 +155,13 @@ impl Tree {
     fn attach(&mut self, parent: NodeId, name: &str, id: NodeId) -> Result<(), Errno> {
         self.entries_mut(parent)?.insert(name.to_owned(), id);
         self.node_mut(id)?.places.push((parent, name.to_owned()));
+        self.names += 1;
         Ok(())
     }
 
     fn detach(&mut self, parent: NodeId, name: &str) -> Result<NodeId, Errno> {
         let id = self.entries_mut(parent)?.remove(name).ok_or(Errno::Noent)?;
+        self.names -= 1;
         self.node_mut(id)?.places.retain(|(at, called)| !(*at == parent && called == name));
         Ok(id)
     }
@@ -174,13 +178,13 @@ impl Tree {
         Ok(directory)
     }
 
-    /// Adds a second name to a file or link.
+    /// Adds a second name to a file or link. Names take memory as nodes do, and are as many at most.
     pub(super) fn link(&mut self, node: NodeId, parent: NodeId, name: &str) -> Result<(), Errno> {
         if self.entry(parent, name)?.is_some() {
             return Err(Errno::Exist);
         }
         self.check_attached(parent)?;
-        if self.node(node)?.links() >= self.limits.nodes {
+        if self.names >= self.limits.nodes {
             return Err(Errno::Nospc);
         }
         self.moves += 1;

@@ -55,10 +55,6 @@ impl View {
         Self { vfs, table, grants, call: "", denied: Vec::new(), denied_count: 0, last_denied: None }
     }
 
-    pub(super) fn vfs(&self) -> &Vfs {
-        &self.vfs
-    }
-
     /// The root directory as an open one, for which no right is needed: it grants nothing by itself, every
     /// name that starts from it is judged on its own.
     pub fn open_root(&self) -> Handle {

@@ -10,7 +10,6 @@ fn launch() -> Launch {
         programs: vec![LaunchProgram { path: GuestPath::parse("p.wasm").unwrap(), artefact: true }],
         data_files: vec![LaunchFile { path: GuestPath::parse("model").unwrap() }],
         require_isolation: vec!["seccomp".into()],
-        host_name: "localhost".into(),
     }
 }
 

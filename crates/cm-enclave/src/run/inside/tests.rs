@@ -37,7 +37,6 @@ fn load_with(wasm: &[u8], sent: &[u8], artefact: Option<Vec<u8>>, key: u8, debug
         programs: vec![LaunchProgram { path: path("program.wasm"), artefact: artefact.is_some() }],
         data_files: Vec::new(),
         require_isolation: Vec::new(),
-        host_name: "localhost".into(),
     };
     let programs = vec![ProgramBytes { wasm: sent.to_vec(), artefact }];
     let mut kept = Vec::new();

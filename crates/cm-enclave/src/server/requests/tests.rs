@@ -32,7 +32,7 @@ fn quiet(rights: &[&[(&str, u32)]]) -> World {
 
 impl World {
     async fn ask(&self, identity: u64, body: RequestBody) -> Response {
-        let answer = self.service.answer(identity, Request::from(body).encode_to_vec()).await;
+        let answer = self.service.answer(identity, Request::from(body).encode_to_vec().into()).await;
         Response::decode(answer.slice(8..)).unwrap()
     }
 
@@ -318,7 +318,7 @@ async fn what_needs_no_right_is_answered_and_nonsense_is_refused() {
     let pipeline = RequestBody::RequestPipeline(RequestPipeline { pipeline_id: "0".to_owned() });
     w.check(0, pipeline, Status::InvalidRequest).await;
     for bytes in [vec![], vec![0xff; 9]] {
-        let answer = w.service.answer(0, bytes).await;
+        let answer = w.service.answer(0, bytes.into()).await;
         assert_eq!(Response::decode(answer.slice(8..)).unwrap().status(), Status::InvalidRequest);
     }
 }

@@ -54,7 +54,8 @@ pub struct ListArgs {
     /// Only entries with these labels: NAME=VALUE,...
     #[arg(long, short = 'l')]
     pub selector: Option<String>,
-    /// Only entries whose field has this value: PATH=VALUE, as in spec.executor=confidential. May be repeated.
+    /// Only entries whose field has this value: PATH=VALUE, where executor is a field of the
+    /// specification and status.state one of the status. May be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     pub filter: Vec<String>,
     /// Most entries to show.

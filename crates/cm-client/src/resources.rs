@@ -32,7 +32,8 @@ pub struct ListQuery {
     pub after: Option<String>,
     /// Labels that entries must have.
     pub selector: Option<String>,
-    /// Fields that entries must have with these values: paths such as `spec.executor`, or what the history and the
+    /// Fields that entries must have with these values: paths such as `executor` in the
+    /// specification and `status.state`, or what the history and the
     /// event log can be asked for besides.
     pub filters: Vec<(String, String)>,
 }
@@ -255,11 +256,11 @@ mod tests {
         let check = |kind, name, value, expected: (&str, &str)| {
             assert_eq!(filter(kind, name, value), (expected.0, expected.1.to_owned()));
         };
-        check(ResourceKind::Function, "spec.executor", "plain", ("filter", "spec.executor=plain"));
+        check(ResourceKind::Function, "executor", "plain", ("filter", "executor=plain"));
         check(ResourceKind::Function, "order", "x", ("filter", "order=x"));
         check(ResourceKind::FunctionState, "function_id", "f", ("function_id", "f"));
         check(ResourceKind::FunctionResult, "order", "newest-first", ("order", "newest-first"));
-        check(ResourceKind::FunctionResult, "spec.state", "a=b", ("filter", "spec.state=a=b"));
+        check(ResourceKind::FunctionResult, "state", "a=b", ("filter", "state=a=b"));
         check(ResourceKind::Event, "verb", "function.", ("verb", "function."));
     }
 }

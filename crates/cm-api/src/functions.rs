@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
+use crate::failure::function_refusal;
 use crate::listing::{FilterParams, ListParams, Listing};
 use crate::record::{self, RecordCreation, RecordReplacement, RecordView, WireSpec};
 
@@ -71,6 +72,13 @@ pub struct Confidential {
 
 impl WireSpec for FunctionSpec {
     const KIND: ResourceKind = ResourceKind::Function;
+
+    fn check(&self) -> Result<(), Failure> {
+        match &self.confidential {
+            Some(confidential) => cm_functions::check_policy(&confidential.policy).map_err(function_refusal),
+            None => Ok(()),
+        }
+    }
 }
 
 #[utoipa::path(

@@ -25,6 +25,11 @@ use crate::listing::{FILTER, ListParams, Listing, cursor, filters, page_limit, s
 pub trait WireSpec: Serialize + DeserializeOwned + Send + 'static {
     /// The kind.
     const KIND: ResourceKind;
+
+    /// Checks what the catalogue cannot: settings that only an engine understands.
+    fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// One record of the catalogue.
@@ -123,6 +128,7 @@ pub(crate) async fn create<S: WireSpec>(
 ) -> Result<Response, Failure> {
     require_some_creation(kernel, &op, S::KIND).await?;
     let body = body.decode().await?;
+    body.spec.check()?;
     let op = op.again(kernel).await?;
     let permit = kernel.authorize_labelled::<Create>(&op, S::KIND, &body.labels).await.map_err(refusal)?;
     let new = NewRecord {
@@ -207,6 +213,7 @@ pub(crate) async fn replace<S: WireSpec>(
     let (record, _permit) = kernel.look_up::<Update>(&op, S::KIND, id).await.map_err(refusal)?;
     expected_generation(headers, record.header.generation)?;
     let body = body.decode().await?;
+    body.spec.check()?;
     let op = op.again(kernel).await?;
     let (record, permit) = kernel.look_up::<Update>(&op, S::KIND, id).await.map_err(refusal)?;
     let expected = expected_generation(headers, record.header.generation)?;

@@ -27,4 +27,5 @@ pub use objects::{ObjectDownload, Progress};
 pub use terms::{BrokenTerm, Terms};
 pub use trust::{Trust, VerifiedInstance};
 
+pub use cm_attest::Claims;
 pub use cm_instance::ExecutionReport;

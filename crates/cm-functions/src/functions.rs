@@ -130,6 +130,13 @@ impl Inner {
     }
 }
 
+/// Whether a text is a program policy that instances could be made of. Asked before a function is kept, so that a
+/// mistake is found by whoever makes it.
+pub fn check_policy(text: &str) -> Result<(), FunctionError> {
+    ProgramPolicy::parse(text.as_bytes())?;
+    Ok(())
+}
+
 /// The program policy of a function.
 pub(crate) fn program_policy(function: &Record) -> Result<ProgramPolicy, FunctionError> {
     let spec: Function = function.spec_as().map_err(cm_kernel::KernelError::from)?;

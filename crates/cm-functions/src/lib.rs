@@ -24,7 +24,7 @@ mod tests;
 
 pub use error::FunctionError;
 pub use files::{FileKind, FileView};
-pub use functions::{Functions, FunctionsConfig};
+pub use functions::{Functions, FunctionsConfig, check_policy};
 pub use instances::InstanceView;
 pub use launcher::{LaunchError, Launcher, LauncherConfig, MeasuredExecutable};
 pub use module_cache::ModuleCache;

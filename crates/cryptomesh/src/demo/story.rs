@@ -97,6 +97,8 @@ pub(super) async fn tell(mesh: &Mesh, data: &Points, narrator: &mut Narrator<'_>
         from_receiver.claims().kind
     ));
 
+    narrator.step(&isolation(from_receiver.claims()));
+
     narrator.chapter("The data owner verifies the same instance for itself, then sends the data into it");
     let sealed = fetch_sealed(&owner, &bucket, &key, secret).await?;
     let mut from_owner = owner.api.open_instance(INSTANCE, &policy, &terms, &trust, &owner.identity).await?;
@@ -202,6 +204,21 @@ fn user_policy(owner: &Party, receiver: &Party) -> Value {
             { "certificate": receiver.certificate_pem, "file_rights": [{ "file_name": RESULT, "rights": READ }] },
         ],
     })
+}
+
+/// How the instance is confined on this machine, as its evidence states.
+fn isolation(claims: &cm_client::Claims) -> String {
+    let active = claims.isolation.iter().filter(|layer| layer.active).count();
+    let missing = claims.isolation.iter().filter(|layer| !layer.active);
+    let missing: Vec<String> = missing
+        .map(|layer| format!("{} ({})", layer.name, layer.reason.as_deref().unwrap_or("no reason given")))
+        .collect();
+    let missing = if missing.is_empty() {
+        "none is missing".to_owned()
+    } else {
+        format!("missing: {}", missing.join(", "))
+    };
+    format!("its evidence states {active} isolation layers; {missing}")
 }
 
 /// Whom and what the parties believe: the key that the operator handed them, and the measurement of the very

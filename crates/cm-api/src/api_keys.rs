@@ -6,7 +6,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cm_http::{Failure, JsonBody};
 use cm_kernel::identity::ApiKeyInfo;
-use cm_kernel::policy::Grant;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -70,8 +69,8 @@ pub async fn list_api_keys(
     Op(op): Op,
     Path(id): Path<String>,
 ) -> Result<Json<Listing<ApiKeyView>>, Failure> {
-    let (principal, permit) = api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
-    let keys = api.kernel.list_api_keys(&permit, &principal.id).await.map_err(refusal)?;
+    let (principal, permit) = api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
+    let keys = api.kernel.list_api_keys(permit, &principal.id).await.map_err(refusal)?;
     Ok(Json(Listing { items: keys.into_iter().map(ApiKeyView::from).collect(), next: None }))
 }
 
@@ -81,18 +80,18 @@ pub async fn list_api_keys(
     extensions(("x-permission" = json!("principal:grant"))),
     responses((status = 201, description = "The key, shown this once", body = IssuedApiKey))
 )]
-/// Makes an API key for somebody.
+/// Makes an API key: for oneself without a permission, or for somebody whose roles permit no more than the caller holds.
 pub async fn create_api_key(
     State(api): State<Api>,
     Op(op): Op,
     Path(id): Path<String>,
     body: JsonBody<ApiKeyCreation>,
 ) -> Result<Response, Failure> {
-    api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
+    api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
     let label = body.decode().await?.label;
     let op = op.again(&api.kernel).await?;
-    let (principal, permit) = api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
-    let (key, info) = api.kernel.create_api_key(&op, &permit, &principal, label).await.map_err(refusal)?;
+    let (principal, permit) = api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
+    let (key, info) = api.kernel.create_api_key(&op, permit, &principal, label).await.map_err(refusal)?;
     let place = place(&format!("principals/{}/api-keys/{}", principal.id, info.id))?;
     let issued = IssuedApiKey {
         key: key.expose().clone(),
@@ -118,8 +117,8 @@ pub async fn revoke_api_key(
     Op(op): Op,
     Path((id, key)): Path<(String, String)>,
 ) -> Result<StatusCode, Failure> {
-    let (principal, permit) = api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
-    api.kernel.revoke_api_key(&op, &permit, &principal.id, key).await.map_err(refusal)?;
+    let (principal, permit) = api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
+    api.kernel.revoke_api_key(&op, permit, &principal.id, key).await.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

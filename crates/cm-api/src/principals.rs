@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cm_http::{ETag, Failure, JsonBody, Params};
 use cm_kernel::identity::{NewPrincipal, Principal, PrincipalChange};
-use cm_kernel::policy::{Create, Delete, Grant, List, Read, Update};
+use cm_kernel::policy::{Create, Delete, List, Read, Update};
 use cm_types::{PrincipalId, ResourceId, ResourceKind};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -228,18 +228,18 @@ pub async fn delete_principal(
     extensions(("x-permission" = json!("principal:grant"))),
     responses((status = 204, description = "Set; all tokens of the principal have ended"))
 )]
-/// Sets somebody's password. Whoever has roles must hold what they permit, or the caller could borrow them.
+/// Sets a password: one's own without a permission, or somebody's whose roles permit no more than the caller holds.
 pub async fn set_password(
     State(api): State<Api>,
     Op(op): Op,
     Path(id): Path<String>,
     body: JsonBody<NewPassword>,
 ) -> Result<StatusCode, Failure> {
-    api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
+    api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
     let password = body.decode().await?.password.into();
     let op = op.again(&api.kernel).await?;
-    let (principal, permit) = api.kernel.look_up_principal::<Grant>(&op, &id).await.map_err(refusal)?;
-    api.kernel.set_password(&op, &permit, &principal, password).await.map_err(refusal)?;
+    let (principal, permit) = api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
+    api.kernel.set_password(&op, permit, &principal, password).await.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -90,8 +90,10 @@ async fn register(args: RegisterArgs, connection: &Connection) -> Outcome {
 }
 
 async fn logs(args: LogsArgs, connection: &Connection) -> Outcome {
-    let states =
-        connection.api()?.function_history(ResourceKind::FunctionState, &args.function, args.limit).await?;
+    let api = connection.api()?;
+    // A function that does not exist has no history either; the difference must be seen.
+    api.read(ResourceKind::Function, &args.function).await?;
+    let states = api.function_history(ResourceKind::FunctionState, &args.function, args.limit).await?;
     output::entries(connection, &states);
     Ok(ExitCode::SUCCESS)
 }

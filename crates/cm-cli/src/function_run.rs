@@ -16,7 +16,7 @@ use cm_types::{ResourceId, ResourceKind, Sha256Digest, Timestamp};
 use serde_json::{Value, json};
 
 use crate::agreement::AgreementArgs;
-use crate::{Connection, Outcome, UsageError, output, resource};
+use crate::{Connection, Format, Outcome, UsageError, output, resource};
 
 /// What a party that provides inputs and reads results needs, where no user policy says otherwise.
 const RIGHTS_WRITE: u32 = 533_572;
@@ -219,7 +219,10 @@ async fn with_instance(
     }
     let report = inside.execute(&plan.program, Duration::from_secs(args.timeout)).await?;
     if !report.succeeded() {
-        output::line(&serde_json::to_string_pretty(&report)?);
+        match connection.output {
+            Format::Json => output::line(&serde_json::to_string_pretty(&report)?),
+            Format::Table => output::error(&format!("{} {}", plan.program, report.outcome)),
+        }
         return Ok(ExitCode::FAILURE);
     }
     output::note(connection, &format!("{} completed in {} ms", plan.program, report.wall_ms));

@@ -23,6 +23,7 @@ use cm_client::{Api, ClientError, Location};
 
 /// Where the node is, who asks, and how to print: accepted by every command.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
 pub struct Connection {
     /// Base URL of the node's API [default: the node of the local data directory].
     #[arg(long, env = "CRYPTOMESH_URL", global = true, value_name = "URL")]

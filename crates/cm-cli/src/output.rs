@@ -33,6 +33,12 @@ pub fn note(connection: &Connection, text: &str) {
     }
 }
 
+/// Prints an error to standard error, quiet or not.
+pub fn error(text: &str) {
+    let mut err = std::io::stderr().lock();
+    let _ = writeln!(err, "error: {text}");
+}
+
 /// Prints one entry.
 pub fn entry(connection: &Connection, entry: &Map<String, Value>) {
     match connection.output {

@@ -11,7 +11,7 @@ pub enum ClientError {
     Refused(Refusal),
     /// No answer: nothing listens, the connection broke, or time ran out. Whether the effect happened is unknown
     /// when the request had been sent.
-    #[error("cannot reach {url}")]
+    #[error("cannot reach {url}; is its node running?")]
     Unreachable {
         /// What was called.
         url: String,
@@ -29,9 +29,13 @@ pub enum ClientError {
     },
     /// No node was named and no local data directory tells of one.
     #[error(
-        "no node given: pass --url and --token, set CRYPTOMESH_URL and CRYPTOMESH_TOKEN, or run where {0} is"
+        "no node given: pass --url and --token, set CRYPTOMESH_URL and CRYPTOMESH_TOKEN, or name a node's --data-dir \
+         ({0} is none)"
     )]
     NoNode(String),
+    /// The local data directory's node is not running.
+    #[error("the node of {0} is not running; start it with `cryptomesh up --data-dir {0}`")]
+    NotRunning(String),
     /// A local file cannot be read or written.
     #[error("{path}")]
     File {
@@ -140,7 +144,7 @@ impl ClientError {
                 400 | 422 => 2,
                 _ => 1,
             },
-            ClientError::Unreachable { .. } => 6,
+            ClientError::Unreachable { .. } | ClientError::NotRunning(_) => 6,
             ClientError::Untrusted(_) => 3,
             ClientError::Instance { source, .. } => source.exit_code(),
             ClientError::NoNode(_) | ClientError::Url(_) => 2,

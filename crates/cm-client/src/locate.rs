@@ -42,11 +42,12 @@ impl Location {
     ) -> Result<Location, ClientError> {
         let dir = data_dir.unwrap_or(Path::new(".cryptomesh"));
         let token_file = dir.join(LOGIN_TOKEN_FILE);
-        let given = token.map(Secret::new);
-        match url {
+        // A variable that is set to nothing is not set.
+        let given = token.filter(|token| !token.is_empty()).map(Secret::new);
+        match url.filter(|url| !url.is_empty()) {
             Some(url) => Ok(Location { url: checked(url)?, token: given, token_file }),
             None => {
-                let url = local_url(dir).ok_or_else(|| ClientError::NoNode(dir.display().to_string()))?;
+                let url = local_url(dir).ok_or_else(|| absent(dir))?;
                 let token = given
                     .or_else(|| read_token(&token_file))
                     .or_else(|| read_token(&dir.join(ADMIN_TOKEN_FILE)));
@@ -63,6 +64,12 @@ fn checked(url: String) -> Result<String, ClientError> {
     } else {
         Err(ClientError::Url(url))
     }
+}
+
+/// A directory without `ready.json` is that of a node which is not running, if it is one at all.
+fn absent(dir: &Path) -> ClientError {
+    let name = dir.display().to_string();
+    if dir.join("lock").exists() { ClientError::NotRunning(name) } else { ClientError::NoNode(name) }
 }
 
 fn local_url(dir: &Path) -> Option<String> {
@@ -101,5 +108,9 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("CRYPTOMESH_URL"));
         assert!(Location::resolve(Some("ftp://x".into()), None, None).is_err());
+        std::fs::write(dir.path().join("lock"), "").unwrap();
+        let error = Location::resolve(None, None, Some(dir.path())).unwrap_err();
+        assert_eq!(error.exit_code(), 6);
+        assert!(error.to_string().contains("cryptomesh up"));
     }
 }

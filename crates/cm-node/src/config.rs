@@ -169,7 +169,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML.
-    #[error("{path}: {source}")]
+    #[error("{path} is no TOML")]
     Syntax {
         /// The file.
         path: PathBuf,

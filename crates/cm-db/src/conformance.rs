@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{Db, DbError, Direction, KeyPrefix, KeyRange, ReadTx, Row, Schema, Table, WriteTx};
+use crate::{Db, DbError, Direction, KeyPrefix, KeyRange, ReadTx, Row, Schema, Table, Versions, WriteTx};
 
 /// Numbers by name.
 pub struct Numbers;
@@ -56,6 +56,8 @@ pub fn run(make: impl Fn(&Schema) -> Db) {
         hooks_follow_the_commit(&make(&schema())).await;
         vanished_callers_harm_nobody(&make(&schema())).await;
         misuse_is_named(&make(&schema())).await;
+        changes_are_told(&make(&schema())).await;
+        versions_are_kept(&make(&schema())).await;
         closing_finishes_what_is_queued(&make(&schema())).await;
     });
 }
@@ -272,6 +274,20 @@ async fn misuse_is_named(db: &Db) {
     write(db, |tx| tx.put_raw::<Numbers>(&key("bad", 1), b"\x01x")).await;
     let bad: Result<_, DbError> = db.read(|tx| tx.get::<Numbers>(&key("bad", 1))).await;
     assert!(matches!(bad, Err(DbError::Corrupt(_))), "{bad:?}");
+}
+
+async fn changes_are_told(db: &Db) {
+    let mut changes = db.changes();
+    changes.mark_unchanged();
+    write(db, |tx| tx.put::<Numbers>(&key("told", 0), &1)).await;
+    changes.changed().await.expect("the database is open");
+    assert_eq!(read(db, |tx| tx.get::<Numbers>(&key("told", 0))).await, Some(1), "what is told can be read");
+}
+
+async fn versions_are_kept(db: &Db) {
+    let expected = Versions { data: 1, compatible_from: 1 };
+    assert_eq!(db.versions().await.expect("the versions are read"), expected);
+    assert_eq!(db.finish_upgrade().await.expect("the floor is raised"), expected);
 }
 
 async fn closing_finishes_what_is_queued(db: &Db) {

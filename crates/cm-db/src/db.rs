@@ -1,31 +1,36 @@
 //! The handle, and the threads behind it.
 
+mod backup;
 mod reader;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::engine::Engine;
 use crate::engine::memory::MemoryEngine;
 use crate::engine::sqlite::SqliteEngine;
-use crate::{DbError, ReadTx, Schema, WriteTx};
+use crate::engine::{Engine, Pace, Ticks, Writer};
+use crate::{DbError, ReadTx, Schema, Versions, WriteTx};
 
+pub use backup::{BackupError, BackupSummary};
 use reader::{ReadJob, ReadMessage};
 use writer::{WriteJob, WriteMessage};
 
 /// Jobs waiting for a thread; beyond that, callers wait to hand theirs over.
 const QUEUE_LEN: usize = 1024;
-/// Threads that read. Reads are short, so a few suffice; each holds a connection.
-const READERS: usize = 4;
 
 /// An open database. Clones share it; it closes when [`Db::close`] is called or the last clone goes.
 #[derive(Clone, Debug)]
 pub struct Db {
     writer: mpsc::Sender<WriteMessage>,
     readers: mpsc::Sender<ReadMessage>,
+    readers_len: usize,
+    schema: Arc<Schema>,
+    ticks: Ticks,
+    /// Whether the database is closed; without a sender it is, too.
+    stop: Arc<watch::Sender<bool>>,
 }
 
 /// Opens or creates a database file and brings its data to the schema's version.
@@ -54,8 +59,19 @@ impl Db {
     pub(crate) fn open(engine: &dyn Engine, schema: &Schema) -> Result<Db, DbError> {
         let mut writer = engine.writer()?;
         writer::prepare(&mut *writer, schema)?;
-        let readers = (0..READERS).map(|_| engine.reader()).collect::<Result<Vec<_>, _>>()?;
-        Ok(Db { writer: writer::spawn(writer)?, readers: reader::spawn(readers)? })
+        let readers_len = engine.readers();
+        let readers = (0..readers_len).map(|_| engine.reader()).collect::<Result<Vec<_>, _>>()?;
+        let ticks = Arc::new(watch::Sender::new(0));
+        let stop = Arc::new(watch::Sender::new(false));
+        engine.listen(ticks.clone(), stop.subscribe())?;
+        Ok(Db {
+            writer: writer::spawn(writer, ticks.clone())?,
+            readers: reader::spawn(readers)?,
+            readers_len,
+            schema: Arc::new(schema.clone()),
+            ticks,
+            stop,
+        })
     }
 
     /// Runs the closure in a transaction on the writer thread, and answers once its effect is durable.
@@ -90,25 +106,67 @@ impl Db {
         E: From<DbError> + Send + 'static,
         T: Send + 'static,
     {
+        self.read_at(Pace::Short, f).await
+    }
+
+    async fn read_at<T, E, F>(&self, pace: Pace, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&ReadTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<DbError> + Send + 'static,
+        T: Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
-        let job = ReadMessage::Run(Box::new(ReadJob::new(f, answer)));
+        let job = ReadMessage::Run(Box::new(ReadJob::new(f, answer)), pace);
         self.readers.send(job).await.map_err(|_| DbError::Closed)?;
         answered.await.map_err(|_| DbError::Closed)?
+    }
+
+    /// Runs the closure with the writer itself, between batches.
+    async fn alone<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut dyn Writer) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, DbError> {
+        let (answer, answered) = oneshot::channel();
+        let run = move |writer: &mut dyn Writer| {
+            // The caller may have gone; the effect stays.
+            let _ = answer.send(f(writer));
+        };
+        self.writer.send(WriteMessage::Alone(Box::new(run))).await.map_err(|_| DbError::Closed)?;
+        answered.await.map_err(|_| DbError::Closed)?
+    }
+
+    /// A number that changes whenever somebody has committed: through any clone of this handle or, with PostgreSQL,
+    /// any other process, soon after it did. What was committed can be read by then. Changes that come
+    /// together may count as one, and a change may be told though nothing that matters changed; none is left untold,
+    /// not even those of a time when the server could not be reached.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.ticks.subscribe()
+    }
+
+    /// What the data says of its versions.
+    pub async fn versions(&self) -> Result<Versions, DbError> {
+        self.read(|tx| tx.store().versions()).await
+    }
+
+    /// Says that no program older than this one's schema will work with the data again, and returns the versions
+    /// from then on. Programs that are older find [`DbError::NewerData`], also those that are running.
+    pub async fn finish_upgrade(&self) -> Result<Versions, DbError> {
+        let schema = self.schema.clone();
+        self.alone(move |writer| writer::finish_upgrade(writer, &schema)).await
     }
 
     /// Examines the whole storage for damage of its structure: [`DbError::Corrupt`] names the first
     /// finding. Takes time linear in the size of the data, and writers wait. Contents that are
     /// well-formed but altered are not found; the audit log has its own verification.
     pub async fn check(&self) -> Result<(), DbError> {
-        let (answer, answered) = oneshot::channel();
-        self.writer.send(WriteMessage::Check(answer)).await.map_err(|_| DbError::Closed)?;
-        answered.await.map_err(|_| DbError::Closed)?
+        self.alone(|writer| writer.check()).await
     }
 
     /// Finishes what is queued, tidies the storage and closes it; every later call on any clone fails
     /// with [`DbError::Closed`]. Nothing that was answered is lost without it. Closing twice is fine.
     pub async fn close(&self) -> Result<(), DbError> {
-        for _ in 0..READERS {
+        self.stop.send_replace(true);
+        for _ in 0..self.readers_len {
             let (answer, answered) = oneshot::channel();
             if self.readers.send(ReadMessage::Close(answer)).await.is_ok() {
                 let _ = answered.await;
@@ -122,7 +180,7 @@ impl Db {
     }
 }
 
-fn spawn_thread(name: String, run: impl FnOnce() + Send + 'static) -> Result<(), DbError> {
+pub(crate) fn spawn_thread(name: String, run: impl FnOnce() + Send + 'static) -> Result<(), DbError> {
     let error = |source: std::io::Error| {
         let class = crate::StorageClass::Other;
         DbError::Storage(crate::StorageError { class, source: Arc::new(source) })

@@ -4,9 +4,14 @@
 //! of readers, each used by one thread at a time. It knows nothing of rows, versions or batches.
 
 pub(crate) mod memory;
+// pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
-use crate::{DbError, Direction, KeyRange};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::{DbError, Direction, KeyRange, Versions};
 
 /// A key and its value, as stored.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
@@ -23,6 +28,12 @@ pub(crate) trait ReadStore {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<Pair>, DbError>;
+
+    /// The names of all tables in the data, in order; also of those that this program does not know.
+    fn tables(&self) -> Result<Vec<String>, DbError>;
+
+    /// What the data says of its versions; all zero if there is no data yet.
+    fn versions(&self) -> Result<Versions, DbError>;
 }
 
 /// Reads and writes within one transaction. A write is visible to the reads after it.
@@ -46,21 +57,33 @@ pub(crate) trait WriteStore: ReadStore {
     fn rollback(&self) -> Result<(), DbError>;
 
     /// Creates the table unless it is there.
-    fn create_table(&self, table: &'static str) -> Result<(), DbError>;
+    fn create_table(&self, table: &str) -> Result<(), DbError>;
 
-    /// Records the schema version.
-    fn set_version(&self, version: u32) -> Result<(), DbError>;
+    /// Records the versions.
+    fn set_versions(&self, versions: Versions) -> Result<(), DbError>;
+
+    /// Whether so much waits in memory for the commit that a batch should not grow any further.
+    fn is_full(&self) -> bool {
+        false
+    }
+}
+
+/// How long a transaction may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Somebody waits for an answer.
+    Short,
+    /// All of the data is looked at or changed: a migration, a backup.
+    Long,
 }
 
 /// The one connection that writes.
 pub(crate) trait Writer: Send {
-    /// The schema version of the data; 0 if there is none.
-    fn version(&mut self) -> Result<u32, DbError>;
-
     /// Runs the body in a transaction and commits it durably. If the body fails, everything is undone
     /// and its error returned; if the commit fails, [`DbError::CommitFailed`].
     fn transaction(
         &mut self,
+        pace: Pace,
         body: &mut dyn FnMut(&dyn WriteStore) -> Result<(), DbError>,
     ) -> Result<(), DbError>;
 
@@ -74,8 +97,11 @@ pub(crate) trait Writer: Send {
 /// One of the connections that read.
 pub(crate) trait Reader: Send {
     /// Runs the body against one snapshot.
-    fn snapshot(&mut self, body: &mut dyn FnMut(&dyn ReadStore)) -> Result<(), DbError>;
+    fn snapshot(&mut self, pace: Pace, body: &mut dyn FnMut(&dyn ReadStore)) -> Result<(), DbError>;
 }
+
+/// Counts commits, this process's and other ones'.
+pub(crate) type Ticks = Arc<watch::Sender<u64>>;
 
 /// Opens connections.
 pub(crate) trait Engine {
@@ -83,4 +109,14 @@ pub(crate) trait Engine {
 
     /// Called after the writer has prepared the tables.
     fn reader(&self) -> Result<Box<dyn Reader>, DbError>;
+
+    /// How many readers are worth having.
+    fn readers(&self) -> usize;
+
+    /// Begins to tick whenever another process commits, until `stop` changes or is closed. Nothing to do for an
+    /// engine that has one process.
+    fn listen(&self, ticks: Ticks, stop: watch::Receiver<bool>) -> Result<(), DbError> {
+        let _ = (ticks, stop);
+        Ok(())
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{InvalidKey, InvalidRow};
+use crate::{BackupError, InvalidKey, InvalidRow};
 
 /// Why a read or a write failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -40,14 +40,17 @@ pub enum DbError {
         /// The reason.
         source: Arc<serde_json::Error>,
     },
-    /// The data was written by a newer version of the program; nothing was touched.
+    /// The data needs a newer version of the program; nothing was touched.
     #[error(
-        "the data has schema version {found} but this program knows versions up to {known}; \
+        "the data has schema version {found} and is for programs that know version {compatible_from}, \
+         but this program knows versions up to {known}; \
          start the version of the program that wrote the data, or restore a backup made before the upgrade"
     )]
     NewerData {
         /// The version in the data.
         found: u32,
+        /// The oldest version whose programs can still work with the data.
+        compatible_from: u32,
         /// The newest version that this program knows.
         known: u32,
     },
@@ -57,6 +60,16 @@ pub enum DbError {
         /// The file.
         path: PathBuf,
     },
+    /// A backup was to be restored into a database that has rows; nothing was touched.
+    #[error("the database is not empty: table `{table}` has rows")]
+    NotEmpty {
+        /// The first such table.
+        table: String,
+    },
+    /// A backup could not be written, or what was to be restored is no whole and unaltered backup; the data was not
+    /// touched.
+    #[error("the backup failed")]
+    Backup(#[from] BackupError),
     /// What is stored cannot be what was written.
     #[error("the data is damaged")]
     Corrupt(#[source] Corruption),
@@ -110,7 +123,7 @@ impl DbError {
     pub fn retryable(&self) -> bool {
         match self {
             DbError::Storage(source) | DbError::CommitFailed { source, .. } => {
-                source.class == StorageClass::Busy
+                matches!(source.class, StorageClass::Busy | StorageClass::Unreachable)
             }
             _ => false,
         }
@@ -174,6 +187,8 @@ pub enum StorageClass {
     Busy,
     /// Reading or writing failed: a permission, a broken disk.
     Io,
+    /// The database server cannot be reached, or the connection to it was lost; worth trying again.
+    Unreachable,
     /// Anything else.
     Other,
 }
@@ -184,6 +199,7 @@ impl std::fmt::Display for StorageClass {
             StorageClass::Full => "no space left",
             StorageClass::Busy => "the storage is busy",
             StorageClass::Io => "input or output failed",
+            StorageClass::Unreachable => "the database server cannot be reached",
             StorageClass::Other => "the storage engine refused",
         })
     }

@@ -30,10 +30,10 @@ mod row;
 mod schema;
 mod tx;
 
-pub use db::{Db, open_memory, open_sqlite};
+pub use db::{BackupError, BackupSummary, Db, open_memory, open_sqlite};
 pub use error::{Corruption, DbError, Effect, StorageClass, StorageError};
 pub use key::{InvalidKey, Key};
 pub use range::{Direction, KeyPrefix, KeyRange};
 pub use row::{InvalidRow, Row, Table};
-pub use schema::{Migration, Schema};
+pub use schema::{Migration, Schema, Versions};
 pub use tx::{KEY_LEN_MAX, ROW_LEN_MAX, RawRows, ReadTx, Rows, WriteTx};

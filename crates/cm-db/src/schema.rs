@@ -2,12 +2,26 @@
 
 use crate::{DbError, Table, WriteTx};
 
+/// What data says of its own versions.
+///
+/// Opening **expands**: new tables, migrations that programs from `compatible_from` on do not mind. So a newer program
+/// begins to work while older ones still run on the same data. Only when none of them is left, an operator raises
+/// `compatible_from` ([`crate::Db::finish_upgrade`]); from then on the newer program may rely on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// The newest schema version that has worked with the data; 0 if there is no data.
+    pub data: u32,
+    /// The oldest schema version whose programs can still work with the data; never above `data`.
+    pub compatible_from: u32,
+}
+
 /// One step from older data to newer.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// The schema version that the data has afterwards.
     pub to: u32,
-    /// The step. It runs in the one transaction that also records the new version.
+    /// The step. It runs in the one transaction that also records the new version, and must leave data that programs
+    /// of earlier versions, down to [`Versions::compatible_from`], can go on with: they may be running.
     pub run: fn(&mut WriteTx<'_>) -> Result<(), DbError>,
 }
 
@@ -20,8 +34,8 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// A schema without tables. Versions count from 1; raise the version with every migration, and
-    /// whenever older programs must not open the data any more.
+    /// A schema without tables. Versions count from 1; raise the version with every new table and every
+    /// migration.
     ///
     /// # Panics
     /// If the version is 0, which stands for a database without data.

@@ -6,8 +6,9 @@ use crate::engine::{Pair, ReadStore, WriteStore};
 use crate::row::{decode, encode};
 use crate::{DbError, Direction, Key, KeyRange, Table};
 
-/// Longest encoded key, in bytes; an object's key of 1024 bytes fits even if every byte is escaped.
-pub const KEY_LEN_MAX: usize = 4096;
+/// Longest encoded key, in bytes; an object's key of 1024 bytes fits even if every byte is escaped. Not more, because
+/// PostgreSQL's index keeps three keys on a page.
+pub const KEY_LEN_MAX: usize = 2600;
 /// Longest encoded row, in bytes. Contents belong to the object store, not here.
 pub const ROW_LEN_MAX: usize = 32 * 1024 * 1024;
 
@@ -24,6 +25,10 @@ pub struct ReadTx<'a> {
 impl<'a> ReadTx<'a> {
     pub(crate) fn new(store: &'a dyn ReadStore) -> Self {
         Self { store }
+    }
+
+    pub(crate) fn store(&self) -> &'a dyn ReadStore {
+        self.store
     }
 
     /// The row under the key.

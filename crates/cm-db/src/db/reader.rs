@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{QUEUE_LEN, spawn_thread};
-use crate::engine::Reader;
+use crate::engine::{Pace, Reader};
 use crate::{DbError, ReadTx};
 
 pub(super) enum ReadMessage {
-    Run(Box<dyn Job>),
+    Run(Box<dyn Job>, Pace),
     /// Ends one thread.
     Close(oneshot::Sender<()>),
 }
@@ -80,8 +80,8 @@ fn serve(mut reader: Box<dyn Reader>, messages: Messages) {
         let message = messages.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         match message {
             None => return,
-            Some(ReadMessage::Run(mut job)) => {
-                let snapshot = reader.snapshot(&mut |store| job.run(&ReadTx::new(store)));
+            Some(ReadMessage::Run(mut job, pace)) => {
+                let snapshot = reader.snapshot(pace, &mut |store| job.run(&ReadTx::new(store)));
                 job.answer(snapshot);
             }
             Some(ReadMessage::Close(answer)) => {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::conformance::{self, Numbers};
-use crate::engine::{Reader, WriteStore, Writer};
+use crate::engine::{Pace, Reader, WriteStore, Writer};
 use crate::{Direction, Effect, KeyRange, StorageClass, StorageError};
 
 #[test]
@@ -33,19 +33,20 @@ impl Engine for Failing {
     fn reader(&self) -> Result<Box<dyn Reader>, DbError> {
         self.inner.reader()
     }
+
+    fn readers(&self) -> usize {
+        self.inner.readers()
+    }
 }
 
 impl Writer for FailingWriter {
-    fn version(&mut self) -> Result<u32, DbError> {
-        self.inner.version()
-    }
-
     fn transaction(
         &mut self,
+        pace: Pace,
         body: &mut dyn FnMut(&dyn WriteStore) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
         let fail = self.fail.clone();
-        self.inner.transaction(&mut |store| {
+        self.inner.transaction(pace, &mut |store| {
             body(store)?;
             if !fail.load(Ordering::SeqCst) {
                 return Ok(());
@@ -118,8 +119,6 @@ async fn migrations_run_once_and_in_order() {
         let steps: Result<_, DbError> = db.read(|tx| tx.get::<Numbers>(&("steps".into(), 0))).await;
         assert_eq!(steps.unwrap(), Some(12));
     }
-    let error = Db::open(&engine, &schema(2)).unwrap_err();
-    assert!(matches!(error, DbError::NewerData { found: 3, known: 2 }), "{error}");
     let broken = |tx: &mut WriteTx<'_>| {
         tx.put::<Numbers>(&("steps".into(), 0), &0)?;
         Err(DbError::Closed)
@@ -128,6 +127,26 @@ async fn migrations_run_once_and_in_order() {
     let db = Db::open(&engine, &schema(3)).unwrap();
     let steps: Result<_, DbError> = db.read(|tx| tx.get::<Numbers>(&("steps".into(), 0))).await;
     assert_eq!(steps.unwrap(), Some(12), "a failed migration leaves the data alone");
+}
+
+#[tokio::test]
+async fn an_older_program_goes_on_until_the_upgrade_is_finished() {
+    let engine = MemoryEngine::default();
+    let schema = |version| Schema::new(version).with_table::<Numbers>();
+    let old = Db::open(&engine, &schema(2)).unwrap();
+    assert_eq!(old.versions().await.unwrap(), Versions { data: 2, compatible_from: 2 });
+    assert!(matches!(Db::open(&engine, &schema(1)), Err(DbError::NewerData { found: 2, known: 1, .. })));
+    let new = Db::open(&engine, &schema(4)).unwrap();
+    assert_eq!(new.versions().await.unwrap(), Versions { data: 4, compatible_from: 2 });
+    let again = Db::open(&engine, &schema(3)).unwrap();
+    assert_eq!(
+        again.versions().await.unwrap(),
+        Versions { data: 4, compatible_from: 2 },
+        "nothing goes back"
+    );
+    assert_eq!(new.finish_upgrade().await.unwrap(), Versions { data: 4, compatible_from: 4 });
+    let refused = Db::open(&engine, &schema(3)).unwrap_err();
+    assert!(matches!(refused, DbError::NewerData { found: 4, compatible_from: 4, known: 3 }), "{refused}");
 }
 
 /// One operation of a random transaction on one table.

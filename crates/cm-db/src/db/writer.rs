@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{QUEUE_LEN, spawn_thread};
-use crate::engine::{WriteStore, Writer};
+use crate::engine::{Pace, Ticks, WriteStore, Writer};
 use crate::tx::Hook;
-use crate::{DbError, Schema, WriteTx};
+use crate::{DbError, Schema, Versions, WriteTx};
 
 /// Closures committed together at most. At some 20 µs each, a batch stays around the time of the flush
 /// that it saves.
@@ -15,7 +15,8 @@ pub(super) const BATCH_LEN_MAX: usize = 128;
 
 pub(super) enum WriteMessage {
     Run(Box<dyn Job>),
-    Check(oneshot::Sender<Result<(), DbError>>),
+    /// Something that is no transaction of a caller.
+    Alone(Box<dyn FnOnce(&mut dyn Writer) + Send>),
     Close(oneshot::Sender<Result<(), DbError>>),
 }
 
@@ -71,35 +72,63 @@ where
     }
 }
 
-/// Brings the data to the schema's version.
+/// Brings the data to the schema's version, unless it is there or beyond.
 pub(super) fn prepare(writer: &mut dyn Writer, schema: &Schema) -> Result<(), DbError> {
-    let found = writer.version()?;
-    if found > schema.version() {
-        return Err(DbError::NewerData { found, known: schema.version() });
-    }
     let mut hooks = Vec::new();
-    writer.transaction(&mut |store| {
-        for table in schema.tables() {
-            store.create_table(table)?;
-        }
-        for migration in schema.migrations_after(found) {
-            let mut tx = WriteTx::new(store);
-            (migration.run)(&mut tx)?;
-            hooks.extend(tx.into_hooks());
-        }
-        if found == schema.version() { Ok(()) } else { store.set_version(schema.version()) }
+    let mut found = Versions::default();
+    // All in one transaction: of two programs that start at once, the second finds what the first has done.
+    writer.transaction(Pace::Long, &mut |store| {
+        found = store.versions()?;
+        hooks = expand(store, schema, found)?;
+        Ok(())
     })?;
-    if found != 0 && found != schema.version() {
-        tracing::info!(from = found, to = schema.version(), "data migrated");
+    if found.data != 0 && found.data < schema.version() {
+        tracing::info!(from = found.data, to = schema.version(), "data migrated");
     }
-    hooks.into_iter().for_each(|hook| hook());
+    run_hooks(hooks);
     Ok(())
 }
 
-pub(super) fn spawn(mut writer: Box<dyn Writer>) -> Result<mpsc::Sender<WriteMessage>, DbError> {
+/// Creates what is missing and runs the migrations after the version found; returns what to run after the commit.
+pub(super) fn expand(store: &dyn WriteStore, schema: &Schema, found: Versions) -> Result<Vec<Hook>, DbError> {
+    let Versions { data, compatible_from } = found;
+    if compatible_from > schema.version() {
+        return Err(DbError::NewerData { found: data, compatible_from, known: schema.version() });
+    }
+    for table in schema.tables() {
+        store.create_table(table)?;
+    }
+    let mut hooks = Vec::new();
+    for migration in schema.migrations_after(data) {
+        let mut tx = WriteTx::new(store);
+        (migration.run)(&mut tx)?;
+        hooks.extend(tx.into_hooks());
+    }
+    if data < schema.version() {
+        // What nobody older has seen is for nobody older.
+        let compatible_from = if data == 0 { schema.version() } else { compatible_from };
+        store.set_versions(Versions { data: schema.version(), compatible_from })?;
+    }
+    Ok(hooks)
+}
+
+pub(super) fn finish_upgrade(writer: &mut dyn Writer, schema: &Schema) -> Result<Versions, DbError> {
+    let mut versions = Versions::default();
+    writer.transaction(Pace::Long, &mut |store| {
+        versions = store.versions()?;
+        versions.compatible_from = versions.compatible_from.max(schema.version());
+        store.set_versions(versions)
+    })?;
+    Ok(versions)
+}
+
+pub(super) fn spawn(
+    mut writer: Box<dyn Writer>,
+    ticks: Ticks,
+) -> Result<mpsc::Sender<WriteMessage>, DbError> {
     let (sender, mut messages) = mpsc::channel(QUEUE_LEN);
     spawn_thread("db-writer".into(), move || {
-        let closing = serve(&mut *writer, &mut messages);
+        let closing = serve(&mut *writer, &mut messages, &ticks);
         let closed = writer.close();
         if let Err(error) = &closed {
             tracing::warn!(error = error as &dyn std::error::Error, "database not tidied at closing");
@@ -117,13 +146,15 @@ pub(super) fn spawn(mut writer: Box<dyn Writer>) -> Result<mpsc::Sender<WriteMes
 fn serve(
     writer: &mut dyn Writer,
     messages: &mut mpsc::Receiver<WriteMessage>,
+    ticks: &Ticks,
 ) -> Option<oneshot::Sender<Result<(), DbError>>> {
     let mut next = messages.blocking_recv();
     loop {
         match next? {
-            WriteMessage::Run(job) => next = run_batch(writer, messages, job),
-            WriteMessage::Check(answer) => {
-                let _ = answer.send(writer.check());
+            WriteMessage::Run(job) => next = run_batch(writer, messages, job, ticks),
+            WriteMessage::Alone(run) => {
+                run(writer);
+                ticks.send_modify(|ticks| *ticks += 1);
                 next = None;
             }
             WriteMessage::Close(answer) => return Some(answer),
@@ -140,16 +171,17 @@ fn run_batch(
     writer: &mut dyn Writer,
     messages: &mut mpsc::Receiver<WriteMessage>,
     first: Box<dyn Job>,
+    ticks: &Ticks,
 ) -> Option<WriteMessage> {
     let mut jobs = vec![first];
     let mut hooks = Vec::new();
     let mut other = None;
-    let durable = writer.transaction(&mut |store| {
+    let durable = writer.transaction(Pace::Short, &mut |store| {
         let mut at = 0;
         loop {
             run_job(store, &mut *jobs[at], &mut hooks)?;
             at += 1;
-            if at == BATCH_LEN_MAX {
+            if at == BATCH_LEN_MAX || store.is_full() {
                 return Ok(());
             }
             match messages.try_recv() {
@@ -163,7 +195,10 @@ fn run_batch(
         }
     });
     match &durable {
-        Ok(()) => run_hooks(hooks),
+        Ok(()) => {
+            run_hooks(hooks);
+            ticks.send_modify(|ticks| *ticks += 1);
+        }
         Err(error) => tracing::error!(
             error = error as &dyn std::error::Error,
             jobs = jobs.len(),
@@ -189,7 +224,7 @@ fn run_job(store: &dyn WriteStore, job: &mut dyn Job, hooks: &mut Vec<Hook>) -> 
     }
 }
 
-fn run_hooks(hooks: Vec<Hook>) {
+pub(super) fn run_hooks(hooks: Vec<Hook>) {
     for hook in hooks {
         if catch_unwind(AssertUnwindSafe(hook)).is_err() {
             tracing::error!("hook after a commit panicked");

@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Engine, Pair, ReadStore, Reader, WriteStore, Writer};
-use crate::{DbError, Direction, KeyRange};
+use super::{Engine, Pace, Pair, ReadStore, Reader, WriteStore, Writer};
+use crate::{DbError, Direction, KeyRange, Versions};
+
+/// A reader here only makes callers independent of a slow one.
+const READERS: usize = 4;
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[derive(Clone, Debug, Default)]
 struct Tables {
-    version: u32,
+    versions: Versions,
     maps: BTreeMap<String, Arc<Map>>,
 }
 
@@ -74,23 +77,24 @@ impl Engine for MemoryEngine {
     fn reader(&self) -> Result<Box<dyn Reader>, DbError> {
         Ok(Box::new(self.clone()))
     }
+
+    fn readers(&self) -> usize {
+        READERS
+    }
 }
 
 impl Writer for MemoryEngine {
-    fn version(&mut self) -> Result<u32, DbError> {
-        Ok(self.lock().version)
-    }
-
     fn transaction(
         &mut self,
+        _: Pace,
         body: &mut dyn FnMut(&dyn WriteStore) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
-        let version = self.lock().version;
+        let versions = self.lock().versions;
         let store = MemoryStore { tables: RefCell::new(self.lock()), log: RefCell::default() };
         let result = body(&store);
         if result.is_err() {
             store.undo(0);
-            store.tables.borrow_mut().version = version;
+            store.tables.borrow_mut().versions = versions;
         }
         result
     }
@@ -105,7 +109,7 @@ impl Writer for MemoryEngine {
 }
 
 impl Reader for MemoryEngine {
-    fn snapshot(&mut self, body: &mut dyn FnMut(&dyn ReadStore)) -> Result<(), DbError> {
+    fn snapshot(&mut self, _: Pace, body: &mut dyn FnMut(&dyn ReadStore)) -> Result<(), DbError> {
         let tables = self.lock().clone();
         body(&tables);
         Ok(())
@@ -125,6 +129,14 @@ impl ReadStore for Tables {
         limit: usize,
     ) -> Result<Vec<Pair>, DbError> {
         Tables::scan(self, table, range, direction, limit)
+    }
+
+    fn tables(&self) -> Result<Vec<String>, DbError> {
+        Ok(self.maps.keys().cloned().collect())
+    }
+
+    fn versions(&self) -> Result<Versions, DbError> {
+        Ok(self.versions)
     }
 }
 
@@ -172,6 +184,14 @@ impl ReadStore for MemoryStore<'_> {
     ) -> Result<Vec<Pair>, DbError> {
         self.tables.borrow().scan(table, range, direction, limit)
     }
+
+    fn tables(&self) -> Result<Vec<String>, DbError> {
+        self.tables.borrow().tables()
+    }
+
+    fn versions(&self) -> Result<Versions, DbError> {
+        self.tables.borrow().versions()
+    }
 }
 
 impl WriteStore for MemoryStore<'_> {
@@ -214,13 +234,13 @@ impl WriteStore for MemoryStore<'_> {
         Ok(())
     }
 
-    fn create_table(&self, table: &'static str) -> Result<(), DbError> {
+    fn create_table(&self, table: &str) -> Result<(), DbError> {
         self.tables.borrow_mut().maps.entry(table.to_owned()).or_default();
         Ok(())
     }
 
-    fn set_version(&self, version: u32) -> Result<(), DbError> {
-        self.tables.borrow_mut().version = version;
+    fn set_versions(&self, versions: Versions) -> Result<(), DbError> {
+        self.tables.borrow_mut().versions = versions;
         Ok(())
     }
 }

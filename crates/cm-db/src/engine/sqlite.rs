@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
-use super::{Engine, Pair, ReadStore, Reader, WriteStore, Writer};
-use crate::{Corruption, DbError, Direction, Effect, KeyRange, StorageClass, StorageError};
+use super::{Engine, Pace, Pair, ReadStore, Reader, WriteStore, Writer};
+use crate::{Corruption, DbError, Direction, Effect, KeyRange, StorageClass, StorageError, Versions};
 
 /// Marks the file as ours: "CMsh" in ASCII. Part of the stored format.
 const APPLICATION_ID: i32 = 0x434d_7368;
@@ -22,6 +22,8 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept per connection: seven per table, for some thirty tables.
 const STATEMENTS_CACHED: usize = 256;
+/// Threads that read. Reads are short, so a few suffice; each holds a connection.
+const READERS: usize = 4;
 
 /// Opens connections to one file.
 pub(crate) struct SqliteEngine {
@@ -107,17 +109,18 @@ impl Engine for SqliteEngine {
         connection.pragma_update(None, "query_only", true).map_err(storage_error)?;
         Ok(Box::new(SqliteConnection(connection)))
     }
+
+    fn readers(&self) -> usize {
+        READERS
+    }
 }
 
 struct SqliteConnection(Connection);
 
 impl Writer for SqliteConnection {
-    fn version(&mut self) -> Result<u32, DbError> {
-        self.0.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(storage_error)
-    }
-
     fn transaction(
         &mut self,
+        _: Pace,
         body: &mut dyn FnMut(&dyn WriteStore) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
         // Dropped without a commit, it rolls back.
@@ -145,7 +148,7 @@ impl Writer for SqliteConnection {
 }
 
 impl Reader for SqliteConnection {
-    fn snapshot(&mut self, body: &mut dyn FnMut(&dyn ReadStore)) -> Result<(), DbError> {
+    fn snapshot(&mut self, _: Pace, body: &mut dyn FnMut(&dyn ReadStore)) -> Result<(), DbError> {
         let transaction = self.0.transaction().map_err(storage_error)?;
         body(&SqliteStore(&transaction));
         Ok(())
@@ -214,6 +217,30 @@ impl ReadStore for SqliteStore<'_> {
         };
         result.map_err(storage_error)
     }
+
+    fn tables(&self) -> Result<Vec<String>, DbError> {
+        let sql =
+            "SELECT substr(name, 3) FROM sqlite_schema WHERE type = 'table' AND name GLOB 't_*' ORDER BY 1";
+        let mut statement = self.0.prepare(sql).map_err(storage_error)?;
+        let names = statement.query_map([], |row| row.get(0)).and_then(Iterator::collect);
+        names.map_err(storage_error)
+    }
+
+    fn versions(&self) -> Result<Versions, DbError> {
+        let data =
+            self.0.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(storage_error)?;
+        let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'compatible_from'";
+        let there: i64 = self.0.query_row(there, [], |row| row.get(0)).map_err(storage_error)?;
+        if there == 0 {
+            // Data of the time when every version refused all older programs.
+            return Ok(Versions { data, compatible_from: data });
+        }
+        let compatible_from = self
+            .0
+            .query_row("SELECT version FROM compatible_from", [], |row| row.get(0))
+            .map_err(storage_error)?;
+        Ok(Versions { data, compatible_from })
+    }
 }
 
 impl WriteStore for SqliteStore<'_> {
@@ -247,14 +274,19 @@ impl WriteStore for SqliteStore<'_> {
         self.batch("ROLLBACK TO closure; RELEASE closure")
     }
 
-    fn create_table(&self, table: &'static str) -> Result<(), DbError> {
+    fn create_table(&self, table: &str) -> Result<(), DbError> {
         self.batch(&format!(
             "CREATE TABLE IF NOT EXISTS t_{table} (k BLOB NOT NULL PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID"
         ))
     }
 
-    fn set_version(&self, version: u32) -> Result<(), DbError> {
-        self.0.pragma_update(None, "user_version", version).map_err(storage_error)
+    fn set_versions(&self, versions: Versions) -> Result<(), DbError> {
+        self.0.pragma_update(None, "user_version", versions.data).map_err(storage_error)?;
+        self.batch(&format!(
+            "CREATE TABLE IF NOT EXISTS compatible_from (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT;
+             INSERT INTO compatible_from VALUES (1, {floor}) ON CONFLICT (one) DO UPDATE SET version = {floor}",
+            floor = versions.compatible_from,
+        ))
     }
 }
 

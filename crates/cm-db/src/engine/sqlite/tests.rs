@@ -65,7 +65,7 @@ fn newer_and_foreign_and_damaged_files_are_refused_and_left_alone() {
 
     drop(open_sqlite(&path, &Schema::new(2)).unwrap());
     let error = refused(&path);
-    assert!(matches!(error, DbError::NewerData { found: 2, known: 1 }), "{error}");
+    assert!(matches!(error, DbError::NewerData { found: 2, known: 1, .. }), "{error}");
     assert!(error.to_string().contains("start the version of the program that wrote the data"));
 
     let text = dir.path().join("text");
@@ -117,7 +117,7 @@ async fn a_full_disk_is_told_and_nothing_is_half_done() {
     connection.execute_batch("CREATE TABLE t_x (k BLOB PRIMARY KEY, v BLOB NOT NULL)").unwrap();
     let mut writer = SqliteConnection(connection);
     let error = writer
-        .transaction(&mut |store| {
+        .transaction(Pace::Short, &mut |store| {
             store.put("x", b"small", b"1")?;
             store.put("x", b"large", &vec![7; 1 << 20])
         })

@@ -61,17 +61,17 @@ pub struct IssuedApiKey {
     get, path = "/principals/{id}/api-keys", operation_id = "list_api_keys", tag = "principals",
     params(("id" = String, Path, description = "The principal")),
     extensions(("x-permission" = json!("principal:grant"))),
-    responses((status = 200, description = "All keys of the principal, without their secrets", body = Listing<ApiKeyView>))
+    responses((status = 200, description = "All keys of the principal, without their secrets", body = Vec<ApiKeyView>))
 )]
 /// Lists a principal's API keys.
 pub async fn list_api_keys(
     State(api): State<Api>,
     Op(op): Op,
     Path(id): Path<String>,
-) -> Result<Json<Listing<ApiKeyView>>, Failure> {
+) -> Result<Listing<ApiKeyView>, Failure> {
     let (principal, permit) = api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
     let keys = api.kernel.list_api_keys(permit, &principal.id).await.map_err(refusal)?;
-    Ok(Json(Listing { items: keys.into_iter().map(ApiKeyView::from).collect(), next: None }))
+    Ok(Listing { items: keys.into_iter().map(ApiKeyView::from).collect(), next: None })
 }
 
 #[utoipa::path(

@@ -113,19 +113,19 @@ impl EventParams {
 #[utoipa::path(
     get, path = "/events", operation_id = "list_events", tag = "events", params(EventParams),
     extensions(("x-permission" = json!("event:list"))),
-    responses((status = 200, description = "Events in the order of their numbers", body = Listing<EventView>))
+    responses((status = 200, description = "Events in the order of their numbers", body = Vec<EventView>))
 )]
 /// Lists events.
 pub async fn list_events(
     State(api): State<Api>,
     Op(op): Op,
     params: Params<EventParams>,
-) -> Result<Json<Listing<EventView>>, Failure> {
+) -> Result<Listing<EventView>, Failure> {
     let permit = api.kernel.authorize::<List>(&op, ResourceKind::Event).await.map_err(refusal)?;
     let params = params.decode()?;
     let filter = params.filter(&op)?;
     let page = api.kernel.event_page(&permit, params.after, page_limit(params.limit), filter).await;
-    Ok(Json(Listing::of(page.map_err(refusal)?, EventView::from)))
+    Ok(Listing::of(page.map_err(refusal)?, EventView::from))
 }
 
 /// The signed end of the log.

@@ -116,7 +116,10 @@ fn catalog_details(error: &CatalogError) -> Vec<(&'static str, Value)> {
             vec![("resource", resource.to_string().into())]
         }
         CatalogError::Invalid(errors) => {
-            let fields = errors.iter().map(|error| json!({ "path": error.path, "message": error.message }));
+            // Records travel flat: what is a spec's field here is a field of the record there.
+            let path = |path: &str| path.strip_prefix("spec.").unwrap_or(path).to_owned();
+            let fields =
+                errors.iter().map(|error| json!({ "path": path(&error.path), "message": error.message }));
             vec![("fields", fields.collect())]
         }
         CatalogError::Stale { expected, found } => {

@@ -1,31 +1,29 @@
 //! Functions: what can be computed.
 
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
-use cm_http::{Failure, JsonBody, Params};
-use cm_types::ResourceKind;
+use cm_http::Failure;
+use cm_kernel::catalog::Record;
+use cm_kernel::catalog::lifecycle::DEPLOYMENT_INITIATED;
+use cm_types::{ResourceId, ResourceKind};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Api;
-use crate::authentication::Op;
-use crate::document::ErrorBody;
 use crate::failure::function_refusal;
-use crate::listing::{FilterParams, ListParams, Listing};
-use crate::record::{self, RecordCreation, RecordReplacement, RecordView, WireSpec};
+use crate::family::record_routes;
+use crate::parts::{Resources, SecurityPolicyChoice, StorageChoice};
+use crate::record::WireSpec;
 
 /// What a function is. Its programs are uploaded separately.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct FunctionSpec {
     /// What it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// How its data is protected while it runs: `confidential`.
+    #[serde(default = "confidential")]
     #[schema(example = "confidential")]
     pub executor: String,
     /// The container image, where the executor uses one.
@@ -39,39 +37,65 @@ pub struct FunctionSpec {
     pub endpoint_id: Option<String>,
     /// Where its inputs come from and its outputs go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub storage: Option<String>,
+    #[schema(value_type = Option<StorageChoice>)]
+    pub storage: Option<Value>,
     /// What it may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// The security policy that guards it.
+    /// The security policy that guards it; without one, that of its service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_policy: Option<String>,
+    #[schema(value_type = Option<SecurityPolicyChoice>)]
+    pub security_policy: Option<Value>,
     /// The settings of the executor `confidential`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidential: Option<Confidential>,
+    /// The active object whose method it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_object_id: Option<String>,
+    /// The policy file that declares it, as its author calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_id: Option<String>,
 }
 
-/// What a function may use.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Resources {
-    /// CPU cores.
-    pub cpu: u32,
-    /// Memory, with its unit.
-    #[schema(example = "2GB")]
-    pub ram: String,
+fn confidential() -> String {
+    "confidential".to_owned()
 }
 
 /// The settings of a confidential function.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Confidential {
     /// The program policy: JSON text, kept exactly as sent, for its bytes are what evidence speaks of.
     pub policy: String,
 }
 
+/// What a function shows besides.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FunctionExtra {
+    /// The id, as clients of the earlier implementation call it.
+    pub function_id: String,
+    /// How far its deployment is: `initiated`, `deploying`, `completed` or `failed`. The platform writes it; on a node in
+    /// open mode clients may.
+    pub deployment_status: String,
+}
+
 impl WireSpec for FunctionSpec {
     const KIND: ResourceKind = ResourceKind::Function;
+    type Extra = FunctionExtra;
+    const READ_ONLY: &'static [&'static str] = &["function_id"];
+    const INDEXED: &'static [(&'static str, ResourceKind)] = &[
+        ("microservice_id", ResourceKind::Microservice),
+        ("endpoint_id", ResourceKind::Endpoint),
+        ("active_object_id", ResourceKind::ActiveObject),
+    ];
+    const CLAIMS: &'static [&'static str] = &["deployment_status"];
+
+    fn extra(record: &Record, _: Vec<ResourceId>) -> FunctionExtra {
+        let status = record.status.get("deployment_status").and_then(|status| status.as_str());
+        FunctionExtra {
+            function_id: record.header.id.to_string(),
+            deployment_status: status.unwrap_or(DEPLOYMENT_INITIATED).to_owned(),
+        }
+    }
 
     fn check(&self) -> Result<(), Failure> {
         match &self.confidential {
@@ -81,96 +105,16 @@ impl WireSpec for FunctionSpec {
     }
 }
 
-#[utoipa::path(
-    get, path = "/functions", operation_id = "list_functions", tag = "functions", params(ListParams, FilterParams),
-    extensions(("x-permission" = json!("function:list"))),
-    responses((status = 200, description = "One page of the functions that the caller may read", body = Listing<RecordView<FunctionSpec>>))
-)]
-/// Lists functions.
-pub async fn list_functions(
-    State(api): State<Api>,
-    Op(op): Op,
-    params: Params<ListParams>,
-) -> Result<Json<Listing<RecordView<FunctionSpec>>>, Failure> {
-    record::list(&api.kernel, &op, params).await
-}
-
-#[utoipa::path(
-    post, path = "/functions", operation_id = "create_function", tag = "functions", request_body = RecordCreation<FunctionSpec>,
-    extensions(("x-permission" = json!("function:create"))),
-    responses((status = 201, description = "The new function; `Location` says where", body = RecordView<FunctionSpec>))
-)]
-/// Creates a function.
-pub async fn create_function(
-    State(api): State<Api>,
-    Op(op): Op,
-    body: JsonBody<RecordCreation<FunctionSpec>>,
-) -> Result<Response, Failure> {
-    record::create(&api.kernel, op, body).await
-}
-
-#[utoipa::path(
-    get, path = "/functions/{id}", operation_id = "read_function", tag = "functions", params(("id" = String, Path, description = "The function")),
-    extensions(("x-permission" = json!("function:read"))),
-    responses(
-        (status = 200, description = "The function; `ETag` is its generation", body = RecordView<FunctionSpec>),
-        (status = 304, description = "The version named by `If-None-Match`"),
-    )
-)]
-/// Reads a function.
-pub async fn read_function(
-    State(api): State<Api>,
-    Op(op): Op,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
-    record::read::<FunctionSpec>(&api.kernel, &op, &id, &headers).await
-}
-
-#[utoipa::path(
-    put, path = "/functions/{id}", operation_id = "replace_function", tag = "functions", params(("id" = String, Path, description = "The function")),
-    request_body = RecordReplacement<FunctionSpec>,
-    extensions(("x-permission" = json!("function:update"))),
-    responses(
-        (status = 200, description = "The function as it is now", body = RecordView<FunctionSpec>),
-        (status = 412, description = "`If-Match` names another generation", body = ErrorBody),
-    )
-)]
-/// Replaces what a function says.
-pub async fn replace_function(
-    State(api): State<Api>,
-    Op(op): Op,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: JsonBody<RecordReplacement<FunctionSpec>>,
-) -> Result<Response, Failure> {
-    record::replace(&api.kernel, op, &id, &headers, body).await
-}
-
-#[utoipa::path(
-    delete, path = "/functions/{id}", operation_id = "delete_function", tag = "functions", params(("id" = String, Path, description = "The function")),
-    extensions(("x-permission" = json!("function:delete"))),
-    responses(
-        (status = 204, description = "It is gone"),
-        (status = 409, description = "Something refers to it", body = ErrorBody),
-        (status = 412, description = "`If-Match` names another generation", body = ErrorBody),
-    )
-)]
-/// Removes a function.
-pub async fn delete_function(
-    State(api): State<Api>,
-    Op(op): Op,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<StatusCode, Failure> {
-    record::delete(&api.kernel, &op, <FunctionSpec as WireSpec>::KIND, &id, &headers).await
-}
+record_routes!(
+    FunctionRecord = FunctionSpec, FunctionExtra; FunctionBody; "functions", "function", "/functions", "/functions/{id}",
+    list_functions, create_function, read_function, change_function, delete_function
+);
 
 /// The routes of this module.
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list_functions, create_function)).routes(routes!(
         read_function,
-        replace_function,
+        change_function,
         delete_function
     ))
 }

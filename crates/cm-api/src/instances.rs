@@ -7,9 +7,11 @@ use axum::response::{IntoResponse, Response};
 use cm_functions::InstanceView;
 use cm_http::body::from_json;
 use cm_http::{Deadline, Failure, FailureClass, JsonBody, Params, Upload};
+use cm_kernel::catalog::Record;
 use cm_kernel::policy::{Create, Delete, Invoke, Read};
-use cm_types::{ResourceKind, Sha256Digest};
+use cm_types::{ResourceId, ResourceKind, Sha256Digest};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,7 +20,8 @@ use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
 use crate::failure::{function_refusal, refusal};
-use crate::listing::{FilterParams, ListParams, Listing};
+use crate::listing::{FilterParams, ListParams};
+use crate::parts::SecurityPolicyChoice;
 use crate::record::{self, RecordView, WireSpec, place};
 
 /// Longest user policy, in bytes: some thousands of certificates.
@@ -34,17 +37,31 @@ pub struct InstanceSpec {
     pub user_policy: Option<String>,
     /// What it may use.
     #[serde(default)]
-    pub limits: serde_json::Map<String, serde_json::Value>,
+    pub limits: serde_json::Map<String, Value>,
     /// Seconds after which it is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime_seconds: Option<u32>,
     /// The security policy that guards it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_policy: Option<String>,
+    #[schema(value_type = Option<SecurityPolicyChoice>)]
+    pub security_policy: Option<Value>,
 }
+
+/// What an instance shows besides: nothing.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InstanceExtra {}
+
+/// One of the instances as it travels.
+pub type InstanceRecord = RecordView<InstanceSpec, InstanceExtra>;
 
 impl WireSpec for InstanceSpec {
     const KIND: ResourceKind = ResourceKind::Instance;
+    type Extra = InstanceExtra;
+    const READ_ONLY: &'static [&'static str] = &[];
+
+    fn extra(_: &Record, _: Vec<ResourceId>) -> InstanceExtra {
+        InstanceExtra {}
+    }
 }
 
 /// Who may do what in the instance: the user policy of the seed system.
@@ -143,15 +160,15 @@ pub struct EvidenceAnswer {
 #[utoipa::path(
     get, path = "/instances", operation_id = "list_instances", tag = "instances", params(ListParams, FilterParams),
     extensions(("x-permission" = json!("instance:list"))),
-    responses((status = 200, description = "One page of the instances that the caller may read", body = Listing<RecordView<InstanceSpec>>))
+    responses((status = 200, description = "One page of the instances that the caller may read", body = Vec<InstanceRecord>))
 )]
 /// Lists instances.
 pub async fn list_instances(
     State(api): State<Api>,
     Op(op): Op,
     params: Params<ListParams>,
-) -> Result<Json<Listing<RecordView<InstanceSpec>>>, Failure> {
-    record::list(&api.kernel, &op, params).await
+) -> Result<Response, Failure> {
+    record::list::<InstanceSpec>(&api.kernel, op, params).await
 }
 
 #[utoipa::path(
@@ -194,7 +211,7 @@ pub async fn create_instance(
     params(("id" = String, Path, description = "The instance")),
     extensions(("x-permission" = json!("instance:read"))),
     responses(
-        (status = 200, description = "The instance; `status` says where it listens", body = RecordView<InstanceSpec>),
+        (status = 200, description = "The instance; `status` says where it listens", body = InstanceRecord),
         (status = 304, description = "The version named by `If-None-Match`"),
     )
 )]

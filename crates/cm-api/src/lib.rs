@@ -15,24 +15,31 @@
 
 pub mod api;
 pub mod authentication;
+pub mod deletion;
 pub mod document;
 pub mod failure;
+mod family;
+pub mod fields;
 pub mod listing;
 mod local;
+pub mod parts;
 mod probes;
 pub mod record;
 pub mod routes;
+mod stream;
 
 pub mod api_keys;
 pub mod auth;
 pub mod buckets;
 pub mod data_files;
 pub mod decisions;
+pub mod endpoints;
 pub mod events;
 mod function_files;
 pub mod functions;
 pub mod history;
 pub mod instances;
+pub mod microservices;
 pub mod node;
 pub mod object_verification;
 pub mod objects;
@@ -40,6 +47,8 @@ pub mod principals;
 pub mod programs;
 pub mod roles;
 pub mod security_policies;
+pub mod services;
+pub mod storages;
 mod verifications;
 pub mod watch;
 

@@ -1,18 +1,52 @@
 //! Pages of collections.
 
+use axum::Json;
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse, Response};
 use cm_http::{Failure, FailureClass};
 use cm_types::{Cursor, LabelSelector, Page, PageLimit};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-/// One page of a collection.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+/// Where the next page begins: the `after` of the next request, percent-encoded. Absent on the last page.
+pub const NEXT_CURSOR: &str = "next-cursor";
+
+/// One page of a collection. It travels as a bare array; where the next page begins is said in the headers.
+#[derive(Debug)]
 pub struct Listing<T> {
     /// The entries.
     pub items: Vec<T>,
-    /// Where the next page begins: the `after` of the next request. `null` on the last page.
-    #[schema(required)]
+    /// Where the next page begins.
     pub next: Option<String>,
+}
+
+impl<T: Serialize> IntoResponse for Listing<T> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.items).into_response();
+        if let Some(next) = self.next {
+            let next = percent_encoding::utf8_percent_encode(&next, percent_encoding::NON_ALPHANUMERIC);
+            let next = HeaderValue::try_from(next.to_string()).expect("percent-encoded text is ASCII");
+            response.headers_mut().insert(NEXT_CURSOR, next);
+        }
+        response
+    }
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// What was first comes first.
+    OldestFirst,
+    /// What was last comes first.
+    NewestFirst,
+}
+
+impl Order {
+    /// Whether what was last comes first.
+    pub fn is_newest_first(self) -> bool {
+        self == Order::NewestFirst
+    }
 }
 
 impl<T> Listing<T> {
@@ -28,12 +62,16 @@ impl<T> Listing<T> {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListParams {
-    /// The most entries to answer with, 1 to 1000; 100 unless told.
+    /// The most entries to answer with, 1 to 1000. Of records, all are answered with if neither this nor `after` is
+    /// given.
     pub limit: Option<usize>,
-    /// Where to begin: `next` of the page before.
+    /// Where to begin: the `Next-Cursor` of the page before.
     pub after: Option<String>,
     /// Only what has all these labels, `name=value,name=value`.
     pub selector: Option<String>,
+    /// `oldest-first`, unless told, or `newest-first`.
+    #[param(inline)]
+    pub order: Option<Order>,
 }
 
 /// The parameter that may be repeated.

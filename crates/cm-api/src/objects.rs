@@ -87,10 +87,10 @@ pub struct ObjectListParams {
 }
 
 #[utoipa::path(
-    get, path = "/buckets/{bucket}/objects", operation_id = "list_objects", tag = "objects",
-    params(("bucket" = String, Path, description = "The bucket"), ObjectListParams),
+    get, path = "/buckets/{id}/objects", operation_id = "list_objects", tag = "objects",
+    params(("id" = String, Path, description = "The bucket"), ObjectListParams),
     extensions(("x-permission" = json!("bucket:list"))),
-    responses((status = 200, description = "One page of the bucket's objects, ordered by key", body = Listing<ObjectView>))
+    responses((status = 200, description = "One page of the bucket's objects, ordered by key", body = Vec<ObjectView>))
 )]
 /// Lists objects.
 pub async fn list_objects(
@@ -98,7 +98,7 @@ pub async fn list_objects(
     Op(op): Op,
     Path(bucket): Path<String>,
     params: Params<ObjectListParams>,
-) -> Result<Json<Listing<ObjectView>>, Failure> {
+) -> Result<Listing<ObjectView>, Failure> {
     let bucket = bucket_name(bucket)?;
     let (_, permit) =
         api.kernel.look_up::<List>(&op, ResourceKind::Bucket, bucket.as_str()).await.map_err(refusal)?;
@@ -110,16 +110,16 @@ pub async fn list_objects(
         limit: page_limit(params.limit),
     };
     let page = api.kernel.objects().list(&permit, &bucket, query).await.map_err(object_refusal)?;
-    Ok(Json(Listing {
+    Ok(Listing {
         items: page.items.into_iter().map(ObjectView::from).collect(),
         next: page.next.map(|cursor| cursor.0),
-    }))
+    })
 }
 
 #[utoipa::path(
-    put, path = "/buckets/{bucket}/objects/{*key}", operation_id = "write_object", tag = "objects",
+    put, path = "/buckets/{id}/objects/{*key}", operation_id = "write_object", tag = "objects",
     params(
-        ("bucket" = String, Path, description = "The bucket"),
+        ("id" = String, Path, description = "The bucket"),
         ("key" = String, Path, description = "The key; slashes need no escaping"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no such object; asks for `object:create`. Tags: only if the object has none of them"),
         ("If-Match" = Option<String>, Header, description = "Only if the object has one of these tags; `*`: if there is one"),
@@ -188,9 +188,9 @@ fn written(info: ObjectInfo) -> Response {
 }
 
 #[utoipa::path(
-    get, path = "/buckets/{bucket}/objects/{*key}", operation_id = "read_object", tag = "objects",
+    get, path = "/buckets/{id}/objects/{*key}", operation_id = "read_object", tag = "objects",
     params(
-        ("bucket" = String, Path, description = "The bucket"),
+        ("id" = String, Path, description = "The bucket"),
         ("key" = String, Path, description = "The key"),
         ("Range" = Option<String>, Header, description = "One range of bytes"),
     ),
@@ -279,8 +279,8 @@ fn not_modified(etag: &ETag) -> Response {
 }
 
 #[utoipa::path(
-    head, path = "/buckets/{bucket}/objects/{*key}", operation_id = "describe_object", tag = "objects",
-    params(("bucket" = String, Path, description = "The bucket"), ("key" = String, Path, description = "The key")),
+    head, path = "/buckets/{id}/objects/{*key}", operation_id = "describe_object", tag = "objects",
+    params(("id" = String, Path, description = "The bucket"), ("key" = String, Path, description = "The key")),
     extensions(("x-permission" = json!("object:read"))),
     responses(
         (status = 200, description = "The headers of a read"),
@@ -307,9 +307,9 @@ pub async fn describe_object(
 }
 
 #[utoipa::path(
-    delete, path = "/buckets/{bucket}/objects/{*key}", operation_id = "delete_object", tag = "objects",
+    delete, path = "/buckets/{id}/objects/{*key}", operation_id = "delete_object", tag = "objects",
     params(
-        ("bucket" = String, Path, description = "The bucket"),
+        ("id" = String, Path, description = "The bucket"),
         ("key" = String, Path, description = "The key"),
         ("If-Match" = Option<String>, Header, description = "Only if the object has one of these tags; `*`: if there is one"),
     ),

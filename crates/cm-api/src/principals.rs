@@ -114,19 +114,19 @@ pub struct PrincipalListParams {
 #[utoipa::path(
     get, path = "/principals", operation_id = "list_principals", tag = "principals", params(PrincipalListParams),
     extensions(("x-permission" = json!("principal:list"))),
-    responses((status = 200, description = "One page of the tenant's principals, ordered by id", body = Listing<PrincipalView>))
+    responses((status = 200, description = "One page of the tenant's principals, ordered by id", body = Vec<PrincipalView>))
 )]
 /// Lists principals.
 pub async fn list_principals(
     State(api): State<Api>,
     Op(op): Op,
     params: Params<PrincipalListParams>,
-) -> Result<Json<Listing<PrincipalView>>, Failure> {
+) -> Result<Listing<PrincipalView>, Failure> {
     let permit = api.kernel.authorize::<List>(&op, ResourceKind::Principal).await.map_err(refusal)?;
     let params = params.decode()?;
     let (after, limit) = (cursor(params.after), page_limit(params.limit));
     let page = api.kernel.list_principals(&permit, after, limit).await.map_err(refusal)?;
-    Ok(Json(Listing::of(page, PrincipalView::from)))
+    Ok(Listing::of(page, PrincipalView::from))
 }
 
 #[utoipa::path(

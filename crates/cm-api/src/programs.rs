@@ -22,14 +22,14 @@ use crate::listing::Listing;
     get, path = "/functions/{id}/programs", operation_id = "list_programs", tag = "functions",
     params(("id" = String, Path, description = "The function")),
     extensions(("x-permission" = json!("function:read"))),
-    responses((status = 200, description = "All programs that the policy names", body = Listing<FunctionFile>))
+    responses((status = 200, description = "All programs that the policy names", body = Vec<FunctionFile>))
 )]
 /// Lists a function's programs.
 pub async fn list_programs(
     State(api): State<Api>,
     Op(op): Op,
     Path(id): Path<String>,
-) -> Result<Json<Listing<FunctionFile>>, Failure> {
+) -> Result<Listing<FunctionFile>, Failure> {
     let (function, permit) =
         api.kernel.look_up::<Read>(&op, ResourceKind::Function, &id).await.map_err(refusal)?;
     let files = api
@@ -37,7 +37,7 @@ pub async fn list_programs(
         .list_files(&op, &function, &permit, FileKind::Program)
         .await
         .map_err(function_refusal)?;
-    Ok(Json(Listing { items: files.into_iter().map(FunctionFile::from).collect(), next: None }))
+    Ok(Listing { items: files.into_iter().map(FunctionFile::from).collect(), next: None })
 }
 
 #[utoipa::path(

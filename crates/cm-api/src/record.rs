@@ -6,25 +6,45 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cm_http::etag::Freshness;
-use cm_http::{ETag, Failure, JsonBody, Params, Preconditions};
-use cm_kernel::catalog::{Change, NewRecord, Query, Record};
+use cm_http::{ETag, Failure, FailureClass, JsonBody, Params, Preconditions};
+use cm_kernel::catalog::{Change, Dependents, Integrity, NewRecord, Query, Record, SpecChange};
 use cm_kernel::policy::{Create, Delete, List, Read, Update};
 use cm_kernel::{Kernel, OpContext};
-use cm_types::{Action, Generation, Labels, ResourceId, ResourceKind};
+use cm_types::{Action, Generation, PageLimit, ResourceId, ResourceKind, ResourceRef};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::authentication::Caller;
+use crate::deletion::{self, DeleteParams};
 use crate::document::PREFIX;
 use crate::failure::refusal;
+use crate::fields::{Fields, Sent, Unknown, decode_spec};
 use crate::listing::{FILTER, ListParams, Listing, cursor, filters, page_limit, selector};
+use crate::stream;
 
 /// A kind's spec as it travels.
-pub trait WireSpec: Serialize + DeserializeOwned + Send + 'static {
+pub trait WireSpec: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The kind.
     const KIND: ResourceKind;
+    /// What a record of the kind shows besides its header and its spec.
+    type Extra: Serialize + Send + 'static;
+    /// The names of those, and of others that clients send though they cannot be set. They are ignored.
+    const READ_ONLY: &'static [&'static str];
+    /// What else than `id` chooses the id of a new record.
+    const CHOSEN_ID: &'static str = "id";
+    /// What of the status clients may say, on a node in open mode.
+    const CLAIMS: &'static [&'static str] = &[];
+    /// Whether the platform writes the records, and clients only on a node in open mode.
+    const PLATFORM_WRITTEN: bool = false;
+    /// Fields that refer to a record of this kind: a list filtered by one looks nowhere else.
+    const INDEXED: &'static [(&'static str, ResourceKind)] = &[];
+    /// The kind of records that belong to one of this kind and are listed by it.
+    const PARTS: Option<ResourceKind> = None;
+
+    /// What the record shows besides. `parts` are the records that belong to it.
+    fn extra(record: &Record, parts: Vec<ResourceId>) -> Self::Extra;
 
     /// Checks what the catalogue cannot: settings that only an engine understands.
     fn check(&self) -> Result<(), Failure> {
@@ -33,8 +53,8 @@ pub trait WireSpec: Serialize + DeserializeOwned + Send + 'static {
 }
 
 /// One record of the catalogue.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct RecordView<S> {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecordView<S, E> {
     /// Unique within tenant and kind.
     #[schema(value_type = String)]
     pub id: ResourceId,
@@ -55,64 +75,80 @@ pub struct RecordView<S> {
     #[schema(format = "date-time")]
     pub updated_at: String,
     /// What its owner wants.
+    #[serde(flatten)]
     pub spec: S,
+    /// What it shows besides.
+    #[serde(flatten)]
+    pub extra: E,
     /// What the platform found; `null` until it found something.
     pub status: Value,
 }
 
-/// A record to be created.
+/// A record to be created, or, without what is required, the fields of one that are to change.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RecordCreation<S> {
+pub struct RecordBody<S> {
     /// The id; chosen by the node without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub id: Option<ResourceId>,
-    /// The name.
-    pub name: String,
-    /// Labels.
-    #[serde(default)]
-    #[schema(value_type = BTreeMap<String, String>)]
-    pub labels: Labels,
-    /// What its owner wants.
-    pub spec: S,
-}
-
-/// What replaces a record's name, labels and spec.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RecordReplacement<S> {
-    /// The name; stays without one.
+    /// The name, at most 32 characters; the id without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// All labels; stay without any given.
+    /// Labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<BTreeMap<String, String>>)]
-    pub labels: Option<Labels>,
-    /// All of the spec.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// What its owner wants.
+    #[serde(flatten)]
     pub spec: S,
 }
 
-impl<S: WireSpec> RecordView<S> {
-    /// The record as it travels.
-    ///
-    /// # Errors
-    /// 500 when what is stored is not what this version of the API describes: our mistake.
-    pub fn of(record: Record) -> Result<Self, Failure> {
-        let header = record.header;
-        Ok(Self {
-            id: header.id,
-            name: header.name,
-            tenant: header.tenant.to_string(),
-            owner: header.owner.to_string(),
-            labels: header.labels.into(),
-            generation: header.generation.0,
-            created_at: header.created_at.to_string(),
-            updated_at: header.updated_at.to_string(),
-            spec: serde_json::from_value(record.spec).map_err(Failure::internal)?,
-            status: record.status,
-        })
-    }
+/// A record of a kind as it travels.
+pub type View<S> = RecordView<S, <S as WireSpec>::Extra>;
+
+/// The record as it travels.
+///
+/// # Errors
+/// 500 when what is stored is not what this version of the API describes: our mistake.
+pub fn view<S: WireSpec>(record: Record, parts: Vec<ResourceId>) -> Result<View<S>, Failure> {
+    let extra = S::extra(&record, parts);
+    let header = record.header;
+    Ok(RecordView {
+        id: header.id,
+        name: header.name,
+        tenant: header.tenant.to_string(),
+        owner: header.owner.to_string(),
+        labels: header.labels.into(),
+        generation: header.generation.0,
+        created_at: header.created_at.to_string(),
+        updated_at: header.updated_at.to_string(),
+        spec: serde_json::from_value(record.spec).map_err(Failure::internal)?,
+        extra,
+        status: record.status,
+    })
+}
+
+/// The records as they travel, each with what belongs to it.
+pub(crate) async fn views<S: WireSpec>(
+    kernel: &Kernel,
+    op: &OpContext,
+    records: Vec<Record>,
+) -> Result<Vec<View<S>>, Failure> {
+    let Some(kind) = S::PARTS else {
+        return records.into_iter().map(|record| view(record, Vec::new())).collect();
+    };
+    let whole = records.iter().map(Record::resource).collect();
+    let parts = kernel.parts_of(op, whole, kind).await.map_err(refusal)?;
+    records.into_iter().zip(parts).map(|(record, parts)| view(record, parts)).collect()
+}
+
+/// One record with what belongs to it, as it travels.
+pub(crate) async fn view_of<S: WireSpec>(
+    kernel: &Kernel,
+    op: &OpContext,
+    record: Record,
+) -> Result<View<S>, Failure> {
+    let mut views = views::<S>(kernel, op, vec![record]).await?;
+    Ok(views.pop().expect("one record has one view"))
 }
 
 /// A spec in the engine's form.
@@ -120,27 +156,45 @@ pub(crate) fn spec_value<S: WireSpec>(spec: &S) -> Value {
     serde_json::to_value(spec).expect("specs are plain data with text keys")
 }
 
+/// Whether the node is in open mode, in which clients may say more.
+pub(crate) fn is_open(kernel: &Kernel) -> bool {
+    kernel.catalog().integrity() == Integrity::Open
+}
+
+fn unknown_fields(kernel: &Kernel) -> Unknown {
+    if is_open(kernel) { Unknown::Ignored } else { Unknown::Refused }
+}
+
 /// Creates a record: 201 with its place.
 pub(crate) async fn create<S: WireSpec>(
     kernel: &Kernel,
     op: Caller,
-    body: JsonBody<RecordCreation<S>>,
+    body: JsonBody<Fields>,
 ) -> Result<Response, Failure> {
     require_some_creation(kernel, &op, S::KIND).await?;
-    let body = body.decode().await?;
-    body.spec.check()?;
+    require_writable::<S>(kernel)?;
+    let new = new_record::<S>(kernel, body.decode().await?)?;
     let op = op.again(kernel).await?;
-    let permit = kernel.authorize_labelled::<Create>(&op, S::KIND, &body.labels).await.map_err(refusal)?;
-    let new = NewRecord {
-        kind: S::KIND,
-        id: body.id,
-        name: body.name,
-        owner: None,
-        labels: body.labels,
-        spec: spec_value(&body.spec),
-    };
+    let permit = kernel.authorize_labelled::<Create>(&op, S::KIND, &new.labels).await.map_err(refusal)?;
     let record = kernel.create_record(&op, &permit, new).await.map_err(refusal)?;
-    created::<S>(record)
+    created::<S>(kernel, &op, record).await
+}
+
+/// The record that a body asks for.
+pub(crate) fn new_record<S: WireSpec>(kernel: &Kernel, body: Fields) -> Result<NewRecord, Failure> {
+    let sent = Sent::of::<S>(body)?;
+    let (spec, _) = decode_spec::<S>(None, sent.spec, unknown_fields(kernel))?;
+    spec.check()?;
+    let claims = if is_open(kernel) { sent.claims } else { Fields::new() };
+    Ok(NewRecord {
+        kind: S::KIND,
+        id: sent.id,
+        name: sent.name.unwrap_or_default(),
+        owner: None,
+        labels: sent.labels.unwrap_or_default(),
+        spec: spec_value(&spec),
+        status: if claims.is_empty() { Value::Null } else { Value::Object(claims) },
+    })
 }
 
 /// Refuses those who may create nothing of the kind. Whoever may, under certain labels perhaps, is judged by the
@@ -156,31 +210,60 @@ pub(crate) async fn require_some_creation(
     kernel.authorize::<Create>(op, kind).await.map(drop).map_err(refusal)
 }
 
-/// One page of the records that the caller may read.
+/// Refuses clients what the platform writes.
+fn require_writable<S: WireSpec>(kernel: &Kernel) -> Result<(), Failure> {
+    if S::PLATFORM_WRITTEN && !is_open(kernel) {
+        let message =
+            format!("a {} is written by the platform; clients may write one in open mode only", S::KIND);
+        return Err(Failure::new(FailureClass::Forbidden, message));
+    }
+    Ok(())
+}
+
+/// The records that the caller may read: one page if a limit or a cursor is given, else all of them.
 pub(crate) async fn list<S: WireSpec>(
     kernel: &Kernel,
-    op: &OpContext,
+    op: Caller,
     params: Params<ListParams>,
-) -> Result<Json<Listing<RecordView<S>>>, Failure> {
-    let permit = kernel.authorize::<List>(op, S::KIND).await.map_err(refusal)?;
+) -> Result<Response, Failure> {
+    let permit = kernel.authorize::<List>(&op, S::KIND).await.map_err(refusal)?;
     let (params, terms) = params.decode_with_repeated(FILTER)?;
+    let whole = params.limit.is_none() && params.after.as_ref().is_none_or(String::is_empty);
     let query = Query {
         selector: selector(params.selector.as_deref())?,
         filters: filters(terms)?,
         after: cursor(params.after),
-        limit: page_limit(params.limit),
+        limit: if whole { PageLimit::MAX } else { page_limit(params.limit) },
+        newest_first: params.order.is_some_and(|order| order.is_newest_first()),
         ..Query::of(S::KIND)
     };
-    let page = kernel.list_records(op, &permit, query).await.map_err(refusal)?;
-    listing(page)
+    let query = by_index::<S>(query);
+    let page = kernel.list_records(&op, &permit, query.clone()).await.map_err(refusal)?;
+    if whole && let Some(next) = page.next {
+        return stream::all::<S>(kernel.clone(), op, permit, query, page.items, next).await;
+    }
+    listing::<S>(kernel, &op, page).await
+}
+
+/// The same query by what the records refer to, if a filter says so.
+fn by_index<S: WireSpec>(mut query: Query) -> Query {
+    let indexed = |name: &str| S::INDEXED.iter().find(|(field, _)| *field == name);
+    let found = query.filters.iter().position(|(name, _)| indexed(name).is_some());
+    if let Some(at) = found {
+        let (name, id) = query.filters.remove(at);
+        query.referencing = indexed(&name).map(|(_, kind)| ResourceRef::new(*kind, id));
+    }
+    query
 }
 
 /// A page of records as it travels.
-pub(crate) fn listing<S: WireSpec>(
+pub(crate) async fn listing<S: WireSpec>(
+    kernel: &Kernel,
+    op: &OpContext,
     page: cm_types::Page<Record>,
-) -> Result<Json<Listing<RecordView<S>>>, Failure> {
-    let items = page.items.into_iter().map(RecordView::of).collect::<Result<_, _>>()?;
-    Ok(Json(Listing { items, next: page.next.map(|cursor| cursor.0) }))
+) -> Result<Response, Failure> {
+    let items = views::<S>(kernel, op, page.items).await?;
+    Ok(Listing { items, next: page.next.map(|cursor| cursor.0) }.into_response())
 }
 
 /// One record, or 304 if the client has this version.
@@ -196,46 +279,61 @@ pub(crate) async fn read<S: WireSpec>(
         Freshness::NotModified => {
             Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag.header())]).into_response())
         }
-        Freshness::Send => {
-            Ok(([(header::ETAG, etag.header())], Json(RecordView::<S>::of(record)?)).into_response())
-        }
+        Freshness::Send => tagged::<S>(kernel, op, StatusCode::OK, record).await,
     }
 }
 
-/// Replaces a record's name, labels and spec.
-pub(crate) async fn replace<S: WireSpec>(
+/// Changes the fields of a record that the body names. In whatever version of the record is the newest when they are
+/// written: two clients that change two fields disturb each other in nothing.
+pub(crate) async fn change<S: WireSpec>(
     kernel: &Kernel,
     op: Caller,
     id: &str,
     headers: &HeaderMap,
-    body: JsonBody<RecordReplacement<S>>,
+    body: JsonBody<Fields>,
 ) -> Result<Response, Failure> {
     let (record, _permit) = kernel.look_up::<Update>(&op, S::KIND, id).await.map_err(refusal)?;
+    require_writable::<S>(kernel)?;
     expected_generation(headers, record.header.generation)?;
-    let body = body.decode().await?;
-    body.spec.check()?;
+    let sent = Sent::of::<S>(body.decode().await?)?;
     let op = op.again(kernel).await?;
     let (record, permit) = kernel.look_up::<Update>(&op, S::KIND, id).await.map_err(refusal)?;
     let expected = expected_generation(headers, record.header.generation)?;
-    let change =
-        Change { expected, name: body.name, labels: body.labels, spec: Some(spec_value(&body.spec)) };
+    let (spec, fields) = decode_spec::<S>(Some(&record.spec), sent.spec, unknown_fields(kernel))?;
+    if !fields.is_empty() {
+        spec.check()?;
+    }
+    let change = Change {
+        expected,
+        name: sent.name,
+        labels: sent.labels,
+        spec: (!fields.is_empty()).then_some(SpecChange::Merge(fields)),
+        status: if is_open(kernel) { sent.claims } else { Fields::new() },
+    };
     let record = kernel.update_record(&op, &permit, &record.header.id, change).await.map_err(refusal)?;
-    let etag = ETag::version(record.header.generation.0);
-    Ok(([(header::ETAG, etag.header())], Json(RecordView::<S>::of(record)?)).into_response())
+    tagged::<S>(kernel, &op, StatusCode::OK, record).await
 }
 
-/// Removes a record: 204.
+/// Removes a record: 204, or 200 with what would go if it is only asked for.
 pub(crate) async fn delete(
     kernel: &Kernel,
     op: &OpContext,
     kind: ResourceKind,
     id: &str,
     headers: &HeaderMap,
-) -> Result<StatusCode, Failure> {
+    params: Params<DeleteParams>,
+) -> Result<Response, Failure> {
     let (record, permit) = kernel.look_up::<Delete>(op, kind, id).await.map_err(refusal)?;
+    let params = params.decode()?;
     let expected = expected_generation(headers, record.header.generation)?;
-    kernel.delete_record(op, &permit, &record.header.id, expected).await.map_err(refusal)?;
-    Ok(StatusCode::NO_CONTENT)
+    let dependents = params.dependents.map_or_else(|| kernel.dependents_default(), Dependents::from);
+    let id = &record.header.id;
+    if params.dry_run == Some(true) {
+        let plan = kernel.plan_deletion(op, &permit, id, dependents).await.map_err(refusal)?;
+        return Ok(Json(deletion::DeletionPlan::from(plan)).into_response());
+    }
+    kernel.delete_record(op, &permit, id, expected, dependents).await.map_err(refusal)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// The generation that a change insists on: the one just read, if the request names it among others or at all.
@@ -253,11 +351,26 @@ pub(crate) fn expected_generation(
 }
 
 /// 201 with place, tag and body.
-pub(crate) fn created<S: WireSpec>(record: Record) -> Result<Response, Failure> {
+pub(crate) async fn created<S: WireSpec>(
+    kernel: &Kernel,
+    op: &OpContext,
+    record: Record,
+) -> Result<Response, Failure> {
     let place = place(&format!("{}/{}", S::KIND.plural(), record.header.id))?;
+    let answer = tagged::<S>(kernel, op, StatusCode::CREATED, record).await?;
+    Ok(([(header::LOCATION, place)], answer).into_response())
+}
+
+/// An answer with tag and body.
+async fn tagged<S: WireSpec>(
+    kernel: &Kernel,
+    op: &OpContext,
+    status: StatusCode,
+    record: Record,
+) -> Result<Response, Failure> {
     let etag = ETag::version(record.header.generation.0);
-    let headers = [(header::LOCATION, place), (header::ETAG, etag.header())];
-    Ok((StatusCode::CREATED, headers, Json(RecordView::<S>::of(record)?)).into_response())
+    let view = view_of::<S>(kernel, op, record).await?;
+    Ok((status, [(header::ETAG, etag.header())], Json(view)).into_response())
 }
 
 /// The value of `Location` for a path below `/api/v1` whose segments need no escaping.

@@ -11,8 +11,9 @@ use crate::authentication::authenticate;
 use crate::document::{self, PREFIX};
 use crate::verifications::Verifications;
 use crate::{
-    api_keys, auth, buckets, data_files, decisions, events, functions, history, instances, node,
-    object_verification, objects, principals, probes, programs, roles, security_policies, watch,
+    api_keys, auth, buckets, data_files, decisions, endpoints, events, functions, history, instances,
+    microservices, node, object_verification, objects, principals, probes, programs, roles,
+    security_policies, services, storages, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -45,10 +46,14 @@ fn families() -> OpenApiRouter<Api> {
         .merge(api_keys::routes())
         .merge(roles::routes())
         .merge(security_policies::routes())
+        .merge(services::routes())
+        .merge(microservices::routes())
         .merge(functions::routes())
         .merge(programs::routes())
         .merge(data_files::routes())
+        .merge(endpoints::routes())
         .merge(history::routes())
+        .merge(storages::routes())
         .merge(instances::routes())
         .merge(buckets::routes())
         .merge(objects::routes())

@@ -1,6 +1,7 @@
 //! Creating, reading, changing and removing records, within the caller's transaction.
 
 mod history;
+mod life;
 mod removal;
 
 use cm_db::{KeyPrefix, ReadTx, WriteTx};
@@ -13,21 +14,35 @@ use crate::index::{fetch, insert, replace};
 use crate::tables::{ByOwner, Placed};
 use crate::trail::{Happening, append};
 use crate::validation::Findings;
-use crate::{CatalogError, Change, Header, Limits, NewRecord, Occasion, Query, Record, kinds};
+use crate::{
+    CatalogError, Change, Dependents, Fault, FieldError, Header, Integrity, Limits, NewRecord, Occasion,
+    Query, Record, kinds,
+};
 
-pub use removal::REFERRERS_SHOWN_MAX;
+pub use removal::{Deletion, REFERRERS_SHOWN_MAX};
 
 /// The catalogue's rules. The records themselves are in the transaction that every method is given.
 #[derive(Clone)]
 pub struct Catalog {
     events: EventLog,
     limits: Limits,
+    integrity: Integrity,
 }
 
 impl Catalog {
     /// A catalogue that leaves its trail in this log.
     pub fn new(events: EventLog, limits: Limits) -> Self {
-        Self { events, limits }
+        Self { events, limits, integrity: Integrity::Enforced }
+    }
+
+    /// The same catalogue, as strict as this.
+    pub fn with_integrity(self, integrity: Integrity) -> Self {
+        Self { integrity, ..self }
+    }
+
+    /// How strictly records are held together.
+    pub fn integrity(&self) -> Integrity {
+        self.integrity
     }
 
     /// The limits that new specs are held to.
@@ -41,7 +56,8 @@ impl Catalog {
     /// # Errors
     ///
     /// [`CatalogError::Invalid`], [`CatalogError::Exists`], [`CatalogError::DanglingReference`],
-    /// [`CatalogError::NotCatalogued`], [`CatalogError::PermitMismatch`].
+    /// [`CatalogError::NotCatalogued`], [`CatalogError::PermitMismatch`], and for a state that cannot follow the last
+    /// one [`CatalogError::IllegalTransition`].
     pub fn create(
         &self,
         tx: &mut WriteTx<'_>,
@@ -57,6 +73,7 @@ impl Catalog {
             return Err(CatalogError::PermitMismatch { wanted: wanted() });
         }
         let owner = owner.clone();
+        life::check_next_state(tx, permit.tenant(), &new)?;
         self.add(tx, permit.tenant(), permit.principal(), owner, new, occasion)
     }
 
@@ -120,13 +137,13 @@ impl Catalog {
         crate::query::run(tx, tenant, query, visible)
     }
 
-    /// Changes name, labels or spec. Nothing is checked anew that does not change.
+    /// Changes name, labels, spec or status. Nothing is checked anew that does not change.
     ///
     /// # Errors
     ///
     /// [`CatalogError::NotFound`], [`CatalogError::Stale`], [`CatalogError::Invalid`],
     /// [`CatalogError::Exists`], [`CatalogError::DanglingReference`], [`CatalogError::AppendOnly`],
-    /// [`CatalogError::BuiltIn`].
+    /// [`CatalogError::IllegalTransition`], [`CatalogError::BuiltIn`].
     pub fn update(
         &self,
         tx: &mut WriteTx<'_>,
@@ -138,15 +155,21 @@ impl Catalog {
         let old = self.fetch_for(tx, permit, id, change.expected)?;
         let mut new = old.clone();
         if let Some(name) = change.name {
-            check_name(permit.kind(), &name, id)?;
+            let name = if name.is_empty() { id.to_string() } else { name };
+            self.check_name(permit.kind(), &name, id)?;
             new.record.header.name = name;
         }
         if let Some(labels) = change.labels {
             new.record.header.labels = labels;
         }
         if let Some(spec) = change.spec {
-            let checked = kinds::check(permit.kind(), &spec, &self.limits)?;
+            let checked = self.check_spec(permit.kind(), &spec.apply(&old.record.spec))?;
             (new.record.spec, new.record.references) = (checked.spec, checked.references);
+        }
+        if !change.status.is_empty() {
+            let mut status = old.record.status.as_object().cloned().unwrap_or_default();
+            status.extend(change.status);
+            new.record.status = self.check_status(&old.record, Value::Object(status))?;
         }
         self.store(tx, permit.principal(), &old, new, Happening::Updated, occasion)
     }
@@ -157,7 +180,8 @@ impl Catalog {
     /// # Errors
     ///
     /// [`CatalogError::NotFound`], [`CatalogError::Stale`], [`CatalogError::Invalid`] if the status is
-    /// longer than a spec may be, [`CatalogError::AppendOnly`], [`CatalogError::BuiltIn`].
+    /// longer than a spec may be, [`CatalogError::IllegalTransition`], [`CatalogError::AppendOnly`],
+    /// [`CatalogError::BuiltIn`].
     pub fn set_status(
         &self,
         tx: &mut WriteTx<'_>,
@@ -168,18 +192,13 @@ impl Catalog {
         occasion: &Occasion,
     ) -> Result<Record, CatalogError> {
         let old = self.fetch_for(tx, permit, id, expected)?;
-        if status.to_string().len() > self.limits.spec_bytes_max {
-            let mut findings = Findings::default();
-            findings.add("status", format!("is longer than {} bytes", self.limits.spec_bytes_max));
-            findings.finish()?;
-        }
         let mut new = old.clone();
-        new.record.status = status;
+        new.record.status = self.check_status(&old.record, status)?;
         self.store(tx, permit.principal(), &old, new, Happening::StatusChanged, occasion)
     }
 
-    /// Removes a record and everything whose reference says that it goes along; all of it or nothing.
-    /// The permit is needed for the root only. Returns all that went, the root first.
+    /// Removes a record and everything that goes along; all of it or nothing. The permit is needed for the root only.
+    /// Returns all that went, the root first.
     ///
     /// # Errors
     ///
@@ -191,12 +210,13 @@ impl Catalog {
         permit: &Permit<Delete>,
         id: &ResourceId,
         expected: Option<Generation>,
+        dependents: Dependents,
         occasion: &Occasion,
     ) -> Result<Vec<ResourceRef>, CatalogError> {
         let root = fetch_permitted(tx, permit, id)?;
         check_generation(&root.record, expected)?;
         refuse_built_in(&root.record)?;
-        self.remove_with_dependants(tx, permit.principal(), root, occasion)
+        self.remove_with_dependents(tx, permit.principal(), root, dependents, occasion)
     }
 
     fn add(
@@ -208,15 +228,15 @@ impl Catalog {
         new: NewRecord,
         occasion: &Occasion,
     ) -> Result<Record, CatalogError> {
-        let NewRecord { kind, id, name, owner: _, labels, spec } = new;
-        let checked = kinds::check(kind, &spec, &self.limits)?;
+        let NewRecord { kind, id, name, owner: _, labels, spec, status } = new;
+        let checked = self.check_spec(kind, &spec)?;
         let id = match id {
             Some(id) => id,
             None if kind == ResourceKind::Bucket => bucket_id(&name)?,
             None => ResourceId::random(),
         };
-        let name = if name.is_empty() && kinds::is_history(kind) { id.to_string() } else { name };
-        check_name(kind, &name, &id)?;
+        let name = if name.is_empty() { id.to_string() } else { name };
+        self.check_name(kind, &name, &id)?;
         let header = Header {
             kind,
             id,
@@ -228,9 +248,8 @@ impl Catalog {
             created_at: occasion.at,
             updated_at: occasion.at,
         };
-        let record =
-            Record { header, spec: checked.spec, status: Value::Null, references: checked.references };
-        let placed = insert(tx, record)?;
+        let record = Record { header, spec: checked.spec, status, references: checked.references };
+        let placed = insert(tx, record, self.integrity)?;
         append(&self.events, tx, actor, occasion, &placed.record, Happening::Created, Map::new())?;
         Ok(placed.record)
     }
@@ -244,7 +263,7 @@ impl Catalog {
         expected: Option<Generation>,
     ) -> Result<Placed, CatalogError> {
         let placed = fetch_permitted(tx, permit, id)?;
-        if kinds::is_history(permit.kind()) {
+        if kinds::is_history(permit.kind()) && self.integrity == Integrity::Enforced {
             return Err(CatalogError::AppendOnly(permit.kind()));
         }
         refuse_built_in(&placed.record)?;
@@ -263,10 +282,65 @@ impl Catalog {
     ) -> Result<Record, CatalogError> {
         new.record.header.generation = old.record.header.generation.next();
         new.record.header.updated_at = occasion.at;
-        replace(tx, old, &new)?;
+        replace(tx, old, &new, self.integrity)?;
         append(&self.events, tx, actor, occasion, &new.record, happening, Map::new())?;
         Ok(new.record)
     }
+
+    /// Decodes and validates a spec, by all that is held of specs here.
+    fn check_spec(&self, kind: ResourceKind, spec: &Value) -> Result<kinds::Checked, CatalogError> {
+        let checked = kinds::check(kind, spec, &self.limits)?;
+        if kind == ResourceKind::Role && self.integrity == Integrity::Enforced {
+            let role: kinds::Role = kinds::parse(&checked.spec).map_err(|error| vec![error])?;
+            let unknown = role.unknown_permissions();
+            if !unknown.is_empty() {
+                return Err(CatalogError::Invalid(unknown));
+            }
+        }
+        Ok(checked)
+    }
+
+    fn check_status(&self, record: &Record, status: Value) -> Result<Value, CatalogError> {
+        if status.to_string().len() > self.limits.spec_bytes_max {
+            let message = format!("is longer than {} bytes", self.limits.spec_bytes_max);
+            let error = FieldError { path: "status".to_owned(), message, fault: Fault::Limit };
+            return Err(CatalogError::Invalid(vec![error]));
+        }
+        life::check_step(record, &status)?;
+        Ok(status)
+    }
+
+    fn check_name(&self, kind: ResourceKind, name: &str, id: &ResourceId) -> Result<(), CatalogError> {
+        let mut findings = Findings::default();
+        findings.name("name", name);
+        let limit = self.limits.name_chars_max;
+        if is_named_by_people(kind) && name != id.as_str() && name.chars().count() > limit {
+            findings.beyond_limit("name", format!("is longer than {limit} characters"));
+        }
+        if kind == ResourceKind::Bucket {
+            if name != id.as_str() {
+                findings.add("name", "must be the bucket's id");
+            }
+            if let Err(error) = BucketName::parse(id.as_str()) {
+                findings.add("id", error.to_string());
+            }
+        }
+        Ok(findings.finish()?)
+    }
+}
+
+/// The kinds whose names people choose, and read in tables.
+fn is_named_by_people(kind: ResourceKind) -> bool {
+    matches!(
+        kind,
+        ResourceKind::Role
+            | ResourceKind::SecurityPolicy
+            | ResourceKind::Service
+            | ResourceKind::Microservice
+            | ResourceKind::Function
+            | ResourceKind::Endpoint
+            | ResourceKind::ActiveObject
+    )
 }
 
 fn fetch_permitted<A: ActionKind>(
@@ -306,18 +380,4 @@ fn bucket_id(name: &str) -> Result<ResourceId, CatalogError> {
             Err(findings.finish().expect_err("a finding was just added").into())
         }
     }
-}
-
-fn check_name(kind: ResourceKind, name: &str, id: &ResourceId) -> Result<(), CatalogError> {
-    let mut findings = Findings::default();
-    findings.name("name", name);
-    if kind == ResourceKind::Bucket {
-        if name != id.as_str() {
-            findings.add("name", "must be the bucket's id");
-        }
-        if let Err(error) = BucketName::parse(id.as_str()) {
-            findings.add("id", error.to_string());
-        }
-    }
-    Ok(findings.finish()?)
 }

@@ -11,6 +11,24 @@ pub struct FieldError {
     pub path: String,
     /// What is wrong, for people.
     pub message: String,
+    /// In which way.
+    pub fault: Fault,
+}
+
+/// In which way a value is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not of the form that the field has.
+    Form,
+    /// It is of the form, but beyond what this node allows.
+    Limit,
+}
+
+impl FieldError {
+    /// A value that is not of the form that its field has.
+    pub fn form(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into(), fault: Fault::Form }
+    }
 }
 
 impl std::fmt::Display for FieldError {
@@ -61,6 +79,18 @@ pub enum CatalogError {
         /// The limit.
         max: usize,
     },
+    /// A life cycle does not lead from the one state to the other.
+    #[error("`{of}` cannot go from `{from}` to `{to}`; {}", following(.permitted))]
+    IllegalTransition {
+        /// Whose life.
+        of: ResourceRef,
+        /// The state that it is in.
+        from: String,
+        /// The state that was asked for.
+        to: String,
+        /// The states that may follow.
+        permitted: &'static [&'static str],
+    },
     /// States and results are history, which is not changed.
     #[error("a {0} is history and cannot be changed")]
     AppendOnly(ResourceKind),
@@ -86,6 +116,14 @@ pub enum CatalogError {
     /// The event could not be appended.
     #[error("the event of the change could not be appended")]
     Events(#[from] EventError),
+}
+
+fn following(permitted: &[&str]) -> String {
+    if permitted.is_empty() {
+        "nothing follows".to_owned()
+    } else {
+        format!("{} may follow", permitted.join(", "))
+    }
 }
 
 fn referrers(by: &[ResourceRef]) -> String {

@@ -3,9 +3,10 @@
 use cm_db::ReadTx;
 use cm_policy::{Guard, RoleFacts};
 use cm_types::{ResourceId, ResourceKind, TenantId};
+use serde::Deserialize;
 
 use crate::index::fetch;
-use crate::kinds::{Role, SecurityPolicy};
+use crate::kinds::{GuardedBy, OwnPolicy, Role, SecurityPolicy};
 use crate::{CatalogError, OnDelete, Record, Reference};
 
 /// Longest way up from a record to one that has a security policy: a result's goes by its function and
@@ -19,8 +20,8 @@ pub fn role_facts(
     role: &ResourceId,
 ) -> Result<Option<RoleFacts>, CatalogError> {
     let Some(placed) = fetch(tx, tenant, ResourceKind::Role, role)? else { return Ok(None) };
-    let Role { permissions, .. } = placed.record.spec_as()?;
-    let header = placed.record.header;
+    let role: Role = placed.record.spec_as()?;
+    let (permissions, header) = (role.granted(), placed.record.header);
     Ok(Some(RoleFacts { id: header.id, name: header.name, permissions }))
 }
 
@@ -30,8 +31,12 @@ pub fn guard_of(tx: &ReadTx<'_>, record: &Record) -> Result<Option<Guard>, Catal
     let tenant = &record.header.tenant;
     let mut current = record.clone();
     for _ in 0..ANCESTORS_MAX {
-        if let Some(policy) = current.references.iter().find(|r| r.field == "security_policy") {
-            return guard(tx, tenant, policy);
+        match current.spec.get("security_policy").map(GuardedBy::deserialize) {
+            Some(Ok(GuardedBy::Policy(id))) => return named_guard(tx, tenant, id).map(Some),
+            Some(Ok(GuardedBy::Own(own))) => return own_guard(tx, tenant, &current, own).map(Some),
+            // What cannot be read must not fall open.
+            Some(Err(_)) => return Ok(Some(closed(current.header.id))),
+            None => {}
         }
         let Some(up) = parent(&current) else { return Ok(None) };
         let Ok(id) = ResourceId::parse(up.to.id.as_str()) else { return Ok(None) };
@@ -43,25 +48,56 @@ pub fn guard_of(tx: &ReadTx<'_>, record: &Record) -> Result<Option<Guard>, Catal
 
 fn parent(record: &Record) -> Option<&Reference> {
     let goes_with = |reference: &&Reference| {
-        reference.on_delete == OnDelete::Cascade
+        matches!(reference.on_delete, OnDelete::Cascade | OnDelete::Part)
             || (record.header.kind == ResourceKind::Instance && reference.field == "function")
     };
     record.references.iter().find(goes_with)
 }
 
-fn guard(tx: &ReadTx<'_>, tenant: &TenantId, reference: &Reference) -> Result<Option<Guard>, CatalogError> {
-    let missing = || CatalogError::NotFound(reference.to.clone());
-    let id = ResourceId::parse(reference.to.id.as_str()).map_err(|_| missing())?;
-    let placed = fetch(tx, tenant, ResourceKind::SecurityPolicy, &id)?.ok_or_else(missing)?;
-    let SecurityPolicy { roles, requires_authentication, .. } = placed.record.spec_as()?;
+fn named_guard(tx: &ReadTx<'_>, tenant: &TenantId, id: ResourceId) -> Result<Guard, CatalogError> {
+    match fetch(tx, tenant, ResourceKind::SecurityPolicy, &id)? {
+        Some(placed) => {
+            let SecurityPolicy { roles, requires_authentication, .. } = placed.record.spec_as()?;
+            Ok(Guard { id, requires_authentication, roles: guarding_roles(tx, tenant, roles)? })
+        }
+        // The policy is gone, or never was: on a node in open mode, or after a deletion that left it behind.
+        None => Ok(closed(id)),
+    }
+}
+
+fn own_guard(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    record: &Record,
+    own: OwnPolicy,
+) -> Result<Guard, CatalogError> {
+    let OwnPolicy { sp_id, roles, requires_authentication } = own;
+    let id = sp_id.unwrap_or_else(|| record.header.id.clone());
+    Ok(Guard { id, requires_authentication, roles: guarding_roles(tx, tenant, roles)? })
+}
+
+fn guarding_roles(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    roles: Vec<ResourceId>,
+) -> Result<Vec<RoleFacts>, CatalogError> {
     let mut facts = Vec::with_capacity(roles.len());
     for role in roles {
-        // A role cannot be deleted while a policy lists it; were it gone nevertheless, the policy must
-        // go on narrowing rather than fall open.
+        // A role that is gone goes on narrowing rather than let the policy fall open.
         facts.push(match role_facts(tx, tenant, &role)? {
             Some(known) => known,
-            None => RoleFacts { name: role.to_string(), id: role, permissions: Vec::new() },
+            None => unheld(role),
         });
     }
-    Ok(Some(Guard { id, requires_authentication, roles: facts }))
+    Ok(facts)
+}
+
+/// A guard that nobody satisfies: what is under it is for its owner and administrators alone.
+fn closed(id: ResourceId) -> Guard {
+    Guard { requires_authentication: true, roles: vec![unheld(id.clone())], id }
+}
+
+/// A role that does not exist, which nobody holds.
+fn unheld(role: ResourceId) -> RoleFacts {
+    RoleFacts { name: role.to_string(), id: role, permissions: Vec::new() }
 }

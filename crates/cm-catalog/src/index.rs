@@ -7,7 +7,7 @@ use cm_db::{DbError, ReadTx, WriteTx};
 use cm_types::{PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId};
 
 use crate::tables::{ByCreation, ByName, ByOwner, ByTarget, Holder, Placed, Pointer, Records, Sequence};
-use crate::{CatalogError, OnDelete, Record};
+use crate::{CatalogError, Integrity, Record};
 
 /// The kinds whose names identify, so that no two of a tenant may share one.
 pub(crate) fn name_identifies(kind: ResourceKind) -> bool {
@@ -33,15 +33,19 @@ pub(crate) fn exists(tx: &ReadTx<'_>, tenant: &TenantId, to: &ResourceRef) -> Re
 }
 
 /// Adds a record that is valid in itself.
-pub(crate) fn insert(tx: &mut WriteTx<'_>, record: Record) -> Result<Placed, CatalogError> {
+pub(crate) fn insert(
+    tx: &mut WriteTx<'_>,
+    record: Record,
+    integrity: Integrity,
+) -> Result<Placed, CatalogError> {
     let place = tx.get::<Sequence>(&())?.unwrap_or_default().place + 1;
     let placed = Placed { place, record };
     let (tenant, kind, id) = placed.key();
     if exists(tx, &tenant, &placed.record.resource())? {
         return Err(CatalogError::Exists(placed.record.resource()));
     }
-    check_references(tx, &placed.record)?;
-    take_name(tx, &placed.record)?;
+    check_references(tx, &placed.record, integrity)?;
+    take_name(tx, &placed.record, integrity)?;
     tx.insert::<Records>(&placed.key(), &placed.to_stored())?;
     let pointer = Pointer { id };
     tx.insert::<ByCreation>(&(tenant, kind, place), &pointer)?;
@@ -54,10 +58,15 @@ pub(crate) fn insert(tx: &mut WriteTx<'_>, record: Record) -> Result<Placed, Cat
 }
 
 /// Replaces a record by a later version of itself.
-pub(crate) fn replace(tx: &mut WriteTx<'_>, old: &Placed, new: &Placed) -> Result<(), CatalogError> {
+pub(crate) fn replace(
+    tx: &mut WriteTx<'_>,
+    old: &Placed,
+    new: &Placed,
+    integrity: Integrity,
+) -> Result<(), CatalogError> {
     let (tenant, kind, _) = old.key();
     if old.record.references != new.record.references {
-        check_references(tx, &new.record)?;
+        check_references(tx, &new.record, integrity)?;
         let (before, after) = (holders(&old.record), holders(&new.record));
         for to in before.keys().filter(|to| !after.contains_key(to)) {
             tx.delete::<ByTarget>(&(tenant.clone(), to.clone(), kind, old.place))?;
@@ -67,7 +76,7 @@ pub(crate) fn replace(tx: &mut WriteTx<'_>, old: &Placed, new: &Placed) -> Resul
         }
     }
     if old.record.header.name != new.record.header.name {
-        take_name(tx, &new.record)?;
+        take_name(tx, &new.record, integrity)?;
         free_name(tx, &old.record)?;
     }
     tx.put::<Records>(&new.key(), &new.to_stored())?;
@@ -94,20 +103,21 @@ pub(crate) fn by_owner(placed: &Placed) -> (TenantId, PrincipalId, ResourceKind,
 }
 
 /// The index rows of a record: one per target. Where two fields name the same target, going along
-/// with it wins, since the holder is gone then.
+/// with it wins, since the holder is gone then, and being a part of it wins over using it.
 pub(crate) fn holders(record: &Record) -> BTreeMap<ResourceRef, Holder> {
     let mut holders: BTreeMap<ResourceRef, Holder> = BTreeMap::new();
     for reference in &record.references {
         let fresh = Holder { id: record.header.id.clone(), on_delete: reference.on_delete };
         let holder = holders.entry(reference.to.clone()).or_insert(fresh);
-        if reference.on_delete == OnDelete::Cascade {
-            holder.on_delete = OnDelete::Cascade;
-        }
+        holder.on_delete = holder.on_delete.max(reference.on_delete);
     }
     holders
 }
 
-fn check_references(tx: &ReadTx<'_>, record: &Record) -> Result<(), CatalogError> {
+fn check_references(tx: &ReadTx<'_>, record: &Record, integrity: Integrity) -> Result<(), CatalogError> {
+    if integrity == Integrity::Open {
+        return Ok(());
+    }
     for reference in &record.references {
         if !exists(tx, &record.header.tenant, &reference.to)? {
             let (field, to) = (reference.field.clone(), reference.to.clone());
@@ -117,13 +127,17 @@ fn check_references(tx: &ReadTx<'_>, record: &Record) -> Result<(), CatalogError
     Ok(())
 }
 
-fn take_name(tx: &mut WriteTx<'_>, record: &Record) -> Result<(), CatalogError> {
+fn take_name(tx: &mut WriteTx<'_>, record: &Record, integrity: Integrity) -> Result<(), CatalogError> {
     let header = &record.header;
     if !name_identifies(header.kind) {
         return Ok(());
     }
     let key = (header.tenant.clone(), header.kind, header.name.clone());
     if let Some(taken) = tx.get::<ByName>(&key)? {
+        if integrity == Integrity::Open {
+            // Whoever came first keeps the entry.
+            return Ok(());
+        }
         return Err(CatalogError::Exists(ResourceRef::new(header.kind, taken.id)));
     }
     tx.insert::<ByName>(&key, &Pointer { id: header.id.clone() })?;
@@ -133,7 +147,11 @@ fn take_name(tx: &mut WriteTx<'_>, record: &Record) -> Result<(), CatalogError> 
 fn free_name(tx: &mut WriteTx<'_>, record: &Record) -> Result<(), CatalogError> {
     let header = &record.header;
     if name_identifies(header.kind) {
-        tx.delete::<ByName>(&(header.tenant.clone(), header.kind, header.name.clone()))?;
+        let key = (header.tenant.clone(), header.kind, header.name.clone());
+        // Of records that share a name, which only open mode permits, one has the entry.
+        if tx.get::<ByName>(&key)?.is_some_and(|taken| taken.id == header.id) {
+            tx.delete::<ByName>(&key)?;
+        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod endpoint_state;
 mod function;
 mod function_result;
 mod function_state;
+mod guarded_by;
 mod instance;
 mod microservice;
 mod resources;
@@ -18,6 +19,7 @@ mod role;
 mod security_policy;
 mod service;
 mod storage;
+mod stored_in;
 
 use cm_types::{ResourceId, ResourceKind, ResourceRef};
 use serde::Serialize;
@@ -31,6 +33,7 @@ pub use endpoint_state::EndpointState;
 pub use function::{Confidential, Executor, Function};
 pub use function_result::FunctionResult;
 pub use function_state::FunctionState;
+pub use guarded_by::{GuardedBy, OwnPolicy};
 pub use instance::{Instance, InstanceLimits};
 pub use microservice::Microservice;
 pub use resources::Resources;
@@ -38,8 +41,9 @@ pub use role::Role;
 pub use security_policy::SecurityPolicy;
 pub use service::Service;
 pub use storage::Storage;
+pub use stored_in::{OwnStorage, Place, StoredIn};
 
-use crate::{CatalogError, FieldError, Limits, OnDelete, Reference};
+use crate::{CatalogError, Fault, FieldError, Limits, OnDelete, Reference};
 
 /// The spec of one kind.
 pub trait KindSpec: Serialize + DeserializeOwned {
@@ -66,7 +70,7 @@ pub(crate) fn parse<S: KindSpec>(spec: &Value) -> Result<S, FieldError> {
             "." => "spec".to_owned(),
             inner => format!("spec.{inner}"),
         };
-        FieldError { path, message: error.into_inner().to_string() }
+        FieldError::form(path, error.into_inner().to_string())
     })
 }
 
@@ -76,12 +80,12 @@ fn check_as<S: KindSpec>(given: &Value, limits: &Limits) -> Result<Checked, Vec<
     let references = typed.references();
     let spec = serde_json::to_value(typed).expect("specs are plain data with text keys");
     if let Some(path) = list_for_object("spec".to_owned(), given, &spec) {
-        return Err(vec![FieldError { path, message: "must be an object, not a list".to_owned() }]);
+        return Err(vec![FieldError::form(path, "must be an object, not a list")]);
     }
     let bytes = spec.to_string().len();
     if bytes > limits.spec_bytes_max {
         let message = format!("is longer than {} bytes", limits.spec_bytes_max);
-        return Err(vec![FieldError { path: "spec".to_owned(), message }]);
+        return Err(vec![FieldError { path: "spec".to_owned(), message, fault: Fault::Limit }]);
     }
     Ok(Checked { spec, references })
 }

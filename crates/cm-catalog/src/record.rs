@@ -4,7 +4,7 @@ use cm_types::{
     Generation, Labels, PrincipalId, RequestId, ResourceId, ResourceKind, ResourceRef, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{CatalogError, FieldError, KindSpec};
 
@@ -61,7 +61,7 @@ impl Record {
     pub fn spec_as<S: KindSpec>(&self) -> Result<S, CatalogError> {
         if self.header.kind != S::KIND {
             let message = format!("is a {}, not a {}", self.header.kind, S::KIND);
-            return Err(CatalogError::Invalid(vec![FieldError { path: "kind".to_owned(), message }]));
+            return Err(CatalogError::Invalid(vec![FieldError::form("kind", message)]));
         }
         crate::kinds::parse(&self.spec).map_err(|error| CatalogError::Invalid(vec![error]))
     }
@@ -79,11 +79,13 @@ pub struct Reference {
 }
 
 /// What happens to the holder of a reference when what it refers to is deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDelete {
-    /// The deletion is refused.
+    /// The holder uses it: the deletion is refused.
     Restrict,
+    /// The holder is a part of it: the deletion is refused unless it is asked to take the parts along.
+    Part,
     /// The holder goes along.
     Cascade,
 }
@@ -95,7 +97,7 @@ pub struct NewRecord {
     pub kind: ResourceKind,
     /// The id; `None` lets the catalogue choose: a bucket's name, a random one for everything else.
     pub id: Option<ResourceId>,
-    /// The name; of a state or result, whose name nobody needs, it may be empty.
+    /// The name; where it is empty, the id is the name.
     pub name: String,
     /// The owner; `None` is the permit's principal.
     pub owner: Option<PrincipalId>,
@@ -103,13 +105,23 @@ pub struct NewRecord {
     pub labels: Labels,
     /// The spec.
     pub spec: Value,
+    /// What is known about it from the start; `null` as a rule.
+    pub status: Value,
 }
 
 impl NewRecord {
     /// A record of a typed spec, with a chosen id and without labels, owned by whoever creates it.
     pub fn of<S: KindSpec>(name: impl Into<String>, spec: &S) -> Self {
         let spec = serde_json::to_value(spec).expect("specs are plain data with text keys");
-        Self { kind: S::KIND, id: None, name: name.into(), owner: None, labels: Labels::new(), spec }
+        Self {
+            kind: S::KIND,
+            id: None,
+            name: name.into(),
+            owner: None,
+            labels: Labels::new(),
+            spec,
+            status: Value::Null,
+        }
     }
 
     /// The same with an id.
@@ -127,8 +139,64 @@ pub struct Change {
     pub name: Option<String>,
     /// New labels, all of them.
     pub labels: Option<Labels>,
-    /// A new spec, all of it.
-    pub spec: Option<Value>,
+    /// What becomes of the spec.
+    pub spec: Option<SpecChange>,
+    /// What becomes of the status: these fields get these values. For what clients may say of it, which is nothing
+    /// unless the node is in open mode.
+    pub status: Map<String, Value>,
+}
+
+/// What becomes of a spec.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SpecChange {
+    /// A new one.
+    Replace(Value),
+    /// These fields get these values, in whatever version of the record is the newest. `null` removes a field; of
+    /// `resources`, `storage` and `confidential`, which are objects, the fields given replace theirs.
+    Merge(Map<String, Value>),
+}
+
+/// Fields whose fields are merged one by one.
+const MERGED_DEEPLY: [&str; 3] = ["resources", "storage", "confidential"];
+
+impl SpecChange {
+    /// The spec after the change.
+    pub fn apply(self, spec: &Value) -> Value {
+        match self {
+            SpecChange::Replace(spec) => spec,
+            SpecChange::Merge(fields) => {
+                let mut merged = spec.as_object().cloned().unwrap_or_default();
+                for (name, value) in fields {
+                    merge_field(&mut merged, name, value);
+                }
+                Value::Object(merged)
+            }
+        }
+    }
+}
+
+fn merge_field(into: &mut Map<String, Value>, name: String, value: Value) {
+    match value {
+        Value::Null => {
+            into.remove(&name);
+        }
+        Value::Object(fields) if MERGED_DEEPLY.contains(&name.as_str()) => {
+            let mut inner = match into.remove(&name) {
+                Some(Value::Object(inner)) => inner,
+                _ => Map::new(),
+            };
+            for (name, value) in fields {
+                match value {
+                    Value::Null => inner.remove(&name),
+                    value => inner.insert(name, value),
+                };
+            }
+            into.insert(name, Value::Object(inner));
+        }
+        value => {
+            into.insert(name, value);
+        }
+    }
 }
 
 /// When and through which request a change happens.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::record::NAME_LEN_MAX;
-use crate::{CatalogError, FieldError};
+use crate::{CatalogError, Fault, FieldError};
 
 /// Longest description, in bytes.
 const DESCRIPTION_LEN_MAX: usize = 4096;
@@ -19,7 +19,12 @@ pub(crate) struct Findings(Vec<FieldError>);
 
 impl Findings {
     pub(crate) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(FieldError { path: path.into(), message: message.into() });
+        self.0.push(FieldError::form(path, message));
+    }
+
+    /// Something of the right form, but beyond what this node allows.
+    pub(crate) fn beyond_limit(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(FieldError { path: path.into(), message: message.into(), fault: Fault::Limit });
     }
 
     pub(crate) fn finish(self) -> Result<(), Vec<FieldError>> {
@@ -33,6 +38,12 @@ impl Findings {
     pub(crate) fn description(&mut self, description: Option<&str>) {
         if let Some(text) = description {
             self.text("spec.description", text, 0, DESCRIPTION_LEN_MAX, true);
+        }
+    }
+
+    pub(crate) fn policy_id(&mut self, policy: Option<&str>) {
+        if let Some(text) = policy {
+            self.text("spec.policy_id", text, 0, NAME_LEN_MAX, false);
         }
     }
 

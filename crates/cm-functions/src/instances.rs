@@ -13,7 +13,7 @@ use cm_instance::{
 };
 use cm_kernel::OpContext;
 use cm_kernel::catalog::kinds::{FunctionState, Instance};
-use cm_kernel::catalog::{NewRecord, Record};
+use cm_kernel::catalog::{Dependents, NewRecord, Record};
 use cm_kernel::policy::{Delete, Invoke, Permit};
 use cm_types::{ResourceId, Sha256Digest};
 use serde_json::{Value, json};
@@ -381,7 +381,7 @@ impl Functions {
         if let Some(running) = running {
             running.end().await;
         }
-        self.0.kernel.delete_record(op, permit, &record.header.id, None).await?;
+        self.0.kernel.delete_record(op, permit, &record.header.id, None, Dependents::Refuse).await?;
         Ok(())
     }
 

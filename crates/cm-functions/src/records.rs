@@ -5,7 +5,7 @@ use std::io;
 
 use bytes::Bytes;
 use cm_kernel::catalog::kinds::{Bucket, FunctionResult, FunctionState};
-use cm_kernel::catalog::{NewRecord, Query, Record};
+use cm_kernel::catalog::{Dependents, NewRecord, Query, Record};
 use cm_kernel::objects::{DeleteObject, NewObject, ObjectError, ObjectInfo, ObjectRead};
 use cm_kernel::policy::{Create, Delete, Invoke, List, Permit, Read, Update};
 use cm_kernel::{Kernel, KernelError, OpContext};
@@ -132,7 +132,7 @@ impl Records {
     pub(crate) async fn delete(&self, op: &OpContext, instance: &ResourceId) -> Result<(), KernelError> {
         let (_, permit) =
             self.kernel.look_up::<Delete>(op, ResourceKind::Instance, instance.as_str()).await?;
-        self.kernel.delete_record(op, &permit, instance, None).await?;
+        self.kernel.delete_record(op, &permit, instance, None, Dependents::Refuse).await?;
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cm_crypto::digest::sha256;
 use cm_kernel::catalog::kinds::{Confidential, Function};
-use cm_kernel::catalog::{KindSpec, Limits, NewRecord, Query, Record};
+use cm_kernel::catalog::{Integrity, KindSpec, Limits, NewRecord, Query, Record};
 use cm_kernel::policy::{ActionKind, Create, Invoke, List, Permit, Update};
 use cm_kernel::{Kernel, KernelConfig, OpContext};
 use cm_runtime::{SystemClock, Tasks};
@@ -70,6 +70,7 @@ impl House {
         let kernel_config = KernelConfig {
             data_dir: dir.path().to_owned(),
             limits: Limits::default(),
+            integrity: Integrity::Enforced,
             object_size_max: 1 << 20,
             node_name: "test".into(),
         };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cm_catalog::Limits;
+use cm_catalog::{Integrity, Limits};
 
 /// Settings of the kernel. The node fills them from its own.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct KernelConfig {
     pub data_dir: PathBuf,
     /// Bounds of what one catalogue entry may ask for.
     pub limits: Limits,
+    /// How strictly catalogue entries are held together: not at all on a node in open mode.
+    pub integrity: Integrity,
     /// Largest object, in bytes.
     pub object_size_max: u64,
     /// What people call the node; evidence carries it, and nobody relies on it.

@@ -158,6 +158,7 @@ fn catalog_class(error: &CatalogError) -> ErrorClass {
         CatalogError::Exists(_)
         | CatalogError::StillReferenced { .. }
         | CatalogError::TooManyCascades { .. }
+        | CatalogError::IllegalTransition { .. }
         | CatalogError::AppendOnly(_)
         | CatalogError::BuiltIn(_) => ErrorClass::Conflict,
         CatalogError::Invalid(_)

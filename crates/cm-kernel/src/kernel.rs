@@ -62,7 +62,7 @@ impl Kernel {
         let keys = open_keys(&config.data_dir, recorded, clock.now().into(), tasks).await?;
         let events = EventLog::open(&db, clock.clone(), keys.signing().clone()).await?;
         let identity = Identity::new(db.clone(), events.clone(), clock.clone(), keys.clone(), tasks.clone());
-        let catalog = Catalog::new(events.clone(), config.limits.clone());
+        let catalog = Catalog::new(events.clone(), config.limits.clone()).with_integrity(config.integrity);
         let object_config =
             cm_objects::Config { object_bytes_max: config.object_size_max, ..cm_objects::Config::default() };
         let objects = Objects::open(

@@ -1,13 +1,13 @@
 use std::sync::{Arc, Mutex};
 
-use cm_catalog::{Change, Limits, NewRecord, Query, Record};
+use cm_catalog::{Change, Dependents, Integrity, Limits, NewRecord, Query, Record, SpecChange};
 use cm_crypto::Secret;
 use cm_events::EventFilter;
 use cm_identity::NewPrincipal;
 use cm_policy::{Create, Delete, Grant, Invoke, List, Read, Update};
 use cm_runtime::{SystemClock, Tasks};
 use cm_types::{Action, Labels, PageLimit, PrincipalId, RequestId, ResourceId, ResourceKind, ResourceRef};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Actor, ErrorClass, Kernel, KernelConfig, KernelError, OpContext};
@@ -58,12 +58,7 @@ impl House {
         op(self.kernel.authenticate(key.expose()).await.unwrap())
     }
 
-    async fn create(
-        &self,
-        kind: ResourceKind,
-        id: &str,
-        spec: serde_json::Value,
-    ) -> Result<ResourceId, KernelError> {
+    async fn create(&self, kind: ResourceKind, id: &str, spec: Value) -> Result<ResourceId, KernelError> {
         self.create_as(&self.admin, kind, id, spec).await
     }
 
@@ -72,7 +67,7 @@ impl House {
         op: &OpContext,
         kind: ResourceKind,
         id: &str,
-        spec: serde_json::Value,
+        spec: Value,
     ) -> Result<ResourceId, KernelError> {
         self.create_labelled(op, kind, id, Labels::new(), spec).await
     }
@@ -83,11 +78,19 @@ impl House {
         kind: ResourceKind,
         id: &str,
         labels: Labels,
-        spec: serde_json::Value,
+        spec: Value,
     ) -> Result<ResourceId, KernelError> {
         let permit = self.kernel.authorize_labelled::<Create>(op, kind, &labels).await?;
         let id = ResourceId::parse(id).unwrap();
-        let new = NewRecord { kind, name: id.to_string(), id: Some(id), owner: None, labels, spec };
+        let new = NewRecord {
+            kind,
+            name: id.to_string(),
+            id: Some(id),
+            owner: None,
+            labels,
+            spec,
+            status: Value::Null,
+        };
         Ok(self.kernel.create_record(op, &permit, new).await?.header.id)
     }
 
@@ -109,7 +112,7 @@ impl House {
         id: &str,
     ) -> Result<Vec<ResourceRef>, KernelError> {
         let (record, permit) = self.kernel.look_up::<Delete>(op, kind, id).await?;
-        self.kernel.delete_record(op, &permit, &record.header.id, None).await
+        self.kernel.delete_record(op, &permit, &record.header.id, None, Dependents::Refuse).await
     }
 
     async fn delete_principal(&self, op: &OpContext, name: &str) -> Result<(), KernelError> {
@@ -123,8 +126,13 @@ async fn open_with(
     tasks: &Tasks,
     limits: Limits,
 ) -> Result<(Kernel, Option<Secret<String>>), KernelError> {
-    let config =
-        KernelConfig { data_dir: dir.to_owned(), limits, object_size_max: 1 << 30, node_name: "test".into() };
+    let config = KernelConfig {
+        data_dir: dir.to_owned(),
+        limits,
+        integrity: Integrity::Enforced,
+        object_size_max: 1 << 30,
+        node_name: "test".into(),
+    };
     let kept = Arc::new(Mutex::new(None));
     let keep = kept.clone();
     let kernel = Kernel::open(config, Arc::new(SystemClock), tasks, move |key| {
@@ -146,6 +154,7 @@ async fn a_key_that_cannot_be_kept_leaves_a_first_start_for_the_next_time() {
     let config = KernelConfig {
         data_dir: dir.path().to_owned(),
         limits: Limits::default(),
+        integrity: Integrity::Enforced,
         object_size_max: 1 << 30,
         node_name: "test".into(),
     };

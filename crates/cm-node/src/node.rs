@@ -10,7 +10,7 @@ use std::time::Duration;
 use cm_api::{Access, Api};
 use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
 use cm_http::{RequestLimits, ServerLimits};
-use cm_kernel::catalog::Limits;
+use cm_kernel::catalog::{Integrity, Limits};
 use cm_kernel::{Actor, Kernel, KernelConfig};
 use cm_runtime::{Drained, SystemClock, Tasks};
 use tokio::net::TcpListener;
@@ -70,7 +70,7 @@ impl Node {
         let (kernel, first_start) = open_kernel(&config, &data_dir, token_file.clone(), &tasks).await?;
         data_dir.write_private(VERIFYING_KEY_FILE, &kernel.keys().verifying().to_spki_pem())?;
         // Bound before anything is served: the address stands in the policies of instances.
-        let listener = match config.api {
+        let listener = match config.listen.api {
             Some(address) => Some(bind("api", address).await?),
             None => None,
         };
@@ -172,11 +172,13 @@ async fn open_kernel(
     let limits = Limits {
         cpu_cores: config.limits.cpu.clone(),
         ram_bytes: config.limits.ram.clone(),
+        name_chars_max: config.limits.name_chars_max,
         ..Limits::default()
     };
     let kernel_config = KernelConfig {
         data_dir: data_dir.path().to_owned(),
         limits,
+        integrity: if config.open { Integrity::Open } else { Integrity::Enforced },
         object_size_max: config.object_size_max,
         node_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
     };
@@ -193,7 +195,7 @@ async fn open_kernel(
 fn functions_config(config: &Config, data_dir: &DataDir, attestation_url: String) -> FunctionsConfig {
     let instances = &config.instances;
     // Without a listener for instances there is room for none.
-    let (address, ports, instances_max) = match config.instance_ports {
+    let (address, ports, instances_max) = match config.listen.instances {
         Some(InstancePorts { address, first, last }) => {
             (address, (first != 0).then_some(first..=last), instances.max)
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cm_crypto::Secret;
 use cm_events::{Head, VerifyOptions, VerifyingKeys};
 use cm_identity::NodeKeys;
-use cm_kernel::catalog::Limits;
+use cm_kernel::catalog::{Integrity, Limits};
 use cm_kernel::kernel::{DATABASE_FILE, KEYS_DIR};
 use cm_kernel::{Kernel, KernelConfig};
 use cm_runtime::{SystemClock, Tasks};
@@ -44,6 +44,7 @@ pub async fn reset_admin_token(data_dir: &Path) -> Result<PathBuf, NodeError> {
     let config = KernelConfig {
         data_dir: held.path().to_owned(),
         limits: Limits::default(),
+        integrity: Integrity::Enforced,
         object_size_max: 0,
         node_name: String::new(),
     };

@@ -80,6 +80,29 @@ pub enum InvalidPermission {
 }
 
 impl Permission {
+    /// What a word of a role permits: a permission as above, or the bare name of an action for resources of all
+    /// kinds, as roles of the earlier implementation have it. There, `write` stands for creating and updating, and
+    /// `execute` for invoking.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPermission`] of the word as a permission, if it is neither.
+    pub fn granted_by(word: &str) -> Result<Vec<Permission>, InvalidPermission> {
+        let of_all_kinds = |action| Permission {
+            kind: Pattern::Any,
+            action: Pattern::Only(action),
+            selector: LabelSelector::everything(),
+        };
+        match word {
+            "write" => Ok(vec![of_all_kinds(Action::Create), of_all_kinds(Action::Update)]),
+            "execute" => Ok(vec![of_all_kinds(Action::Invoke)]),
+            word => match word.parse::<Action>() {
+                Ok(action) => Ok(vec![of_all_kinds(action)]),
+                Err(_) => word.parse().map(|permission| vec![permission]),
+            },
+        }
+    }
+
     /// Everything: `*:*`.
     pub fn everything() -> Self {
         Self { kind: Pattern::Any, action: Pattern::Any, selector: LabelSelector::everything() }
@@ -186,6 +209,21 @@ mod tests {
         check("*:read", Ok("*:read"));
         check("bucket:*@zone=eu,env=prod", Ok("bucket:*@env=prod,zone=eu"));
         check("*:*", Ok("*:*"));
+    }
+
+    #[test]
+    fn bare_words_permit_their_action_on_everything() {
+        let granted = |word: &str| {
+            let granted = Permission::granted_by(word);
+            granted.map(|all| all.iter().map(Permission::to_string).collect::<Vec<_>>().join(" ")).ok()
+        };
+        assert_eq!(granted("read").as_deref(), Some("*:read"));
+        assert_eq!(granted("write").as_deref(), Some("*:create *:update"));
+        assert_eq!(granted("execute").as_deref(), Some("*:invoke"));
+        assert_eq!(granted("function:invoke").as_deref(), Some("function:invoke"));
+        for word in ["reads", "", "*", "everything", "admin", "READ"] {
+            assert_eq!(granted(word), None, "{word}");
+        }
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl Node {
         let config = KernelConfig {
             data_dir: dir.path().to_owned(),
             limits: cm_kernel::catalog::Limits::default(),
+            integrity: cm_kernel::catalog::Integrity::Enforced,
             object_size_max: 64 << 20,
             node_name: "test".to_owned(),
         };

@@ -12,7 +12,7 @@ use crate::index::{fetch, remove};
 use crate::kinds::is_history;
 use crate::tables::{ByTarget, Placed};
 use crate::trail::{Happening, append};
-use crate::{CatalogError, Occasion, OnDelete};
+use crate::{CatalogError, Dependents, Occasion, OnDelete};
 
 /// Most referrers that [`CatalogError::StillReferenced`] names.
 pub const REFERRERS_SHOWN_MAX: usize = 20;
@@ -21,15 +21,47 @@ const BATCH: usize = 256;
 /// Most states and results that [`Catalog::remove_history`] looks at in one transaction.
 const HISTORY_BATCH: usize = 4096;
 
+/// What a deletion would come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// What would go, the root first.
+    pub goes: Vec<ResourceRef>,
+    /// What stands against it; at most [`REFERRERS_SHOWN_MAX`].
+    pub refusing: Vec<ResourceRef>,
+    /// What would stay with a reference that leads nowhere; at most [`REFERRERS_SHOWN_MAX`].
+    pub orphaned: Vec<ResourceRef>,
+}
+
 /// What a deletion comes to, computed before anything is touched.
 struct Plan {
     /// Everything that goes, the root first, whatever goes along after what it goes along with.
     doomed: Vec<Placed>,
     /// Who stands against it.
     refusing: Vec<ResourceRef>,
+    /// Who stays without what it refers to.
+    orphaned: Vec<ResourceRef>,
 }
 
 impl Catalog {
+    /// What deleting the record would come to, without doing it.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::NotFound`], [`CatalogError::TooManyCascades`].
+    pub fn plan_deletion(
+        &self,
+        tx: &ReadTx<'_>,
+        permit: &Permit<Delete>,
+        id: &ResourceId,
+        dependents: Dependents,
+    ) -> Result<Deletion, CatalogError> {
+        let root = fetch_permitted(tx, permit, id)?;
+        let Plan { doomed, refusing, orphaned } =
+            plan(tx, permit.tenant(), root, dependents, self.limits.cascade_records_max)?;
+        let goes = doomed.iter().map(|placed| placed.record.resource()).collect();
+        Ok(Deletion { goes, refusing, orphaned })
+    }
+
     /// Removes some of the states and results that would go along with a deletion: the way to delete what has
     /// more of them than one transaction may remove. Call it, in a transaction each, for as long as it returns
     /// more than zero, and delete then. Whoever stops in between has kept the record with a shorter history.
@@ -46,6 +78,7 @@ impl Catalog {
         permit: &Permit<Delete>,
         id: &ResourceId,
         expected: Option<Generation>,
+        dependents: Dependents,
         occasion: &Occasion,
     ) -> Result<usize, CatalogError> {
         let root = fetch_permitted(tx, permit, id)?;
@@ -54,7 +87,7 @@ impl Catalog {
         let tenant = permit.tenant();
         let (name, history) =
             (root.record.resource(), ResourceKind::ALL.iter().filter(|kind| is_history(**kind)));
-        refuse_direct_holders(tx, tenant, &name)?;
+        refuse_direct_holders(tx, tenant, &name, dependents)?;
         let (mut looked_at, mut removed) = (0, 0);
         for kind in history {
             let prefix = KeyPrefix::new().part(tenant).part(&name).part(kind);
@@ -63,7 +96,8 @@ impl Catalog {
             for (_, holder) in rows {
                 // Gone already if it went along with an earlier one, as a result does with its state.
                 let Some(placed) = fetch(tx, tenant, *kind, &holder.id)? else { continue };
-                let Plan { doomed, refusing } = plan(tx, tenant, placed, self.limits.cascade_records_max)?;
+                let Plan { doomed, refusing, .. } =
+                    plan(tx, tenant, placed, dependents, self.limits.cascade_records_max)?;
                 if !refusing.is_empty() {
                     return Err(CatalogError::StillReferenced { by: refusing });
                 }
@@ -79,16 +113,18 @@ impl Catalog {
         Ok(removed)
     }
 
-    pub(super) fn remove_with_dependants(
+    pub(super) fn remove_with_dependents(
         &self,
         tx: &mut WriteTx<'_>,
         actor: Option<&PrincipalId>,
         root: Placed,
+        dependents: Dependents,
         occasion: &Occasion,
     ) -> Result<Vec<ResourceRef>, CatalogError> {
         let tenant = root.record.header.tenant.clone();
         let root_name = root.record.resource();
-        let Plan { doomed, refusing } = plan(tx, &tenant, root, self.limits.cascade_records_max)?;
+        let Plan { doomed, refusing, .. } =
+            plan(tx, &tenant, root, dependents, self.limits.cascade_records_max)?;
         if !refusing.is_empty() {
             return Err(CatalogError::StillReferenced { by: refusing });
         }
@@ -116,24 +152,49 @@ fn refuse_direct_holders(
     tx: &ReadTx<'_>,
     tenant: &TenantId,
     target: &ResourceRef,
+    dependents: Dependents,
 ) -> Result<(), CatalogError> {
     let mut refusing = Vec::new();
     for kind in ResourceKind::ALL.iter().filter(|kind| !is_history(**kind)) {
         let prefix = KeyPrefix::new().part(tenant).part(target).part(kind);
         let rows = tx.prefix::<ByTarget>(&prefix, None, REFERRERS_SHOWN_MAX)?;
-        let rows = rows.into_iter().filter(|(_, holder)| holder.on_delete == OnDelete::Restrict);
+        let rows = rows.into_iter().filter(|(_, holder)| fate(holder.on_delete, dependents) == Fate::Refuses);
         refusing.extend(rows.map(|(_, holder)| ResourceRef::new(*kind, holder.id.as_str())));
     }
     refusing.truncate(REFERRERS_SHOWN_MAX);
     if refusing.is_empty() { Ok(()) } else { Err(CatalogError::StillReferenced { by: refusing }) }
 }
 
+/// What becomes of the holder of a reference to what is deleted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Refuses,
+    GoesAlong,
+    Stays,
+}
+
+fn fate(on_delete: OnDelete, dependents: Dependents) -> Fate {
+    match (on_delete, dependents) {
+        (OnDelete::Cascade, _) | (OnDelete::Part, Dependents::Cascade) => Fate::GoesAlong,
+        (OnDelete::Restrict | OnDelete::Part, Dependents::Orphan) => Fate::Stays,
+        (OnDelete::Part, Dependents::Refuse) => Fate::Refuses,
+        (OnDelete::Restrict, Dependents::Refuse | Dependents::Cascade) => Fate::Refuses,
+    }
+}
+
 /// Follows references backwards, breadth first. A holder that would refuse is forgiven if it goes
 /// along by another reference; hence refusals are judged when all is known.
-fn plan(tx: &ReadTx<'_>, tenant: &TenantId, root: Placed, max: usize) -> Result<Plan, CatalogError> {
+fn plan(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    root: Placed,
+    dependents: Dependents,
+    max: usize,
+) -> Result<Plan, CatalogError> {
     let mut names = HashSet::from([root.record.resource()]);
     let mut doomed = vec![root];
     let mut refusing: Vec<ResourceRef> = Vec::new();
+    let mut orphaned: Vec<ResourceRef> = Vec::new();
     let mut next = 0;
     while let Some(target) = doomed.get(next).map(|placed| placed.record.resource()) {
         next += 1;
@@ -145,12 +206,14 @@ fn plan(tx: &ReadTx<'_>, tenant: &TenantId, root: Placed, max: usize) -> Result<
             after = batch.last().map(|(key, _)| key.clone());
             for ((_, _, kind, _), holder) in batch {
                 let name = ResourceRef::new(kind, holder.id.as_str());
-                match holder.on_delete {
+                match fate(holder.on_delete, dependents) {
                     // Bounded: past what is shown, only refusers that may yet be forgiven matter.
-                    OnDelete::Restrict if refusing.len() <= max => refusing.push(name),
-                    OnDelete::Restrict => return Err(CatalogError::TooManyCascades { max }),
-                    OnDelete::Cascade if names.contains(&name) => {}
-                    OnDelete::Cascade => {
+                    Fate::Refuses if refusing.len() <= max => refusing.push(name),
+                    Fate::Refuses => return Err(CatalogError::TooManyCascades { max }),
+                    Fate::Stays if orphaned.len() < REFERRERS_SHOWN_MAX => orphaned.push(name),
+                    Fate::Stays => {}
+                    Fate::GoesAlong if names.contains(&name) => {}
+                    Fate::GoesAlong => {
                         if doomed.len() > max {
                             return Err(CatalogError::TooManyCascades { max });
                         }
@@ -168,5 +231,6 @@ fn plan(tx: &ReadTx<'_>, tenant: &TenantId, root: Placed, max: usize) -> Result<
     }
     refusing.retain(|name| !names.contains(name));
     refusing.truncate(REFERRERS_SHOWN_MAX);
-    Ok(Plan { doomed, refusing })
+    orphaned.retain(|name| !names.contains(name));
+    Ok(Plan { doomed, refusing, orphaned })
 }

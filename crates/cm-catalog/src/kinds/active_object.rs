@@ -18,7 +18,7 @@ pub struct ActiveObject {
     pub axo_module: String,
     /// The class in the module.
     pub axo_class_name: String,
-    /// The microservice that it belongs to, and goes with.
+    /// The microservice that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub axo_microservice_id: Option<ResourceId>,
     /// The endpoint that it lives on.
@@ -61,7 +61,7 @@ impl KindSpec for ActiveObject {
     fn references(&self) -> Vec<Reference> {
         let (home, endpoint) = (self.axo_microservice_id.as_ref(), self.axo_endpoint_id.as_ref());
         [
-            refer_optionally("axo_microservice_id", ResourceKind::Microservice, home, OnDelete::Cascade),
+            refer_optionally("axo_microservice_id", ResourceKind::Microservice, home, OnDelete::Part),
             refer_optionally("axo_endpoint_id", ResourceKind::Endpoint, endpoint, OnDelete::Restrict),
         ]
         .into_iter()

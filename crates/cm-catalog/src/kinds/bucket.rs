@@ -1,11 +1,11 @@
 //! Buckets.
 
-use cm_types::{ResourceId, ResourceKind};
+use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 
-use super::refer_optionally;
+use super::GuardedBy;
 use crate::validation::Findings;
-use crate::{FieldError, KindSpec, Limits, OnDelete, Reference};
+use crate::{FieldError, KindSpec, Limits, Reference};
 
 /// A namespace of objects. Its id is its name, under the rules of [`cm_types::BucketName`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct Bucket {
     pub description: Option<String>,
     /// What it demands of its users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_policy: Option<ResourceId>,
+    pub security_policy: Option<GuardedBy>,
 }
 
 impl KindSpec for Bucket {
@@ -25,13 +25,11 @@ impl KindSpec for Bucket {
     fn validate(&self, _: &Limits) -> Result<(), Vec<FieldError>> {
         let mut findings = Findings::default();
         findings.description(self.description.as_deref());
+        GuardedBy::check(self.security_policy.as_ref(), &mut findings);
         findings.finish()
     }
 
     fn references(&self) -> Vec<Reference> {
-        let policy = self.security_policy.as_ref();
-        refer_optionally("security_policy", ResourceKind::SecurityPolicy, policy, OnDelete::Restrict)
-            .into_iter()
-            .collect()
+        GuardedBy::references(self.security_policy.as_ref())
     }
 }

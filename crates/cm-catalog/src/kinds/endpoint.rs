@@ -1,11 +1,11 @@
 //! Endpoints.
 
-use cm_types::{ResourceId, ResourceKind};
+use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, refer_optionally};
+use super::{GuardedBy, Resources};
 use crate::validation::Findings;
-use crate::{FieldError, KindSpec, Limits, OnDelete, Reference};
+use crate::{FieldError, KindSpec, Limits, Reference};
 
 /// A server that functions are deployed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,13 +21,10 @@ pub struct Endpoint {
     pub resources: Option<Resources>,
     /// What it demands of its users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_policy: Option<ResourceId>,
-    /// TCP port for publishing and subscribing.
+    pub security_policy: Option<GuardedBy>,
+    /// The policy file that declares it, as its author calls it. Nothing is looked up by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pubsub_port: Option<u16>,
-    /// TCP port for requests and responses.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub req_res_port: Option<u16>,
+    pub policy_id: Option<String>,
 }
 
 impl KindSpec for Endpoint {
@@ -38,13 +35,12 @@ impl KindSpec for Endpoint {
         findings.description(self.description.as_deref());
         findings.path("spec.image", &self.image);
         Resources::check(self.resources.as_ref(), limits, &mut findings);
+        GuardedBy::check(self.security_policy.as_ref(), &mut findings);
+        findings.policy_id(self.policy_id.as_deref());
         findings.finish()
     }
 
     fn references(&self) -> Vec<Reference> {
-        let policy = self.security_policy.as_ref();
-        refer_optionally("security_policy", ResourceKind::SecurityPolicy, policy, OnDelete::Restrict)
-            .into_iter()
-            .collect()
+        GuardedBy::references(self.security_policy.as_ref())
     }
 }

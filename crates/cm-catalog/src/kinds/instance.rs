@@ -3,7 +3,7 @@
 use cm_types::{ByteCount, ResourceId, ResourceKind};
 use serde::{Deserialize, Serialize};
 
-use super::{refer, refer_optionally};
+use super::{GuardedBy, refer};
 use crate::validation::Findings;
 use crate::{FieldError, KindSpec, Limits, OnDelete, Reference};
 
@@ -42,7 +42,7 @@ pub struct Instance {
     pub lifetime_seconds: Option<u32>,
     /// Its own security policy; without one, that of its function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_policy: Option<ResourceId>,
+    pub security_policy: Option<GuardedBy>,
 }
 
 impl KindSpec for Instance {
@@ -63,19 +63,12 @@ impl KindSpec for Instance {
         for (path, _) in numbers.into_iter().filter(|(_, number)| *number == Some(0)) {
             findings.add(path, "must not be zero");
         }
+        GuardedBy::check(self.security_policy.as_ref(), &mut findings);
         findings.finish()
     }
 
     fn references(&self) -> Vec<Reference> {
-        let policy = self.security_policy.as_ref();
-        let mut references =
-            vec![refer("function", ResourceKind::Function, &self.function, OnDelete::Restrict)];
-        references.extend(refer_optionally(
-            "security_policy",
-            ResourceKind::SecurityPolicy,
-            policy,
-            OnDelete::Restrict,
-        ));
-        references
+        let function = refer("function", ResourceKind::Function, &self.function, OnDelete::Restrict);
+        [vec![function], GuardedBy::references(self.security_policy.as_ref())].concat()
     }
 }

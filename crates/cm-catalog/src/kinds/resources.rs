@@ -1,7 +1,7 @@
 //! The processing power that a component asks for.
 
 use cm_types::ByteCount;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::Limits;
 use crate::validation::Findings;
@@ -10,7 +10,8 @@ use crate::validation::Findings;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resources {
-    /// CPU cores.
+    /// CPU cores; a text of digits is understood too.
+    #[serde(deserialize_with = "cores")]
     pub cpu: u32,
     /// Memory, such as `2GB`.
     pub ram: ByteCount,
@@ -21,11 +22,38 @@ impl Resources {
         let Some(Resources { cpu, ram }) = resources else { return };
         let (low, high) = (limits.cpu_cores.start(), limits.cpu_cores.end());
         if !limits.cpu_cores.contains(cpu) {
-            findings.add("spec.resources.cpu", format!("must be between {low} and {high} cores"));
+            findings.beyond_limit("spec.resources.cpu", format!("must be between {low} and {high} cores"));
         }
         let (low, high) = (limits.ram_bytes.start(), limits.ram_bytes.end());
         if !limits.ram_bytes.contains(&ram.bytes()) {
-            findings.add("spec.resources.ram", format!("must be between {low} and {high} bytes"));
+            findings.beyond_limit("spec.resources.ram", format!("must be between {low} and {high} bytes"));
         }
     }
+}
+
+/// A number, or its digits as text, as the policy files of the earlier implementation have it.
+fn cores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    struct Visitor;
+
+    impl de::Visitor<'_> for Visitor {
+        type Value = u32;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a number of CPU cores")
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<u32, E> {
+            u32::try_from(number).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u32, E> {
+            u32::try_from(number).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<u32, E> {
+            text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Visitor)
 }

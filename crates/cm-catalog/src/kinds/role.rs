@@ -17,9 +17,25 @@ pub struct Role {
     /// What the role is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What it permits.
+    /// What it permits, as written: see [`Permission::granted_by`].
     #[serde(default)]
-    pub permissions: Vec<Permission>,
+    pub permissions: Vec<String>,
+}
+
+impl Role {
+    /// What the role permits. A word that is no permission permits nothing.
+    pub fn granted(&self) -> Vec<Permission> {
+        self.permissions.iter().filter_map(|text| Permission::granted_by(text).ok()).flatten().collect()
+    }
+
+    /// The words that are no permissions, and hence permit nothing, each with its place and what is wrong with it.
+    pub fn unknown_permissions(&self) -> Vec<FieldError> {
+        let unknown = |(at, text): (usize, &String)| {
+            let error = Permission::granted_by(text).err()?;
+            Some(FieldError::form(format!("spec.permissions[{at}]"), error.to_string()))
+        };
+        self.permissions.iter().enumerate().filter_map(unknown).collect()
+    }
 }
 
 impl KindSpec for Role {
@@ -29,6 +45,10 @@ impl KindSpec for Role {
         let mut findings = Findings::default();
         findings.description(self.description.as_deref());
         findings.count("spec.permissions", self.permissions.len(), PERMISSIONS_MAX);
+        for (at, text) in self.permissions.iter().enumerate() {
+            let path = format!("spec.permissions[{at}]");
+            findings.text(&path, text, 1, cm_policy::permission::PERMISSION_LEN_MAX, false);
+        }
         findings.finish()
     }
 

@@ -3,12 +3,10 @@
 use cm_types::{ResourceId, ResourceKind};
 use serde::{Deserialize, Serialize};
 
+use super::guarded_by::check_roles;
 use super::refer;
 use crate::validation::Findings;
 use crate::{FieldError, KindSpec, Limits, OnDelete, Reference};
-
-/// Most roles of one security policy.
-const ROLES_MAX: usize = 64;
 
 /// What a resource demands of its users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,12 +33,7 @@ impl KindSpec for SecurityPolicy {
     fn validate(&self, _: &Limits) -> Result<(), Vec<FieldError>> {
         let mut findings = Findings::default();
         findings.description(self.description.as_deref());
-        findings.count("spec.roles", self.roles.len(), ROLES_MAX);
-        for (position, role) in self.roles.iter().enumerate() {
-            if self.roles[..position].contains(role) {
-                findings.add(format!("spec.roles[{position}]"), "is listed twice");
-            }
-        }
+        check_roles("spec.roles", &self.roles, &mut findings);
         findings.finish()
     }
 

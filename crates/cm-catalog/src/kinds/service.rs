@@ -1,11 +1,11 @@
 //! Services.
 
-use cm_types::{ResourceId, ResourceKind};
+use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, refer_optionally};
+use super::{GuardedBy, Resources};
 use crate::validation::Findings;
-use crate::{FieldError, KindSpec, Limits, OnDelete, Reference};
+use crate::{FieldError, KindSpec, Limits, Reference};
 
 /// A group of microservices under one security policy. Which ones belong to it is said by them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,10 +16,13 @@ pub struct Service {
     pub description: Option<String>,
     /// The security policy; also that of all microservices and functions without their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_policy: Option<ResourceId>,
+    pub security_policy: Option<GuardedBy>,
     /// The processing power that it asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// The policy file that declares it, as its author calls it. Nothing is looked up by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_id: Option<String>,
 }
 
 impl KindSpec for Service {
@@ -29,13 +32,12 @@ impl KindSpec for Service {
         let mut findings = Findings::default();
         findings.description(self.description.as_deref());
         Resources::check(self.resources.as_ref(), limits, &mut findings);
+        GuardedBy::check(self.security_policy.as_ref(), &mut findings);
+        findings.policy_id(self.policy_id.as_deref());
         findings.finish()
     }
 
     fn references(&self) -> Vec<Reference> {
-        let policy = self.security_policy.as_ref();
-        refer_optionally("security_policy", ResourceKind::SecurityPolicy, policy, OnDelete::Restrict)
-            .into_iter()
-            .collect()
+        GuardedBy::references(self.security_policy.as_ref())
     }
 }

@@ -5,7 +5,7 @@ use cm_types::{PrincipalId, ResourceKind, ResourceRef};
 use serde_json::json;
 
 use super::support::{Fixture, id, named, new, occasion, on_both_engines};
-use crate::{CatalogError, Change, Limits, Query};
+use crate::{CatalogError, Change, Dependents, Limits, Query, SpecChange};
 
 use ResourceKind::{
     Endpoint, EndpointState, Function, FunctionResult, FunctionState, Instance, Microservice, Role,
@@ -96,7 +96,8 @@ fn what_is_referenced_stays() {
 fn a_reference_that_moved_does_not_hold_its_old_target() {
     on_both_engines(async |f: Fixture| {
         populate(&f).await;
-        let change = Change { spec: Some(json!({"microservice_id": "m2"})), ..Change::default() };
+        let change =
+            Change { spec: Some(SpecChange::Replace(json!({"microservice_id": "m2"}))), ..Change::default() };
         f.update(Function, "f1", change).await.unwrap();
         f.delete(Endpoint, "e", None).await.unwrap();
         assert_eq!(f.delete(Microservice, "m1", None).await.unwrap(), [named(Microservice, "m1")]);
@@ -129,7 +130,7 @@ fn too_long_a_history_is_removed_beforehand() {
         let remove = async |text: &'static str, expected| {
             let (catalog, permit) = (narrow.catalog.clone(), f.permit::<Delete>(Function, Some(text)));
             let remove = move |tx: &mut cm_db::WriteTx<'_>| {
-                catalog.remove_history(tx, &permit, &id(text), expected, &occasion(4))
+                catalog.remove_history(tx, &permit, &id(text), expected, Dependents::Refuse, &occasion(4))
             };
             f.db.write(remove).await
         };

@@ -5,14 +5,14 @@ use cm_types::{Generation, ResourceKind};
 use serde_json::{Value, json};
 
 use super::support::{Fixture, id, named, new, occasion, on_both_engines};
-use crate::{CatalogError, Change, Query, builtin_roles};
+use crate::{CatalogError, Change, Query, SpecChange, builtin_roles};
 
 const ROLE: ResourceKind = ResourceKind::Role;
 const POLICY: ResourceKind = ResourceKind::SecurityPolicy;
 const SERVICE: ResourceKind = ResourceKind::Service;
 
 fn with_spec(spec: Value) -> Change {
-    Change { spec: Some(spec), ..Change::default() }
+    Change { spec: Some(SpecChange::Replace(spec)), ..Change::default() }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::support::{Fixture, block_on, new};
-use crate::{CatalogError, Change};
+use crate::{CatalogError, Change, SpecChange};
 
 const KINDS: [ResourceKind; 8] = [
     ResourceKind::Role,
@@ -70,7 +70,7 @@ async fn perform(f: &Fixture, step: Step) -> Result<u64, CatalogError> {
                 expected: expected.map(Generation),
                 name: name.map(text),
                 labels: None,
-                spec: Some(spec(kind, to)),
+                spec: Some(SpecChange::Replace(spec(kind, to))),
             };
             f.update(kind, &text(id), change).await?;
         }

@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use crate::index::{by_owner, holders, name_identifies};
 use crate::tables::{ByCreation, ByName, ByOwner, ByTarget, Placed, Records};
-use crate::{Catalog, CatalogError, Change, Limits, NewRecord, Occasion, Query, Record};
+use crate::{
+    Catalog, CatalogError, Change, Dependents, Integrity, Limits, NewRecord, Occasion, Query, Record,
+};
 
 /// More than any test stores.
 const ALL: usize = 100_000;
@@ -49,7 +51,15 @@ pub(super) fn named(kind: ResourceKind, id: &str) -> ResourceRef {
 }
 
 pub(super) fn new(kind: ResourceKind, text: &str, spec: Value) -> NewRecord {
-    NewRecord { kind, id: Some(id(text)), name: text.to_owned(), owner: None, labels: Labels::new(), spec }
+    NewRecord {
+        kind,
+        id: Some(id(text)),
+        name: text.to_owned(),
+        owner: None,
+        labels: Labels::new(),
+        spec,
+        status: Value::Null,
+    }
 }
 
 pub(super) fn occasion(seconds: i64) -> Occasion {
@@ -80,6 +90,10 @@ impl Fixture {
 
     pub(super) fn with_limits(&self, limits: Limits) -> Self {
         Self { catalog: Catalog::new(self.events.clone(), limits), ..self.clone() }
+    }
+
+    pub(super) fn open(&self) -> Self {
+        Self { catalog: self.catalog.clone().with_integrity(Integrity::Open), ..self.clone() }
     }
 
     pub(super) fn in_tenant(&self, tenant: &str) -> Self {
@@ -113,14 +127,25 @@ impl Fixture {
         self.db.write(move |tx| catalog.update(tx, &permit, &id, change, &occasion(2))).await
     }
 
+    /// Deletes, and takes the parts along.
     pub(super) async fn delete(
         &self,
         kind: ResourceKind,
         text: &str,
         expected: Option<Generation>,
     ) -> Result<Vec<ResourceRef>, CatalogError> {
+        self.delete_and(kind, text, expected, Dependents::Cascade).await
+    }
+
+    pub(super) async fn delete_and(
+        &self,
+        kind: ResourceKind,
+        text: &str,
+        expected: Option<Generation>,
+        dependents: Dependents,
+    ) -> Result<Vec<ResourceRef>, CatalogError> {
         let (catalog, permit, id) = (self.catalog.clone(), self.permit::<Delete>(kind, Some(text)), id(text));
-        self.db.write(move |tx| catalog.delete(tx, &permit, &id, expected, &occasion(3))).await
+        self.db.write(move |tx| catalog.delete(tx, &permit, &id, expected, dependents, &occasion(3))).await
     }
 
     pub(super) async fn get(&self, kind: ResourceKind, text: &str) -> Option<Record> {

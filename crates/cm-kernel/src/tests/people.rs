@@ -37,6 +37,7 @@ async fn a_namesake_inherits_nothing() {
         owner: None,
         labels: Labels::new(),
         spec: json!({ "function_id": "f" }),
+        status: Value::Null,
     };
     house.kernel.append_history(&bob, &permit, vec![result]).await.unwrap();
     house.delete(&house.admin, ResourceKind::Bucket, "his-bucket").await.unwrap();

@@ -49,6 +49,7 @@ async fn what_may_be_made_in_one_place_is_not_moved_to_another() {
         owner: None,
         labels: labels("prod"),
         spec: json!({}),
+        status: Value::Null,
     };
     let planted = house.kernel.create_record(&developer, &permit, new).await;
     assert_eq!(class(planted), ErrorClass::Forbidden, "a permit for other labels");
@@ -63,7 +64,10 @@ async fn a_security_policy_is_not_changed_to_get_in() {
     house.create(policy, "open", open).await.unwrap();
     house.create(function, "f", json!({})).await.unwrap();
     let updater = house.somebody("updater", &["function:update", "security-policy:read"]).await;
-    let opened = || Change { spec: Some(json!({ "security_policy": "open" })), ..Change::default() };
+    let opened = || Change {
+        spec: Some(SpecChange::Replace(json!({ "security_policy": "open" }))),
+        ..Change::default()
+    };
     assert_eq!(class(house.update(&updater, function, "f", opened()).await), ErrorClass::Forbidden);
     house.update(&house.admin, function, "f", opened()).await.unwrap();
 }
@@ -84,7 +88,7 @@ async fn what_is_hidden_cannot_be_referred_to() {
     dangling(house.create_as(&stranger, function, "a", guarded("hidden")).await);
     dangling(house.create_as(&stranger, function, "a", guarded("absent")).await);
     house.create_as(&stranger, function, "a", guarded("shown")).await.unwrap();
-    let change = |policy| Change { spec: Some(guarded(policy)), ..Change::default() };
+    let change = |policy| Change { spec: Some(SpecChange::Replace(guarded(policy))), ..Change::default() };
     dangling(house.update(&stranger, function, "a", change("hidden")).await);
     dangling(house.update(&stranger, function, "a", change("absent")).await);
     // What somebody else made it refer to stays.

@@ -3,17 +3,28 @@
 //! Two types, as everywhere in the product: [`ConfigToml`] is what may be written, every field optional and
 //! unknown keys refused; [`Config`] is what the program uses, complete and validated.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cm_runtime::logging::LogConfig;
 use cm_types::ByteCount;
 
 use crate::environment;
 
+mod api;
+mod endpoints;
+mod listen;
+mod log;
 mod written;
 
-pub use written::{ConfigToml, InstancesToml, LimitsToml, ListenToml, LogToml, ObjectsToml, ShutdownToml};
+pub use api::ApiSettings;
+pub use endpoints::{ChoreographySettings, EndpointSettings};
+pub use listen::{InstancePorts, ListenSettings};
+pub use written::{
+    ApiToml, ChoreographyToml, ConfigToml, EndpointsToml, InstancesToml, KEYS, LimitsToml, ListenToml,
+    LogToml, ObjectsToml, ShutdownToml,
+};
 
 /// The isolation layers of an instance's process, as `cryptomesh instance` reports them.
 pub const LAYERS: &[&str] = &[
@@ -34,23 +45,13 @@ pub const LAYERS: &[&str] = &[
     "seccomp",
 ];
 
-/// Listeners of subsystems that this build does not have.
-const ABSENT_LISTENERS: &[&str] = &[
-    "console",
-    "s3",
-    "router",
-    "xolo",
-    "summoner",
-    "vaas",
-    "ccfaas",
-    "s3app",
-    "attestation",
-    "mpc",
-    "mpc-peers",
-    "intel",
-    "intel-discovery",
-    "peers",
-];
+/// Longest name that the catalogue can hold, whatever is configured.
+const NAME_CHARS_MAX: usize = 128;
+
+/// Keys whose value is a list; without brackets it is written with commas.
+const LISTS: &[&str] = &["instances.require", "api.cors_origins"];
+/// Keys whose value is a text even where it looks like a number.
+const TEXTS: &[&str] = &["api.title", "api.version"];
 
 /// Complete and valid settings of a node.
 #[derive(Clone, Debug)]
@@ -59,61 +60,26 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Serve without authentication, on loopback only.
     pub open: bool,
-    /// The native API; `None` when switched off.
-    pub api: Option<SocketAddr>,
-    /// Where confidential instances listen; `None` when there are none.
-    pub instance_ports: Option<InstancePorts>,
+    /// Where to listen.
+    pub listen: ListenSettings,
+    /// How the native API presents itself.
+    pub api: ApiSettings,
     /// How long to let work finish when told to stop.
     pub shutdown_deadline: Duration,
     /// What to log, and where.
-    pub log: LogSettings,
+    pub log: LogConfig,
     /// Confidential instances.
     pub instances: InstanceSettings,
+    /// Deployed endpoints.
+    pub endpoints: EndpointSettings,
+    /// Who is told of choreographies.
+    pub choreography: ChoreographySettings,
     /// Largest object, in bytes.
     pub object_size_max: u64,
-    /// Bounds of the resources that one catalogue entry may ask for.
+    /// Bounds of what one catalogue entry may ask for.
     pub limits: ResourceLimits,
     /// Settings that were given and have no effect here, each with the reason.
     pub without_effect: Vec<(String, &'static str)>,
-}
-
-/// The addresses from which instances get their ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InstancePorts {
-    /// The address to bind.
-    pub address: IpAddr,
-    /// The first port; 0 lets the system choose.
-    pub first: u16,
-    /// The last port, inclusive.
-    pub last: u16,
-}
-
-/// Where log lines go.
-#[derive(Clone, Debug)]
-pub struct LogSettings {
-    /// The filter.
-    pub level: String,
-    /// One JSON object a line instead of text.
-    pub json: bool,
-    /// The folder of log files, if any are written.
-    pub dir: Option<PathBuf>,
-    /// Whether errors also go to a file of their own.
-    pub error_file: bool,
-    /// The unit after which a new file begins.
-    pub rotation: Rotation,
-    /// How many log files are kept.
-    pub files_max: usize,
-}
-
-/// When a new log file begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rotation {
-    /// Every minute.
-    Minutely,
-    /// Every hour.
-    Hourly,
-    /// Every day.
-    Daily,
 }
 
 /// Limits of confidential instances.
@@ -135,13 +101,15 @@ pub struct InstanceSettings {
     pub module_cache: u64,
 }
 
-/// Bounds of the resources that one catalogue entry may ask for.
+/// Bounds of what one catalogue entry may ask for.
 #[derive(Clone, Debug)]
 pub struct ResourceLimits {
     /// CPU cores.
     pub cpu: std::ops::RangeInclusive<u32>,
     /// Memory, in bytes.
     pub ram: std::ops::RangeInclusive<u64>,
+    /// Longest name of an entry, in characters.
+    pub name_chars_max: usize,
 }
 
 /// Flags of `cryptomesh up` that overrule everything else.
@@ -209,8 +177,8 @@ fn wrong(key: &str, problem: impl std::fmt::Display) -> ConfigError {
 impl Config {
     /// Gathers all sources in their order of precedence and validates the outcome.
     ///
-    /// `variables` are the process's environment variables; only those that begin with `CRYPTOMESH_` are
-    /// looked at.
+    /// `variables` are the process's environment variables; only those that begin with `CRYPTOMESH_`, and
+    /// `SHIELDX_CLIENT_BASE_URL`, are looked at.
     pub fn gather(
         overrides: Overrides,
         variables: impl IntoIterator<Item = (String, String)>,
@@ -223,9 +191,9 @@ impl Config {
         for assignment in &overrides.set {
             let (key, value) =
                 assignment.split_once('=').ok_or_else(|| ConfigError::Set(assignment.clone()))?;
-            set(&mut table, key.trim(), parse_value(value))?;
+            set(&mut table, key.trim(), parse_value(key.trim(), value))?;
         }
-        without_effect.extend(absent_listeners(&mut table));
+        without_effect.extend(listen::take_absent(&mut table));
         let written: ConfigToml = serde_path_to_error::deserialize(toml::Value::Table(table))
             .map_err(|error| wrong(&error.path().to_string(), error.inner()))?;
         Config::validate(written, overrides, without_effect)
@@ -237,53 +205,40 @@ impl Config {
         without_effect: Vec<(String, &'static str)>,
     ) -> Result<Config, ConfigError> {
         // Destructured in full, so that the compiler demands a decision about each new key.
-        let ConfigToml { data_dir, listen, shutdown, log, instances, objects, limits } = written;
-        let ListenToml { api, instances: instance_ports } = listen;
+        let ConfigToml {
+            data_dir,
+            listen,
+            api,
+            shutdown,
+            log,
+            instances,
+            endpoints,
+            choreography,
+            objects,
+            limits,
+        } = written;
         let ShutdownToml { deadline } = shutdown;
         let ObjectsToml { size_max } = objects;
-        let mut without_effect = without_effect;
-        let file_settings =
-            [("log.dir", log.dir.is_some()), ("log.error_file", log.error_file == Some(true))];
-        for (key, _) in file_settings.into_iter().filter(|(_, given)| *given && log.to_file != Some(true)) {
-            without_effect.push((key.to_owned(), "log.to_file is not on"));
-        }
+        let (log, unused) = log::settings(log)?;
         let config = Config {
             data_dir: overrides.data_dir.or(data_dir).unwrap_or_else(|| PathBuf::from(".cryptomesh")),
             open: overrides.open,
-            api: listener("listen.api", api.as_deref(), 19000)?,
-            instance_ports: port_range(instance_ports.as_deref())?,
+            listen: listen::settings(listen)?,
+            api: api::settings(api)?,
             shutdown_deadline: Duration::from_secs(deadline.unwrap_or(10)),
-            log: log_settings(log)?,
+            log,
             instances: instance_settings(instances)?,
+            endpoints: endpoints::settings(endpoints)?,
+            choreography: endpoints::choreography(choreography)?,
             object_size_max: size_max.map_or(5 << 40, |size| size.bytes()),
             limits: resource_limits(limits)?,
-            without_effect,
+            without_effect: without_effect.into_iter().chain(unused).collect(),
         };
-        config.check_open()?;
+        if config.open {
+            config.listen.check_open()?;
+        }
         Ok(config)
     }
-
-    fn check_open(&self) -> Result<(), ConfigError> {
-        let listeners = [
-            ("api", self.api.map(|api| api.ip())),
-            ("instances", self.instance_ports.map(|ports| ports.address)),
-        ];
-        for (listener, address) in listeners {
-            if let Some(address) = address.filter(|address| self.open && !address.is_loopback()) {
-                return Err(ConfigError::OpenBeyondLoopback { listener, address });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Takes out the settings of listeners whose subsystem this build does not have. They are no mistake: the same file may
-/// serve other builds.
-fn absent_listeners(table: &mut toml::Table) -> Vec<(String, &'static str)> {
-    let Some(listen) = table.get_mut("listen").and_then(toml::Value::as_table_mut) else { return Vec::new() };
-    let given = ABSENT_LISTENERS.iter().filter_map(|name| Some((*name, listen.remove(*name)?)));
-    let switched_on = given.filter(|(_, value)| value.as_str() != Some("off"));
-    switched_on.map(|(name, _)| (format!("listen.{name}"), "this build has no such subsystem")).collect()
 }
 
 fn read_file(path: &Path) -> Result<toml::Table, ConfigError> {
@@ -294,119 +249,42 @@ fn read_file(path: &Path) -> Result<toml::Table, ConfigError> {
 
 /// Reads a value as TOML if it is some, and as plain text otherwise, so that `--set log.level=debug` needs
 /// no quotes.
-fn parse_value(text: &str) -> toml::Value {
+pub(crate) fn parse_value(key: &str, text: &str) -> toml::Value {
+    let fits = |value: &toml::Value| match value {
+        toml::Value::Datetime(_) | toml::Value::Table(_) => false,
+        toml::Value::String(_) => true,
+        _ => !TEXTS.contains(&key),
+    };
     toml::from_str::<toml::Table>(&format!("value = {text}"))
         .ok()
         .and_then(|mut table| table.remove("value"))
-        .filter(|value| !matches!(value, toml::Value::Datetime(_) | toml::Value::Table(_)))
+        .filter(fits)
         .unwrap_or_else(|| toml::Value::String(text.to_owned()))
 }
 
 /// Sets a dotted key.
 pub(crate) fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<(), ConfigError> {
-    match key.split_once('.') {
-        None => {
-            table.insert(key.to_owned(), value);
-            Ok(())
+    let value = match value {
+        // A port alone is a number to TOML and an address to us.
+        toml::Value::Integer(port) if key.starts_with("listen.") => toml::Value::String(port.to_string()),
+        toml::Value::String(text) if LISTS.contains(&key) => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            toml::Value::Array(items.map(|item| toml::Value::String(item.to_owned())).collect())
         }
-        Some((section, rest)) => {
-            let inner = table
-                .entry(section.to_owned())
-                .or_insert_with(|| toml::Value::Table(toml::Table::new()))
-                .as_table_mut()
-                .ok_or_else(|| wrong(section, "is a section, not a value"))?;
-            let value = match value {
-                // A port alone is a number to TOML and an address to us.
-                toml::Value::Integer(port) if section == "listen" => toml::Value::String(port.to_string()),
-                // A list is written with commas where there are no brackets.
-                toml::Value::String(text) if section == "instances" && rest == "require" => {
-                    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-                    toml::Value::Array(names.map(|name| toml::Value::String(name.to_owned())).collect())
-                }
-                value => value,
-            };
-            set(inner, rest, value)
-        }
-    }
-}
-
-fn listener(key: &str, text: Option<&str>, port: u16) -> Result<Option<SocketAddr>, ConfigError> {
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let Some(text) = text else { return Ok(Some(SocketAddr::new(loopback, port))) };
-    if text == "off" {
-        return Ok(None);
-    }
-    if let Ok(port) = text.parse::<u16>() {
-        return Ok(Some(SocketAddr::new(loopback, port)));
-    }
-    text.parse().map(Some).map_err(|_| wrong(key, format!("`{text}` is no ADDRESS:PORT, PORT or `off`")))
-}
-
-fn port_range(text: Option<&str>) -> Result<Option<InstancePorts>, ConfigError> {
-    let text = text.unwrap_or("127.0.0.1:3014-3213");
-    if text == "off" {
-        return Ok(None);
-    }
-    let refused = || {
-        wrong(
-            "listen.instances",
-            format!("`{text}` is no ADDRESS:FIRST-LAST, FIRST-LAST, ADDRESS:0 or `off`"),
-        )
+        value => value,
     };
-    let (address, ports) = text.rsplit_once(':').unwrap_or(("127.0.0.1", text));
-    let address = address.trim_matches(['[', ']']).parse().map_err(|_| refused())?;
-    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-    let first: u16 = first.parse().map_err(|_| refused())?;
-    let last: u16 = last.parse().map_err(|_| refused())?;
-    if last < first || (first == 0 && last != 0) {
-        return Err(refused());
+    let mut path: Vec<&str> = key.split('.').collect();
+    let last = path.pop().unwrap_or_default();
+    let mut inner = table;
+    for section in path {
+        inner = inner
+            .entry(section.to_owned())
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+            .as_table_mut()
+            .ok_or_else(|| wrong(section, "is a section, not a value"))?;
     }
-    Ok(Some(InstancePorts { address, first, last }))
-}
-
-fn log_settings(log: LogToml) -> Result<LogSettings, ConfigError> {
-    let LogToml { level, format, to_file, dir, error_file, rotation_when, files_kept } = log;
-    let json = match format.as_deref() {
-        None | Some("text") => false,
-        Some("json") => true,
-        Some(other) => return Err(wrong("log.format", format!("`{other}` is neither `text` nor `json`"))),
-    };
-    let rotation = match rotation_when.as_deref() {
-        None | Some("h") => Rotation::Hourly,
-        Some("m") => Rotation::Minutely,
-        Some("d") => Rotation::Daily,
-        Some(other) => return Err(wrong("log.rotation_when", format!("`{other}` is none of `m`, `h`, `d`"))),
-    };
-    Ok(LogSettings {
-        level: log_filter(level.as_deref().unwrap_or("info"))?,
-        json,
-        dir: to_file.unwrap_or(false).then(|| dir.unwrap_or_else(|| PathBuf::from("./logs"))),
-        error_file: error_file.unwrap_or(false),
-        rotation,
-        files_max: files_kept.unwrap_or(10).max(1),
-    })
-}
-
-/// A filter for the log. A single word must be a level; the earlier implementation's names of levels are understood.
-fn log_filter(text: &str) -> Result<String, ConfigError> {
-    if text.contains(['=', ',', '[']) {
-        return Ok(text.to_owned());
-    }
-    let level = match text.trim().to_ascii_lowercase().as_str() {
-        "trace" => "trace",
-        "debug" => "debug",
-        "info" => "info",
-        "warn" | "warning" => "warn",
-        "error" | "critical" | "fatal" => "error",
-        "off" => "off",
-        _ => {
-            return Err(wrong(
-                "log.level",
-                format!("`{text}` is none of trace, debug, info, warn, error, off"),
-            ));
-        }
-    };
-    Ok(level.to_owned())
+    inner.insert(last.to_owned(), value);
+    Ok(())
 }
 
 fn instance_settings(instances: InstancesToml) -> Result<InstanceSettings, ConfigError> {
@@ -432,17 +310,21 @@ fn instance_settings(instances: InstancesToml) -> Result<InstanceSettings, Confi
 }
 
 fn resource_limits(limits: LimitsToml) -> Result<ResourceLimits, ConfigError> {
-    let LimitsToml { cpu_min, cpu_max, ram_min, ram_max } = limits;
+    let LimitsToml { cpu_min, cpu_max, ram_min, ram_max, name_chars_max } = limits;
+    let bytes = |count: Option<ByteCount>, default: u64| count.map_or(default, |count| count.bytes());
     let cpu = cpu_min.unwrap_or(1)..=cpu_max.unwrap_or(4);
-    let ram =
-        ram_min.map_or(1_000_000_000, |ram| ram.bytes())..=ram_max.map_or(8_000_000_000, |ram| ram.bytes());
+    let ram = bytes(ram_min, 1_000_000)..=bytes(ram_max, 8_000_000_000);
+    let name_chars_max = name_chars_max.unwrap_or(32);
+    if !(1..=NAME_CHARS_MAX).contains(&name_chars_max) {
+        return Err(wrong("limits.name_chars_max", format!("must be 1 to {NAME_CHARS_MAX}")));
+    }
     if cpu.is_empty() {
         return Err(wrong("limits.cpu_max", "is less than `limits.cpu_min`"));
     }
     if ram.is_empty() {
         return Err(wrong("limits.ram_max", "is less than `limits.ram_min`"));
     }
-    Ok(ResourceLimits { cpu, ram })
+    Ok(ResourceLimits { cpu, ram, name_chars_max })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! earlier implementation documented keep their meaning; those that have no effect in this design are accepted
 //! and reported at start with the reason.
 
-use crate::config::{ConfigError, set};
+use crate::config::{ConfigError, parse_value, set};
 
 /// What becomes of one documented variable.
 enum Meaning {
@@ -14,7 +14,7 @@ enum Meaning {
     Number(&'static str),
     /// See [`Meaning::Number`].
     Flag(&'static str),
-    /// It sets this key to a number of gigabytes.
+    /// It sets this key to a number of gigabytes, or to an amount with a unit.
     Gigabytes(&'static str),
     /// It is the host or the port of the API's listener.
     Host,
@@ -29,8 +29,11 @@ enum Meaning {
 }
 
 const NO_MONGO: &str = "the catalogue is embedded; there is no MongoDB";
-const NO_AXO: &str = "active objects log with everything else";
+const NO_SUMMONER: &str = "endpoints are launched by the node itself";
+const NO_ROUTER: &str = "objects are stored by the node itself";
+const ONE_LOG: &str = "everything logs to log.dir";
 
+/// The variables of the earlier implementation, and those of the command line.
 const DOCUMENTED: &[(&str, Meaning)] = &[
     ("CRYPTOMESH_HOST", Meaning::Host),
     ("CRYPTOMESH_PORT", Meaning::Port),
@@ -38,64 +41,84 @@ const DOCUMENTED: &[(&str, Meaning)] = &[
     ("CRYPTOMESH_MAX_CPU", Meaning::Number("limits.cpu_max")),
     ("CRYPTOMESH_MIN_RAM", Meaning::Gigabytes("limits.ram_min")),
     ("CRYPTOMESH_MAX_RAM", Meaning::Gigabytes("limits.ram_max")),
-    ("CRYPTOMESH_MAX_DEPLOYED_ENDPOINTS", Meaning::None("no endpoint launcher is configured")),
+    ("CRYPTOMESH_MAX_DEPLOYED_ENDPOINTS", Meaning::Number("endpoints.deployed_max")),
+    ("CRYPTOMESH_ENDPOINT_REQ_RES_BASE_PORT", Meaning::Number("endpoints.req_res_base_port")),
+    ("CRYPTOMESH_ENDPOINT_PUBSUB_BASE_PORT", Meaning::Number("endpoints.pubsub_base_port")),
     ("CRYPTOMESH_DEBUG", Meaning::Debug),
-    ("CRYPTOMESH_TITLE", Meaning::None("the title of the API is fixed in its published description")),
-    ("CRYPTOMESH_API_PREFIX", Meaning::None("the prefix of the API is fixed in its published description")),
-    ("CRYPTOMESH_VERSION", Meaning::None("the version is that of the binary")),
+    ("CRYPTOMESH_TITLE", Meaning::Text("api.title")),
+    ("CRYPTOMESH_API_PREFIX", Meaning::Text("api.prefix")),
+    ("CRYPTOMESH_VERSION", Meaning::Text("api.version")),
+    ("CRYPTOMESH_CORS_ORIGINS", Meaning::Text("api.cors_origins")),
     ("CRYPTOMESH_MONGO_PORT", Meaning::None(NO_MONGO)),
     ("CRYPTOMESH_MONGO_DATABASE_NAME", Meaning::None(NO_MONGO)),
     ("CRYPTOMESH_MONGODB_URI", Meaning::None(NO_MONGO)),
     ("CRYPTOMESH_LOG_PATH", Meaning::Text("log.dir")),
     ("CRYPTOMESH_LOG_LEVEL", Meaning::Text("log.level")),
     ("CRYPTOMESH_LOG_ROTATION_WHEN", Meaning::Text("log.rotation_when")),
-    (
-        "CRYPTOMESH_LOG_ROTATION_INTERVAL",
-        Meaning::None(
-            "a new file begins after each unit of log.rotation_when; log.files_kept says how many stay",
-        ),
-    ),
+    ("CRYPTOMESH_LOG_ROTATION_INTERVAL", Meaning::Number("log.rotation_interval")),
     ("CRYPTOMESH_LOG_TO_FILE", Meaning::Flag("log.to_file")),
     ("CRYPTOMESH_LOG_ERROR_FILE", Meaning::Flag("log.error_file")),
-    ("CRYPTOMESH_SUMMONER_IP_ADDR", Meaning::None("containers are launched by the node itself")),
-    ("CRYPTOMESH_MICTLANX_URI", Meaning::None("objects are stored by the node itself")),
-    ("CRYPTOMESH_MICTLANX_LOG_PATH", Meaning::None("objects are stored by the node itself")),
-    ("CRYPTOMESH_AXO_LOG_PATH", Meaning::None(NO_AXO)),
+    ("CRYPTOMESH_SUMMONER_IP_ADDR", Meaning::None(NO_SUMMONER)),
+    ("CRYPTOMESH_SUMMONER_PORT", Meaning::None(NO_SUMMONER)),
+    ("CRYPTOMESH_SUMMONER_API_VERSION", Meaning::None(NO_SUMMONER)),
+    ("CRYPTOMESH_SUMMONER_MODE", Meaning::None(NO_SUMMONER)),
+    ("CRYPTOMESH_MICTLANX_URI", Meaning::None(NO_ROUTER)),
+    ("CRYPTOMESH_MICTLANX_LOG_PATH", Meaning::None(ONE_LOG)),
+    ("CRYPTOMESH_AXO_LOG_PATH", Meaning::None(ONE_LOG)),
+    // Of the same meaning; the later one wins.
+    ("SHIELDX_CLIENT_BASE_URL", Meaning::Text("choreography.shieldx_url")),
+    ("CRYPTOMESH_SHIELDX_CLIENT_BASE_URL", Meaning::Text("choreography.shieldx_url")),
     ("CRYPTOMESH_URL", Meaning::Client),
     ("CRYPTOMESH_TOKEN", Meaning::Client),
     ("CRYPTOMESH_DATA_DIR", Meaning::Text("data_dir")),
 ];
 
 /// Sections whose keys can be set as `CRYPTOMESH_SECTION_KEY`.
-const SECTIONS: &[&str] = &["LISTEN", "SHUTDOWN", "LOG", "INSTANCES", "OBJECTS", "LIMITS"];
+const SECTIONS: &[&str] =
+    &["LISTEN", "API", "SHUTDOWN", "LOG", "INSTANCES", "ENDPOINTS", "CHOREOGRAPHY", "OBJECTS", "LIMITS"];
 
-/// Writes what the variables say into `table`; returns those without effect and why.
+/// The names of the documented variables: those of the earlier implementation, and of the command line.
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    DOCUMENTED.iter().map(|(name, _)| *name)
+}
+
+/// Writes what the variables say into `table`; returns those without effect and why. An empty variable says nothing.
 pub(crate) fn apply(
     table: &mut toml::Table,
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Vec<(String, &'static str)>, ConfigError> {
-    let mut ours: Vec<_> =
-        variables.into_iter().filter(|(name, _)| name.starts_with("CRYPTOMESH_")).collect();
+    let place = |name: &str| DOCUMENTED.iter().position(|(documented, _)| *documented == name);
+    let mut ours: Vec<_> = variables
+        .into_iter()
+        .map(|(name, value)| (place(&name), name, value))
+        .filter(|(place, name, _)| place.is_some() || name.starts_with("CRYPTOMESH_"))
+        .collect();
     ours.sort();
     let mut without_effect = Vec::new();
     let (mut host, mut port) = (None, None);
-    for (name, value) in ours {
-        let documented = DOCUMENTED.iter().find(|(documented, _)| *documented == name);
-        match documented.map(|(_, meaning)| meaning) {
-            Some(Meaning::Text(key)) => set(table, key, toml::Value::String(value))?,
-            Some(Meaning::Number(key)) => set(table, key, number(key, &value)?)?,
-            Some(Meaning::Flag(key)) => set(table, key, flag(key, &value)?)?,
-            Some(Meaning::Gigabytes(key)) => set(table, key, toml::Value::String(format!("{value}GB")))?,
-            Some(Meaning::Host) => host = Some(value).filter(|host| !host.is_empty()),
-            Some(Meaning::Port) => port = Some(value).filter(|port| !port.is_empty()),
-            Some(Meaning::Debug) => {
+    for (place, name, value) in ours {
+        let meaning = match place {
+            Some(place) if !value.trim().is_empty() => &DOCUMENTED[place].1,
+            Some(_) => continue,
+            None => {
+                set_by_section(table, &name, &value)?;
+                continue;
+            }
+        };
+        match meaning {
+            Meaning::Text(key) => set(table, key, toml::Value::String(value))?,
+            Meaning::Number(key) => set(table, key, number(key, &value)?)?,
+            Meaning::Flag(key) => set(table, key, flag(key, &value)?)?,
+            Meaning::Gigabytes(key) => set(table, key, toml::Value::String(gigabytes(&value)))?,
+            Meaning::Host => host = Some(value),
+            Meaning::Port => port = Some(value),
+            Meaning::Debug => {
                 if flag(&name, &value)?.as_bool() == Some(true) {
                     set(table, "log.level", toml::Value::String("debug".to_owned()))?;
                 }
             }
-            Some(Meaning::Client) => {}
-            Some(Meaning::None(reason)) => without_effect.push((name, *reason)),
-            None => set_by_section(table, &name, &value)?,
+            Meaning::Client => {}
+            Meaning::None(reason) => without_effect.push((name, *reason)),
         }
     }
     if host.is_some() || port.is_some() {
@@ -127,14 +150,16 @@ fn set_by_section(table: &mut toml::Table, name: &str, value: &str) -> Result<()
         .filter(|(section, _)| SECTIONS.contains(section))
         .ok_or_else(|| ConfigError::UnknownVariable(name.to_owned()))?;
     let key = format!("{}.{}", section.to_ascii_lowercase(), key.to_ascii_lowercase());
-    let value = match value.parse::<i64>() {
-        Ok(number) => toml::Value::Integer(number),
-        Err(_) => match value {
-            "true" | "false" => toml::Value::Boolean(value == "true"),
-            text => toml::Value::String(text.to_owned()),
-        },
-    };
-    set(table, &key, value)
+    if value.trim().is_empty() {
+        return Ok(());
+    }
+    set(table, &key, parse_value(&key, value))
+}
+
+/// The earlier implementation counts in gigabytes and writes no unit.
+fn gigabytes(value: &str) -> String {
+    let value = value.trim();
+    if value.ends_with(|last: char| last.is_ascii_digit()) { format!("{value}GB") } else { value.to_owned() }
 }
 
 fn number(key: &str, value: &str) -> Result<toml::Value, ConfigError> {

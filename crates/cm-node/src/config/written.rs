@@ -5,6 +5,43 @@ use std::path::PathBuf;
 use cm_types::ByteCount;
 use serde::Deserialize;
 
+/// Every key that a configuration file may hold, in the order in which people want to read about them.
+pub const KEYS: &[&str] = &[
+    "data_dir",
+    "listen.api",
+    "listen.instances",
+    "api.title",
+    "api.prefix",
+    "api.version",
+    "api.cors_origins",
+    "limits.cpu_min",
+    "limits.cpu_max",
+    "limits.ram_min",
+    "limits.ram_max",
+    "limits.name_chars_max",
+    "endpoints.deployed_max",
+    "endpoints.req_res_base_port",
+    "endpoints.pubsub_base_port",
+    "choreography.shieldx_url",
+    "instances.require",
+    "instances.max",
+    "instances.start_timeout",
+    "instances.run_timeout",
+    "instances.memory",
+    "instances.storage",
+    "instances.module_cache",
+    "objects.size_max",
+    "log.level",
+    "log.format",
+    "log.to_file",
+    "log.error_file",
+    "log.dir",
+    "log.rotation_when",
+    "log.rotation_interval",
+    "log.files_kept",
+    "shutdown.deadline",
+];
+
 /// What a configuration file may say. All keys are optional.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -13,15 +50,21 @@ pub struct ConfigToml {
     pub data_dir: Option<PathBuf>,
     /// Addresses to listen on.
     pub listen: ListenToml,
+    /// How the native API presents itself.
+    pub api: ApiToml,
     /// How to stop.
     pub shutdown: ShutdownToml,
     /// What to log, and where.
     pub log: LogToml,
     /// Confidential instances.
     pub instances: InstancesToml,
+    /// Deployed endpoints.
+    pub endpoints: EndpointsToml,
+    /// Who is told of choreographies.
+    pub choreography: ChoreographyToml,
     /// Stored objects.
     pub objects: ObjectsToml,
-    /// Bounds of the resources that one catalogue entry may ask for.
+    /// Bounds of what one catalogue entry may ask for.
     pub limits: LimitsToml,
 }
 
@@ -33,6 +76,20 @@ pub struct ListenToml {
     pub api: Option<String>,
     /// The ports of confidential instances: `ADDRESS:FIRST-LAST`, `ADDRESS:0` for free ones, or `off`.
     pub instances: Option<String>,
+}
+
+/// `[api]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiToml {
+    /// The title in its description.
+    pub title: Option<String>,
+    /// What its paths begin with.
+    pub prefix: Option<String>,
+    /// The version in its description.
+    pub version: Option<String>,
+    /// Origins whose pages may call it.
+    pub cors_origins: Option<Vec<String>>,
 }
 
 /// `[shutdown]`.
@@ -51,15 +108,17 @@ pub struct LogToml {
     pub level: Option<String>,
     /// `text` or `json`.
     pub format: Option<String>,
-    /// Whether to write log files besides standard error.
+    /// Whether to write all lines to a file besides standard error.
     pub to_file: Option<bool>,
     /// The folder of log files.
     pub dir: Option<PathBuf>,
-    /// Whether errors also go to a file of their own.
+    /// Whether to write errors to a file of their own.
     pub error_file: Option<bool>,
-    /// `m`, `h` or `d`: the unit after which a new file begins.
+    /// `s`, `m`, `h`, `d` or `midnight`, `w0` to `w6`: the unit of `rotation_interval`.
     pub rotation_when: Option<String>,
-    /// How many log files are kept.
+    /// After how many units a new file begins.
+    pub rotation_interval: Option<u32>,
+    /// How many rotated files are kept of each log.
     pub files_kept: Option<usize>,
 }
 
@@ -83,6 +142,26 @@ pub struct InstancesToml {
     pub module_cache: Option<ByteCount>,
 }
 
+/// `[endpoints]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EndpointsToml {
+    /// Most endpoints deployed at a time.
+    pub deployed_max: Option<u32>,
+    /// The first port for requests and responses.
+    pub req_res_base_port: Option<u16>,
+    /// The first port for published messages.
+    pub pubsub_base_port: Option<u16>,
+}
+
+/// `[choreography]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChoreographyToml {
+    /// The base URL of ShieldX.
+    pub shieldx_url: Option<String>,
+}
+
 /// `[objects]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -103,4 +182,6 @@ pub struct LimitsToml {
     pub ram_min: Option<ByteCount>,
     /// Most memory.
     pub ram_max: Option<ByteCount>,
+    /// Longest name, in characters.
+    pub name_chars_max: Option<usize>,
 }

@@ -1,17 +1,30 @@
 //! Where log lines go: always to standard error, and to files if asked.
 //!
 //! Writing never blocks the caller: each sink has a thread and a bounded queue; when it is full, lines
-//! are dropped rather than requests delayed.
+//! are dropped rather than requests delayed. Files are rotated by time; see [`Rotation`].
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
-use tracing_appender::rolling::RollingFileAppender;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
+
+use crate::SystemClock;
+
+mod rotating_file;
+mod rotation;
+
+use rotating_file::{RotatingFile, Settings};
+pub use rotation::{InvalidRotationUnit, Rotation, RotationUnit};
+
+/// The file of all lines, without `.log`.
+const ALL: &str = "cryptomesh";
+/// The file of errors alone, without `.log`.
+const ERRORS: &str = "cryptomesh-error";
 
 /// What to log and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,23 +60,12 @@ pub struct LogFile {
     pub dir: PathBuf,
     /// When a new file begins.
     pub rotation: Rotation,
-    /// Whether errors are written to a second file as well, `cryptomesh-error`.
-    pub error_file: bool,
-    /// Rotated files kept per log; older ones are deleted.
+    /// Whether all lines are written, to `cryptomesh.log`.
+    pub all: bool,
+    /// Whether errors are written to a file of their own, `cryptomesh-error.log`.
+    pub errors: bool,
+    /// Rotated files kept of each of the two, besides the one in use; older ones are deleted.
     pub files_kept: usize,
-}
-
-/// When a new log file begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rotation {
-    /// One file for ever.
-    Never,
-    /// Every minute.
-    Minutely,
-    /// Every hour, UTC.
-    Hourly,
-    /// Every day, UTC.
-    Daily,
 }
 
 /// Why logging could not begin.
@@ -77,21 +79,13 @@ pub enum LogError {
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// The directory cannot be created or written.
-    #[error("log directory {} cannot be used", dir.display())]
-    Dir {
-        /// The directory.
-        dir: PathBuf,
-        /// The reason.
-        source: std::io::Error,
-    },
-    /// The log file cannot be opened.
-    #[error("log file in {} cannot be opened", dir.display())]
+    /// The directory cannot be created, or the file in it not be opened.
+    #[error("cannot write log files in {}", dir.display())]
     File {
         /// The directory.
         dir: PathBuf,
         /// The reason.
-        source: tracing_appender::rolling::InitError,
+        source: std::io::Error,
     },
     /// The process logs already.
     #[error("logging was set up before")]
@@ -120,36 +114,26 @@ fn layers(config: &LogConfig) -> Result<(Vec<BoxedLayer>, Vec<WorkerGuard>), Log
     let (stderr, worker) = tracing_appender::non_blocking(std::io::stderr());
     let mut layers = vec![layer(config.format, stderr, std::io::stderr().is_terminal())];
     let mut workers = vec![worker];
-    if let Some(file) = &config.file {
-        std::fs::create_dir_all(&file.dir)
-            .map_err(|source| LogError::Dir { dir: file.dir.clone(), source })?;
-        let (writer, worker) = open(file, "cryptomesh")?;
+    let Some(file) = &config.file else { return Ok((layers, workers)) };
+    if file.all {
+        let (writer, worker) = open(file, ALL)?;
         layers.push(layer(config.format, writer, false));
         workers.push(worker);
-        if file.error_file {
-            let (writer, worker) = open(file, "cryptomesh-error")?;
-            layers.push(Box::new(layer(config.format, writer, false).with_filter(LevelFilter::ERROR)));
-            workers.push(worker);
-        }
+    }
+    if file.errors {
+        let (writer, worker) = open(file, ERRORS)?;
+        layers.push(Box::new(layer(config.format, writer, false).with_filter(LevelFilter::ERROR)));
+        workers.push(worker);
     }
     Ok((layers, workers))
 }
 
-fn open(file: &LogFile, name: &str) -> Result<(NonBlocking, WorkerGuard), LogError> {
-    let rotation = match file.rotation {
-        Rotation::Never => tracing_appender::rolling::Rotation::NEVER,
-        Rotation::Minutely => tracing_appender::rolling::Rotation::MINUTELY,
-        Rotation::Hourly => tracing_appender::rolling::Rotation::HOURLY,
-        Rotation::Daily => tracing_appender::rolling::Rotation::DAILY,
-    };
-    let appender = RollingFileAppender::builder()
-        .rotation(rotation)
-        .filename_prefix(name)
-        .filename_suffix("log")
-        .max_log_files(file.files_kept)
-        .build(&file.dir)
+fn open(file: &LogFile, name: &'static str) -> Result<(NonBlocking, WorkerGuard), LogError> {
+    let settings =
+        Settings { dir: file.dir.clone(), name, rotation: file.rotation, files_kept: file.files_kept };
+    let writer = RotatingFile::open(settings, Arc::new(SystemClock))
         .map_err(|source| LogError::File { dir: file.dir.clone(), source })?;
-    Ok(tracing_appender::non_blocking(appender))
+    Ok(tracing_appender::non_blocking(writer))
 }
 
 fn layer(format: LogFormat, writer: NonBlocking, ansi: bool) -> BoxedLayer {
@@ -162,6 +146,7 @@ fn layer(format: LogFormat, writer: NonBlocking, ansi: bool) -> BoxedLayer {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
     use std::path::Path;
 
     use super::*;
@@ -172,17 +157,17 @@ mod tests {
             format: LogFormat::Json,
             file: Some(LogFile {
                 dir: dir.join("logs"),
-                rotation: Rotation::Never,
-                error_file: true,
+                rotation: Rotation { unit: RotationUnit::Day, interval: NonZeroU32::MIN },
+                all: true,
+                errors: true,
                 files_kept: 10,
             }),
         }
     }
 
-    #[test]
-    fn files_hold_what_was_logged_and_the_error_file_only_errors() {
-        let dir = tempfile::tempdir().unwrap();
-        let (layers, workers) = layers(&config(dir.path())).unwrap();
+    /// Logs a line of each kind and returns the files that hold some, by name.
+    fn files_of(config: &LogConfig) -> Vec<(String, String)> {
+        let (layers, workers) = layers(config).unwrap();
         let subscriber = Registry::default().with(layers.with_filter(EnvFilter::new("info")));
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("too fine");
@@ -190,8 +175,22 @@ mod tests {
             tracing::error!("broken");
         });
         drop(workers);
-        let read = |name: &str| std::fs::read_to_string(dir.path().join("logs").join(name)).unwrap();
-        let (all, errors) = (read("cryptomesh.log"), read("cryptomesh-error.log"));
+        let entries = std::fs::read_dir(&config.file.as_ref().unwrap().dir).unwrap();
+        let mut files: Vec<_> = entries
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.file_name().into_string().unwrap(), entry.path()))
+            .map(|(name, path)| (name, std::fs::read_to_string(path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn files_hold_what_was_logged_and_the_error_file_only_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files_of(&config(dir.path()));
+        let [(error_name, errors), (name, all)] = &files[..] else { panic!("{files:?}") };
+        assert_eq!((error_name.as_str(), name.as_str()), ("cryptomesh-error.log", "cryptomesh.log"));
         assert_eq!(all.lines().count(), 2, "{all}");
         assert!(all.contains(r#""tenant":"default""#), "{all}");
         assert_eq!(errors.lines().count(), 1, "{errors}");
@@ -199,10 +198,22 @@ mod tests {
     }
 
     #[test]
+    fn either_file_can_be_had_alone() {
+        for (all, errors, name) in [(true, false, "cryptomesh.log"), (false, true, "cryptomesh-error.log")] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut config = config(dir.path());
+            let file = config.file.as_mut().unwrap();
+            (file.all, file.errors) = (all, errors);
+            let files = files_of(&config);
+            assert_eq!(files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), [name]);
+        }
+    }
+
+    #[test]
     fn a_bad_level_and_a_bad_directory_are_named() {
         let bad = LogConfig { level: "a=b=c".into(), ..LogConfig::default() };
         assert!(matches!(init(&bad), Err(LogError::Level { .. })));
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(matches!(layers(&config(file.path())), Err(LogError::Dir { .. })));
+        assert!(matches!(layers(&config(file.path())), Err(LogError::File { .. })));
     }
 }

@@ -4,11 +4,15 @@
 //! states what a parser owes its caller, above all that what was accepted is written in one form and read back as
 //! the same thing. The tests here run every oracle over examples, their mutations and noise.
 
+mod axo;
 mod instance;
+mod manifest;
 mod secrets;
 mod text;
 
+pub use axo::active_objects;
 pub use instance::{frames, guest_paths, policies};
+pub use manifest::manifests;
 pub use secrets::{evidence, keys, sealed_artefacts, sealed_objects};
 pub use text::{byte_counts, labels, log_heads, permissions, ranges, row_keys};
 

@@ -4,6 +4,7 @@ type Oracle = fn(&[u8]);
 
 const ORACLES: &[(&str, Oracle)] = &[
     ("frames", frames),
+    ("active_objects", active_objects),
     ("policies", policies),
     ("guest_paths", guest_paths),
     ("labels", labels),
@@ -16,6 +17,7 @@ const ORACLES: &[(&str, Oracle)] = &[
     ("sealed_artefacts", sealed_artefacts),
     ("row_keys", row_keys),
     ("ranges", ranges),
+    ("manifests", manifests),
 ];
 
 /// Inputs that are at least near to what some parser accepts.
@@ -37,7 +39,10 @@ const SEEDS: &[&[u8]] = &[
     b"\0\0\0\0\0\0\x10\0bytes=0-99",
     b"\0\0\0\0\0\0\x10\0bytes=-5",
     b"text\0\x01\0\0\0\0\0\0\0\x07text\0\x01\0\0\0\0\0\0\0\x08",
+    b"services: {s: {security_policy: {roles: [r]}, microservices: {m: {functions: {f: }}}}}\n---\nroles: {r: {name: yes}}",
+    b"endpoints:\n  e: &e\n    image: |\n      a\n    resources: {cpu: '2', ram: 2GB}\n  f: *e\nservices: {s: {microservices: [m]}}\n",
     b"eyJhbGciOiJFZERTQSIsInR5cCI6ImVhdCtqd3QifQ.e30.AAAA",
+    b"class A(B):\n    'C.'\n    def f(self, a: int = -1, *b, c=[{'k': (1,)}]): return f\"{a!r:>{c}} {d[\"k\"]}\"\n",
 ];
 
 /// A small generator (xorshift), so that a failure is the same everywhere.

@@ -79,7 +79,7 @@ pub struct Config {
     /// Bounds of what one catalogue entry may ask for.
     pub limits: ResourceLimits,
     /// Settings that were given and have no effect here, each with the reason.
-    pub without_effect: Vec<(String, &'static str)>,
+    pub without_effect: WithoutEffect,
 }
 
 /// Limits of confidential instances.
@@ -100,6 +100,9 @@ pub struct InstanceSettings {
     /// Most bytes that compiled modules may take on disk.
     pub module_cache: u64,
 }
+
+/// Names of settings or variables that were given and have no effect, each with the reason.
+pub type WithoutEffect = Vec<(String, &'static str)>;
 
 /// Bounds of what one catalogue entry may ask for.
 #[derive(Clone, Debug)]
@@ -202,7 +205,7 @@ impl Config {
     fn validate(
         written: ConfigToml,
         overrides: Overrides,
-        without_effect: Vec<(String, &'static str)>,
+        without_effect: WithoutEffect,
     ) -> Result<Config, ConfigError> {
         // Destructured in full, so that the compiler demands a decision about each new key.
         let ConfigToml {

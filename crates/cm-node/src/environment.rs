@@ -4,7 +4,7 @@
 //! earlier implementation documented keep their meaning; those that have no effect in this design are accepted
 //! and reported at start with the reason.
 
-use crate::config::{ConfigError, parse_value, set};
+use crate::config::{ConfigError, WithoutEffect, parse_value, set};
 
 /// What becomes of one documented variable.
 enum Meaning {
@@ -86,7 +86,7 @@ pub fn variables() -> impl Iterator<Item = &'static str> {
 pub(crate) fn apply(
     table: &mut toml::Table,
     variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<Vec<(String, &'static str)>, ConfigError> {
+) -> Result<WithoutEffect, ConfigError> {
     let place = |name: &str| DOCUMENTED.iter().position(|(documented, _)| *documented == name);
     let mut ours: Vec<_> = variables
         .into_iter()

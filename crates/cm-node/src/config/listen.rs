@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{ConfigError, ListenToml, wrong};
+use super::{ConfigError, ListenToml, WithoutEffect, wrong};
 
 /// Port of the native API, as in the earlier implementation.
 const API_PORT: u16 = 19000;
@@ -71,7 +71,7 @@ impl ListenSettings {
 
 /// Takes out the settings of listeners whose subsystem this build does not have. They are no mistake: the same file may
 /// serve other builds.
-pub(super) fn take_absent(table: &mut toml::Table) -> Vec<(String, &'static str)> {
+pub(super) fn take_absent(table: &mut toml::Table) -> WithoutEffect {
     let Some(listen) = table.get_mut("listen").and_then(toml::Value::as_table_mut) else { return Vec::new() };
     let given = ABSENT.iter().filter_map(|name| Some((*name, listen.remove(*name)?)));
     let switched_on = given.filter(|(_, value)| value.as_str() != Some("off"));

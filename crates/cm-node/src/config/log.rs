@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cm_runtime::logging::{LogConfig, LogFile, LogFormat, Rotation, RotationUnit};
 
-use super::{ConfigError, LogToml, wrong};
+use super::{ConfigError, LogToml, WithoutEffect, wrong};
 
 /// The earlier implementation's folder.
 const DIR: &str = "./logs";
@@ -18,7 +18,7 @@ const FILES_KEPT: usize = 10;
 const FILES_KEPT_MAX: usize = 10_000;
 
 /// The settings, and those given ones that have no effect with the reason.
-pub(super) fn settings(log: LogToml) -> Result<(LogConfig, Vec<(String, &'static str)>), ConfigError> {
+pub(super) fn settings(log: LogToml) -> Result<(LogConfig, WithoutEffect), ConfigError> {
     let LogToml { level, format, to_file, dir, error_file, rotation_when, rotation_interval, files_kept } =
         log;
     let format = match format.as_deref() {

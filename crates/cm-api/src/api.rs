@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::HeaderValue;
 use cm_functions::Functions;
 use cm_kernel::{Actor, Kernel};
 
@@ -29,4 +30,31 @@ pub struct Api {
     pub access: Access,
     /// For `/metrics`.
     pub metrics: MetricsText,
+    /// How the API presents itself.
+    pub settings: Settings,
+}
+
+/// How the API presents itself.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it begins, besides `/api/v1`.
+    pub prefix: String,
+    /// The title of its description.
+    pub title: String,
+    /// The version in its description.
+    pub version: String,
+    /// The origins whose pages may use it from a browser, `*` for all; none as a rule.
+    pub cors_origins: Vec<HeaderValue>,
+}
+
+impl Default for Settings {
+    /// `/api/v1`, "CryptoMesh API" 1.0.0, for no foreign page.
+    fn default() -> Self {
+        Self {
+            prefix: crate::document::PREFIX.to_owned(),
+            title: "CryptoMesh API".to_owned(),
+            version: "1.0.0".to_owned(),
+            cors_origins: Vec::new(),
+        }
+    }
 }

@@ -4,9 +4,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder};
-use utoipa::{OpenApi as _, ToSchema};
+use utoipa::openapi::{ContentBuilder, Object, OpenApi, PathItem, Ref, RefOr, ResponseBuilder, Schema};
+use utoipa::{OpenApi as _, PartialSchema as _, ToSchema};
 
+use crate::api::Settings;
 use crate::routes;
 
 /// Where the API begins.
@@ -17,7 +18,8 @@ const BEARER: &str = "bearer";
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
-        title = "CryptoMesh",
+        title = "CryptoMesh API",
+        version = "1.0.0",
         description = "Confidential functions, their data, and who may do what. Every operation but the login takes a \
                        bearer token: an API key or a token of the login. `x-permission` names the permissions that an \
                        operation asks for; `self` asks for none beyond being known."
@@ -28,7 +30,15 @@ const BEARER: &str = "bearer";
         (name = "principals", description = "Who can authenticate, and their API keys"),
         (name = "roles", description = "Named sets of permissions"),
         (name = "security-policies", description = "What resources demand of their users"),
-        (name = "functions", description = "What can be computed: functions, their programs, data files and history"),
+        (name = "services", description = "Groups of microservices"),
+        (name = "microservices", description = "Groups of functions"),
+        (name = "functions", description = "What can be computed: functions, their programs and data files"),
+        (name = "endpoints", description = "Servers that functions are deployed on"),
+        (name = "storages", description = "Where inputs of functions come from and their outputs go"),
+        (name = "active-objects", description = "Python code with state, described by its schema"),
+        (name = "function-states", description = "What functions went through"),
+        (name = "function-results", description = "What runs of functions came to"),
+        (name = "endpoint-states", description = "What endpoints went through"),
         (name = "instances", description = "Confidential instances and the evidence of what they are"),
         (name = "buckets", description = "Containers of objects"),
         (name = "objects", description = "Bytes of any size"),
@@ -76,6 +86,32 @@ pub fn openapi_text() -> String {
     text
 }
 
+/// The document as a node serves it: under its own title, version and prefix, with the refusals of its mode.
+pub(crate) fn served(settings: &Settings, open: bool) -> String {
+    let mut document = openapi();
+    document.info.title.clone_from(&settings.title);
+    document.info.version.clone_from(&settings.version);
+    if settings.prefix != PREFIX {
+        let paths = std::mem::take(&mut document.paths.paths);
+        let moved = |path: String| {
+            path.strip_prefix(PREFIX).map(|rest| format!("{}{rest}", settings.prefix)).unwrap_or(path)
+        };
+        document.paths.paths = paths.into_iter().map(|(path, item)| (moved(path), item)).collect();
+    }
+    if open && let Some(components) = &mut document.components {
+        components.schemas.insert("ErrorBody".to_owned(), EarlierErrorBody::schema());
+        components.schemas.remove("ErrorDescription");
+    }
+    document.to_pretty_json().expect("a document of texts and lists is JSON")
+}
+
+/// How every refusal of a node in open mode looks.
+#[derive(Debug, Serialize, ToSchema)]
+struct EarlierErrorBody {
+    /// A message with its code, a list of what is wrong with the body's fields, or a sentence.
+    detail: Value,
+}
+
 /// Completes what is the same for every operation.
 pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
     let scheme = HttpBuilder::new()
@@ -89,6 +125,9 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
 
     let paths = std::mem::take(&mut document.paths.paths);
     for (path, mut item) in paths {
+        if let Some(operation) = &mut item.put {
+            with_partial_body(operation, &mut document.components.get_or_insert_default().schemas);
+        }
         for operation in operations(&mut item) {
             with_refusals(operation);
         }
@@ -102,6 +141,62 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.head, &mut item.patch]
         .into_iter()
         .flatten()
+}
+
+/// A record is changed by the fields that it is created with, none of which is required then.
+fn with_partial_body(operation: &mut Operation, schemas: &mut Schemas) {
+    let Some(RefOr::T(body)) = &mut operation.request_body else { return };
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        let Some(RefOr::Ref(reference)) = &content.schema else { continue };
+        if let Some(name) = schema_name(reference).filter(|name| name.starts_with(RECORD_BODY)) {
+            content.schema = Some(RefOr::Ref(Ref::from_schema_name(partial(name, schemas))));
+        }
+    }
+}
+
+/// What the schemas of records to be created are called, before the names of their specs.
+const RECORD_BODY: &str = "RecordBody_";
+
+type Schemas = std::collections::BTreeMap<String, RefOr<Schema>>;
+
+fn schema_name(reference: &Ref) -> Option<&str> {
+    reference.ref_location.strip_prefix("#/components/schemas/")
+}
+
+/// The name of the same schema without anything required; added to the schemas unless it is there.
+fn partial(name: &str, schemas: &mut Schemas) -> String {
+    let partial_name = match name.strip_prefix(RECORD_BODY) {
+        Some(spec) => format!("RecordChange_{spec}"),
+        None => format!("{name}Change"),
+    };
+    if let (false, Some(RefOr::T(schema))) = (schemas.contains_key(&partial_name), schemas.get(name).cloned())
+    {
+        let relaxed = match schema {
+            Schema::Object(object) => Schema::Object(relaxed(object)),
+            Schema::AllOf(mut all) => {
+                for item in &mut all.items {
+                    *item = match std::mem::take(item) {
+                        RefOr::T(Schema::Object(object)) => RefOr::T(Schema::Object(relaxed(object))),
+                        RefOr::Ref(reference) => match schema_name(&reference) {
+                            Some(name) => RefOr::Ref(Ref::from_schema_name(partial(name, schemas))),
+                            None => RefOr::Ref(reference),
+                        },
+                        other => other,
+                    };
+                }
+                Schema::AllOf(all)
+            }
+            other => other,
+        };
+        schemas.insert(partial_name.clone(), RefOr::T(relaxed));
+    }
+    partial_name
+}
+
+fn relaxed(mut object: Object) -> Object {
+    object.required.clear();
+    object
 }
 
 fn with_refusals(operation: &mut Operation) {

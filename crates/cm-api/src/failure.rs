@@ -9,7 +9,7 @@ use std::time::Duration;
 use cm_functions::{FunctionError, LaunchError};
 use cm_http::range::unsatisfiable;
 use cm_http::{Failure, FailureClass};
-use cm_kernel::catalog::CatalogError;
+use cm_kernel::catalog::{CatalogError, Fault};
 use cm_kernel::events::EventError;
 use cm_kernel::identity::IdentityError;
 use cm_kernel::objects::ObjectError;
@@ -118,8 +118,10 @@ fn catalog_details(error: &CatalogError) -> Vec<(&'static str, Value)> {
         CatalogError::Invalid(errors) => {
             // Records travel flat: what is a spec's field here is a field of the record there.
             let path = |path: &str| path.strip_prefix("spec.").unwrap_or(path).to_owned();
-            let fields =
-                errors.iter().map(|error| json!({ "path": path(&error.path), "message": error.message }));
+            let fields = errors.iter().map(|error| {
+                let limit = error.fault == Fault::Limit;
+                json!({ "path": path(&error.path), "message": error.message, "limit": limit })
+            });
             vec![("fields", fields.collect())]
         }
         CatalogError::Stale { expected, found } => {

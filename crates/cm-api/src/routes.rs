@@ -1,24 +1,29 @@
 //! All routes, each registered together with its description.
 
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::routing::any;
 use axum::{Extension, Router, middleware};
 use cm_http::frame::{unknown_method, unknown_route};
-use cm_http::{RequestLimits, frame};
+use cm_http::{RequestLimits, Shape, frame};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::api::Api;
+use crate::api::{Access, Api};
 use crate::authentication::authenticate;
 use crate::document::{self, PREFIX};
+use crate::listing::NEXT_CURSOR;
 use crate::verifications::Verifications;
 use crate::{
-    api_keys, auth, buckets, data_files, decisions, endpoints, events, functions, history, instances,
-    microservices, node, object_verification, objects, principals, probes, programs, roles,
+    api_keys, auth, buckets, data_files, decisions, earlier_errors, endpoints, events, functions, history,
+    instances, microservices, node, object_verification, objects, paths, principals, probes, programs, roles,
     security_policies, services, storages, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
 pub fn router(api: Api, limits: RequestLimits) -> Router {
     let tasks = api.kernel.tasks().clone();
+    let (settings, open) = (api.settings.clone(), matches!(api.access, Access::Open(_)));
+    let shape: Shape = if open { earlier_errors::shape } else { cm_http::shape };
     let authenticated = middleware::from_fn_with_state(api.clone(), authenticate);
     // The fallbacks come before the layer: unknown paths and methods too are nobody's business who is unknown.
     let v1 = families()
@@ -27,11 +32,39 @@ pub fn router(api: Api, limits: RequestLimits) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(Extension(Verifications::default()))
+        .layer(middleware::from_fn(paths::link_next))
         .layer(authenticated.clone());
     // Nesting leaves out the prefix with nothing but a slash behind it.
     let bare = Router::new().route(&format!("{PREFIX}/"), any(unknown_route)).layer(authenticated);
-    let router = probes::routes(document::openapi_text()).nest(PREFIX, v1).merge(bare).with_state(api);
-    frame(router, limits, &tasks)
+    let document = document::served(&settings, open);
+    let mut router = probes::routes(document).nest(PREFIX, v1).merge(bare).with_state(api);
+    if !settings.cors_origins.is_empty() {
+        router = router.layer(cross_origin(&settings.cors_origins));
+    }
+    paths::tolerant(frame(router, limits, shape, &tasks), &settings.prefix)
+}
+
+/// Lets pages of these origins use the API, with a credential that they have themselves: browsers add none.
+fn cross_origin(origins: &[HeaderValue]) -> CorsLayer {
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
+    let sent = [
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        HeaderName::from_static("idempotency-key"),
+        HeaderName::from_static("last-event-id"),
+    ];
+    let seen = [
+        header::ETAG,
+        header::LINK,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        HeaderName::from_static(NEXT_CURSOR),
+    ];
+    let any = origins.iter().any(|origin| origin == "*");
+    let origins = if any { AllowOrigin::any() } else { AllowOrigin::list(origins.to_vec()) };
+    CorsLayer::new().allow_origin(origins).allow_methods(methods).allow_headers(sent).expose_headers(seen)
 }
 
 /// The API with its description, below its prefix.

@@ -109,8 +109,7 @@ impl FailureClass {
 /// One failed request: what the client is told, and apart from it what the log is told.
 ///
 /// As a response it carries its status and headers only; [`frame`](fn@crate::frame) renders the body, for
-/// only there is the request's id known:
-/// `{"error":{"code":"not-found","message":"…","request_id":"…","details":{…}}}`.
+/// only there is the request's id known. See [`crate::shape`].
 #[derive(Clone, Debug)]
 pub struct Failure(Box<Parts>);
 

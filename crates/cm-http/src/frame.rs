@@ -16,7 +16,7 @@ use cm_runtime::Tasks;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::failure::{Failure, FailureClass};
-use crate::{deadline, observe, render, request_id, shield};
+use crate::{Shape, deadline, observe, render, request_id, shield};
 
 /// What one request may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,8 @@ impl RequestLimits {
 
 /// Surrounds a face's routes. To be called once, with all routes in place.
 ///
-/// Requests that change something run as tasks of `tasks`, so that draining waits for them.
-pub fn frame(router: Router, limits: RequestLimits, tasks: &Tasks) -> Router {
+/// Requests that change something run as tasks of `tasks`, so that draining waits for them. Failures look as `shape` says.
+pub fn frame(router: Router, limits: RequestLimits, shape: Shape, tasks: &Tasks) -> Router {
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
@@ -69,7 +69,7 @@ pub fn frame(router: Router, limits: RequestLimits, tasks: &Tasks) -> Router {
         .layer(middleware::from_fn_with_state(tasks.clone(), shield::shield))
         .layer(middleware::from_fn(deadline::enforce))
         .layer(middleware::from_fn(cautious_headers))
-        .layer(middleware::from_fn(render::render))
+        .layer(middleware::from_fn_with_state(shape, render::render))
         .layer(middleware::from_fn(observe::observe))
         .layer(middleware::from_fn(request_id::assign))
         .layer(Extension(limits))

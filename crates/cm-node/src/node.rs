@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cm_api::{Access, Api};
+use cm_api::{Access, Api, Settings};
 use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
 use cm_http::{RequestLimits, ServerLimits};
 use cm_kernel::catalog::{Integrity, Limits};
@@ -16,7 +16,7 @@ use cm_runtime::{Drained, SystemClock, Tasks};
 use tokio::net::TcpListener;
 
 use crate::NodeError;
-use crate::config::{Config, InstancePorts};
+use crate::config::{ApiSettings, Config, InstancePorts};
 use crate::data_dir::{DataDir, write_private};
 
 /// The administrator's token, within the data directory.
@@ -85,6 +85,7 @@ impl Node {
                 functions: functions.clone(),
                 access: if config.open { Access::Open(Actor::node()) } else { Access::Credential },
                 metrics: Arc::new(move || metrics.render()),
+                settings: api_settings(&config.api),
             };
             let router = cm_api::router(api, RequestLimits::default());
             let limits = ServerLimits {
@@ -161,6 +162,13 @@ impl Node {
             }
         }
     }
+}
+
+fn api_settings(api: &ApiSettings) -> Settings {
+    // Origins were checked when the configuration was read.
+    let origins = api.cors_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    let (prefix, title, version) = (api.prefix.clone(), api.title.clone(), api.version.clone());
+    Settings { prefix, title, version, cors_origins: origins }
 }
 
 async fn open_kernel(

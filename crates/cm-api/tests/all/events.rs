@@ -11,12 +11,12 @@ use crate::support::{Node, PATIENCE};
 async fn what_happens_is_listed_and_verifies() {
     let node = Node::start().await;
     node.post("/api/v1/buckets", json!({ "name": "scans" })).await.expect(201);
-    let page = node.get("/api/v1/events?verb=bucket.&actor=admin").await.expect(200).json();
-    let event = page["items"].as_array().unwrap().last().unwrap();
+    let page = node.get("/api/v1/events?verb=bucket.&actor=admin").await.expect(200).items();
+    let event = page.last().unwrap();
     assert_eq!(event["verb"], "bucket.created");
     assert_eq!((&event["actor"], &event["resource"]), (&json!("admin"), &json!("bucket/scans")));
-    let by_resource = node.get("/api/v1/events?resource=bucket%2Fscans").await.expect(200).json();
-    assert_eq!(by_resource["items"], page["items"]);
+    let by_resource = node.get("/api/v1/events?resource=bucket%2Fscans").await.expect(200).items();
+    assert_eq!(by_resource, page);
     node.get("/api/v1/events?resource=nonsense").await.expect(400);
 
     let head = node.get("/api/v1/events/head").await.expect(200).json();
@@ -41,16 +41,16 @@ async fn events_are_paged_by_number() {
     }
     let (mut after, mut seen) = (0, Vec::new());
     loop {
-        let page = node.get(&format!("/api/v1/events?limit=2&after={after}")).await.expect(200).json();
-        seen.extend(page["items"].as_array().unwrap().iter().map(|event| event["seq"].as_u64().unwrap()));
-        match page["next"].as_str() {
+        let page = node.get(&format!("/api/v1/events?limit=2&after={after}")).await.expect(200);
+        seen.extend(page.items().iter().map(|event| event["seq"].as_u64().unwrap()));
+        match page.next() {
             Some(next) => after = next.parse().unwrap(),
             None => break,
         }
     }
     assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
-    let all = node.get("/api/v1/events?limit=1000").await.expect(200).json();
-    assert_eq!(seen.len(), all["items"].as_array().unwrap().len());
+    let all = node.get("/api/v1/events?limit=1000").await.expect(200).items();
+    assert_eq!(seen.len(), all.len());
 }
 
 /// Reads messages off an open stream.

@@ -27,8 +27,8 @@ async fn check(
 fn operations() -> Vec<(Method, &'static str, String)> {
     let text = |value: serde_json::Value| value.to_string();
     vec![
-        (Method::POST, "/api/v1/roles", text(json!({ "id": "late", "name": "late", "spec": {} }))),
-        (Method::PUT, "/api/v1/roles/r", text(json!({ "name": "late", "spec": {} }))),
+        (Method::POST, "/api/v1/roles", text(json!({ "id": "late", "name": "late" }))),
+        (Method::PUT, "/api/v1/roles/r", text(json!({ "name": "late" }))),
         (Method::POST, "/api/v1/buckets", text(json!({ "name": "late" }))),
         (Method::PUT, "/api/v1/buckets/b/objects/late", "late".to_owned()),
         (Method::POST, "/api/v1/principals", text(json!({ "id": "late", "roles": [] }))),
@@ -48,7 +48,7 @@ fn operations() -> Vec<(Method, &'static str, String)> {
 
 async fn furnished() -> Node {
     let node = Node::start().await;
-    node.post("/api/v1/roles", json!({ "id": "r", "name": "r", "spec": {} })).await.expect(201);
+    node.post("/api/v1/roles", json!({ "id": "r", "name": "r" })).await.expect(201);
     node.post("/api/v1/principals", json!({ "id": "p", "roles": [] })).await.expect(201);
     node.post("/api/v1/buckets", json!({ "name": "b" })).await.expect(201);
     node
@@ -62,7 +62,7 @@ async fn expect_nothing_late(node: &Node) {
     let principal = node.get("/api/v1/principals/p").await.json();
     assert_ne!(principal["display_name"], "late");
     assert_eq!(principal["has_password"], false);
-    assert_eq!(node.get("/api/v1/principals/p/api-keys").await.json()["items"], json!([]));
+    assert_eq!(node.get("/api/v1/principals/p/api-keys").await.json(), json!([]));
 }
 
 #[tokio::test]

@@ -122,21 +122,16 @@ async fn objects_are_listed_by_prefix_and_page() {
     for key in ["a/1", "a/2", "a/3", "b/1"] {
         put(&node, &format!("/api/v1/buckets/scans/objects/{key}"), &[], key).await.expect(200);
     }
-    let keys = |page: &serde_json::Value| -> Vec<String> {
-        page["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|item| item["key"].as_str().unwrap().to_owned())
-            .collect()
+    let keys = |page: &Answer| -> Vec<String> {
+        page.items().iter().map(|item| item["key"].as_str().unwrap().to_owned()).collect()
     };
-    let first = node.get("/api/v1/buckets/scans/objects?prefix=a%2F&limit=2").await.expect(200).json();
+    let first = node.get("/api/v1/buckets/scans/objects?prefix=a%2F&limit=2").await.expect(200);
     assert_eq!(keys(&first), ["a/1", "a/2"]);
-    let next = first["next"].as_str().unwrap();
+    let next = first.next().unwrap();
     let path = format!("/api/v1/buckets/scans/objects?prefix=a%2F&limit=2&after={next}");
-    let second = node.get(&path).await.expect(200).json();
+    let second = node.get(&path).await.expect(200);
     assert_eq!(keys(&second), ["a/3"]);
-    assert!(second["next"].is_null());
+    assert_eq!(second.next(), None);
     node.get("/api/v1/buckets/absent/objects").await.expect(404);
     put(&node, "/api/v1/buckets/absent/objects/x", &[], "x").await.expect(404);
 }

@@ -41,6 +41,16 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
+    /// The entries of a page.
+    pub(crate) fn items(&self) -> Vec<Value> {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Where the next page begins, ready for a query.
+    pub(crate) fn next(&self) -> Option<&str> {
+        self.headers.get("next-cursor").map(|next| next.to_str().unwrap())
+    }
+
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
     }
@@ -76,7 +86,10 @@ impl Node {
         let config = KernelConfig {
             data_dir: dir.path().to_owned(),
             limits: cm_kernel::catalog::Limits::default(),
-            integrity: cm_kernel::catalog::Integrity::Enforced,
+            integrity: match access {
+                Access::Credential => cm_kernel::catalog::Integrity::Enforced,
+                Access::Open(_) => cm_kernel::catalog::Integrity::Open,
+            },
             object_size_max: 64 << 20,
             node_name: "test".to_owned(),
         };
@@ -90,7 +103,9 @@ impl Node {
         .unwrap();
         let functions = functions(&kernel, &tasks, dir.path()).await;
         let admin = kept.lock().unwrap().clone();
-        let api = Api { kernel, functions, access, metrics: Arc::new(|| "up 1\n".to_owned()) };
+        let (metrics, settings): (cm_api::MetricsText, _) =
+            (Arc::new(|| "up 1\n".to_owned()), cm_api::Settings::default());
+        let api = Api { kernel, functions, access, metrics, settings };
         Node { router: cm_api::router(api, RequestLimits::default()), admin, tasks, _dir: dir }
     }
 
@@ -150,7 +165,7 @@ impl Node {
     /// Creates a principal with these permissions; returns an API key of it.
     pub(crate) async fn somebody(&self, name: &str, permissions: &[&str]) -> String {
         let role = format!("role-of-{name}");
-        let body = json!({ "id": role, "name": role, "spec": { "permissions": permissions } });
+        let body = json!({ "id": role, "name": role, "permissions": permissions });
         self.post("/api/v1/roles", body).await.expect(201);
         self.post("/api/v1/principals", json!({ "id": name, "roles": [role] })).await.expect(201);
         let path = format!("/api/v1/principals/{name}/api-keys");

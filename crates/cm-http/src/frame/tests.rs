@@ -11,7 +11,7 @@ fn app(tasks: &Tasks) -> Router {
         .route("/thing/{id}", get(|| async { "here" }))
         .route("/refuses", get(|| async { Failure::unauthenticated("who are you") }))
         .route("/panics", post(|| async { panic!("deliberate") as () }));
-    frame(router, RequestLimits::default(), tasks)
+    frame(router, RequestLimits::default(), crate::shape, tasks)
 }
 
 async fn ask(method: Method, path: &str) -> Response {
@@ -90,7 +90,7 @@ async fn a_change_is_finished_although_the_client_has_gone() {
             done.send(()).await.unwrap();
         }
     };
-    let app = frame(Router::new().route("/", post(slow)), RequestLimits::default(), &tasks);
+    let app = frame(Router::new().route("/", post(slow)), RequestLimits::default(), crate::shape, &tasks);
     let request = Request::builder().method(Method::POST).uri("/").body(Body::empty()).unwrap();
     let mut asked = Box::pin(app.oneshot(request));
     tokio::select! {
@@ -114,7 +114,7 @@ async fn work_without_an_end_is_answered_for_unless_its_deadline_is_lifted() {
                 tokio::time::sleep(Duration::from_secs(3600)).await;
             }),
         );
-    let app = frame(router, RequestLimits::default(), &Tasks::new());
+    let app = frame(router, RequestLimits::default(), crate::shape, &Tasks::new());
     for (method, path, status) in [
         (Method::GET, "/hangs", StatusCode::GATEWAY_TIMEOUT),
         (Method::POST, "/hangs", StatusCode::GATEWAY_TIMEOUT),
@@ -154,7 +154,7 @@ async fn the_access_log_says_who_asked_whatever_the_method() {
         span.record("principal", "ada");
     };
     let router = Router::new().route("/", get(handler).post(handler).delete(handler));
-    let app = frame(router, RequestLimits::default(), &Tasks::new());
+    let app = frame(router, RequestLimits::default(), crate::shape, &Tasks::new());
     for method in [Method::GET, Method::POST, Method::DELETE] {
         let request = Request::builder().method(method.clone()).uri("/").body(Body::empty()).unwrap();
         app.clone().oneshot(request).await.unwrap();

@@ -80,7 +80,7 @@ fn published(path: &Path, function: &str) -> anyhow::Result<String> {
 
 async fn registered(function: &str, api: &Api) -> anyhow::Result<String> {
     let entry = api.read(ResourceKind::Function, function).await?;
-    let policy = entry.get("spec").and_then(|spec| spec["confidential"]["policy"].as_str());
+    let policy = entry.get("confidential").and_then(|confidential| confidential["policy"].as_str());
     Ok(policy.with_context(|| format!("{function} is no confidential function"))?.to_owned())
 }
 

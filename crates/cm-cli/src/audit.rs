@@ -71,6 +71,7 @@ async fn verify(args: VerifyArgs, connection: &Connection) -> Outcome {
 pub fn report(outcome: &serde_json::Value, intact: bool, records: u64, connection: &Connection) {
     match connection.output {
         Format::Json => output::line(&outcome.to_string()),
+        Format::Yaml => output::document_of(connection, outcome),
         Format::Table if intact => output::line(&format!("intact: {records} records")),
         Format::Table => {
             output::line(&format!("NOT INTACT, after {records} records checked"));

@@ -25,7 +25,7 @@ pub async fn can(args: CanArgs, connection: &Connection) -> Outcome {
     let resource = whole_reference(args.resource);
     let decision = connection.api()?.decide(&args.user, &args.action, &resource).await?;
     match connection.output {
-        Format::Json => output::line(&serde_json::to_string_pretty(&decision)?),
+        Format::Json | Format::Yaml => output::document_of(connection, &decision),
         Format::Table => {
             output::line(if decision.allowed { "yes" } else { "no" });
             for reason in &decision.reasons {

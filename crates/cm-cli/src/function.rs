@@ -94,7 +94,7 @@ async fn logs(args: LogsArgs, connection: &Connection) -> Outcome {
     // A function that does not exist has no history either; the difference must be seen.
     api.read(ResourceKind::Function, &args.function).await?;
     let states = api.function_history(ResourceKind::FunctionState, &args.function, args.limit).await?;
-    output::entries(connection, &states);
+    output::records(connection, ResourceKind::FunctionState, &states);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -220,7 +220,7 @@ async fn with_instance(
     let report = inside.execute(&plan.program, Duration::from_secs(args.timeout)).await?;
     if !report.succeeded() {
         match connection.output {
-            Format::Json => output::line(&serde_json::to_string_pretty(&report)?),
+            Format::Json | Format::Yaml => output::document_of(connection, &report),
             Format::Table => output::error(&format!("{} {}", plan.program, report.outcome)),
         }
         return Ok(ExitCode::FAILURE);

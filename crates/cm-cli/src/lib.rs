@@ -10,6 +10,7 @@ pub mod decision;
 pub mod function;
 pub mod function_run;
 pub mod keys;
+mod kinds;
 pub mod object;
 pub mod output;
 pub mod principal;
@@ -35,7 +36,7 @@ pub struct Connection {
     #[arg(long, env = "CRYPTOMESH_DATA_DIR", global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// How to print results.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
     /// Print results and errors only.
     #[arg(long, short, global = true)]
@@ -49,6 +50,8 @@ pub enum Format {
     Json,
     /// For people.
     Table,
+    /// One YAML document.
+    Yaml,
 }
 
 impl Connection {

@@ -254,7 +254,7 @@ async fn rm(args: RmArgs, connection: &Connection) -> Outcome {
 async fn verify(connection: &Connection) -> Outcome {
     let outcome = connection.api()?.verify_objects().await?;
     match connection.output {
-        Format::Json => output::line(&serde_json::to_string_pretty(&outcome)?),
+        Format::Json | Format::Yaml => output::document_of(connection, &outcome),
         Format::Table if outcome.intact => output::line(&format!("intact: {} objects", outcome.objects)),
         Format::Table => {
             output::line(&format!("NOT INTACT, {} objects checked", outcome.objects));

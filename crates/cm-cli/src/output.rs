@@ -4,17 +4,19 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use cm_client::Progress;
+use cm_types::ResourceKind;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{Connection, Format};
+use crate::{Connection, Format, kinds};
 
 /// Columns that come first when an entry has them.
 const COLUMNS_FIRST: &[&str] = &["seq", "id", "key", "name", "kind", "state", "verb", "size"];
 /// Columns that a table leaves out because they are the same everywhere or follow from others.
-const COLUMNS_LEFT_OUT: &[&str] = &["tenant", "updated_at", "generation", "request", "outcome"];
-/// Longest text of a specification that a row shows.
+const COLUMNS_LEFT_OUT: &[&str] = &["tenant", "updated_at", "generation", "request", "outcome", "timestamp"];
+/// Longest text that a row shows.
 const TEXT_LEN_MAX: usize = 120;
 /// Widest cell of a table, in characters, before it is cut.
 const CELL_WIDTH_MAX: usize = 60;
@@ -42,7 +44,7 @@ pub fn error(text: &str) {
 /// Prints one entry.
 pub fn entry(connection: &Connection, entry: &Map<String, Value>) {
     match connection.output {
-        Format::Json => line(&pretty(&Value::Object(entry.clone()))),
+        Format::Json | Format::Yaml => document_of(connection, entry),
         Format::Table => {
             let mut table = blank_table();
             for (name, value) in entry {
@@ -53,46 +55,73 @@ pub fn entry(connection: &Connection, entry: &Map<String, Value>) {
     }
 }
 
-/// Prints entries: a JSON array, or a table with one row each. A row shows what identifies an entry and the plain
-/// values of its specification; everything is in the JSON.
+/// Prints entries: one document, or a table with one row each. A row shows what identifies an entry and its plain
+/// values; everything is in the document.
 pub fn entries(connection: &Connection, entries: &[Map<String, Value>]) {
+    listing(connection, None, entries);
+}
+
+/// As [`entries`], of records of one kind.
+pub fn records(connection: &Connection, kind: ResourceKind, records: &[Map<String, Value>]) {
+    listing(connection, Some(kind), records);
+}
+
+fn listing(connection: &Connection, kind: Option<ResourceKind>, entries: &[Map<String, Value>]) {
     match connection.output {
-        Format::Json => {
-            line(&pretty(&Value::Array(entries.iter().cloned().map(Value::Object).collect())));
-        }
+        Format::Json | Format::Yaml => document_of(connection, &entries),
         Format::Table if entries.is_empty() => note(connection, "nothing found"),
-        Format::Table => {
-            let rows: Vec<_> = entries.iter().map(summary).collect();
-            let columns = columns(&rows);
-            let mut table = blank_table();
-            table.set_header(columns.iter().map(|column| column.to_uppercase()));
-            for row in &rows {
-                table.add_row(columns.iter().map(|column| row.get(column).map_or_else(String::new, short)));
-            }
-            line(&table.trim_fmt());
-        }
+        Format::Table => line(&table(kind, entries)),
     }
 }
 
-/// What a row shows of an entry.
-fn summary(entry: &Map<String, Value>) -> Map<String, Value> {
+/// Prints a value as the document that was asked for: YAML, or else JSON.
+pub fn document_of(connection: &Connection, value: &impl Serialize) {
+    match connection.output {
+        Format::Yaml => line(yaml(value).trim_end()),
+        Format::Json | Format::Table => line(&pretty(value)),
+    }
+}
+
+/// A table with one row for each entry.
+pub(crate) fn table(kind: Option<ResourceKind>, entries: &[Map<String, Value>]) -> String {
+    let rows: Vec<_> = entries.iter().map(|entry| summary(kind, entry)).collect();
+    let columns = columns(&rows);
+    let mut table = blank_table();
+    table.set_header(columns.iter().map(|column| column.to_uppercase()));
+    for row in &rows {
+        table.add_row(columns.iter().map(|column| row.get(column).map_or_else(String::new, short)));
+    }
+    table.trim_fmt()
+}
+
+/// What a row shows of an entry: what is short and says something. The fields of the status stand beside the others.
+fn summary(kind: Option<ResourceKind>, entry: &Map<String, Value>) -> Map<String, Value> {
     let named_by_id = entry.get("id").is_some_and(|id| entry.get("name") == Some(id));
-    let shown = |name: &str, value: &Value| match value {
-        Value::Object(fields) => !fields.is_empty() && name != "spec" && name != "status",
-        Value::Array(_) | Value::Null => name == "roles",
-        _ if name == "name" && named_by_id => false,
-        _ => !COLUMNS_LEFT_OUT.contains(&name),
+    let repeats_id = kind.and_then(kinds::repeats_id);
+    let shown = |name: &str, value: &Value| match name {
+        "roles" | "facts" => value.as_object().is_none_or(|fields| !fields.is_empty()),
+        "status" => value.is_string(),
+        "name" if named_by_id => false,
+        _ if COLUMNS_LEFT_OUT.contains(&name) || Some(name) == repeats_id => false,
+        _ => is_short(value),
     };
     let own = entry.iter().filter(|(name, value)| shown(name, value));
-    let inner = ["spec", "status"].into_iter().filter_map(|part| entry.get(part)?.as_object()).flatten();
+    let found = entry.get("status").and_then(Value::as_object).into_iter().flatten();
+    let found = found.filter(|(name, value)| !entry.contains_key(*name) && is_short(value));
+    own.chain(found).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Whether a value fits a cell: no list, no document, no nested fields.
+fn is_short(value: &Value) -> bool {
     let plain = |value: &Value| match value {
-        Value::String(text) => text.len() <= TEXT_LEN_MAX && !text.contains('\n'),
+        Value::String(text) => text.len() <= TEXT_LEN_MAX && !text.contains('\n') && document(text).is_none(),
         Value::Number(_) | Value::Bool(_) => true,
-        Value::Object(fields) => !fields.is_empty() && fields.values().all(Value::is_string),
-        Value::Array(_) | Value::Null => false,
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
     };
-    let inner = inner.filter(|(name, value)| plain(value) && !COLUMNS_LEFT_OUT.contains(&name.as_str()));
-    own.chain(inner).map(|(name, value)| (name.clone(), value.clone())).collect()
+    match value {
+        Value::Object(fields) => !fields.is_empty() && fields.values().all(plain),
+        value => plain(value),
+    }
 }
 
 fn blank_table() -> Table {
@@ -161,8 +190,13 @@ fn unfolded(value: &Value) -> Value {
     }
 }
 
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).expect("a JSON value can always be written")
+fn pretty(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("plain data with text keys can be written")
+}
+
+fn yaml(value: &impl Serialize) -> String {
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+    serde_saphyr::to_string_with_options(value, options).expect("plain data with text keys can be written")
 }
 
 /// A progress bar on standard error where a person watches, and a callback that moves it.
@@ -199,5 +233,31 @@ mod tests {
         let entry = entry.as_object().unwrap().clone();
         assert_eq!(columns(std::slice::from_ref(&entry)), ["id", "description"]);
         assert_eq!(short(&entry["description"]).chars().count(), CELL_WIDTH_MAX);
+    }
+
+    fn check_row(kind: Option<ResourceKind>, entry: Value, expected: Value) {
+        assert_eq!(Value::Object(summary(kind, entry.as_object().unwrap())), expected);
+    }
+
+    #[test]
+    fn a_row_shows_short_values_and_what_the_platform_found() {
+        check_row(
+            Some(ResourceKind::Function),
+            serde_json::json!({
+                "id": "f", "name": "f", "function_id": "f", "microservice_id": "f", "labels": {}, "generation": 3,
+                "resources": { "cpu": 2, "ram": "2GB" }, "confidential": { "policy": "{\"programs\":[]}" },
+                "deployment_status": "completed", "status": { "deployment_status": "completed", "port": 3 },
+                "storage": { "source": { "path": "/a" } }, "status_of": null,
+            }),
+            serde_json::json!({
+                "id": "f", "microservice_id": "f", "resources": { "cpu": 2, "ram": "2GB" },
+                "deployment_status": "completed", "port": 3,
+            }),
+        );
+        check_row(
+            None,
+            serde_json::json!({ "seq": 1, "facts": { "deep": { "er": 1 } }, "request": "x", "roles": ["a"] }),
+            serde_json::json!({ "seq": 1, "facts": { "deep": { "er": 1 } }, "roles": ["a"] }),
+        );
     }
 }

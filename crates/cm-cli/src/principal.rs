@@ -44,7 +44,9 @@ pub async fn run(command: PrincipalCommand, connection: &Connection) -> Outcome 
         PrincipalCommand::ApiKey(args) => {
             let made = api.create_api_key(&args.principal, &args.label).await?;
             match connection.output {
-                Format::Json => output::line(&serde_json::json!({ "key": made.key }).to_string()),
+                Format::Json | Format::Yaml => {
+                    output::document_of(connection, &serde_json::json!({ "key": made.key }));
+                }
                 Format::Table => output::line(&made.key),
             }
             output::note(connection, "keep it: it is not shown again");

@@ -10,35 +10,16 @@ use cm_client::resources::ListQuery;
 use cm_types::ResourceKind;
 use serde_json::{Map, Value};
 
+use crate::kinds::kind;
 use crate::{Connection, Outcome, UsageError, output};
 
 /// Most entries that `list --all` fetches.
 const LIST_ALL_MAX: usize = 100_000;
 
-/// The kinds that the API serves as collections. Objects are in buckets, and have commands of their own.
-const SERVED: &[ResourceKind] = &[
-    ResourceKind::Function,
-    ResourceKind::FunctionState,
-    ResourceKind::FunctionResult,
-    ResourceKind::Instance,
-    ResourceKind::Bucket,
-    ResourceKind::Principal,
-    ResourceKind::Role,
-    ResourceKind::SecurityPolicy,
-    ResourceKind::Event,
-];
-
-fn kind(text: &str) -> Result<ResourceKind, String> {
-    text.parse().ok().filter(|kind| SERVED.contains(kind)).ok_or_else(|| {
-        let served: Vec<_> = SERVED.iter().map(|kind| kind.as_str()).collect();
-        format!("expected one of {}", served.join(", "))
-    })
-}
-
 /// `cryptomesh get`
 #[derive(Args, Debug)]
 pub struct GetArgs {
-    /// The kind: function, function-state, function-result, instance, bucket, principal, role, security-policy, event.
+    /// The kind, such as function or security-policy.
     #[arg(value_parser = kind)]
     pub kind: ResourceKind,
     /// The id; all entries of the kind without it.
@@ -48,19 +29,22 @@ pub struct GetArgs {
 /// `cryptomesh list`
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// The kind: function, function-state, function-result, instance, bucket, principal, role, security-policy, event.
+    /// The kind, such as function or security-policy.
     #[arg(value_parser = kind)]
     pub kind: ResourceKind,
     /// Only entries with these labels: NAME=VALUE,...
     #[arg(long, short = 'l')]
     pub selector: Option<String>,
-    /// Only entries whose field has this value: PATH=VALUE, where executor is a field of the
-    /// specification and status.state one of the status. May be repeated.
+    /// Only entries whose field has this value: PATH=VALUE, such as executor=confidential, resources.cpu=2 or
+    /// status.state=ready. May be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     pub filter: Vec<String>,
     /// Most entries to show.
     #[arg(long, default_value_t = 100)]
     pub limit: usize,
+    /// Begin with what was created last.
+    #[arg(long)]
+    pub newest_first: bool,
     /// Show all entries, however many pages that takes.
     #[arg(long, conflicts_with = "limit")]
     pub all: bool,
@@ -69,7 +53,7 @@ pub struct ListArgs {
 /// `cryptomesh create`
 #[derive(Args, Debug)]
 pub struct CreateArgs {
-    /// The kind: function, bucket, principal, role, security-policy.
+    /// The kind, such as service or role.
     #[arg(value_parser = kind)]
     pub kind: ResourceKind,
     /// A JSON document; `-` reads standard input.
@@ -83,7 +67,7 @@ pub struct CreateArgs {
 /// `cryptomesh delete`
 #[derive(Args, Debug)]
 pub struct DeleteArgs {
-    /// The kind: function, function-state, function-result, instance, bucket, principal, role, security-policy, event.
+    /// The kind, such as function or security-policy.
     #[arg(value_parser = kind)]
     pub kind: ResourceKind,
     /// The id.
@@ -93,7 +77,14 @@ pub struct DeleteArgs {
 /// Shows one entry.
 pub async fn get(args: GetArgs, connection: &Connection) -> Outcome {
     let Some(id) = args.id else {
-        let args = ListArgs { kind: args.kind, selector: None, filter: Vec::new(), limit: 100, all: false };
+        let args = ListArgs {
+            kind: args.kind,
+            selector: None,
+            filter: Vec::new(),
+            limit: 100,
+            newest_first: false,
+            all: false,
+        };
         return list(args, connection).await;
     };
     let entry = connection.api()?.read(args.kind, &id).await?;
@@ -106,7 +97,12 @@ pub async fn list(args: ListArgs, connection: &Connection) -> Outcome {
     let api = connection.api()?;
     let wanted = if args.all { LIST_ALL_MAX } else { args.limit };
     let filters = args.filter.iter().map(|term| pair(term)).collect::<anyhow::Result<_>>()?;
-    let mut query = ListQuery { limit: None, after: None, selector: args.selector, filters };
+    let mut query = ListQuery {
+        selector: args.selector,
+        filters,
+        newest_first: args.newest_first,
+        ..ListQuery::default()
+    };
     let mut entries = Vec::new();
     loop {
         query.limit = Some((wanted - entries.len()).min(1000));
@@ -117,7 +113,7 @@ pub async fn list(args: ListArgs, connection: &Connection) -> Outcome {
             break;
         }
     }
-    output::entries(connection, &entries);
+    output::records(connection, args.kind, &entries);
     if query.after.is_some() {
         output::note(connection, "there are more; use --limit or --all");
     }

@@ -7,12 +7,15 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::resources::Listing;
 use crate::{ClientError, Location, Refusal};
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait between two reads of an answer. A whole answer may take longer, as a large object does.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
+/// The header that says where the next page of a collection begins, percent-encoded.
+const NEXT_CURSOR: &str = "next-cursor";
 /// Longest error answer that is read.
 const REFUSAL_LEN_MAX: usize = 64 * 1024;
 
@@ -130,6 +133,17 @@ impl Api {
         self.json(response).await
     }
 
+    /// `GET` of a page of a collection: an array, whose header says where the next page begins.
+    pub async fn get_page<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Listing<T>, ClientError> {
+        let response = self.send(self.request(Method::GET, path).query(query)).await?;
+        let next = next_cursor(&response)?;
+        Ok(Listing { items: self.json(response).await?, next })
+    }
+
     /// `GET` of a text, byte for byte.
     pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
         let response = self.send(self.request(Method::GET, path)).await?;
@@ -177,6 +191,17 @@ impl Api {
     pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
         self.call(Method::DELETE, path, None).await
     }
+}
+
+/// Where the next page begins, if there is one.
+fn next_cursor(response: &Response) -> Result<Option<String>, ClientError> {
+    let Some(value) = response.headers().get(NEXT_CURSOR) else { return Ok(None) };
+    let text = percent_encoding::percent_decode(value.as_bytes()).decode_utf8();
+    let protocol = |_| ClientError::Protocol {
+        url: response.url().to_string(),
+        problem: "the cursor of the next page is no UTF-8".into(),
+    };
+    Ok(Some(text.map_err(protocol)?.into_owned()))
 }
 
 fn client() -> reqwest::ClientBuilder {

@@ -55,7 +55,7 @@ impl Api {
     ) -> Result<Listing<Entry>, ClientError> {
         let mut query = vec![("after", after.to_string()), ("limit", limit.to_string())];
         query.extend(filters.iter().cloned());
-        self.get_query("/api/v1/events", &query).await
+        self.get_page("/api/v1/events", &query).await
     }
 
     /// Checks the whole log, however long that takes. `anchor` is the text of a head that was kept elsewhere.

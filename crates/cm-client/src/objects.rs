@@ -188,6 +188,6 @@ impl Api {
         let mut query = vec![("limit", limit.to_string())];
         query.extend(prefix.map(|prefix| ("prefix", prefix.to_owned())));
         query.extend(after.map(|after| ("after", after.to_owned())));
-        self.get_query(&collection(bucket), &query).await
+        self.get_page(&collection(bucket), &query).await
     }
 }

@@ -1,7 +1,7 @@
 //! Catalogue entries, as the API shows them.
 //!
-//! Entries of any kind are read as [`Entry`], whose specification stays JSON; the few answers that the client acts on
-//! have types of their own.
+//! Entries of any kind are read as [`Entry`]: flat JSON, the header and the kind's own fields side by side. The few
+//! answers that the client acts on have types of their own.
 
 use cm_types::{ResourceKind, Sha256Digest};
 use reqwest::Method;
@@ -15,7 +15,7 @@ use crate::{Api, ClientError};
 pub type Entry = serde_json::Map<String, Value>;
 
 /// One page of a collection.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct Listing<T> {
     /// The entries.
     pub items: Vec<T>,
@@ -32,10 +32,11 @@ pub struct ListQuery {
     pub after: Option<String>,
     /// Labels that entries must have.
     pub selector: Option<String>,
-    /// Fields that entries must have with these values: paths such as `executor` in the
-    /// specification and `status.state`, or what the history and the
-    /// event log can be asked for besides.
+    /// Fields that entries must have with these values: paths such as `executor`, `resources.cpu` and
+    /// `status.state`, or what the event log can be asked for besides.
     pub filters: Vec<(String, String)>,
+    /// Whether what was created last comes first. The event log has no such order.
+    pub newest_first: bool,
 }
 
 /// What a node says of itself.
@@ -99,10 +100,7 @@ fn item(kind: ResourceKind, id: &str) -> String {
 /// The query parameter by which a kind is filtered: one of its own, or the general `filter=PATH=VALUE`.
 fn filter<'a>(kind: ResourceKind, name: &'a str, value: &str) -> (&'a str, String) {
     let own: &[&str] = match kind {
-        ResourceKind::FunctionState | ResourceKind::FunctionResult => {
-            &["function_id", "instance_id", "order"]
-        }
-        ResourceKind::Event => &["verb", "resource"],
+        ResourceKind::Event => &["verb", "resource", "actor", "outcome"],
         _ => &[],
     };
     if own.contains(&name) { (name, value.to_owned()) } else { ("filter", format!("{name}={value}")) }
@@ -116,7 +114,10 @@ impl Api {
         pairs.extend(query.after.clone().map(|after| ("after", after)));
         pairs.extend(query.selector.clone().map(|selector| ("selector", selector)));
         pairs.extend(query.filters.iter().map(|(name, value)| filter(kind, name, value)));
-        self.get_query(&collection(kind), &pairs).await
+        if query.newest_first {
+            pairs.push(("order", "newest-first".to_owned()));
+        }
+        self.get_page(&collection(kind), &pairs).await
     }
 
     /// One entry.
@@ -193,11 +194,9 @@ impl Api {
         let body = serde_json::json!({
             "id": name,
             "name": name,
-            "spec": {
-                "description": description,
-                "executor": "confidential",
-                "confidential": { "policy": policy },
-            },
+            "description": description,
+            "executor": "confidential",
+            "confidential": { "policy": policy },
         });
         self.create(ResourceKind::Function, &body).await
     }
@@ -209,11 +208,9 @@ impl Api {
         function: &str,
         limit: usize,
     ) -> Result<Vec<Entry>, ClientError> {
-        let filters = vec![
-            ("function_id".to_owned(), function.to_owned()),
-            ("order".to_owned(), "newest-first".to_owned()),
-        ];
-        let query = ListQuery { limit: Some(limit.min(1000)), filters, ..ListQuery::default() };
+        let filters = vec![("function_id".to_owned(), function.to_owned())];
+        let query =
+            ListQuery { limit: Some(limit.min(1000)), filters, newest_first: true, ..ListQuery::default() };
         Ok(self.list(kind, &query).await?.items)
     }
 
@@ -258,8 +255,7 @@ mod tests {
         };
         check(ResourceKind::Function, "executor", "plain", ("filter", "executor=plain"));
         check(ResourceKind::Function, "order", "x", ("filter", "order=x"));
-        check(ResourceKind::FunctionState, "function_id", "f", ("function_id", "f"));
-        check(ResourceKind::FunctionResult, "order", "newest-first", ("order", "newest-first"));
+        check(ResourceKind::FunctionState, "function_id", "f", ("filter", "function_id=f"));
         check(ResourceKind::FunctionResult, "state", "a=b", ("filter", "state=a=b"));
         check(ResourceKind::Event, "verb", "function.", ("verb", "function."));
     }

@@ -68,11 +68,12 @@ pub(crate) async fn run(args: DemoArgs, connection: &Connection) -> Outcome {
     }
     narrator.chapter("Result, read by the receiver alone");
     let (slope, intercept, points) = (ending.slope, ending.intercept, data.len());
-    output::line(&match connection.output {
-        Format::Json => {
-            serde_json::json!({ "slope": slope, "intercept": intercept, "points": points }).to_string()
+    match connection.output {
+        Format::Json | Format::Yaml => {
+            let result = serde_json::json!({ "slope": slope, "intercept": intercept, "points": points });
+            output::document_of(connection, &result);
         }
-        Format::Table => format!("y = {intercept} + {slope} x   ({points} points)"),
-    });
+        Format::Table => output::line(&format!("y = {intercept} + {slope} x   ({points} points)")),
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -72,8 +72,8 @@ fn commands_say_by_their_exit_code_what_went_wrong() {
     assert_eq!(code(&["create", "bucket", "name=NOT VALID"]), Some(2));
     assert_eq!(code(&["whoami", "--token", "cmk_wrong_wrong"]), Some(3));
     assert_eq!(code(&["whoami", "--url", "http://127.0.0.1:1"]), Some(6));
-    let no_policy = r#"spec={"executor":"confidential","confidential":{"policy":"{}"}}"#;
-    assert_eq!(code(&["create", "function", "id=f", "name=f", no_policy]), Some(2));
+    let no_policy = r#"confidential={"policy":"{}"}"#;
+    assert_eq!(code(&["create", "function", "id=f", "executor=confidential", no_policy]), Some(2));
     assert_eq!(code(&["get", "function", "f"]), Some(4));
     assert_eq!(code(&["no-such-command"]), Some(2));
     assert_eq!(code(&["can", "admin", "delete", "function/anything"]), Some(0));

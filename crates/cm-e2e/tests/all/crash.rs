@@ -22,8 +22,9 @@ fn content(n: u64) -> Vec<u8> {
 
 async fn write(api: &Api, n: u64) -> bool {
     if n.is_multiple_of(2) {
-        let spec = json!({ "description": "written under fire", "permissions": ["function:read"] });
-        let body = json!({ "id": format!("role-{n}"), "name": format!("role-{n}"), "spec": spec });
+        let body = json!({
+            "id": format!("role-{n}"), "description": "written under fire", "permissions": ["function:read"],
+        });
         api.create(ResourceKind::Role, &body).await.is_ok()
     } else {
         let (bucket, key) =

@@ -60,8 +60,8 @@ fn check(node: &Node, dir: &Path, name: &str, inputs: &[(&str, &str)], result: &
     assert_eq!(std::fs::read(fetched).unwrap(), known(result), "{name}");
 
     let status = json(node, &["function", "status", name]);
-    assert_eq!(status["latest_state"]["spec"]["state"], "completed", "{status}");
-    assert_eq!(status["latest_result"]["spec"]["state_id"], status["latest_state"]["id"], "{status}");
+    assert_eq!(status["latest_state"]["state"], "completed", "{status}");
+    assert_eq!(status["latest_result"]["state_id"], status["latest_state"]["id"], "{status}");
     let states = states(node, name);
     assert_eq!(states[..2], ["completed", "running"], "{states:?}");
 }
@@ -69,7 +69,7 @@ fn check(node: &Node, dir: &Path, name: &str, inputs: &[(&str, &str)], result: &
 /// The states that a function went through, the newest first.
 fn states(node: &Node, name: &str) -> Vec<String> {
     let logs = json(node, &["function", "logs", name]);
-    let state = |entry: &Value| entry["spec"]["state"].as_str().expect("a state has a name").to_owned();
+    let state = |entry: &Value| entry["state"].as_str().expect("a state has a name").to_owned();
     logs.as_array().expect("logs are a list").iter().map(state).collect()
 }
 

@@ -34,7 +34,7 @@ async fn no_route_is_forgotten() {
     node.admin()
         .create(
             cm_types::ResourceKind::Role,
-            &json!({ "id": "nothing", "name": "nothing", "spec": { "description": "", "permissions": [] } }),
+            &json!({ "id": "nothing", "name": "nothing", "description": "", "permissions": [] }),
         )
         .await
         .expect("the role is made");

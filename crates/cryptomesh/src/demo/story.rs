@@ -141,7 +141,7 @@ async fn enrol(admin: &Api, mesh: &Mesh, name: &str, roles: &[&str]) -> anyhow::
 /// Somebody who keeps data here and hands it to instances that others start; nothing else.
 fn data_owner_role() -> Value {
     let permissions = ["bucket:create", "instance:list", "instance:read", "instance:invoke"];
-    json!({ "id": "data-owner", "name": "data-owner", "spec": { "permissions": permissions } })
+    json!({ "id": "data-owner", "name": "data-owner", "permissions": permissions })
 }
 
 async fn store_sealed(
@@ -271,9 +271,9 @@ async fn trail(api: &Api, narrator: &mut Narrator<'_>) -> anyhow::Result<()> {
     let result =
         tokio::time::timeout(TRAIL_DEADLINE, wait).await.context("no result was recorded in time")??;
     let states = api.function_history(ResourceKind::FunctionState, FUNCTION, 10).await?;
-    let names: Vec<&str> = states.iter().rev().filter_map(|state| state["spec"]["state"].as_str()).collect();
+    let names: Vec<&str> = states.iter().rev().filter_map(|state| state["state"].as_str()).collect();
     ensure!(names.last() == Some(&"completed"), "the states end with {names:?}");
-    ensure!(result["spec"]["state_id"] == states[0]["id"], "the result is not linked to the last state");
+    ensure!(result["state_id"] == states[0]["id"], "the result is not linked to the last state");
     narrator.step(&format!("the catalogue shows the run: {}, and one result", names.join(" → ")));
     Ok(())
 }

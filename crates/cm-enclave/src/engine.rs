@@ -5,9 +5,10 @@
 //!
 //! # Limits
 //!
-//! - **Time**: the engine's epoch is advanced exactly when the earliest deadline of a run has passed or a run
-//!   was cancelled; the running program checks it at loops and calls. There is no periodic tick, so that
-//!   nothing is spent on runs that end in time.
+//! - **Time**: a thread pulls a run's `brake` exactly when its deadline has passed, and so does who cancels it. A
+//!   compiled program finds the page gone that it reads at loops and calls (`checks`); an interpreted
+//!   one finds the engine's epoch advanced. There is no periodic tick, so that nothing is spent on runs that
+//!   end in time.
 //! - **Memory**: growing over the limit ends the run, rather than to let a program guess why it got -1.
 //! - **Storage**: see [`crate::vfs`]. **Fuel**: optional, because counting costs about a third of the speed.
 //!
@@ -19,6 +20,8 @@
 //! out and takes no memory; `RLIMIT_AS` must therefore leave room for that, and memory is limited by the engine.
 
 mod artefact;
+mod brake;
+mod checks;
 mod interrupt;
 mod limits;
 mod outcome;
@@ -31,7 +34,7 @@ use std::time::{Duration, Instant};
 use cm_instance::ExecutionReport;
 use cm_instance::policy::{ExecutionStrategy, StreamEntry};
 use cm_runtime::Clock;
-use wasmtime::{Config, Linker, Store, UpdateDeadline};
+use wasmtime::{Config, Inlining, Linker, Store, Trap, UpdateDeadline};
 
 use crate::vfs::View;
 use crate::wasi::{End, Wasi, WasiState, add_to_linker};
@@ -39,6 +42,7 @@ use crate::wasi::{End, Wasi, WasiState, add_to_linker};
 pub use artefact::{Artefact, Program};
 pub use interrupt::Interrupt;
 
+use brake::{Brake, Page};
 use interrupt::Alarm;
 use limits::MemoryLimit;
 
@@ -116,7 +120,7 @@ impl Engine {
         let inner = inner.map_err(EngineError::Setup)?;
         let mut linker = Linker::new(&inner);
         add_to_linker(&mut linker).map_err(EngineError::Setup)?;
-        let alarm = Alarm::start(inner.clone()).map_err(EngineError::Thread)?;
+        let alarm = Alarm::start().map_err(EngineError::Thread)?;
         Ok(Self { inner, linker, strategy, fuel, alarm })
     }
 
@@ -131,30 +135,65 @@ impl Engine {
         let deadline = started + run.limits.wall;
         let memory_max = usize::try_from(run.limits.memory_bytes).unwrap_or(usize::MAX);
         let wasi = Wasi::new(run.view, run.streams, run.clock, deadline, run.interrupt.clone());
-        let mut store = Store::new(&self.inner, WasiState::new(wasi, MemoryLimit::new(memory_max)));
+        let limit = MemoryLimit::new(memory_max, program.checks_len());
+        let mut store = Store::new(&self.inner, WasiState::new(wasi, limit));
         store.limiter(|state| &mut state.limits);
         let fuel = if self.fuel { run.limits.fuel.or(Some(u64::MAX)) } else { None };
         let ready = fuel.map_or(Ok(()), |fuel| store.set_fuel(fuel));
         let interrupt = run.interrupt;
+        let brake = Arc::new(self.brake(&mut store, deadline, &interrupt));
+        let guard = self.alarm.watch(deadline, &interrupt, &brake);
+        // A cancellation before the deadline was set has advanced an epoch that nobody waited for.
+        let result = match check(&interrupt, deadline) {
+            Some(end) => Err(wasmtime::Error::new(end)),
+            None => ready.and_then(|()| self.enter(&mut store, program, &brake)),
+        };
+        drop(guard);
+        let result = result.map_err(|error| match (&*brake, error.downcast_ref::<Trap>()) {
+            (Brake::Page(page), Some(Trap::MemoryOutOfBounds)) if page.is_pulled() => {
+                check(&interrupt, deadline).map_or(error, wasmtime::Error::new)
+            }
+            _ => error,
+        });
+        let burnt = fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
+        outcome::report(result, store.data(), burnt, started.elapsed())
+    }
+
+    /// What stops a run in this store.
+    fn brake(
+        &self,
+        store: &mut Store<WasiState<MemoryLimit>>,
+        deadline: Instant,
+        interrupt: &Interrupt,
+    ) -> Brake {
+        if self.strategy == ExecutionStrategy::Jit {
+            return Brake::Page(Page::default());
+        }
         let watched = interrupt.clone();
         store.epoch_deadline_callback(move |_| match check(&watched, deadline) {
             Some(end) => Err(wasmtime::Error::new(end)),
             None => Ok(UpdateDeadline::Continue(1)),
         });
         store.set_epoch_deadline(1);
-        let guard = self.alarm.watch(deadline, &interrupt);
-        // A cancellation before the deadline was set has advanced an epoch that nobody waited for.
-        let result = match check(&interrupt, deadline) {
-            Some(end) => Err(wasmtime::Error::new(end)),
-            None => ready.and_then(|()| self.enter(&mut store, program)),
-        };
-        drop(guard);
-        let burnt = fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
-        outcome::report(result, store.data(), burnt, started.elapsed())
+        Brake::Epoch(self.inner.clone())
     }
 
-    fn enter(&self, store: &mut Store<WasiState<MemoryLimit>>, program: &Program) -> wasmtime::Result<()> {
+    fn enter(
+        &self,
+        store: &mut Store<WasiState<MemoryLimit>>,
+        program: &Program,
+        brake: &Brake,
+    ) -> wasmtime::Result<()> {
         let instance = program.linked().instantiate(&mut *store)?;
+        if let Brake::Page(page) = brake {
+            let memory = instance.get_memory(&mut *store, checks::STOP);
+            let memory = memory.ok_or_else(|| wasmtime::Error::msg("the program could not be stopped"))?;
+            // The checks alone read this memory, which lives as long as the store and cannot grow.
+            page.arm(memory.data_ptr(&*store), memory.data_size(&*store));
+            if let Some(start) = instance.get_func(&mut *store, checks::START) {
+                start.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
+            }
+        }
         let entry = instance.get_typed_func::<(), ()>(&mut *store, ENTRY)?;
         entry.call(store, ())
     }
@@ -172,7 +211,9 @@ fn config(strategy: ExecutionStrategy, fuel: bool) -> wasmtime::Result<Config> {
     if strategy == ExecutionStrategy::Interpretation {
         config.target(if cfg!(target_pointer_width = "64") { "pulley64" } else { "pulley32" })?;
     }
-    config.epoch_interruption(true);
+    config.epoch_interruption(strategy == ExecutionStrategy::Interpretation);
+    // A check that stands twice in a function could be left out once; see `checks`.
+    config.compiler_inlining(Inlining::No);
     config.consume_fuel(fuel);
     config.max_wasm_stack(STACK_BYTES);
     config.memory_init_cow(true);

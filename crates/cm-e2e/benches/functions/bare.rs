@@ -50,7 +50,8 @@ impl Files {
 pub(crate) enum Checks {
     /// They do not: wasmtime as it comes.
     None,
-    /// As in an instance, at loops and calls.
+    /// By wasmtime's epochs, at loops and calls: what compiled programs in an instance would pay without checks of
+    /// another kind, which `docs/adr/0010-stopping-programs.md` describes.
     Epoch,
 }
 

@@ -95,7 +95,7 @@ async fn measure_kernel(mesh: &Mesh, kernel: &Kernel, table: &mut Table) -> Outc
     let name = kernel.name;
     table.compared(&format!("{name}: in an instance, JIT"), &instance, &plain, "bare");
     table.row("  bare wasmtime", &plain);
-    table.compared("  bare wasmtime with deadline checks", &epoch, &plain, "bare");
+    table.compared("  bare wasmtime with epoch checks", &epoch, &plain, "bare");
     table.compared("  native", &native, &plain, "bare");
     let label = format!("  in an instance, Interpretation (1/{:.0}, multiplied)", kernel.parts);
     table.compared(&label, &pulley.scaled(kernel.parts), &plain, "bare");

@@ -2,11 +2,12 @@
 #![allow(unsafe_code, reason = "wasmtime deserialises machine code, which no check can make safe")]
 
 use cm_crypto::digest::{Sha256, sha256};
+use cm_instance::policy::ExecutionStrategy;
 use cm_types::Sha256Digest;
 use wasmtime::{InstancePre, Module};
 
 use super::limits::MemoryLimit;
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, checks};
 use crate::wasi::WasiState;
 
 /// What every WebAssembly module begins with; text forms are not accepted.
@@ -45,6 +46,7 @@ impl std::fmt::Debug for Artefact {
 pub struct Program {
     linked: InstancePre<WasiState<MemoryLimit>>,
     wasm_sha256: Sha256Digest,
+    checks_len: usize,
 }
 
 impl std::fmt::Debug for Program {
@@ -62,6 +64,11 @@ impl Program {
     pub(super) fn linked(&self) -> &InstancePre<WasiState<MemoryLimit>> {
         &self.linked
     }
+
+    /// How many bytes of memory it has for the checks, beyond its own; 0 if it is interpreted.
+    pub(super) fn checks_len(&self) -> usize {
+        self.checks_len
+    }
 }
 
 impl Engine {
@@ -70,7 +77,14 @@ impl Engine {
         if !wasm.starts_with(MAGIC) {
             return Err(EngineError::Module(wasmtime::Error::msg("the bytes do not begin as a module does")));
         }
-        self.inner.precompile_module(wasm).map(Artefact).map_err(EngineError::Module)
+        let artefact = match self.strategy {
+            ExecutionStrategy::Interpretation => self.inner.precompile_module(wasm),
+            // What is not valid must not become so by what is added.
+            ExecutionStrategy::Jit => Module::validate(&self.inner, wasm)
+                .and_then(|()| checks::insert(wasm).map_err(wasmtime::Error::new))
+                .and_then(|checked| self.inner.precompile_module(&checked)),
+        };
+        artefact.map(Artefact).map_err(EngineError::Module)
     }
 
     /// Makes a program of an artefact. `wasm_sha256` is the hash of the module it was compiled from, which
@@ -82,8 +96,13 @@ impl Engine {
         // artefacts of another version or configuration.
         let module = unsafe { Module::deserialize(&self.inner, &artefact.0) };
         let module = module.map_err(EngineError::Artefact)?;
+        let checks_len = match self.strategy {
+            ExecutionStrategy::Interpretation => 0,
+            ExecutionStrategy::Jit => checks::stop_len(&module)
+                .ok_or_else(|| EngineError::Artefact(wasmtime::Error::msg("it could not be stopped")))?,
+        };
         let linked = self.linker.instantiate_pre(&module).map_err(EngineError::Module)?;
-        Ok(Program { linked, wasm_sha256 })
+        Ok(Program { linked, wasm_sha256, checks_len })
     }
 
     /// Compiles a module and makes a program of it.
@@ -94,12 +113,12 @@ impl Engine {
     }
 
     /// What an artefact's seal must bind it to, as associated data: the module, and everything about this
-    /// engine that machine code depends on.
+    /// engine that machine code depends on. The number is that of the checks' kind and place.
     pub fn artefact_binding(&self, wasm_sha256: &Sha256Digest) -> Vec<u8> {
         let mut hasher = ConfigHasher(Sha256::new());
         std::hash::Hash::hash(&self.inner.precompile_compatibility_hash(), &mut hasher);
         let config = hasher.0.finish();
-        [b"cryptomesh artefact 1\0".as_slice(), wasm_sha256.as_bytes(), config.as_bytes()].concat()
+        [b"cryptomesh artefact 2\0".as_slice(), wasm_sha256.as_bytes(), config.as_bytes()].concat()
     }
 }
 

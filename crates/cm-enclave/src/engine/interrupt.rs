@@ -6,20 +6,28 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::brake::Brake;
+
 /// Cancels runs. Clones cancel the same runs; a cancellation holds for good.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Interrupt(Arc<Shared>);
 
-#[derive(Debug, Default)]
+impl std::fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interrupt").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     cancelled: bool,
-    alarms: Vec<Arc<Watch>>,
+    brakes: Vec<Arc<Brake>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -36,8 +44,8 @@ impl Interrupt {
     pub fn cancel(&self) {
         let mut state = lock(&self.0.state);
         state.cancelled = true;
-        for alarm in &state.alarms {
-            alarm.engine.increment_epoch();
+        for brake in &state.brakes {
+            brake.pull();
         }
         self.0.changed.notify_all();
     }
@@ -56,35 +64,28 @@ impl Interrupt {
 }
 
 /// The deadlines of one engine's runs.
+#[derive(Default)]
 struct Watch {
-    engine: wasmtime::Engine,
     deadlines: Mutex<Deadlines>,
     changed: Condvar,
-}
-
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").finish_non_exhaustive()
-    }
 }
 
 #[derive(Default)]
 struct Deadlines {
     next: u64,
-    runs: BTreeMap<u64, Instant>,
+    runs: BTreeMap<u64, (Instant, Arc<Brake>)>,
     closed: bool,
 }
 
-/// The thread that advances an engine's epoch when a deadline has passed.
+/// The thread that pulls the brakes of runs whose deadlines have passed.
 pub(super) struct Alarm {
     watch: Arc<Watch>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Alarm {
-    pub(super) fn start(engine: wasmtime::Engine) -> io::Result<Self> {
-        let watch =
-            Arc::new(Watch { engine, deadlines: Mutex::new(Deadlines::default()), changed: Condvar::new() });
+    pub(super) fn start() -> io::Result<Self> {
+        let watch = Arc::new(Watch::default());
         let watched = watch.clone();
         let thread =
             std::thread::Builder::new().name("deadlines".to_owned()).spawn(move || watched.serve())?;
@@ -92,15 +93,15 @@ impl Alarm {
     }
 
     /// Watches over a run until the guard is dropped.
-    pub(super) fn watch(&self, deadline: Instant, interrupt: &Interrupt) -> AlarmGuard {
+    pub(super) fn watch(&self, deadline: Instant, interrupt: &Interrupt, brake: &Arc<Brake>) -> AlarmGuard {
         let mut deadlines = lock(&self.watch.deadlines);
         let number = deadlines.next;
         deadlines.next += 1;
-        deadlines.runs.insert(number, deadline);
+        deadlines.runs.insert(number, (deadline, brake.clone()));
         drop(deadlines);
         self.watch.changed.notify_all();
-        lock(&interrupt.0.state).alarms.push(self.watch.clone());
-        AlarmGuard { watch: self.watch.clone(), number, interrupt: interrupt.clone() }
+        lock(&interrupt.0.state).brakes.push(brake.clone());
+        AlarmGuard { watch: self.watch.clone(), number, interrupt: interrupt.clone(), brake: brake.clone() }
     }
 }
 
@@ -120,12 +121,14 @@ impl Watch {
         let mut deadlines = lock(&self.deadlines);
         while !deadlines.closed {
             let now = Instant::now();
-            let before = deadlines.runs.len();
-            deadlines.runs.retain(|_, deadline| *deadline > now);
-            if deadlines.runs.len() < before {
-                self.engine.increment_epoch();
-            }
-            let earliest = deadlines.runs.values().min().copied();
+            deadlines.runs.retain(|_, (deadline, brake)| {
+                let remains = *deadline > now;
+                if !remains {
+                    brake.pull();
+                }
+                remains
+            });
+            let earliest = deadlines.runs.values().map(|(deadline, _)| *deadline).min();
             deadlines = match earliest {
                 None => self.changed.wait(deadlines).unwrap_or_else(PoisonError::into_inner),
                 Some(at) => {
@@ -138,19 +141,18 @@ impl Watch {
     }
 }
 
-/// Ends the watch over one run.
+/// Ends the watch over one run. Afterwards nobody pulls its brake.
 pub(super) struct AlarmGuard {
     watch: Arc<Watch>,
     number: u64,
     interrupt: Interrupt,
+    brake: Arc<Brake>,
 }
 
 impl Drop for AlarmGuard {
     fn drop(&mut self) {
         lock(&self.watch.deadlines).runs.remove(&self.number);
-        let mut state = lock(&self.interrupt.0.state);
-        if let Some(at) = state.alarms.iter().position(|alarm| Arc::ptr_eq(alarm, &self.watch)) {
-            state.alarms.swap_remove(at);
-        }
+        lock(&self.interrupt.0.state).brakes.retain(|brake| !Arc::ptr_eq(brake, &self.brake));
+        self.brake.release();
     }
 }

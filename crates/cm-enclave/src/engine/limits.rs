@@ -11,6 +11,8 @@ const TABLE_ENTRIES_MAX: usize = 1_000_000;
 /// Counts and limits the memory of one run.
 #[derive(Debug)]
 pub(crate) struct MemoryLimit {
+    /// What the engine adds to the program's own memory.
+    bytes_added: usize,
     bytes_max: usize,
     bytes: usize,
     bytes_peak: usize,
@@ -18,12 +20,14 @@ pub(crate) struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, bytes: 0, bytes_peak: 0, table_entries: 0 }
+    /// A limit on the program's memory, of which the engine's addition is no part.
+    pub(super) fn new(bytes_max: usize, bytes_added: usize) -> Self {
+        let bytes_max = bytes_max.saturating_add(bytes_added);
+        Self { bytes_added, bytes_max, bytes: 0, bytes_peak: 0, table_entries: 0 }
     }
 
     pub(super) fn bytes_peak(&self) -> u64 {
-        self.bytes_peak as u64
+        self.bytes_peak.saturating_sub(self.bytes_added) as u64
     }
 }
 

@@ -7,6 +7,8 @@ use cm_instance::{
 use super::*;
 use crate::vfs::{Vfs, VfsLimits};
 
+mod stopping;
+
 const MIB: u64 = 1024 * 1024;
 
 fn path(text: &str) -> GuestPath {

@@ -3,7 +3,7 @@
 use rustix::io;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// Threads: the server, the epoch ticker, the compiler's pool and the runs.
+/// Threads: the server, the thread that wakes at deadlines, the compiler's pool and the runs.
 const THREADS_MAX: u64 = 128;
 /// Address space. Wasmtime reserves gibibytes per linear memory without touching them.
 const ADDRESS_SPACE_MAX: u64 = 1 << 42;

@@ -2,6 +2,8 @@
 
 mod history;
 mod life;
+mod methods;
+mod referrers;
 mod removal;
 
 use cm_db::{KeyPrefix, ReadTx, WriteTx};
@@ -74,6 +76,7 @@ impl Catalog {
         }
         let owner = owner.clone();
         life::check_next_state(tx, permit.tenant(), &new)?;
+        methods::refuse_claimed_method(new.kind, &new.spec)?;
         self.add(tx, permit.tenant(), permit.principal(), owner, new, occasion)
     }
 
@@ -155,23 +158,29 @@ impl Catalog {
         let old = self.fetch_for(tx, permit, id, change.expected)?;
         let mut new = old.clone();
         if let Some(name) = change.name {
-            let name = if name.is_empty() { id.to_string() } else { name };
-            self.check_name(permit.kind(), &name, id)?;
-            new.record.header.name = name;
+            new.record.header.name = if name.is_empty() { id.to_string() } else { name };
+            self.check_name(permit.kind(), &new.record.header.name, id)?;
         }
         if let Some(labels) = change.labels {
             new.record.header.labels = labels;
         }
+        let mut methods = None;
         if let Some(spec) = change.spec {
             let checked = self.check_spec(permit.kind(), &spec.apply(&old.record.spec))?;
             (new.record.spec, new.record.references) = (checked.spec, checked.references);
+            methods = Some(checked.methods);
         }
+        methods::check_method(&old.record, &new.record)?;
         if !change.status.is_empty() {
             let mut status = old.record.status.as_object().cloned().unwrap_or_default();
             status.extend(change.status);
             new.record.status = self.check_status(&old.record, Value::Object(status))?;
         }
-        self.store(tx, permit.principal(), &old, new, Happening::Updated, occasion)
+        let changed = self.store(tx, permit.principal(), &old, new, Happening::Updated, occasion)?;
+        if let (ResourceKind::ActiveObject, Some(methods)) = (permit.kind(), methods) {
+            self.follow_code(tx, permit.principal(), &changed, &methods, occasion)?;
+        }
+        Ok(changed)
     }
 
     /// Records what the platform found. The status belongs to the platform; faces must not pass on what
@@ -216,6 +225,7 @@ impl Catalog {
         let root = fetch_permitted(tx, permit, id)?;
         check_generation(&root.record, expected)?;
         refuse_built_in(&root.record)?;
+        methods::refuse_method(&root.record)?;
         self.remove_with_dependents(tx, permit.principal(), root, dependents, occasion)
     }
 
@@ -235,7 +245,11 @@ impl Catalog {
             None if kind == ResourceKind::Bucket => bucket_id(&name)?,
             None => ResourceId::random(),
         };
-        let name = if name.is_empty() { id.to_string() } else { name };
+        let name = match checked.default_name {
+            Some(default) if name.is_empty() => default,
+            None if name.is_empty() => id.to_string(),
+            _ => name,
+        };
         self.check_name(kind, &name, &id)?;
         let header = Header {
             kind,
@@ -249,6 +263,21 @@ impl Catalog {
             updated_at: occasion.at,
         };
         let record = Record { header, spec: checked.spec, status, references: checked.references };
+        let record = self.insert_new(tx, actor, record, occasion)?;
+        if kind == ResourceKind::ActiveObject {
+            self.follow_code(tx, actor, &record, &checked.methods, occasion)?;
+        }
+        Ok(record)
+    }
+
+    /// Writes a new record that was found good.
+    fn insert_new(
+        &self,
+        tx: &mut WriteTx<'_>,
+        actor: Option<&PrincipalId>,
+        record: Record,
+        occasion: &Occasion,
+    ) -> Result<Record, CatalogError> {
         let placed = insert(tx, record, self.integrity)?;
         append(&self.events, tx, actor, occasion, &placed.record, Happening::Created, Map::new())?;
         Ok(placed.record)

@@ -46,6 +46,19 @@ pub fn guard_of(tx: &ReadTx<'_>, record: &Record) -> Result<Option<Guard>, Catal
     Ok(None)
 }
 
+/// As [`guard_of`], of a record of which it is known what it belongs to: it is under its own policy or, without one,
+/// under the one in force there.
+pub fn guard_beneath(
+    tx: &ReadTx<'_>,
+    record: &Record,
+    above: Option<&Guard>,
+) -> Result<Option<Guard>, CatalogError> {
+    match record.spec.get("security_policy") {
+        Some(_) => guard_of(tx, record),
+        None => Ok(above.cloned()),
+    }
+}
+
 fn parent(record: &Record) -> Option<&Reference> {
     let goes_with = |reference: &&Reference| {
         matches!(reference.on_delete, OnDelete::Cascade | OnDelete::Part)

@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use active_object::ActiveObject;
+pub use active_object::{ActiveObject, METHODS_MAX};
 pub use bucket::Bucket;
 pub use endpoint::Endpoint;
 pub use endpoint_state::EndpointState;
@@ -53,14 +53,33 @@ pub trait KindSpec: Serialize + DeserializeOwned {
     /// Everything that is wrong with a spec that could be decoded; paths begin with `spec.`.
     fn validate(&self, limits: &Limits) -> Result<(), Vec<FieldError>>;
 
+    /// Fills in what follows from the fields that were given, once they are valid.
+    fn complete(&mut self) -> Result<(), Vec<FieldError>> {
+        Ok(())
+    }
+
     /// What the spec refers to, in the order of its fields.
     fn references(&self) -> Vec<Reference>;
+
+    /// The name of a record that is given none; without one, its id.
+    fn default_name(&self) -> Option<&str> {
+        None
+    }
+
+    /// The names of the functions that the record is made of, in the order in which they are declared.
+    fn methods(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A spec that was found good.
 pub(crate) struct Checked {
     pub(crate) spec: Value,
     pub(crate) references: Vec<Reference>,
+    /// As [`KindSpec::default_name`].
+    pub(crate) default_name: Option<String>,
+    /// As [`KindSpec::methods`].
+    pub(crate) methods: Vec<String>,
 }
 
 /// Decodes a spec; the error names the field.
@@ -75,9 +94,11 @@ pub(crate) fn parse<S: KindSpec>(spec: &Value) -> Result<S, FieldError> {
 }
 
 fn check_as<S: KindSpec>(given: &Value, limits: &Limits) -> Result<Checked, Vec<FieldError>> {
-    let typed: S = parse(given).map_err(|error| vec![error])?;
+    let mut typed: S = parse(given).map_err(|error| vec![error])?;
     typed.validate(limits)?;
-    let references = typed.references();
+    typed.complete()?;
+    let (references, methods) = (typed.references(), typed.methods());
+    let default_name = typed.default_name().map(str::to_owned);
     let spec = serde_json::to_value(typed).expect("specs are plain data with text keys");
     if let Some(path) = list_for_object("spec".to_owned(), given, &spec) {
         return Err(vec![FieldError::form(path, "must be an object, not a list")]);
@@ -87,7 +108,7 @@ fn check_as<S: KindSpec>(given: &Value, limits: &Limits) -> Result<Checked, Vec<
         let message = format!("is longer than {} bytes", limits.spec_bytes_max);
         return Err(vec![FieldError { path: "spec".to_owned(), message, fault: Fault::Limit }]);
     }
-    Ok(Checked { spec, references })
+    Ok(Checked { spec, references, default_name, methods })
 }
 
 /// Where a list was given for an object, which serde accepts for every struct, field by field. Such a

@@ -72,7 +72,7 @@ impl Query {
         if self.newest_first {
             hash.part("newest-first");
         }
-        hash.0
+        hash.finish()
     }
 
     fn start(&self, fingerprint: u64) -> Result<u64, CatalogError> {
@@ -90,18 +90,22 @@ impl Query {
 }
 
 /// FNV-1a with 64 bits (Fowler, Noll, Vo): stable across versions and platforms, unlike std's hasher.
-struct Fnv(u64);
+pub(crate) struct Fnv(u64);
 
 impl Fnv {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
     /// Every part is closed by a byte that occurs in no text.
-    fn part(&mut self, text: &str) {
+    pub(crate) fn part(&mut self, text: &str) {
         for byte in text.bytes().chain([0xff]) {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
+    }
+
+    pub(crate) fn finish(self) -> u64 {
+        self.0
     }
 }
 

@@ -3,5 +3,6 @@
 mod cascade;
 mod integrity;
 mod listing;
+mod methods;
 mod random;
 mod support;

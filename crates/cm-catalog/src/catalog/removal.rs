@@ -7,7 +7,7 @@ use cm_policy::{Delete, Permit};
 use cm_types::{Generation, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId};
 use serde_json::{Map, Value};
 
-use super::{Catalog, check_generation, fetch_permitted, refuse_built_in};
+use super::{Catalog, check_generation, fetch_permitted, methods, refuse_built_in};
 use crate::index::{fetch, remove};
 use crate::kinds::is_history;
 use crate::tables::{ByTarget, Placed};
@@ -56,8 +56,10 @@ impl Catalog {
         dependents: Dependents,
     ) -> Result<Deletion, CatalogError> {
         let root = fetch_permitted(tx, permit, id)?;
-        let Plan { doomed, refusing, orphaned } =
+        let object = methods::object_of(&root.record);
+        let Plan { doomed, mut refusing, orphaned } =
             plan(tx, permit.tenant(), root, dependents, self.limits.cascade_records_max)?;
+        refusing.extend(object);
         let goes = doomed.iter().map(|placed| placed.record.resource()).collect();
         Ok(Deletion { goes, refusing, orphaned })
     }
@@ -84,6 +86,7 @@ impl Catalog {
         let root = fetch_permitted(tx, permit, id)?;
         check_generation(&root.record, expected)?;
         refuse_built_in(&root.record)?;
+        methods::refuse_method(&root.record)?;
         let tenant = permit.tenant();
         let (name, history) =
             (root.record.resource(), ResourceKind::ALL.iter().filter(|kind| is_history(**kind)));

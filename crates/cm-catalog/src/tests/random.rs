@@ -71,6 +71,7 @@ async fn perform(f: &Fixture, step: Step) -> Result<u64, CatalogError> {
                 name: name.map(text),
                 labels: None,
                 spec: Some(SpecChange::Replace(spec(kind, to))),
+                status: serde_json::Map::new(),
             };
             f.update(kind, &text(id), change).await?;
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::memory::MemoryEngine;
+use crate::engine::postgres::{PostgresConfig, PostgresEngine};
 use crate::engine::sqlite::SqliteEngine;
 use crate::engine::{Engine, Pace, Ticks, Writer};
 use crate::{DbError, ReadTx, Schema, Versions, WriteTx};
@@ -44,6 +45,19 @@ pub struct Db {
 /// it are examined; see [`Db::check`].
 pub fn open_sqlite(path: &Path, schema: &Schema) -> Result<Db, DbError> {
     Db::open(&SqliteEngine::open(path)?, schema)
+}
+
+/// Opens a PostgreSQL database that other processes may have open, too, and brings its data to the schema's version.
+///
+/// The database must exist; everything is kept in its schema `cryptomesh`, which is created on first use. Blocks for as
+/// long as connecting takes, or a migration, which of several processes only one performs.
+///
+/// Fails with [`DbError::NewerData`] or [`DbError::Storage`]. A server that goes away later is no reason to open again:
+/// transactions fail ([`DbError::retryable`]) until it is back.
+pub fn open_postgres(config: &PostgresConfig, schema: &Schema) -> Result<Db, DbError> {
+    let open = || Db::open(&PostgresEngine::open(config, schema.version())?, schema);
+    // On a thread of its own: connections wait on a runtime, which cannot be done on a thread that has another one.
+    std::thread::scope(|scope| scope.spawn(open).join().unwrap_or(Err(DbError::Panicked)))
 }
 
 /// Opens an empty database in memory. It is gone with its last handle.

@@ -4,7 +4,7 @@
 //! of readers, each used by one thread at a time. It knows nothing of rows, versions or batches.
 
 pub(crate) mod memory;
-// pub(crate) mod postgres;
+pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
 use std::sync::Arc;

@@ -30,7 +30,8 @@ mod row;
 mod schema;
 mod tx;
 
-pub use db::{BackupError, BackupSummary, Db, open_memory, open_sqlite};
+pub use db::{BackupError, BackupSummary, Db, open_memory, open_postgres, open_sqlite};
+pub use engine::postgres::{InvalidUrl, PostgresConfig};
 pub use error::{Corruption, DbError, Effect, StorageClass, StorageError};
 pub use key::{InvalidKey, Key};
 pub use range::{Direction, KeyPrefix, KeyRange};

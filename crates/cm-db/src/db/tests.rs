@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cm_testkit::postgres::Server;
 use proptest::prelude::*;
 
 use super::*;
@@ -233,5 +234,19 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let db = open_sqlite(&dir.path().join("a.db"), &conformance::schema()).unwrap();
         equals_model(&db, &transactions);
+    }
+}
+
+proptest! {
+    // Each case has a database of its own on a real server.
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn postgres_does_as_a_map_would(
+        transactions in proptest::collection::vec((proptest::collection::vec(op(), 0..8), any::<bool>()), 1..8),
+    ) {
+        let database = Server::shared().create_database();
+        let config = PostgresConfig::parse(database.url(), None).unwrap();
+        equals_model(&open_postgres(&config, &conformance::schema()).unwrap(), &transactions);
     }
 }

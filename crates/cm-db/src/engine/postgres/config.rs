@@ -172,7 +172,7 @@ impl PostgresConfig {
             "{} -c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
             server.get_options().unwrap_or_default(),
             self.statement_timeout.as_millis(),
-            LOCK_TIMEOUT.as_millis(),
+            LOCK_TIMEOUT.min(self.statement_timeout).as_millis(),
             IDLE_TIMEOUT.as_millis(),
         );
         server.options(options.trim());
@@ -261,7 +261,9 @@ mod tests {
         assert_eq!(config.root_certificate.as_deref(), Some(Path::new("/a b.pem")));
         assert_eq!(config.server.get_application_name(), Some("x"));
         let config = parse("postgres://a@h/d?options=-c%20work_mem%3D4MB", None).unwrap();
-        assert!(config.for_session().get_options().unwrap().starts_with("-c work_mem=4MB -c statement_timeout"));
+        assert!(
+            config.for_session().get_options().unwrap().starts_with("-c work_mem=4MB -c statement_timeout")
+        );
     }
 
     #[test]

@@ -204,8 +204,14 @@ impl Scanner<'_> {
             return Ok(());
         }
         if self.frames.len() == 1 {
+            let mut dedents = false;
             while self.indents.last().is_some_and(|last| *last > indent) {
                 self.indents.pop();
+                dedents = true;
+            }
+            // The parser would see the next indentation without a dedent before it.
+            if dedents && indent > self.indents.last().copied().unwrap_or(0) {
+                return syntax(self.at, "this indentation matches no line before");
             }
         }
         if indent > self.indents.last().copied().unwrap_or(0) {

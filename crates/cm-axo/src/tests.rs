@@ -341,7 +341,7 @@ fn what_is_not_python_is_refused_with_its_place() {
     check_refused("print 'hello'\n", 1, 7, "");
     check_refused("x = 0xlambda y: 1", 1, 5, "may not follow a number");
     check_refused("x = lambda\ny: 1", 1, 5, "no colon");
-    check_refused("if x:\n        a\n    b\n", 3, 1, "indent");
+    check_refused("if x:\n        a\n    b\n", 3, 5, "indentation");
 }
 
 #[test]

@@ -19,6 +19,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub struct NodeOptions {
     /// `--set` assignments.
     pub set: Vec<String>,
+    /// Environment variables; there are no others.
+    pub variables: Vec<(String, String)>,
     /// Whether to serve without authentication.
     pub open: bool,
 }
@@ -52,6 +54,7 @@ impl Node {
         }
         let mut process = command
             .env_clear()
+            .envs(options.variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)

@@ -10,14 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// `cryptomesh up`
 #[derive(Args)]
-#[command(after_help = "\
-Settings come from defaults, then the file, then the environment (CRYPTOMESH_SECTION_KEY), then --set, then flags.
-Keys: listen.api, listen.instances, shutdown.deadline, log.level, log.format, log.to_file, log.dir, log.error_file,
-log.rotation_when, log.files_kept, instances.require, instances.max, instances.start_timeout,
-instances.run_timeout, instances.memory, instances.storage, instances.module_cache, objects.size_max,
-limits.cpu_min, limits.cpu_max, limits.ram_min, limits.ram_max, data_dir.
-Variables of the earlier implementation with an effect: CRYPTOMESH_HOST, _PORT, _DEBUG, _MIN_CPU, _MAX_CPU, _MIN_RAM, _MAX_RAM,
-_LOG_PATH, _LOG_LEVEL, _LOG_ROTATION_WHEN, _LOG_TO_FILE, _LOG_ERROR_FILE; its others are accepted, and reported at start.")]
+#[command(after_help = help())]
 pub(crate) struct UpArgs {
     /// A configuration file in TOML.
     #[arg(long, value_name = "FILE.toml")]
@@ -28,6 +21,18 @@ pub(crate) struct UpArgs {
     /// Serve without authentication, on loopback only.
     #[arg(long)]
     open: bool,
+}
+
+/// What can be set; defaults, units and effects are in docs/guide/configuration.md.
+fn help() -> String {
+    let variables: Vec<_> = cm_node::environment::variables().collect();
+    format!(
+        "Settings come from defaults, then the file, then the environment (CRYPTOMESH_SECTION_KEY), then --set, then \
+         flags.\n\nKeys: {}.\n\nVariables that have or had other names: {}. Those without effect here are reported at \
+         start.",
+        cm_node::config::KEYS.join(", "),
+        variables.join(", ")
+    )
 }
 
 /// Runs a node until it is told to stop. `data_dir` is that of the flag, if it was given: as a variable it would come

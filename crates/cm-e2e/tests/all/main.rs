@@ -10,5 +10,6 @@ mod demo;
 mod examples;
 mod instances;
 mod limits;
+mod logs;
 mod routes;
 mod tamper;

@@ -75,7 +75,7 @@ impl Db {
         writer::prepare(&mut *writer, schema)?;
         let readers_len = engine.readers();
         let readers = (0..readers_len).map(|_| engine.reader()).collect::<Result<Vec<_>, _>>()?;
-        let ticks = Arc::new(watch::Sender::new(0));
+        let ticks = Ticks::new();
         let stop = Arc::new(watch::Sender::new(false));
         engine.listen(ticks.clone(), stop.subscribe())?;
         Ok(Db {
@@ -154,7 +154,12 @@ impl Db {
     /// together may count as one, and a change may be told though nothing that matters changed; none is left untold,
     /// not even those of a time when the server could not be reached.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.ticks.subscribe()
+        self.ticks.all.subscribe()
+    }
+
+    /// As [`Db::changes`], but only of other processes; it never changes with an engine that has one process.
+    pub fn changes_elsewhere(&self) -> watch::Receiver<u64> {
+        self.ticks.elsewhere.subscribe()
     }
 
     /// What the data says of its versions.

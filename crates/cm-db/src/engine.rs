@@ -100,8 +100,31 @@ pub(crate) trait Reader: Send {
     fn snapshot(&mut self, pace: Pace, body: &mut dyn FnMut(&dyn ReadStore)) -> Result<(), DbError>;
 }
 
-/// Counts commits, this process's and other ones'.
-pub(crate) type Ticks = Arc<watch::Sender<u64>>;
+/// Counts commits.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticks {
+    /// Of everybody.
+    pub(crate) all: Arc<watch::Sender<u64>>,
+    /// Of other processes.
+    pub(crate) elsewhere: Arc<watch::Sender<u64>>,
+}
+
+impl Ticks {
+    pub(crate) fn new() -> Self {
+        Self { all: Arc::new(watch::Sender::new(0)), elsewhere: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// This process has committed.
+    pub(crate) fn here(&self) {
+        self.all.send_modify(|ticks| *ticks += 1);
+    }
+
+    /// Another one has, or may have.
+    pub(crate) fn elsewhere(&self) {
+        self.elsewhere.send_modify(|ticks| *ticks += 1);
+        self.here();
+    }
+}
 
 /// Opens connections.
 pub(crate) trait Engine {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cm_crypto::sign::SigningKey;
 use cm_db::{Db, DbError, Direction, KeyRange, ReadTx, WriteTx};
-use cm_runtime::Clock;
+use cm_runtime::{Backoff, Clock, Tasks};
 use cm_types::{Cursor, Page, PageLimit, Timestamp};
 use tokio::sync::watch;
 
@@ -83,19 +83,56 @@ impl EventLog {
         let signed = sign(Purpose::Head, &head, &self.0.signer);
         tx.put_raw::<HeadTable>(&(), &signed)?;
         self.trust(signed);
-        let log = self.0.clone();
-        tx.on_commit(Box::new(move || {
-            log.committed.send_if_modified(|committed| {
-                let newer = seq > *committed;
-                *committed = seq.max(*committed);
-                newer
-            });
-        }));
+        let log = self.clone();
+        tx.on_commit(Box::new(move || log.committed(seq)));
         Ok(seq)
     }
 
+    /// Lets [`EventLog::head`] follow what other processes append to the same log, until the tasks are told to end.
+    /// Costs nothing where there are none.
+    pub fn follow(&self, db: &Db, tasks: &Tasks) {
+        let (log, db, token) = (self.clone(), db.clone(), tasks.token());
+        let mut changes = db.changes_elsewhere();
+        // Whatever was committed between opening and now counts.
+        changes.mark_changed();
+        let following = async move {
+            while changes.changed().await.is_ok() {
+                let mut backoff = Backoff::default();
+                while let Err(error) = log.catch_up(&db).await {
+                    if matches!(error, EventError::Db(DbError::Closed)) {
+                        return;
+                    }
+                    if backoff.attempts() == 0 {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "end of the log not read");
+                    }
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+            }
+        };
+        tasks.spawn("event-log-follow", async move {
+            token.run_until_cancelled(following).await;
+        });
+    }
+
+    /// Reads where the log ends by now.
+    async fn catch_up(&self, db: &Db) -> Result<(), EventError> {
+        let log = self.clone();
+        let head = db.read(move |tx| log.trusted_head(tx)).await?;
+        self.committed(head.map_or(0, |head| head.seq));
+        Ok(())
+    }
+
+    /// The event is committed. Never goes back: a head that is behind is an old one.
+    fn committed(&self, seq: u64) {
+        self.0.committed.send_if_modified(|committed| {
+            let newer = seq > *committed;
+            *committed = seq.max(*committed);
+            newer
+        });
+    }
+
     /// The number of the last committed event, 0 if there is none; changes with every commit that
-    /// appended. What it says can be read at once.
+    /// appended, also in other processes once [`EventLog::follow`] was called. What it says can be read at once.
     pub fn head(&self) -> watch::Receiver<u64> {
         self.0.committed.subscribe()
     }

@@ -154,7 +154,7 @@ fn serve(
             WriteMessage::Run(job) => next = run_batch(writer, messages, job, ticks),
             WriteMessage::Alone(run) => {
                 run(writer);
-                ticks.send_modify(|ticks| *ticks += 1);
+                ticks.here();
                 next = None;
             }
             WriteMessage::Close(answer) => return Some(answer),
@@ -197,7 +197,7 @@ fn run_batch(
     match &durable {
         Ok(()) => {
             run_hooks(hooks);
-            ticks.send_modify(|ticks| *ticks += 1);
+            ticks.here();
         }
         Err(error) => tracing::error!(
             error = error as &dyn std::error::Error,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cm_db::{Schema, open_memory, open_sqlite};
+use cm_db::{PostgresConfig, Schema, open_memory, open_postgres, open_sqlite};
 use cm_runtime::ManualClock;
 use cm_types::TenantId;
 
@@ -133,4 +133,72 @@ async fn a_log_that_was_tampered_with_at_its_end_is_not_extended() {
     };
     check(all, What::RolledBack).await;
     assert_eq!(append(&db, &log, "a.three").await.unwrap(), 3);
+}
+
+/// Two nodes on one database: one chain, each sees what the other wrote, and each notices when it is cut.
+#[tokio::test]
+async fn several_nodes_write_one_log() {
+    let database = cm_testkit::postgres::Server::shared().create_database();
+    let config = PostgresConfig::parse(database.url(), None).unwrap();
+    let signer = SigningKey::generate();
+    let tasks = Tasks::new();
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let db = open_postgres(&config, &schema()).unwrap();
+        let log = EventLog::open(&db, Arc::new(ManualClock::new()), signer.clone()).await.unwrap();
+        log.follow(&db, &tasks);
+        nodes.push((db, log));
+    }
+    let mut heads = [nodes[0].1.head(), nodes[1].1.head()];
+    let until = async |head: &mut watch::Receiver<u64>, seq| {
+        let reached = head.wait_for(|head| *head >= seq);
+        assert_eq!(*tokio::time::timeout(Duration::from_secs(60), reached).await.unwrap().unwrap(), seq);
+    };
+    for seq in 1..=10 {
+        let (db, log) = &nodes[usize::from(seq % 3 == 0)];
+        assert_eq!(append(db, log, "a.thing").await.unwrap(), seq);
+        for head in &mut heads {
+            until(head, seq).await;
+        }
+    }
+    let appending = nodes.iter().cycle().take(20).map(|(db, log)| append(db, log, "a.race"));
+    let mut numbers = Vec::new();
+    for appended in futures_in_turn(appending.collect()).await {
+        numbers.push(appended.unwrap());
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (11..=30).collect::<Vec<_>>(), "numbers without gaps, whoever writes");
+    for head in &mut heads {
+        until(head, 30).await;
+    }
+    let keys = nodes[0].1.verifying_keys().clone();
+    let verified: Result<_, EventError> = nodes[1].0.read(move |tx| EventLog::verify(tx, &keys, None)).await;
+    assert_eq!(verified.unwrap().records, 30);
+
+    database.execute("DELETE FROM cryptomesh.t_events; DELETE FROM cryptomesh.t_event_head");
+    for (db, log) in &nodes {
+        match append(db, log, "a.after").await {
+            Err(EventError::Broken(finding)) => assert_eq!(finding.what, What::RolledBack),
+            other => panic!("{other:?}"),
+        }
+    }
+    tasks.drain(Duration::from_secs(5)).await;
+}
+
+/// All at once, on this task.
+async fn futures_in_turn<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut pending: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    let mut outputs = Vec::new();
+    std::future::poll_fn(|cx| {
+        pending.retain_mut(|future| match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => {
+                outputs.push(output);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if pending.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    outputs
 }

@@ -38,8 +38,7 @@ impl Listener {
             match connected.and_then(|link| self.hear(link, &mut backoff)) {
                 Ok(()) => return,
                 Err(error) => {
-                    let level = backoff.attempts();
-                    if level == 0 {
+                    if backoff.attempts() == 0 {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             "not told of other nodes' changes"
@@ -67,20 +66,16 @@ impl Listener {
             backoff.reset();
         }
         // What happened before, and while nobody listened, counts as one change.
-        self.tick();
+        self.ticks.elsewhere();
         loop {
             let stop = self.stop.wait_for(|stop| *stop);
             match link.listen(ASK_EVERY, stop)? {
                 Heard::Told(name) if name == self.name => {}
-                Heard::Told(_) => self.tick(),
+                Heard::Told(_) => self.ticks.elsewhere(),
                 Heard::Nothing => link.ask(async |client| client.batch_execute("").await)?,
                 Heard::Stop => return Ok(()),
             }
         }
-    }
-
-    fn tick(&self) {
-        self.ticks.send_modify(|ticks| *ticks += 1);
     }
 
     fn stopped_within(&mut self, delay: Duration) -> bool {

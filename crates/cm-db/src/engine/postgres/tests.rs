@@ -101,6 +101,8 @@ async fn a_change_wakes_those_who_wait_in_another_process() {
         put(&here, 0, value).await.unwrap();
         until(&mut changes, async || number(&there, 0).await == Some(value)).await;
     }
+    assert!(*there.changes_elsewhere().borrow() >= 5, "another process did all of that");
+    assert!(*here.changes_elsewhere().borrow() < 5, "what a process does itself comes from nowhere else");
     // Also what happened while nobody could be told.
     let listening =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";

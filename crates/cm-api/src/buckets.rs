@@ -1,7 +1,8 @@
 //! Buckets: containers of objects.
 
+use cm_kernel::Part;
 use cm_kernel::catalog::Record;
-use cm_types::{ResourceId, ResourceKind};
+use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -34,7 +35,7 @@ impl WireSpec for BucketSpec {
     type Extra = BucketExtra;
     const READ_ONLY: &'static [&'static str] = &[];
 
-    fn extra(_: &Record, _: Vec<ResourceId>) -> BucketExtra {
+    fn extra(_: &Record, _: Vec<Part>) -> BucketExtra {
         BucketExtra {}
     }
 }

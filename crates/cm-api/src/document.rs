@@ -39,6 +39,7 @@ const BEARER: &str = "bearer";
         (name = "function-states", description = "What functions went through"),
         (name = "function-results", description = "What runs of functions came to"),
         (name = "endpoint-states", description = "What endpoints went through"),
+        (name = "manifests", description = "Many declarations at once"),
         (name = "instances", description = "Confidential instances and the evidence of what they are"),
         (name = "buckets", description = "Containers of objects"),
         (name = "objects", description = "Bytes of any size"),

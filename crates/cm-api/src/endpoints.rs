@@ -1,8 +1,9 @@
 //! Endpoints: servers that functions are deployed on.
 
+use cm_kernel::Part;
 use cm_kernel::catalog::Record;
 use cm_kernel::catalog::lifecycle::ENDPOINT_COLD;
-use cm_types::{ResourceId, ResourceKind};
+use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -54,7 +55,7 @@ impl WireSpec for EndpointSpec {
     type Extra = EndpointExtra;
     const READ_ONLY: &'static [&'static str] = &["endpoint_id", "state", "pubsub_port", "req_res_port"];
 
-    fn extra(record: &Record, _: Vec<ResourceId>) -> EndpointExtra {
+    fn extra(record: &Record, _: Vec<Part>) -> EndpointExtra {
         let port = |name| record.status.get(name).and_then(|port| u16::try_from(port.as_u64()?).ok());
         let state = record.status.get("state").and_then(|state| state.as_str());
         EndpointExtra {

@@ -36,6 +36,7 @@ macro_rules! record_routes {
         #[utoipa::path(
             post, path = $collection, tag = $tag, summary = concat!("Creates one of the ", $tag),
             request_body = $body,
+            params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters: who sends the same again under the same key within a day gets what the first request made")),
             extensions(("x-permission" = json!(concat!($kind, ":create")))),
             responses(
                 (status = 201, description = "The new record; `Location` says where", body = $record),
@@ -47,9 +48,10 @@ macro_rules! record_routes {
         pub async fn $create(
             axum::extract::State(api): axum::extract::State<$crate::Api>,
             $crate::authentication::Op(op): $crate::authentication::Op,
+            headers: axum::http::HeaderMap,
             body: cm_http::JsonBody<$crate::fields::Fields>,
         ) -> Result<axum::response::Response, cm_http::Failure> {
-            $crate::record::create::<$spec>(&api.kernel, op, body).await
+            $crate::record::create::<$spec>(&api.kernel, op, &headers, body).await
         }
 
         #[utoipa::path(

@@ -1,9 +1,10 @@
 //! Functions: what can be computed.
 
 use cm_http::Failure;
+use cm_kernel::Part;
 use cm_kernel::catalog::Record;
 use cm_kernel::catalog::lifecycle::DEPLOYMENT_INITIATED;
-use cm_types::{ResourceId, ResourceKind};
+use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -89,7 +90,7 @@ impl WireSpec for FunctionSpec {
     ];
     const CLAIMS: &'static [&'static str] = &["deployment_status"];
 
-    fn extra(record: &Record, _: Vec<ResourceId>) -> FunctionExtra {
+    fn extra(record: &Record, _: Vec<Part>) -> FunctionExtra {
         let status = record.status.get("deployment_status").and_then(|status| status.as_str());
         FunctionExtra {
             function_id: record.header.id.to_string(),

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use cm_http::{Failure, Params};
+use cm_kernel::Part;
 use cm_kernel::OpContext;
 use cm_kernel::catalog::{Query, Record};
 use cm_kernel::policy::{List, Read};
-use cm_types::{ResourceId, ResourceKind, Timestamp};
+use cm_types::{ResourceKind, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -103,7 +104,7 @@ impl WireSpec for FunctionStateSpec {
     const PLATFORM_WRITTEN: bool = true;
     const INDEXED: &'static [(&'static str, ResourceKind)] = &[("function_id", ResourceKind::Function)];
 
-    fn extra(record: &Record, _: Vec<ResourceId>) -> StateExtra {
+    fn extra(record: &Record, _: Vec<Part>) -> StateExtra {
         state_extra(record)
     }
 }
@@ -115,7 +116,7 @@ impl WireSpec for EndpointStateSpec {
     const PLATFORM_WRITTEN: bool = true;
     const INDEXED: &'static [(&'static str, ResourceKind)] = &[("endpoint_id", ResourceKind::Endpoint)];
 
-    fn extra(record: &Record, _: Vec<ResourceId>) -> StateExtra {
+    fn extra(record: &Record, _: Vec<Part>) -> StateExtra {
         state_extra(record)
     }
 }
@@ -128,7 +129,7 @@ impl WireSpec for FunctionResultSpec {
     const INDEXED: &'static [(&'static str, ResourceKind)] =
         &[("function_id", ResourceKind::Function), ("state_id", ResourceKind::FunctionState)];
 
-    fn extra(record: &Record, _: Vec<ResourceId>) -> ResultExtra {
+    fn extra(record: &Record, _: Vec<Part>) -> ResultExtra {
         ResultExtra { result_id: record.header.id.to_string(), timestamp: naive(record.header.updated_at) }
     }
 }

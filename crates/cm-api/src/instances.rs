@@ -7,9 +7,10 @@ use axum::response::{IntoResponse, Response};
 use cm_functions::InstanceView;
 use cm_http::body::from_json;
 use cm_http::{Deadline, Failure, FailureClass, JsonBody, Params, Upload};
+use cm_kernel::Part;
 use cm_kernel::catalog::Record;
 use cm_kernel::policy::{Create, Delete, Invoke, Read};
-use cm_types::{ResourceId, ResourceKind, Sha256Digest};
+use cm_types::{ResourceKind, Sha256Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -59,7 +60,7 @@ impl WireSpec for InstanceSpec {
     type Extra = InstanceExtra;
     const READ_ONLY: &'static [&'static str] = &[];
 
-    fn extra(_: &Record, _: Vec<ResourceId>) -> InstanceExtra {
+    fn extra(_: &Record, _: Vec<Part>) -> InstanceExtra {
         InstanceExtra {}
     }
 }

@@ -41,6 +41,7 @@ mod function_files;
 pub mod functions;
 pub mod history;
 pub mod instances;
+pub mod manifests;
 pub mod microservices;
 pub mod node;
 pub mod object_verification;

@@ -1,7 +1,8 @@
 //! Microservices: groups of functions within a service.
 
+use cm_kernel::Part;
 use cm_kernel::catalog::Record;
-use cm_types::{ResourceId, ResourceKind};
+use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -49,8 +50,8 @@ impl WireSpec for MicroserviceSpec {
     const INDEXED: &'static [(&'static str, ResourceKind)] = &[("service_id", ResourceKind::Service)];
     const PARTS: Option<ResourceKind> = Some(ResourceKind::Function);
 
-    fn extra(record: &Record, parts: Vec<ResourceId>) -> MicroserviceExtra {
-        let functions = parts.into_iter().map(String::from).collect();
+    fn extra(record: &Record, parts: Vec<Part>) -> MicroserviceExtra {
+        let functions = parts.into_iter().map(|part| part.id.into()).collect();
         MicroserviceExtra { microservice_id: record.header.id.to_string(), functions }
     }
 }

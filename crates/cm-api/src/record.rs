@@ -8,8 +8,9 @@ use axum::response::{IntoResponse, Response};
 use cm_http::etag::Freshness;
 use cm_http::{ETag, Failure, FailureClass, JsonBody, Params, Preconditions};
 use cm_kernel::catalog::{Change, Dependents, Integrity, NewRecord, Query, Record, SpecChange};
+use cm_kernel::idempotency::IdempotencyKey;
 use cm_kernel::policy::{Create, Delete, List, Read, Update};
-use cm_kernel::{Kernel, OpContext};
+use cm_kernel::{Kernel, OpContext, Part};
 use cm_types::{Action, Generation, PageLimit, ResourceId, ResourceKind, ResourceRef};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -44,7 +45,7 @@ pub trait WireSpec: Serialize + DeserializeOwned + Send + Sync + 'static {
     const PARTS: Option<ResourceKind> = None;
 
     /// What the record shows besides. `parts` are the records that belong to it.
-    fn extra(record: &Record, parts: Vec<ResourceId>) -> Self::Extra;
+    fn extra(record: &Record, parts: Vec<Part>) -> Self::Extra;
 
     /// Checks what the catalogue cannot: settings that only an engine understands.
     fn check(&self) -> Result<(), Failure> {
@@ -109,7 +110,7 @@ pub type View<S> = RecordView<S, <S as WireSpec>::Extra>;
 ///
 /// # Errors
 /// 500 when what is stored is not what this version of the API describes: our mistake.
-pub fn view<S: WireSpec>(record: Record, parts: Vec<ResourceId>) -> Result<View<S>, Failure> {
+pub fn view<S: WireSpec>(record: Record, parts: Vec<Part>) -> Result<View<S>, Failure> {
     let extra = S::extra(&record, parts);
     let header = record.header;
     Ok(RecordView {
@@ -166,18 +167,47 @@ fn unknown_fields(kernel: &Kernel) -> Unknown {
 }
 
 /// Creates a record: 201 with its place.
+///
+/// With an `Idempotency-Key`, who sends the same again gets what the first request made.
 pub(crate) async fn create<S: WireSpec>(
     kernel: &Kernel,
     op: Caller,
+    headers: &HeaderMap,
     body: JsonBody<Fields>,
 ) -> Result<Response, Failure> {
     require_some_creation(kernel, &op, S::KIND).await?;
     require_writable::<S>(kernel)?;
-    let new = new_record::<S>(kernel, body.decode().await?)?;
+    let fields = body.decode().await?;
+    let key = idempotency_key::<S>(headers, &fields)?;
+    let new = new_record::<S>(kernel, fields)?;
     let op = op.again(kernel).await?;
     let permit = kernel.authorize_labelled::<Create>(&op, S::KIND, &new.labels).await.map_err(refusal)?;
-    let record = kernel.create_record(&op, &permit, new).await.map_err(refusal)?;
-    created::<S>(kernel, &op, record).await
+    let (record, replayed) = match key {
+        Some(key) => kernel.create_record_once(&op, &permit, new, key).await,
+        None => kernel.create_record(&op, &permit, new).await.map(|record| (record, false)),
+    }
+    .map_err(refusal)?;
+    let mut answer = created::<S>(kernel, &op, record).await?;
+    if replayed {
+        answer.headers_mut().insert(IDEMPOTENT_REPLAY, HeaderValue::from_static("true"));
+    }
+    Ok(answer)
+}
+
+/// Names one creation, so that sending it again does not make another record.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Says that the answer is that of an earlier request.
+const IDEMPOTENT_REPLAY: &str = "idempotent-replay";
+
+/// The key that the client gave, for what it asks for under it.
+fn idempotency_key<S: WireSpec>(
+    headers: &HeaderMap,
+    fields: &Fields,
+) -> Result<Option<IdempotencyKey>, Failure> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let asked = serde_json::to_vec(fields).map_err(Failure::internal)?;
+    let asked = cm_kernel::idempotency::digest_of(S::KIND, &asked);
+    IdempotencyKey::new(key.to_str().unwrap_or_default(), asked).map(Some).map_err(refusal)
 }
 
 /// The record that a body asks for.

@@ -1,7 +1,8 @@
 //! Roles: named sets of permissions.
 
+use cm_kernel::Part;
 use cm_kernel::catalog::Record;
-use cm_types::{ResourceId, ResourceKind};
+use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -36,7 +37,7 @@ impl WireSpec for RoleSpec {
     type Extra = RoleExtra;
     const READ_ONLY: &'static [&'static str] = &["role_id"];
 
-    fn extra(record: &Record, _: Vec<ResourceId>) -> RoleExtra {
+    fn extra(record: &Record, _: Vec<Part>) -> RoleExtra {
         RoleExtra { role_id: record.header.id.to_string() }
     }
 }

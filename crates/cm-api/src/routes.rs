@@ -15,8 +15,8 @@ use crate::listing::NEXT_CURSOR;
 use crate::verifications::Verifications;
 use crate::{
     api_keys, auth, buckets, data_files, decisions, earlier_errors, endpoints, events, functions, history,
-    instances, microservices, node, object_verification, objects, paths, principals, probes, programs, roles,
-    security_policies, services, storages, watch,
+    instances, manifests, microservices, node, object_verification, objects, paths, principals, probes,
+    programs, roles, security_policies, services, storages, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -87,6 +87,7 @@ fn families() -> OpenApiRouter<Api> {
         .merge(endpoints::routes())
         .merge(history::routes())
         .merge(storages::routes())
+        .merge(manifests::routes())
         .merge(instances::routes())
         .merge(buckets::routes())
         .merge(objects::routes())

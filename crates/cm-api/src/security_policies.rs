@@ -1,7 +1,8 @@
 //! Security policies: what resources demand of their users.
 
+use cm_kernel::Part;
 use cm_kernel::catalog::Record;
-use cm_types::{ResourceId, ResourceKind};
+use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -42,7 +43,7 @@ impl WireSpec for SecurityPolicySpec {
     const READ_ONLY: &'static [&'static str] = &["sp_id", "policy_id"];
     const CHOSEN_ID: &'static str = "sp_id";
 
-    fn extra(record: &Record, _: Vec<ResourceId>) -> SecurityPolicyExtra {
+    fn extra(record: &Record, _: Vec<Part>) -> SecurityPolicyExtra {
         SecurityPolicyExtra { sp_id: record.header.id.to_string() }
     }
 }

@@ -1,7 +1,8 @@
 //! Services: groups of microservices.
 
+use cm_kernel::Part;
 use cm_kernel::catalog::Record;
-use cm_types::{ResourceId, ResourceKind};
+use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -46,8 +47,8 @@ impl WireSpec for ServiceSpec {
     const READ_ONLY: &'static [&'static str] = &["service_id", "microservices"];
     const PARTS: Option<ResourceKind> = Some(ResourceKind::Microservice);
 
-    fn extra(record: &Record, parts: Vec<ResourceId>) -> ServiceExtra {
-        let microservices = parts.into_iter().map(String::from).collect();
+    fn extra(record: &Record, parts: Vec<Part>) -> ServiceExtra {
+        let microservices = parts.into_iter().map(|part| part.id.into()).collect();
         ServiceExtra { service_id: record.header.id.to_string(), microservices }
     }
 }

@@ -1,7 +1,8 @@
 //! Storages: where inputs of functions come from and their outputs go.
 
+use cm_kernel::Part;
 use cm_kernel::catalog::Record;
-use cm_types::{ResourceId, ResourceKind};
+use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -38,7 +39,7 @@ impl WireSpec for StorageSpec {
     type Extra = StorageExtra;
     const READ_ONLY: &'static [&'static str] = &["storage_id"];
 
-    fn extra(record: &Record, _: Vec<ResourceId>) -> StorageExtra {
+    fn extra(record: &Record, _: Vec<Part>) -> StorageExtra {
         StorageExtra { storage_id: record.header.id.to_string() }
     }
 }

@@ -52,6 +52,15 @@ impl Catalog {
         &self.limits
     }
 
+    /// A spec as it would be stored: checked, with its defaults filled in.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::Invalid`], [`CatalogError::NotCatalogued`].
+    pub fn completed(&self, kind: ResourceKind, spec: &Value) -> Result<Value, CatalogError> {
+        Ok(self.check_spec(kind, spec)?.spec)
+    }
+
     /// Creates a record. Its tenant, and its owner unless given, are those of the permit, which must be
     /// for the collection of the kind.
     ///

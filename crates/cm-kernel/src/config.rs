@@ -3,6 +3,17 @@
 use std::path::PathBuf;
 
 use cm_catalog::{Integrity, Limits};
+use cm_db::PostgresConfig;
+
+/// Where the catalogue, the identities and the log are kept.
+#[derive(Clone, Debug, Default)]
+pub enum Database {
+    /// In a file of the data directory, for one node.
+    #[default]
+    InDataDir,
+    /// In a PostgreSQL database, which several nodes may share. They share the keys, too.
+    Postgres(Box<PostgresConfig>),
+}
 
 /// Settings of the kernel. The node fills them from its own.
 #[derive(Clone, Debug)]

@@ -10,6 +10,8 @@ use cm_objects::ObjectError;
 use cm_policy::{Denied, Explanation};
 use cm_types::{PrincipalId, ResourceRef};
 
+use crate::deployments::{QUOTA_RETRY_AFTER, QuotaKind};
+
 /// Why an operation was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
@@ -38,9 +40,39 @@ pub enum KernelError {
     /// A role that does not exist.
     #[error("role `{0}` does not exist")]
     NoSuchRole(String),
+    /// The tenant has as much deployed as it may.
+    #[error("{limit} {quota} are allowed at a time (`{}`), {taken} are taken and {asked} more asked for", .quota.setting())]
+    QuotaReached {
+        /// Of what.
+        quota: QuotaKind,
+        /// How much the tenant may have.
+        limit: u64,
+        /// How much it has.
+        taken: u64,
+        /// How much more was asked for.
+        asked: u64,
+    },
+    /// The endpoint is not deployed, or not any more.
+    #[error("`{0}` is not deployed")]
+    NotDeployed(ResourceRef),
+    /// The endpoint is deployed, and must be detached before its record can go.
+    #[error("`{0}` is deployed; detach it first")]
+    StillDeployed(ResourceRef),
+    /// The key of a creation was used for something else before.
+    #[error("the idempotency key `{0}` was used for another creation")]
+    KeyReused(String),
+    /// What was created under the key is gone.
+    #[error("`{0}`, which was created under this idempotency key, exists no more")]
+    CreationGone(ResourceRef),
+    /// An idempotency key is too long, empty, or has a character that is not visible ASCII.
+    #[error("an idempotency key is 1 to {max} visible ASCII characters", max = crate::idempotency::KEY_LEN_MAX)]
+    InvalidKey,
     /// The administrator's key could not be kept on the first start, hence nothing was started.
     #[error("the administrator's token cannot be written")]
     AdminKey(#[source] std::io::Error),
+    /// The file that says which node this is cannot be read or made.
+    #[error("the node's id cannot be read or made")]
+    NodeId(#[source] std::io::Error),
     /// The process is ending.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -112,8 +144,13 @@ impl KernelError {
             | KernelError::GivesMoreThanHeld { .. }
             | KernelError::OwnsRecords(_) => ErrorClass::Forbidden,
             KernelError::NotFound(_) => ErrorClass::NotFound,
-            KernelError::NoSuchRole(_) => ErrorClass::Invalid,
-            KernelError::AdminKey(_) => ErrorClass::Internal,
+            KernelError::NoSuchRole(_) | KernelError::KeyReused(_) | KernelError::InvalidKey => {
+                ErrorClass::Invalid
+            }
+            KernelError::CreationGone(_) => ErrorClass::Conflict,
+            KernelError::QuotaReached { .. } => ErrorClass::TooMany { retry_after: QUOTA_RETRY_AFTER },
+            KernelError::NotDeployed(_) | KernelError::StillDeployed(_) => ErrorClass::Conflict,
+            KernelError::AdminKey(_) | KernelError::NodeId(_) => ErrorClass::Internal,
             KernelError::ShuttingDown => ErrorClass::Unavailable,
             KernelError::Identity(error) => identity_class(error),
             KernelError::Catalog(error) => catalog_class(error),

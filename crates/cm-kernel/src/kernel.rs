@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cm_catalog::{Catalog, Occasion, builtin_roles};
 use cm_crypto::Secret;
-use cm_db::{Db, open_sqlite};
+use cm_db::{Db, open_postgres, open_sqlite};
 use cm_events::EventLog;
 use cm_identity::{Identity, NodeKeys, recorded_node_key};
 use cm_objects::Objects;
@@ -14,12 +14,17 @@ use cm_runtime::{Clock, Tasks};
 use cm_types::{Labels, PrincipalId, ResourceKind, TenantId, Timestamp};
 
 use crate::denials::Denials;
+use crate::config::Database;
+use crate::leases::Leases;
+use crate::node_id::NodeId;
 use crate::{KernelConfig, KernelError, schema};
 
 /// The database, within the data directory.
 pub const DATABASE_FILE: &str = "cryptomesh.db";
 /// The node's keys, within the data directory.
 pub const KEYS_DIR: &str = "keys";
+/// Which node this is, within the data directory.
+pub const NODE_ID_FILE: &str = "node.id";
 /// Stored objects, within the data directory.
 pub const OBJECTS_DIR: &str = "objects";
 
@@ -29,6 +34,7 @@ pub struct Kernel(Arc<Parts>);
 
 struct Parts {
     config: KernelConfig,
+    node_id: NodeId,
     db: Db,
     events: EventLog,
     identity: Identity,
@@ -57,10 +63,28 @@ impl Kernel {
         tasks: &Tasks,
         keep_admin_key: impl FnOnce(&Secret<String>) -> std::io::Result<()> + Send + 'static,
     ) -> Result<Kernel, KernelError> {
-        let db = open_database(&config.data_dir, tasks).await?;
+        Kernel::open_on(Database::InDataDir, config, clock, tasks, keep_admin_key).await
+    }
+
+    /// As [`Kernel::open`], with the catalogue in the given database. A first start is one with a new database **and**
+    /// without keys in the data directory: all nodes of a catalogue have the same keys, and a node whose data
+    /// directory has none, or others, is refused.
+    ///
+    /// # Errors
+    /// As [`Kernel::open`]; a database that cannot be reached.
+    pub async fn open_on(
+        database: Database,
+        config: KernelConfig,
+        clock: Arc<dyn Clock>,
+        tasks: &Tasks,
+        keep_admin_key: impl FnOnce(&Secret<String>) -> std::io::Result<()> + Send + 'static,
+    ) -> Result<Kernel, KernelError> {
+        let node_id = open_node_id(&config.data_dir, tasks).await?;
+        let db = open_database(database, &config.data_dir, tasks).await?;
         let recorded = db.read(recorded_node_key).await?;
         let keys = open_keys(&config.data_dir, recorded, clock.now().into(), tasks).await?;
         let events = EventLog::open(&db, clock.clone(), keys.signing().clone()).await?;
+        events.follow(&db, tasks);
         let identity = Identity::new(db.clone(), events.clone(), clock.clone(), keys.clone(), tasks.clone());
         let catalog = Catalog::new(events.clone(), config.limits.clone()).with_integrity(config.integrity);
         let object_config =
@@ -76,6 +100,7 @@ impl Kernel {
         .await?;
         let kernel = Kernel(Arc::new(Parts {
             config,
+            node_id,
             db,
             events,
             identity,
@@ -121,6 +146,16 @@ impl Kernel {
     /// What the kernel was told.
     pub fn config(&self) -> &KernelConfig {
         &self.0.config
+    }
+
+    /// Which node this is, of those that share a catalogue: the same after every restart.
+    pub fn node_id(&self) -> &NodeId {
+        &self.0.node_id
+    }
+
+    /// Claims that nodes have on work of which only one may do it.
+    pub fn leases(&self) -> Leases {
+        Leases::new(self.db().clone(), self.node_id().clone(), self.clock().clone())
     }
 
     /// The event log.
@@ -193,10 +228,19 @@ fn creation_of_roles() -> cm_policy::Permit<Create> {
         .expect("an administrator may create roles in its own tenant")
 }
 
-async fn open_database(data_dir: &Path, tasks: &Tasks) -> Result<Db, KernelError> {
+async fn open_database(database: Database, data_dir: &Path, tasks: &Tasks) -> Result<Db, KernelError> {
     let path = data_dir.join(DATABASE_FILE);
-    let opened = tasks.spawn_blocking("database-open", move || open_sqlite(&path, &schema()));
+    let opened = tasks.spawn_blocking("database-open", move || match database {
+        Database::InDataDir => open_sqlite(&path, &schema()),
+        Database::Postgres(config) => open_postgres(&config, &schema()),
+    });
     Ok(opened.await.map_err(|_| KernelError::ShuttingDown)??)
+}
+
+async fn open_node_id(data_dir: &Path, tasks: &Tasks) -> Result<NodeId, KernelError> {
+    let path = data_dir.join(NODE_ID_FILE);
+    let opened = tasks.spawn_blocking("node-id-open", move || NodeId::open_or_create(&path));
+    opened.await.map_err(|_| KernelError::ShuttingDown)?.map_err(KernelError::NodeId)
 }
 
 async fn open_keys(

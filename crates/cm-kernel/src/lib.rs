@@ -6,29 +6,43 @@
 //! compile. Effect and event are one transaction.
 //!
 //! Reading order: [`context`], [`kernel`] (opening and parts), [`authority`] (who may), [`records`],
+//! [`manifest`], [`idempotency`], [`deployments`],
 //! [`principals`], [`credentials`], [`trail`], [`error`].
 
+mod active_objects;
 pub mod authority;
 pub mod config;
 pub mod context;
 pub mod credentials;
 mod denials;
+pub mod deployments;
 pub mod error;
 mod giving;
+pub mod hierarchy;
+pub mod idempotency;
 pub mod kernel;
+pub mod leases;
+pub mod manifest;
+mod node_id;
 pub mod principals;
 pub mod records;
+pub mod relations;
 mod schema;
 pub mod trail;
+mod within;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::KernelConfig;
+pub use config::{Database, KernelConfig};
 pub use context::{Actor, ActorFacts, OpContext};
 pub use credentials::CredentialPermit;
+pub use deployments::{Deployment, DeploymentQuota, DeploymentStep, DeploymentTerms, QuotaKind};
 pub use error::{ErrorClass, KernelError};
 pub use kernel::Kernel;
+pub use leases::{Lease, Leases};
+pub use node_id::NodeId;
+pub use relations::Part;
 pub use schema::schema;
 
 // What guests and faces need of the kernel's parts. They name no kernel crate but this one.

@@ -3,28 +3,22 @@
 use cm_catalog::catalog::{Deletion, REFERRERS_SHOWN_MAX};
 use cm_catalog::kinds::is_history;
 use cm_catalog::{
-    Catalog, CatalogError, Change, Dependents, Integrity, NewRecord, Occasion, Query, Record, Reference,
-    SpecChange, guard,
+    Catalog, CatalogError, Change, Dependents, Integrity, NewRecord, Occasion, Query, Record, guard,
 };
-use cm_db::ReadTx;
+use cm_db::{ReadTx, WriteTx};
 use cm_identity::Identity;
-use cm_policy::{
-    Create, Delete, Denied, Guard, Invoke, List, Permission, Permit, Read, Target, Update, decide,
-    decide_change,
-};
+use cm_policy::{Create, Delete, Denied, Guard, Invoke, List, Permit, Read, Target, Update, decide};
 use cm_types::{
     Action, BucketName, Generation, Labels, Page, PageLimit, PrincipalId, ResourceId, ResourceKind,
     ResourceRef, TenantId,
 };
 use serde_json::Value;
 
-use crate::{Kernel, KernelError, OpContext, principals};
-
-/// Most records that are listed as parts of another.
-pub const PARTS_MAX: usize = 1000;
+use crate::idempotency::IdempotencyKey;
+use crate::{Kernel, KernelError, OpContext, deployments, principals};
 
 impl Kernel {
-    fn occasion(&self, op: &OpContext) -> Occasion {
+    pub(crate) fn occasion(&self, op: &OpContext) -> Occasion {
         Occasion { at: self.now(), request: Some(op.request.clone()) }
     }
 
@@ -39,9 +33,64 @@ impl Kernel {
         permit: &Permit<Create>,
         new: NewRecord,
     ) -> Result<Record, KernelError> {
-        if new.kind == ResourceKind::Role {
-            self.check_gives_only_held(op, &new.name, new.spec.get("permissions"))?;
-        }
+        self.create_record_and(op, permit, new, |_, record| Ok(record)).await
+    }
+
+    /// As [`Kernel::create_record`], once per key: who repeats a creation under the same key within
+    /// [`crate::idempotency::KEY_LIFETIME`] gets the record that the first one made. Whether it was there already is
+    /// the second part of the answer.
+    ///
+    /// # Errors
+    /// [`KernelError::KeyReused`] if something else was asked for under the key, [`KernelError::CreationGone`] if the
+    /// record was deleted since.
+    pub async fn create_record_once(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Create>,
+        new: NewRecord,
+        key: IdempotencyKey,
+    ) -> Result<(Record, bool), KernelError> {
+        self.demand_creation(op, permit, &new).await?;
+        let (within, permit, kind) = (self.within(op), permit.clone(), new.kind);
+        self.db()
+            .write(move |tx| {
+                if let Some(id) = key.find(tx, &within, kind)? {
+                    let found = within.catalog.get(tx, permit.tenant(), kind, &id)?;
+                    let gone = || KernelError::CreationGone(ResourceRef::new(kind, id.as_str()));
+                    return Ok((found.ok_or_else(gone)?, true));
+                }
+                let record = within.create(tx, &permit, new)?;
+                key.remember(tx, &within, &record)?;
+                Ok((record, false))
+            })
+            .await
+    }
+
+    /// As [`Kernel::create_record`], and does something with the new record in the same transaction.
+    pub(crate) async fn create_record_and<T: Send + 'static>(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Create>,
+        new: NewRecord,
+        then: impl FnOnce(&mut WriteTx<'_>, Record) -> Result<T, KernelError> + Send + 'static,
+    ) -> Result<T, KernelError> {
+        self.demand_creation(op, permit, &new).await?;
+        let (within, permit) = (self.within(op), permit.clone());
+        self.db()
+            .write(move |tx| {
+                let record = within.create(tx, &permit, new)?;
+                then(tx, record)
+            })
+            .await
+    }
+
+    /// Decides about the labels that a new record is to have.
+    async fn demand_creation(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Create>,
+        new: &NewRecord,
+    ) -> Result<(), KernelError> {
         let collection = Target {
             kind: new.kind,
             id: None,
@@ -50,21 +99,10 @@ impl Kernel {
             labels: &new.labels,
             guard: None,
         };
-        if let Err(denied) = decide::<Create>(&op.subject(), &collection) {
-            return Err(self.refuse(op, denied, ResourceRef::new(new.kind, "*")).await);
+        match decide::<Create>(&op.subject(), &collection) {
+            Ok(_) => Ok(()),
+            Err(denied) => Err(self.refuse(op, denied, ResourceRef::new(new.kind, "*")).await),
         }
-        let (catalog, objects) = (self.catalog().clone(), self.objects().clone());
-        let (op, permit, occasion) = (op.clone(), permit.clone(), self.occasion(op));
-        self.db()
-            .write(move |tx| {
-                let record = catalog.create(tx, &permit, new, &occasion)?;
-                demand_known(tx, &catalog, &op, &record, &[])?;
-                if record.header.kind == ResourceKind::Bucket {
-                    objects.create_bucket(tx, &permit, &bucket_name(&record.header.id)?)?;
-                }
-                Ok(record)
-            })
-            .await
     }
 
     /// One page of a kind's records, showing only what the actor may read.
@@ -96,31 +134,6 @@ impl Kernel {
             .await
     }
 
-    /// Of each of these resources the records of a kind that refer to it and that the actor may read, by id, the first
-    /// [`PARTS_MAX`] of them.
-    pub async fn parts_of(
-        &self,
-        op: &OpContext,
-        whole: Vec<ResourceRef>,
-        kind: ResourceKind,
-    ) -> Result<Vec<Vec<ResourceId>>, KernelError> {
-        let (catalog, op, tenant) = (self.catalog().clone(), op.clone(), op.tenant());
-        self.db()
-            .read(move |tx| {
-                let mut parts = Vec::with_capacity(whole.len());
-                for of in whole {
-                    let limit = PageLimit::clamped(PARTS_MAX);
-                    let query = Query { referencing: Some(of), limit, ..Query::of(kind) };
-                    let page = catalog.list_where(tx, &tenant, &query, |record| {
-                        guard::guard_of(tx, record).is_ok_and(|guard| may_read(&op, record, guard.as_ref()))
-                    })?;
-                    parts.push(page.items.into_iter().map(|record| record.header.id).collect());
-                }
-                Ok(parts)
-            })
-            .await
-    }
-
     /// Changes name, labels, spec or status of a record.
     ///
     /// # Errors
@@ -135,28 +148,9 @@ impl Kernel {
         id: &ResourceId,
         change: Change,
     ) -> Result<Record, KernelError> {
-        if let (ResourceKind::Role, Some(change)) = (permit.kind(), &change.spec) {
-            let fields = match change {
-                SpecChange::Replace(spec) => spec.get("permissions"),
-                SpecChange::Merge(fields) => fields.get("permissions"),
-            };
-            self.check_gives_only_held(op, id.as_str(), fields)?;
-        }
         let resource = ResourceRef::new(permit.kind(), id.as_str());
-        let (catalog, permit, id) = (self.catalog().clone(), permit.clone(), id.clone());
-        let (actor, occasion) = (op.clone(), self.occasion(op));
-        let outcome = self
-            .db()
-            .write(move |tx| {
-                let before = catalog.get(tx, permit.tenant(), permit.kind(), &id)?;
-                let after = catalog.update(tx, &permit, &id, change, &occasion)?;
-                if let Some(before) = before {
-                    demand_known(tx, &catalog, &actor, &after, &before.references)?;
-                    demand_change(tx, &actor, &before, &after)?;
-                }
-                Ok(after)
-            })
-            .await;
+        let (within, permit, id) = (self.within(op), permit.clone(), id.clone());
+        let outcome = self.db().write(move |tx| within.update(tx, &permit, &id, change)).await;
         match outcome {
             Err(KernelError::Forbidden(explanation)) => {
                 Err(self.refuse(op, Denied::Forbidden(explanation), resource).await)
@@ -280,7 +274,10 @@ impl Kernel {
                     objects.delete_bucket(tx, &permit, &bucket_name(&id)?)?;
                 }
                 let deleted = catalog.delete(tx, &permit, &id, expected, dependents, &occasion);
-                deleted.map_err(|error| without_hidden(tx, &catalog, &op, permit.tenant(), error))
+                let deleted =
+                    deleted.map_err(|error| without_hidden(tx, &catalog, &op, permit.tenant(), error))?;
+                deployments::refuse_deployed(tx, permit.tenant(), &deleted)?;
+                Ok(deleted)
             })
             .await
     }
@@ -310,31 +307,9 @@ impl Kernel {
         let (catalog, tenant) = (self.catalog().clone(), permit.tenant().clone());
         self.db().read(move |tx| Ok(catalog.latest(tx, &tenant, &target, kind)?)).await
     }
-
-    /// Whoever could write a role that permits more than they hold could give themselves everything.
-    fn check_gives_only_held(
-        &self,
-        op: &OpContext,
-        role: &str,
-        permissions: Option<&Value>,
-    ) -> Result<(), KernelError> {
-        // What cannot be read is refused by the catalogue, with the reason, or permits nothing.
-        let listed = permissions.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let subject = op.subject();
-        let granted = |word: &Value| Permission::granted_by(word.as_str()?).ok();
-        for permission in listed.iter().filter_map(granted).flatten() {
-            if !subject.holds(&permission) {
-                return Err(KernelError::GivesMoreThanHeld {
-                    role: role.to_owned(),
-                    permission: permission.to_string(),
-                });
-            }
-        }
-        Ok(())
-    }
 }
 
-fn target_of<'a>(record: &'a Record, guard: Option<&'a Guard>) -> Target<'a> {
+pub(crate) fn target_of<'a>(record: &'a Record, guard: Option<&'a Guard>) -> Target<'a> {
     let header = &record.header;
     Target {
         kind: header.kind,
@@ -346,51 +321,12 @@ fn target_of<'a>(record: &'a Record, guard: Option<&'a Guard>) -> Target<'a> {
     }
 }
 
-fn may_read(op: &OpContext, record: &Record, guard: Option<&Guard>) -> bool {
+pub(crate) fn may_read(op: &OpContext, record: &Record, guard: Option<&Guard>) -> bool {
     decide::<Read>(&op.subject(), &target_of(record, guard)).is_ok()
 }
 
-/// Whether the actor may turn the one into the other, once it is clear that it may update it.
-fn demand_change(
-    tx: &ReadTx<'_>,
-    op: &OpContext,
-    before: &Record,
-    after: &Record,
-) -> Result<(), KernelError> {
-    let guard_text = |record: &Record| record.spec.get("security_policy").cloned();
-    let same_guard = before.references == after.references && guard_text(before) == guard_text(after);
-    if before.header.labels == after.header.labels && same_guard {
-        return Ok(());
-    }
-    let (old, new) = (guard::guard_of(tx, before)?, guard::guard_of(tx, after)?);
-    let (old, new) = (target_of(before, old.as_ref()), target_of(after, new.as_ref()));
-    decide_change(&op.subject(), &old, &new).map_err(KernelError::Forbidden)
-}
-
-/// Whether the actor may know of all that a record refers to, apart from what it referred to already.
-fn demand_known(
-    tx: &ReadTx<'_>,
-    catalog: &Catalog,
-    op: &OpContext,
-    record: &Record,
-    already: &[Reference],
-) -> Result<(), KernelError> {
-    if catalog.integrity() == Integrity::Open {
-        return Ok(());
-    }
-    let tenant = &record.header.tenant;
-    for reference in record.references.iter().filter(|new| !already.iter().any(|old| old.to == new.to)) {
-        // Whoever may only invoke a function may still run it, which makes an instance that refers to it.
-        if !may_some(tx, catalog, op, tenant, &reference.to, &[Action::Read, Action::Invoke])? {
-            let (field, to) = (reference.field.clone(), reference.to.clone());
-            return Err(CatalogError::DanglingReference { field, to }.into());
-        }
-    }
-    Ok(())
-}
-
 /// Whether the actor may do one of these to something that is a principal or in the catalogue.
-fn may_some(
+pub(crate) fn may_some(
     tx: &ReadTx<'_>,
     catalog: &Catalog,
     op: &OpContext,
@@ -447,7 +383,7 @@ pub(crate) fn refuse_while_owning(
     }
 }
 
-fn bucket_name(id: &ResourceId) -> Result<BucketName, KernelError> {
+pub(crate) fn bucket_name(id: &ResourceId) -> Result<BucketName, KernelError> {
     BucketName::parse(id.as_str())
         .map_err(|_| KernelError::NotFound(ResourceRef::new(ResourceKind::Bucket, id.as_str())))
 }

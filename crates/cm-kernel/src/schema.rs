@@ -2,9 +2,11 @@
 
 use cm_db::Schema;
 
+use crate::{deployments, idempotency, leases};
+
 /// The version of the data. Raise it with every migration, and whenever older binaries must not open the data any
 /// more.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The tables of the whole kernel.
 pub fn schema() -> Schema {
@@ -13,4 +15,7 @@ pub fn schema() -> Schema {
         .with_tables(cm_identity::TABLES)
         .with_tables(cm_catalog::TABLES)
         .with_tables(cm_objects::TABLES)
+        .with_tables(deployments::TABLES)
+        .with_tables(idempotency::TABLES)
+        .with_tables(leases::TABLES)
 }

@@ -133,11 +133,7 @@ impl KindSpec for ActiveObject {
     fn complete(&mut self) -> Result<(), Vec<FieldError>> {
         let schema = match &self.axo_code {
             Some(code) => cm_axo::parse(code).map_err(|error| vec![refused(&error)])?,
-            None => Schema {
-                class_name: self.axo_class_name.clone(),
-                init: Vec::new(),
-                methods: Vec::new(),
-            },
+            None => Schema { class_name: self.axo_class_name.clone(), init: Vec::new(), methods: Vec::new() },
         };
         check_methods(&schema)?;
         self.axo_class_name.clone_from(&schema.class_name);

@@ -26,7 +26,10 @@ impl Resources {
         }
         let (low, high) = (limits.ram_bytes.start(), limits.ram_bytes.end());
         if !limits.ram_bytes.contains(&ram.bytes()) {
-            findings.beyond_limit("spec.resources.ram", format!("must be between {low} and {high} bytes"));
+            findings.beyond_limit(
+                "spec.resources.ram",
+                format!("must be between {} and {}", written(*low), written(*high)),
+            );
         }
     }
 }
@@ -56,4 +59,11 @@ fn cores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     }
 
     deserializer.deserialize_any(Visitor)
+}
+
+/// Bytes in the largest decimal unit of which they are a whole number.
+fn written(bytes: u64) -> String {
+    let units = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000), ("B", 1)];
+    let (unit, size) = units.into_iter().find(|(_, size)| bytes % size == 0).unwrap_or(("B", 1));
+    format!("{}{unit}", bytes / size)
 }

@@ -162,7 +162,10 @@ fn an_alias_names_the_record_and_its_key() {
         let mut nameless = new(OBJECT, "o", spec.clone());
         nameless.name = String::new();
         let made = f.create(nameless).await.unwrap();
-        assert_eq!((made.header.name.as_str(), &made.spec["axo_key"]), ("the counter", &json!("the counter")));
+        assert_eq!(
+            (made.header.name.as_str(), &made.spec["axo_key"]),
+            ("the counter", &json!("the counter"))
+        );
         spec["axo_alias"] = json!("x".repeat(33));
         refused_at(f.create(new(OBJECT, "long", spec)).await, "spec.axo_alias");
     });
@@ -198,7 +201,9 @@ fn a_method_is_nobodys_but_its_objects() {
         let (catalog, permit) = (f.catalog.clone(), f.permit::<Delete>(FUNCTION, Some(&method)));
         let root = id(&method);
         let plan =
-            f.db.read(move |tx| catalog.plan_deletion(tx, &permit, &root, Dependents::Cascade)).await.unwrap();
+            f.db.read(move |tx| catalog.plan_deletion(tx, &permit, &root, Dependents::Cascade))
+                .await
+                .unwrap();
         assert_eq!(plan.refusing, [named(OBJECT, "o")]);
         f.delete(ResourceKind::Service, "s", None).await.unwrap();
         assert_eq!(f.ids(&Query::of(FUNCTION)).await, ["f"]);
@@ -227,7 +232,8 @@ fn a_permit_for_the_object_is_enough_of_the_catalogue() {
     on_both_engines(async |f: Fixture| {
         home(&f).await;
         let (catalog, permit) = (f.catalog.clone(), f.permit::<Create>(OBJECT, None));
-        let made = f.db.write(move |tx| catalog.create(tx, &permit, new(OBJECT, "o", object(CODE)), &occasion(1)));
+        let made =
+            f.db.write(move |tx| catalog.create(tx, &permit, new(OBJECT, "o", object(CODE)), &occasion(1)));
         made.await.unwrap();
         let owners: Vec<_> = methods(&f, "o").await.into_iter().map(|method| method.header.owner).collect();
         assert!(owners.iter().all(|owner| owner.as_str() == "admin"), "{owners:?}");
@@ -262,7 +268,8 @@ fn referrers_are_paged_and_those_that_are_hidden_left_out() {
         for function in ["f1", "f2", "f3"] {
             f.make(FUNCTION, function, json!({"microservice_id": "m"})).await;
         }
-        f.make(OBJECT, "o", json!({"axo_module": "x", "axo_class_name": "X", "axo_microservice_id": "m"})).await;
+        f.make(OBJECT, "o", json!({"axo_module": "x", "axo_class_name": "X", "axo_microservice_id": "m"}))
+            .await;
         let target = named(ResourceKind::Microservice, "m");
         let mut everything = referrers(&f, target.clone(), 100, "").await;
         for limit in 1..6 {

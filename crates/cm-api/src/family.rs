@@ -28,9 +28,10 @@ macro_rules! record_routes {
         pub async fn $list(
             axum::extract::State(api): axum::extract::State<$crate::Api>,
             $crate::authentication::Op(op): $crate::authentication::Op,
+            headers: axum::http::HeaderMap,
             params: cm_http::Params<$crate::listing::ListParams>,
         ) -> Result<axum::response::Response, cm_http::Failure> {
-            $crate::record::list::<$spec>(&api.kernel, op, params).await
+            $crate::record::list::<$spec>(&api.kernel, op, &headers, params).await
         }
 
         #[utoipa::path(

@@ -167,9 +167,10 @@ pub struct EvidenceAnswer {
 pub async fn list_instances(
     State(api): State<Api>,
     Op(op): Op,
+    headers: HeaderMap,
     params: Params<ListParams>,
 ) -> Result<Response, Failure> {
-    record::list::<InstanceSpec>(&api.kernel, op, params).await
+    record::list::<InstanceSpec>(&api.kernel, op, &headers, params).await
 }
 
 #[utoipa::path(

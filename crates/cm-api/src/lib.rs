@@ -27,6 +27,7 @@ pub mod parts;
 mod paths;
 mod probes;
 pub mod record;
+mod record_watch;
 pub mod routes;
 mod stream;
 

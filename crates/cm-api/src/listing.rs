@@ -72,6 +72,9 @@ pub struct ListParams {
     /// `oldest-first`, unless told, or `newest-first`.
     #[param(inline)]
     pub order: Option<Order>,
+    /// Follow the records instead of listing them, as `text/event-stream`: a message for each that is created, changed
+    /// or deleted from now on, or from the event named by `Last-Event-ID`.
+    pub watch: Option<bool>,
 }
 
 /// The parameter that may be repeated.

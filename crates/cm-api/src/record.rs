@@ -23,7 +23,7 @@ use crate::document::PREFIX;
 use crate::failure::refusal;
 use crate::fields::{Fields, Sent, Unknown, decode_spec};
 use crate::listing::{FILTER, ListParams, Listing, cursor, filters, page_limit, selector};
-use crate::stream;
+use crate::{record_watch, stream};
 
 /// A kind's spec as it travels.
 pub trait WireSpec: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -250,10 +250,12 @@ fn require_writable<S: WireSpec>(kernel: &Kernel) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The records that the caller may read: one page if a limit or a cursor is given, else all of them.
+/// The records that the caller may read: one page if a limit or a cursor is given, else all of them; or what happens
+/// to them from now on.
 pub(crate) async fn list<S: WireSpec>(
     kernel: &Kernel,
     op: Caller,
+    headers: &HeaderMap,
     params: Params<ListParams>,
 ) -> Result<Response, Failure> {
     let permit = kernel.authorize::<List>(&op, S::KIND).await.map_err(refusal)?;
@@ -267,6 +269,9 @@ pub(crate) async fn list<S: WireSpec>(
         newest_first: params.order.is_some_and(|order| order.is_newest_first()),
         ..Query::of(S::KIND)
     };
+    if params.watch == Some(true) {
+        return Ok(record_watch::follow::<S>(kernel.clone(), op, permit, query, headers));
+    }
     let query = by_index::<S>(query);
     let page = kernel.list_records(&op, &permit, query.clone()).await.map_err(refusal)?;
     if whole && let Some(next) = page.next {

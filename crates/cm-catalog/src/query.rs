@@ -48,7 +48,8 @@ impl Query {
         }
     }
 
-    fn selects(&self, record: &Record) -> bool {
+    /// Whether the record has the labels and the fields that the query asks for.
+    pub fn selects(&self, record: &Record) -> bool {
         self.selector.matches(&record.header.labels)
             && self.filters.iter().all(|(path, value)| has(record, path, value))
     }

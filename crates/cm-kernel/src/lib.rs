@@ -6,11 +6,12 @@
 //! compile. Effect and event are one transaction.
 //!
 //! Reading order: [`context`], [`kernel`] (opening and parts), [`authority`] (who may), [`records`],
-//! [`manifest`], [`idempotency`], [`deployments`],
+//! [`changes`], [`manifest`], [`idempotency`], [`deployments`],
 //! [`principals`], [`credentials`], [`trail`], [`error`].
 
 mod active_objects;
 pub mod authority;
+pub mod changes;
 pub mod config;
 pub mod context;
 pub mod credentials;

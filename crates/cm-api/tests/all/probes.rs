@@ -43,7 +43,8 @@ async fn an_open_node_answers_to_no_foreign_name_or_page() {
         &[("host", "localhost:8443"), ("origin", "http://evil.example")],
         &[("host", "evil.example"), ("origin", "http://evil.example")],
     ] {
-        assert_eq!(ask(foreign).await.expect(403).code(), "forbidden");
+        let refused = ask(foreign).await.expect(403).json();
+        assert!(refused["detail"]["message"].as_str().unwrap().contains("an open node"), "{refused}");
     }
     // A node that asks for a credential needs no such fence: no foreign page has one.
     let closed = Node::start().await;

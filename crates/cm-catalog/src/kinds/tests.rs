@@ -50,7 +50,7 @@ fn specs_of_the_seed_are_accepted_with_their_references() {
     );
     check(
         ResourceKind::Endpoint,
-        json!({"image": "i", "resources": resources, "security_policy": "sp1", "req_res_port": 40000}),
+        json!({"image": "i", "resources": resources, "security_policy": "sp1"}),
         Ok(&["security_policy=security-policy/sp1"]),
     );
     check(
@@ -89,10 +89,11 @@ fn specs_of_the_seed_are_accepted_with_their_references() {
 #[test]
 fn what_is_wrong_is_named_by_its_path() {
     let huge = json!({"cpu": 5, "ram": "9GB"});
+    // What words grant is judged elsewhere, for a node in open mode keeps any.
     check(
         ResourceKind::Role,
-        json!({"permissions": ["function:invoke", "fly"]}),
-        Err(&["spec.permissions[1]"]),
+        json!({"permissions": ["function:invoke", "fly", "", "a\nb"]}),
+        Err(&["spec.permissions[2]", "spec.permissions[3]"]),
     );
     check(ResourceKind::SecurityPolicy, json!({"roles": ["a", "b", "a"]}), Err(&["spec.roles[2]"]));
     check(ResourceKind::SecurityPolicy, json!({"roles": [" "]}), Err(&["spec.roles[0]"]));
@@ -138,6 +139,84 @@ fn what_is_wrong_is_named_by_its_path() {
         json!({"confidential": {"policy": "x".repeat(1024 * 1024)}}),
         Err(&["spec"]),
     );
+}
+
+fn check_cores(cpu: Value, expected: Option<u32>) {
+    let spec = json!({"resources": {"cpu": cpu, "ram": "1GB"}});
+    match (super::check(ResourceKind::Service, &spec, &Limits::default()), expected) {
+        (Ok(checked), Some(cores)) => assert_eq!(checked.spec["resources"]["cpu"], cores, "{cpu}"),
+        (Err(CatalogError::Invalid(errors)), None) => {
+            assert_eq!(errors[0].path, "spec.resources.cpu", "{cpu}")
+        }
+        (found, _) => panic!("{cpu}: {:?}", found.map(|checked| checked.spec)),
+    }
+}
+
+#[test]
+fn cores_are_a_number_or_its_digits() {
+    check_cores(json!(4), Some(4));
+    check_cores(json!("1"), Some(1));
+    check_cores(json!("04"), Some(4));
+    for wrong in ["", " 2", "2.0", "two", "-1", "1e0", "5", "99999999999"] {
+        check_cores(json!(wrong), None);
+    }
+    for wrong in [json!(0), json!(-1), json!(2.0), json!(5), json!(u64::MAX), json!([1]), json!(true)] {
+        check_cores(wrong, None);
+    }
+}
+
+#[test]
+fn a_storage_is_an_id_or_places_of_ones_own() {
+    let function = |storage: Value| json!({"storage": storage});
+    check(ResourceKind::Function, function(json!("st")), Ok(&["storage=storage/st"]));
+    let by_paths = json!({"storage_id": "mine", "capacity": "10GB", "source_path": "/a", "sink_path": "/b"});
+    check(ResourceKind::Function, function(by_paths), Ok(&[]));
+    let by_places = json!({
+        "capacity": "1KB",
+        "source": {"path": "/a", "bucket_id": "Another_Stores.Bucket", "key": "k/1"},
+        "sink": {},
+    });
+    check(ResourceKind::Function, function(by_places), Ok(&[]));
+    check(
+        ResourceKind::Function,
+        function(json!({
+            "capacity": "0", "source_path": "", "source": {"path": "a\u{7}", "bucket_id": ""},
+            "sink": {"key": "", "bucket_id": "x".repeat(64)},
+        })),
+        Err(&[
+            "spec.storage.capacity",
+            "spec.storage.source_path",
+            "spec.storage.source.path",
+            "spec.storage.source.bucket_id",
+            "spec.storage.sink.bucket_id",
+            "spec.storage.sink.key",
+        ]),
+    );
+    for wrong in [json!(7), json!({}), json!("a/b"), json!([]), json!({"capacity": "1GB", "sources": {}})] {
+        let refused = super::check(ResourceKind::Function, &function(wrong.clone()), &Limits::default());
+        let Err(CatalogError::Invalid(errors)) = refused else { panic!("{wrong} was accepted") };
+        assert!(errors[0].path.starts_with("spec.storage"), "{wrong}: {errors:?}");
+    }
+}
+
+#[test]
+fn a_policy_is_an_id_or_one_of_ones_own() {
+    for kind in [ResourceKind::Service, ResourceKind::Function, ResourceKind::Bucket] {
+        let guarded = |policy: Value| json!({"security_policy": policy});
+        check(kind, guarded(json!("sp")), Ok(&["security_policy=security-policy/sp"]));
+        check(kind, guarded(json!({})), Ok(&[]));
+        check(
+            kind,
+            guarded(json!({"sp_id": "sp", "roles": ["a", "b"], "requires_authentication": false})),
+            Ok(&["security_policy.roles[0]=role/a", "security_policy.roles[1]=role/b"]),
+        );
+        check(kind, guarded(json!({"roles": ["a", "b", "a"]})), Err(&["spec.security_policy.roles[2]"]));
+        for wrong in [json!(7), json!({"role": []}), json!(""), json!({"roles": ["a/b"]})] {
+            let refused = super::check(kind, &guarded(wrong.clone()), &Limits::default());
+            let Err(CatalogError::Invalid(errors)) = refused else { panic!("{wrong} was accepted") };
+            assert!(errors[0].path.starts_with("spec.security_policy"), "{wrong}: {errors:?}");
+        }
+    }
 }
 
 #[test]

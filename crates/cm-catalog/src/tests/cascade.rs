@@ -13,7 +13,7 @@ use ResourceKind::{
 };
 
 /// A service with two microservices and functions, their states and results.
-async fn populate(f: &Fixture) {
+pub(super) async fn populate(f: &Fixture) {
     f.make(Role, "r", json!({"permissions": ["function:invoke"]})).await;
     f.make(SecurityPolicy, "sp", json!({"roles": ["r"]})).await;
     f.make(Service, "s", json!({"security_policy": "sp"})).await;

@@ -27,7 +27,8 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-fn cargo_program() -> OsString {
+/// The program `cargo` that runs us.
+pub(crate) fn cargo_program() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 

@@ -3,17 +3,58 @@
 //! The `cryptomesh` binary is built first because the end-to-end tests start it. The workspace's own tests come last,
 //! so that the runner's summary is the last thing printed.
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Context, Result};
 
 use crate::shell;
 
 /// Runs the tests, with cargo-nextest where it is installed, else with `cargo test`. With `runner` arguments only the
 /// workspace's tests run, and the runner gets the arguments.
+///
+/// Tests of the database need a PostgreSQL server: the machine's own, which a helper starts in a temporary directory, or the
+/// one that the variable names.
 pub(crate) fn run(runner: &[String]) -> Result<()> {
-    for step in steps(runner, shell::has_nextest()) {
-        shell::run(&mut shell::cargo(&step))?;
+    install_postgres()?;
+    let steps = steps(runner, shell::has_nextest());
+    let Some((last, first)) = steps.split_last() else { return Ok(()) };
+    for step in first {
+        shell::run(&mut shell::cargo(step))?;
     }
-    Ok(())
+    // The helper runs the last step with the server, and stops it afterwards, however the tests end.
+    let helper = ["run", "--quiet", "--package", "cm-testkit", "--bin", "with-postgres", "--"];
+    let mut tests = shell::cargo(&helper);
+    tests.arg(shell::cargo_program()).args(last);
+    shell::run(&mut tests)
+}
+
+/// Names a PostgreSQL server for tests; without it one is started.
+const POSTGRES: &str = "CRYPTOMESH_TEST_POSTGRES";
+
+/// Installs PostgreSQL unless it is there, or is not needed.
+fn install_postgres() -> Result<()> {
+    if std::env::var_os(POSTGRES).is_some_and(|url| !url.is_empty()) || has_postgres() {
+        return Ok(());
+    }
+    let installed = shell::run(&mut Command::new("apt-get").args(["update"])).and_then(|()| {
+        let mut install = Command::new("apt-get");
+        install.args(["install", "--yes", "--no-install-recommends", "postgresql"]);
+        shell::run(install.env("DEBIAN_FRONTEND", "noninteractive"))
+    });
+    installed.with_context(|| {
+        format!(
+            "the tests need PostgreSQL: install its server (as root: apt-get install postgresql), or set {POSTGRES} to the \
+             address of a database whose user may create databases"
+        )
+    })
+}
+
+/// Where Debian puts servers, or the search path.
+fn has_postgres() -> bool {
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debian = debian.map(|version| version.path().join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    debian.chain(std::env::split_paths(&path)).any(|bin| bin.join("initdb").is_file())
 }
 
 fn steps(runner: &[String], nextest: bool) -> Vec<Vec<&str>> {

@@ -47,11 +47,13 @@ pub enum FailureClass {
     DeadlineExceeded,
     /// No room for what was sent.
     StorageFull,
+    /// Another service, which the request was passed on to, failed.
+    UpstreamFailed,
 }
 
 impl FailureClass {
     /// All classes.
-    pub const ALL: [FailureClass; 17] = [
+    pub const ALL: [FailureClass; 18] = [
         FailureClass::Malformed,
         FailureClass::Unauthenticated,
         FailureClass::Forbidden,
@@ -69,6 +71,7 @@ impl FailureClass {
         FailureClass::Unavailable,
         FailureClass::DeadlineExceeded,
         FailureClass::StorageFull,
+        FailureClass::UpstreamFailed,
     ];
 
     fn status_and_code(self) -> (StatusCode, &'static str) {
@@ -92,6 +95,7 @@ impl FailureClass {
             FailureClass::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             FailureClass::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded"),
             FailureClass::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage-full"),
+            FailureClass::UpstreamFailed => (StatusCode::BAD_GATEWAY, "upstream-failed"),
         }
     }
 

@@ -56,6 +56,7 @@ fn log(failure: &Failure) {
         FailureClass::Internal | FailureClass::StorageFull => {
             tracing::error!(code, cause, "request failed: {failure}");
         }
+        FailureClass::UpstreamFailed => tracing::warn!(code, cause, "request failed: {failure}"),
         _ => tracing::debug!(code, cause, "request refused: {failure}"),
     }
 }

@@ -66,11 +66,22 @@ impl Kernel {
         after: Option<Cursor>,
         services_max: Option<PageLimit>,
     ) -> Result<Page<ServiceTree>, KernelError> {
+        self.hierarchy_within(op, permit, after, services_max, HIERARCHY_RECORDS_MAX).await
+    }
+
+    pub(crate) async fn hierarchy_within(
+        &self,
+        op: &OpContext,
+        permit: &Permit<List>,
+        after: Option<Cursor>,
+        services_max: Option<PageLimit>,
+        records_max: usize,
+    ) -> Result<Page<ServiceTree>, KernelError> {
         let (catalog, tenant, op) = (self.catalog().clone(), permit.tenant().clone(), op.clone());
         self.db()
             .read(move |tx| {
                 let walk = Walk { tx, catalog: &catalog, tenant: &tenant, op: &op };
-                Ok(walk.page(after, services_max)?)
+                Ok(walk.page(after, services_max, records_max)?)
             })
             .await
     }
@@ -92,9 +103,10 @@ impl Walk<'_, '_> {
         &self,
         mut after: Option<Cursor>,
         services_max: Option<PageLimit>,
+        records_max: usize,
     ) -> Result<Page<ServiceTree>, CatalogError> {
         let limit = services_max.unwrap_or(PageLimit::MAX);
-        let (mut items, mut room) = (Vec::new(), HIERARCHY_RECORDS_MAX);
+        let (mut items, mut room) = (Vec::new(), records_max);
         for _ in 0..RANGES_MAX {
             let query = Query { after: after.clone(), limit, ..Query::of(ResourceKind::Service) };
             let (services, next) = self.services(&query)?;

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Actor, ErrorClass, Kernel, KernelConfig, KernelError, OpContext};
 
+mod hierarchy;
+mod methods;
 mod people;
 mod records;
 

@@ -8,7 +8,7 @@
 //!   function is long, and whoever calls is checked.
 //!
 //! The memory holds nothing. Its pages are made inaccessible when the program has to stop; the next read traps. A
-//! read without branch or call costs next to nothing, whereas wasmtime's epochs make several registers move to
+//! read without branch or call costs one instruction, whereas wasmtime's epochs make several registers move to
 //! the stack and back in each turn of a tight loop. See `docs/adr/0010-stopping-programs.md`.
 //!
 //! # Why the reads stay

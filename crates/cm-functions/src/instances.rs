@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use cm_attest::{Claims, Evidence, EvidenceKind, IsolationLayer, Nonce, ReportData};
 use cm_crypto::derive::derive_key;
@@ -11,15 +12,16 @@ use cm_instance::policy::ProgramPolicy;
 use cm_instance::{
     FullPolicy, Infrastructure, PolicyText, Principal, Rights, RightsTable, UserPolicy, merge,
 };
-use cm_kernel::OpContext;
 use cm_kernel::catalog::kinds::{FunctionState, Instance};
 use cm_kernel::catalog::{Dependents, NewRecord, Record};
-use cm_kernel::policy::{Delete, Invoke, Permit};
-use cm_types::{ResourceId, Sha256Digest};
+use cm_kernel::policy::{Delete, Invoke, Permit, RoleFacts};
+use cm_kernel::{Actor, ActorFacts, OpContext};
+use cm_types::{PrincipalId, ResourceId, Sha256Digest};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::deployment::Deployment;
 use crate::files::{demand, files, key};
 use crate::functions::{Inner, program_policy};
 use crate::launcher::{Artefact, Launched, Place, ProgramFile};
@@ -113,6 +115,7 @@ impl Functions {
         permit: Permit<Invoke>,
     ) -> Result<InstanceView, FunctionError> {
         let inner = &self.0;
+        let node = node_beside(&op, &plan.function);
         let place = inner.launcher.reserve()?;
         let full = merge(&plan.policy, &plan.user, &self.infrastructure(&place))?;
         let text = full.to_text();
@@ -134,9 +137,13 @@ impl Functions {
         let started = async {
             inner.records.append_state(&op, &permit, state("initiated", Metadata::new())).await?;
             inner.records.append_state(&op, &permit, state("deploying", Metadata::new())).await?;
+            inner.records.set_deployment(&node, &plan.function.header.id, &[Deployment::Deploying]).await?;
             let launched = self.launch(&op, &plan, place, &full, &text).await?;
             let view = self.view(&plan, record, &text, &full, &launched);
             inner.records.set_status(&op, &plan.id, ready_status(&view)).await?;
+            // Another instance may have failed in between.
+            let steps = [Deployment::Deploying, Deployment::Completed];
+            inner.records.set_deployment(&node, &plan.function.header.id, &steps).await?;
             Ok::<_, FunctionError>((launched, view))
         };
         match started.await {
@@ -145,10 +152,13 @@ impl Functions {
                 Ok(view)
             }
             Err(error) => {
-                let metadata = Metadata::from([("reason".to_owned(), error.to_string())]);
+                let reason = error.to_string();
+                let metadata = Metadata::from([("reason".to_owned(), reason.clone())]);
                 let undone = async {
                     inner.records.append_end(&op, &permit, state("failed", metadata)).await?;
-                    inner.records.delete(&op, &plan.id).await
+                    inner.records.delete(&op, &plan.id).await?;
+                    let failed = [Deployment::Failed { reason: &reason }];
+                    inner.records.set_deployment(&node, &plan.function.header.id, &failed).await
                 };
                 if let Err(undo) = undone.await {
                     let undo = &undo as &dyn std::error::Error;
@@ -390,6 +400,16 @@ impl Functions {
         let running = self.0.running();
         running.get(&name).map(read).ok_or(FunctionError::NotRunning(name.1))
     }
+}
+
+/// The node itself, within the tenant of the function: what the platform finds is not written with the caller's rights.
+fn node_beside(op: &OpContext, function: &Record) -> OpContext {
+    let facts = ActorFacts {
+        principal: PrincipalId::node(),
+        tenant: function.header.tenant.clone(),
+        roles: vec![RoleFacts::administrator()],
+    };
+    OpContext { actor: Actor::Node(Arc::new(facts)), ..op.clone() }
 }
 
 /// Which programs run together, as one digest.

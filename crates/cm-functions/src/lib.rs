@@ -10,6 +10,7 @@
 //! policy to running process), `watch` (what becomes of it), [`launcher`] (the process itself),
 //! [`module_cache`].
 
+mod deployment;
 mod error;
 pub mod files;
 pub mod functions;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 
 use bytes::Bytes;
-use cm_kernel::catalog::kinds::{Bucket, FunctionResult, FunctionState};
-use cm_kernel::catalog::{Dependents, NewRecord, Query, Record};
+use cm_kernel::catalog::kinds::{Bucket, FunctionResult, FunctionState, Instance};
+use cm_kernel::catalog::lifecycle::DEPLOYMENT_INITIATED;
+use cm_kernel::catalog::{CatalogError, Change, Dependents, NewRecord, Query, Record};
 use cm_kernel::objects::{DeleteObject, NewObject, ObjectError, ObjectInfo, ObjectRead};
 use cm_kernel::policy::{Create, Delete, Invoke, List, Permit, Read, Update};
 use cm_kernel::{Kernel, KernelError, OpContext};
@@ -14,6 +15,7 @@ use futures::{Stream, TryStreamExt as _};
 use serde_json::{Value, json};
 
 use crate::FunctionError;
+use crate::deployment::Deployment;
 
 /// The bucket of functions' files. It belongs to the node.
 const BUCKET: &str = "cryptomesh-functions";
@@ -136,6 +138,30 @@ impl Records {
         Ok(())
     }
 
+    /// Writes how far the deployment of a function is, in the node's name, beside whatever else its status says. A step
+    /// that its life does not have is left out: another instance of the function was faster.
+    pub(crate) async fn set_deployment(
+        &self,
+        node: &OpContext,
+        function: &ResourceId,
+        steps: &[Deployment<'_>],
+    ) -> Result<(), KernelError> {
+        for step in steps {
+            let (record, permit) =
+                self.kernel.look_up::<Update>(node, ResourceKind::Function, function.as_str()).await?;
+            let now = record.status.get("deployment_status").and_then(Value::as_str);
+            if !step.follows(now.unwrap_or(DEPLOYMENT_INITIATED)) {
+                continue;
+            }
+            let change = Change { status: step.fields(), ..Change::default() };
+            match self.kernel.update_record(node, &permit, function, change).await {
+                Ok(_) | Err(KernelError::Catalog(CatalogError::IllegalTransition { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Appends a state of the function.
     pub(crate) async fn append_state(
         &self,
@@ -177,8 +203,14 @@ impl Records {
             let page = self.kernel.list_records(node, &permit, query).await?;
             for record in page.items {
                 if is_live(&record.status) {
-                    let status = json!({ "state": "failed", "reason": "the node was restarted" });
+                    let reason = "the node was restarted";
+                    let status = json!({ "state": "failed", "reason": reason });
                     self.set_status(node, &record.header.id, status).await?;
+                    let function = record.spec_as::<Instance>()?.function;
+                    match self.set_deployment(node, &function, &[Deployment::Failed { reason }]).await {
+                        Ok(()) | Err(KernelError::NotFound(_)) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             match page.next {

@@ -55,6 +55,55 @@ async fn a_process_that_ends_early_leaves_nothing() {
     assert_eq!(named, ["deploying", "deploying", "failed", "failed", "initiated", "initiated"]);
 }
 
+impl House {
+    async fn function_status(&self, id: &str) -> Value {
+        let found = self.kernel.look_up::<Update>(&self.admin, ResourceKind::Function, id).await;
+        found.unwrap().0.status
+    }
+
+    async fn set_function_status(&self, id: &str, status: Value) {
+        let (record, permit) =
+            self.kernel.look_up::<Update>(&self.admin, ResourceKind::Function, id).await.unwrap();
+        let id = &record.header.id;
+        self.kernel.set_record_status(&self.admin, &permit, id, status).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_launch_says_how_far_the_function_is() {
+    let house = House::open("false").await;
+    let function = house.function("f", &program_policy("f")).await;
+    let status = json!({ "deployment_status": "initiated", "note": "of somebody else" });
+    house.set_function_status("f", status).await;
+    for _ in 0..2 {
+        house.instance(&function, &user_policy("f", "i", PROVIDED)).await.unwrap_err();
+        let status = house.function_status("f").await;
+        assert_eq!(status["deployment_status"], "failed");
+        assert!(status["deployment_reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{status}");
+        assert_eq!(status["note"], "of somebody else");
+    }
+    // It worked once: what one instance lacks is no fault of the function.
+    for step in ["deploying", "completed"] {
+        house.set_function_status("f", json!({ "deployment_status": step })).await;
+    }
+    house.instance(&function, &user_policy("f", "i", PROVIDED)).await.unwrap_err();
+    assert_eq!(house.function_status("f").await, json!({ "deployment_status": "completed" }));
+}
+
+#[tokio::test]
+async fn a_restart_ends_what_was_being_deployed() {
+    let house = House::open("false").await;
+    house.function("f", &program_policy("f")).await;
+    house.create("i", &instance_of("f")).await;
+    house.set_function_status("f", json!({ "deployment_status": "deploying" })).await;
+    house.reopen().await;
+    let status = house.function_status("f").await;
+    assert_eq!(
+        (&status["deployment_status"], &status["deployment_reason"]),
+        (&json!("failed"), &json!("the node was restarted"))
+    );
+}
+
 #[tokio::test]
 async fn a_process_that_never_gets_ready_is_killed() {
     // It reads its standard input for ever, which is the control socket.

@@ -1,10 +1,14 @@
 //! Deployed endpoints, and who is told of choreographies.
 
+use std::time::Duration;
+
 use super::api::is_authority;
 use super::{ChoreographyToml, ConfigError, EndpointsToml, wrong};
 
 /// Default of the earlier implementation's documents.
 const DEPLOYED_MAX: u32 = 2;
+const START_TIMEOUT_SECS: u64 = 30;
+const DRAIN_TIMEOUT_SECS: u64 = 5;
 const REQ_RES_BASE_PORT: u16 = 40000;
 const PUBSUB_BASE_PORT: u16 = 50000;
 const SHIELDX_URL: &str = "http://localhost:20000/api/v1";
@@ -12,8 +16,16 @@ const SHIELDX_URL: &str = "http://localhost:20000/api/v1";
 /// Deployed endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSettings {
-    /// Most endpoints that are deployed at a time; with 0 none can be.
+    /// Most endpoints that a tenant may have deployed at a time; with 0 none can be.
     pub deployed_max: u32,
+    /// Most CPU cores that a tenant's deployed endpoints may ask for together.
+    pub cpu_max: Option<u32>,
+    /// Most bytes of memory that a tenant's deployed endpoints may ask for together.
+    pub ram_max: Option<u64>,
+    /// From the start of an endpoint's server until it must serve.
+    pub start_timeout: Duration,
+    /// How long a detached endpoint may take to finish what is open.
+    pub drain_timeout: Duration,
     /// The first port for requests and responses; each deployed endpoint has one from here on.
     pub req_res_base_port: u16,
     /// The first port for published messages; each deployed endpoint has one from here on.
@@ -28,9 +40,21 @@ pub struct ChoreographySettings {
 }
 
 pub(super) fn settings(endpoints: EndpointsToml) -> Result<EndpointSettings, ConfigError> {
-    let EndpointsToml { deployed_max, req_res_base_port, pubsub_base_port } = endpoints;
+    let EndpointsToml {
+        deployed_max,
+        cpu_max,
+        ram_max,
+        start_timeout,
+        drain_timeout,
+        req_res_base_port,
+        pubsub_base_port,
+    } = endpoints;
     let settings = EndpointSettings {
         deployed_max: deployed_max.unwrap_or(DEPLOYED_MAX),
+        cpu_max,
+        ram_max: ram_max.map(|ram| ram.bytes()),
+        start_timeout: Duration::from_secs(start_timeout.unwrap_or(START_TIMEOUT_SECS)),
+        drain_timeout: Duration::from_secs(drain_timeout.unwrap_or(DRAIN_TIMEOUT_SECS)),
         req_res_base_port: req_res_base_port.unwrap_or(REQ_RES_BASE_PORT),
         pubsub_base_port: pubsub_base_port.unwrap_or(PUBSUB_BASE_PORT),
     };

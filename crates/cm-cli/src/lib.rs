@@ -7,6 +7,8 @@
 pub mod agreement;
 pub mod audit;
 pub mod decision;
+pub mod describe;
+pub mod events;
 pub mod function;
 pub mod function_run;
 pub mod keys;
@@ -14,8 +16,10 @@ mod kinds;
 pub mod object;
 pub mod output;
 pub mod principal;
+pub mod removal;
 pub mod resource;
 pub mod session;
+pub mod top;
 
 use std::path::PathBuf;
 
@@ -76,12 +80,14 @@ impl Connection {
 pub enum Command {
     /// Show one resource.
     Get(resource::GetArgs),
+    /// Show one resource with everything around it.
+    Describe(describe::DescribeArgs),
     /// List resources of a kind.
     List(resource::ListArgs),
     /// Create a resource from a JSON document or NAME=VALUE pairs.
     Create(resource::CreateArgs),
     /// Delete a resource.
-    Delete(resource::DeleteArgs),
+    Delete(removal::DeleteArgs),
     /// Store, read, list and remove objects, sealed if you wish.
     #[command(subcommand)]
     Object(object::ObjectCommand),
@@ -99,6 +105,10 @@ pub enum Command {
     Whoami,
     /// Tell whether somebody may do something, and why.
     Can(decision::CanArgs),
+    /// Show what happened, and follow what happens.
+    Events(events::EventsArgs),
+    /// Show what runs now: instances and endpoints with their state, age and limits.
+    Top(top::TopArgs),
     /// Read, follow and verify the audit log.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -114,9 +124,10 @@ pub type Outcome = anyhow::Result<std::process::ExitCode>;
 pub async fn run(command: Command, connection: &Connection) -> Outcome {
     match command {
         Command::Get(args) => resource::get(args, connection).await,
+        Command::Describe(args) => describe::run(args, connection).await,
         Command::List(args) => resource::list(args, connection).await,
         Command::Create(args) => resource::create(args, connection).await,
-        Command::Delete(args) => resource::delete(args, connection).await,
+        Command::Delete(args) => removal::delete(args, connection).await,
         Command::Object(command) => object::run(command, connection).await,
         Command::Function(command) => function::run(command, connection).await,
         Command::Principal(command) => principal::run(command, connection).await,
@@ -124,6 +135,8 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Logout => session::logout(connection).await,
         Command::Whoami => session::whoami(connection).await,
         Command::Can(args) => decision::can(args, connection).await,
+        Command::Events(args) => events::run(args, connection).await,
+        Command::Top(args) => top::run(args, connection).await,
         Command::Audit(command) => audit::run(command, connection).await,
         Command::Keys(command) => keys::run(command, connection),
     }

@@ -27,6 +27,18 @@ pub fn line(text: &str) {
     let _ = writeln!(out, "{text}");
 }
 
+/// Prints a line to standard output; whether anybody still reads there.
+pub(crate) fn line_is_read(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
+}
+
+/// Prints a question, or what it is about, to standard error, quiet or not.
+pub(crate) fn prompt(text: &str) {
+    let mut err = std::io::stderr().lock();
+    let _ = write!(err, "{text}");
+}
+
 /// Prints a line to standard error, unless told to be quiet.
 pub fn note(connection: &Connection, text: &str) {
     if !connection.quiet {
@@ -194,7 +206,7 @@ fn pretty(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).expect("plain data with text keys can be written")
 }
 
-fn yaml(value: &impl Serialize) -> String {
+pub(crate) fn yaml(value: &impl Serialize) -> String {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(value, options).expect("plain data with text keys can be written")
 }

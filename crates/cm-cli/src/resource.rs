@@ -1,4 +1,4 @@
-//! `get`, `list`, `create`, `delete`: the same four verbs for every kind.
+//! `get`, `list`, `create`: the same verbs for every kind.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -6,18 +6,23 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use cm_client::resources::ListQuery;
+use cm_client::resources::{Entry, ListQuery};
 use cm_types::ResourceKind;
 use serde_json::{Map, Value};
 
 use crate::kinds::kind;
-use crate::{Connection, Outcome, UsageError, output};
+use crate::{Connection, Format, Outcome, UsageError, output};
 
 /// Most entries that `list --all` fetches.
 const LIST_ALL_MAX: usize = 100_000;
 
 /// `cryptomesh get`
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  cryptomesh get service imaging
+  cryptomesh get roles
+  cryptomesh get function filter -o yaml > filter.yaml    as a file declares it")]
 pub struct GetArgs {
     /// The kind, such as function or security-policy.
     #[arg(value_parser = kind)]
@@ -28,6 +33,11 @@ pub struct GetArgs {
 
 /// `cryptomesh list`
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  cryptomesh list function --filter microservice_id=filters
+  cryptomesh list service --selector env=test --all -o yaml
+  cryptomesh list function-state --filter function_id=filter --newest-first --limit 5")]
 pub struct ListArgs {
     /// The kind, such as function or security-policy.
     #[arg(value_parser = kind)]
@@ -52,6 +62,10 @@ pub struct ListArgs {
 
 /// `cryptomesh create`
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  cryptomesh create role id=reader 'permissions=[\"function:read\"]'
+  cryptomesh create service --file service.json")]
 pub struct CreateArgs {
     /// The kind, such as service or role.
     #[arg(value_parser = kind)]
@@ -62,16 +76,6 @@ pub struct CreateArgs {
     /// Fields of the document: NAME=VALUE, where the value may be JSON.
     #[arg(value_name = "NAME=VALUE")]
     pub fields: Vec<String>,
-}
-
-/// `cryptomesh delete`
-#[derive(Args, Debug)]
-pub struct DeleteArgs {
-    /// The kind, such as function or security-policy.
-    #[arg(value_parser = kind)]
-    pub kind: ResourceKind,
-    /// The id.
-    pub id: String,
 }
 
 /// Shows one entry.
@@ -88,7 +92,10 @@ pub async fn get(args: GetArgs, connection: &Connection) -> Outcome {
         return list(args, connection).await;
     };
     let entry = connection.api()?.read(args.kind, &id).await?;
-    output::entry(connection, &entry);
+    match connection.output {
+        Format::Yaml => output::line(declaration(args.kind, vec![entry]).trim_end()),
+        Format::Json | Format::Table => output::entry(connection, &entry),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -113,7 +120,10 @@ pub async fn list(args: ListArgs, connection: &Connection) -> Outcome {
             break;
         }
     }
-    output::records(connection, args.kind, &entries);
+    match connection.output {
+        Format::Yaml => output::line(declaration(args.kind, entries).trim_end()),
+        Format::Json | Format::Table => output::records(connection, args.kind, &entries),
+    }
     if query.after.is_some() {
         output::note(connection, "there are more; use --limit or --all");
     }
@@ -139,11 +149,14 @@ pub async fn create(args: CreateArgs, connection: &Connection) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Removes an entry.
-pub async fn delete(args: DeleteArgs, connection: &Connection) -> Outcome {
-    connection.api()?.remove(args.kind, &args.id).await?;
-    output::note(connection, &format!("{}/{} deleted", args.kind, args.id));
-    Ok(ExitCode::SUCCESS)
+/// Entries as a file that declares them, or, of a kind that is not declared, as they are.
+fn declaration(kind: ResourceKind, entries: Vec<Entry>) -> String {
+    let declared: Option<Vec<_>> =
+        entries.iter().map(|entry| cm_manifest::Declared::from_record(kind, entry)).collect();
+    match declared {
+        Some(declared) if !declared.is_empty() => cm_manifest::to_yaml(&declared),
+        _ => output::yaml(&entries),
+    }
 }
 
 pub(crate) fn pair(text: &str) -> anyhow::Result<(String, String)> {

@@ -45,6 +45,9 @@ pub enum ClientError {
         #[source]
         source: std::io::Error,
     },
+    /// The node cannot say what the deletion of an entry of this kind would come to.
+    #[error("what deleting a {0} would come to cannot be known beforehand; nothing was deleted")]
+    Unplannable(cm_types::ResourceKind),
     /// The URL is not one.
     #[error("`{0}` is no http or https URL")]
     Url(String),
@@ -147,7 +150,7 @@ impl ClientError {
             ClientError::Unreachable { .. } | ClientError::NotRunning(_) => 6,
             ClientError::Untrusted(_) => 3,
             ClientError::Instance { source, .. } => source.exit_code(),
-            ClientError::NoNode(_) | ClientError::Url(_) => 2,
+            ClientError::NoNode(_) | ClientError::Url(_) | ClientError::Unplannable(_) => 2,
             ClientError::Protocol { .. } | ClientError::File { .. } | ClientError::Seal(_) => 1,
         }
     }

@@ -1,14 +1,18 @@
-//! The event log: pages, following it as it grows, and its verification.
+//! The event log: pages, its newest end, and its verification.
 
-use bytes::BytesMut;
-use reqwest::Method;
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::resources::{Entry, Listing};
 use crate::{Api, ClientError};
 
-/// Longest line of an event stream that is accepted.
-const LINE_LEN_MAX: usize = 1 << 20;
+/// How much of the log's end is read first for its newest events, and by how much that grows.
+const SPAN_FIRST: u64 = 1000;
+const SPAN_GROWTH: u64 = 8;
+/// Events of one page: as many as a node sends.
+const PAGE: usize = 1000;
 
 /// What came of checking the log.
 #[derive(Debug, Deserialize, Serialize)]
@@ -68,48 +72,44 @@ impl Api {
         self.get("/api/v1/events/head").await
     }
 
-    /// Calls `seen` with each event after `after` as it happens, until it returns `false` or the node goes away.
-    pub async fn follow_events(
+    /// The newest events, at most `count`, oldest first. `filters` are query parameters of `/api/v1/events`.
+    ///
+    /// The API reads the log forwards only. Hence ever larger parts of its end are read, until enough is found.
+    pub async fn newest_events(
+        &self,
+        count: usize,
+        filters: &[(&str, String)],
+    ) -> Result<Vec<Entry>, ClientError> {
+        let head = self.events_head().await?.get("seq").and_then(Value::as_u64).unwrap_or(0);
+        let mut span = SPAN_FIRST;
+        loop {
+            let after = head.saturating_sub(span);
+            let newest = self.last_events(after, count, filters).await?;
+            if newest.len() >= count || after == 0 {
+                return Ok(newest);
+            }
+            span = span.saturating_mul(SPAN_GROWTH);
+        }
+    }
+
+    /// The last events of all that come after a number.
+    async fn last_events(
         &self,
         after: u64,
-        mut seen: impl FnMut(Entry) -> bool,
-    ) -> Result<(), ClientError> {
-        let request = self
-            .request(Method::GET, "/api/v1/events/watch")
-            .header("accept", "text/event-stream")
-            .header("last-event-id", after.to_string());
-        let mut response = self.send(request).await?;
-        let url = response.url().to_string();
-        let mut buffer = BytesMut::new();
+        count: usize,
+        filters: &[(&str, String)],
+    ) -> Result<Vec<Entry>, ClientError> {
+        let mut last = VecDeque::new();
+        let mut after = after;
         loop {
-            let part = response
-                .chunk()
-                .await
-                .map_err(|source| ClientError::Unreachable { url: url.clone(), source })?;
-            let Some(part) = part else { return Ok(()) };
-            buffer.extend_from_slice(&part);
-            while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
-                let line = buffer.split_to(end + 1);
-                if let Some(event) = decode_line(&line, &url)?
-                    && !seen(event)
-                {
-                    return Ok(());
-                }
-            }
-            if buffer.len() > LINE_LEN_MAX {
-                return Err(ClientError::Protocol {
-                    url,
-                    problem: "endless line in the event stream".into(),
-                });
+            let page = self.events(after, PAGE, filters).await?;
+            last.extend(page.items);
+            last.drain(..last.len().saturating_sub(count));
+            // A cursor that leads back would never end.
+            match page.next.and_then(|next| next.parse().ok()).filter(|next| *next > after) {
+                Some(next) => after = next,
+                None => return Ok(last.into()),
             }
         }
     }
-}
-
-/// The event in one line of the stream: each is a JSON document on a single `data:` line.
-fn decode_line(line: &[u8], url: &str) -> Result<Option<Entry>, ClientError> {
-    let Some(data) = line.strip_prefix(b"data:") else { return Ok(None) };
-    serde_json::from_slice(data)
-        .map(Some)
-        .map_err(|error| ClientError::Protocol { url: url.to_owned(), problem: error.to_string() })
 }

@@ -5,15 +5,17 @@
 //! over TLS 1.3 ([`InstanceConnection`]), and only after its evidence has been verified against what the caller
 //! expects ([`Trust`]): nothing is sent before that.
 //!
-//! Reading order: [`locate`] (which node, with what token), [`api`], [`resources`], [`objects`], [`events`], then
+//! Reading order: [`locate`] (which node, with what token), [`api`], [`resources`], [`removal`], [`objects`], [`events`], [`follow`], then
 //! [`terms`] (what was agreed), [`trust`] (what is believed) and [`instance`].
 
 pub mod api;
 pub mod error;
 pub mod events;
+pub mod follow;
 pub mod instance;
 pub mod locate;
 pub mod objects;
+pub mod removal;
 pub mod resources;
 pub mod sealed;
 pub mod terms;
@@ -21,9 +23,11 @@ pub mod trust;
 
 pub use api::Api;
 pub use error::{ClientError, Refusal};
+pub use follow::Followed;
 pub use instance::{ClientIdentity, InstanceConnection};
 pub use locate::Location;
 pub use objects::{ObjectDownload, Progress};
+pub use removal::{DeletionPlan, Dependents};
 pub use terms::{BrokenTerm, Terms};
 pub use trust::{Trust, VerifiedInstance};
 

@@ -93,7 +93,7 @@ fn collection(kind: ResourceKind) -> String {
     format!("/api/v1/{}", kind.plural())
 }
 
-fn item(kind: ResourceKind, id: &str) -> String {
+pub(crate) fn item(kind: ResourceKind, id: &str) -> String {
     format!("/api/v1/{}/{}", kind.plural(), segment(id))
 }
 

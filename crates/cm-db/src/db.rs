@@ -60,6 +60,20 @@ pub fn open_postgres(config: &PostgresConfig, schema: &Schema) -> Result<Db, DbE
     std::thread::scope(|scope| scope.spawn(open).join().unwrap_or(Err(DbError::Panicked)))
 }
 
+/// Opens a database file as it is: nothing is created or migrated, and data of every version is accepted. Only for
+/// [`Db::export`], [`Db::versions`] and [`Db::check`]; a node may be using the file.
+///
+/// Fails as [`open_sqlite`], and if there is no such file.
+pub fn inspect_sqlite(path: &Path) -> Result<Db, DbError> {
+    Db::open_as_found(&SqliteEngine::open_existing(path)?)
+}
+
+/// As [`inspect_sqlite`], a PostgreSQL database; one that was never used gets an empty record of versions.
+pub fn inspect_postgres(config: &PostgresConfig) -> Result<Db, DbError> {
+    let open = || Db::open_as_found(&PostgresEngine::open(config, 0)?);
+    std::thread::scope(|scope| scope.spawn(open).join().unwrap_or(Err(DbError::Panicked)))
+}
+
 /// Opens an empty database in memory. It is gone with its last handle.
 ///
 /// # Panics
@@ -73,6 +87,14 @@ impl Db {
     pub(crate) fn open(engine: &dyn Engine, schema: &Schema) -> Result<Db, DbError> {
         let mut writer = engine.writer()?;
         writer::prepare(&mut *writer, schema)?;
+        Db::start(engine, writer, schema)
+    }
+
+    fn open_as_found(engine: &dyn Engine) -> Result<Db, DbError> {
+        Db::start(engine, engine.writer()?, &Schema::new(u32::MAX))
+    }
+
+    fn start(engine: &dyn Engine, writer: Box<dyn Writer>, schema: &Schema) -> Result<Db, DbError> {
         let readers_len = engine.readers();
         let readers = (0..readers_len).map(|_| engine.reader()).collect::<Result<Vec<_>, _>>()?;
         let ticks = Ticks::new();

@@ -30,7 +30,9 @@ mod row;
 mod schema;
 mod tx;
 
-pub use db::{BackupError, BackupSummary, Db, open_memory, open_postgres, open_sqlite};
+pub use db::{
+    BackupError, BackupSummary, Db, inspect_postgres, inspect_sqlite, open_memory, open_postgres, open_sqlite,
+};
 pub use engine::postgres::{InvalidUrl, PostgresConfig};
 pub use error::{Corruption, DbError, Effect, StorageClass, StorageError};
 pub use key::{InvalidKey, Key};

@@ -46,6 +46,23 @@ impl SqliteEngine {
         Ok(engine)
     }
 
+    /// Makes sure that a file is there and ours, and leaves it as it is.
+    pub(crate) fn open_existing(path: &Path) -> Result<Self, DbError> {
+        let engine = Self { path: path.to_owned() };
+        let is_file = std::fs::metadata(path).map_err(io_error)?.is_file();
+        let id = || {
+            let connection = engine.connect()?;
+            connection
+                .pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0))
+                .map_err(storage_error)
+        };
+        if is_file && begins_as_sqlite(path).map_err(io_error)? && id()? == APPLICATION_ID {
+            Ok(engine)
+        } else {
+            Err(DbError::Foreign { path: path.to_owned() })
+        }
+    }
+
     /// Marks an empty file as ours. `false` if the file is somebody else's.
     fn claim(&self) -> Result<bool, DbError> {
         let connection = self.connect()?;

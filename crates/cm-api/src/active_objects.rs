@@ -165,10 +165,8 @@ impl WireSpec for ActiveObjectSpec {
     const KIND: ResourceKind = ResourceKind::ActiveObject;
     type Extra = ActiveObjectExtra;
     const READ_ONLY: &'static [&'static str] = &["active_object_id", "axo_schema", "functions"];
-    const INDEXED: &'static [(&'static str, ResourceKind)] = &[
-        ("axo_microservice_id", ResourceKind::Microservice),
-        ("axo_endpoint_id", ResourceKind::Endpoint),
-    ];
+    const INDEXED: &'static [(&'static str, ResourceKind)] =
+        &[("axo_microservice_id", ResourceKind::Microservice), ("axo_endpoint_id", ResourceKind::Endpoint)];
     const PARTS: Option<ResourceKind> = Some(ResourceKind::Function);
 
     fn extra(record: &Record, parts: Vec<Part>) -> ActiveObjectExtra {

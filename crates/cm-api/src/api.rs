@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use axum::http::HeaderValue;
+use cm_endpoints::Endpoints;
 use cm_functions::Functions;
 use cm_kernel::{Actor, Kernel};
+
+use crate::shieldx::ShieldX;
 
 /// Writes the metrics of the process in Prometheus' text format.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
@@ -26,12 +29,16 @@ pub struct Api {
     pub kernel: Kernel,
     /// Functions and their instances.
     pub functions: Functions,
+    /// Deployed endpoints.
+    pub endpoints: Endpoints,
     /// Whether callers must say who they are.
     pub access: Access,
     /// For `/metrics`.
     pub metrics: MetricsText,
     /// How the API presents itself.
     pub settings: Settings,
+    /// Who runs choreographies.
+    pub shieldx: ShieldX,
 }
 
 /// How the API presents itself.

@@ -1,8 +1,10 @@
 //! Endpoints: servers that functions are deployed on.
 
-use cm_kernel::Part;
-use cm_kernel::catalog::Record;
+use cm_http::Failure;
+use cm_kernel::catalog::{Dependents, Record};
 use cm_kernel::catalog::lifecycle::ENDPOINT_COLD;
+use cm_kernel::policy::{Delete, Permit};
+use cm_kernel::{OpContext, Part};
 use cm_types::ResourceKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Api;
+use crate::endpoints_deploy;
 use crate::family::record_routes;
 use crate::parts::{Resources, SecurityPolicyChoice};
 use crate::record::WireSpec;
@@ -54,6 +57,18 @@ impl WireSpec for EndpointSpec {
     const KIND: ResourceKind = ResourceKind::Endpoint;
     type Extra = EndpointExtra;
     const READ_ONLY: &'static [&'static str] = &["endpoint_id", "state", "pubsub_port", "req_res_port"];
+
+    const RESERVED_IDS: &'static [&'static str] = &["deploy", "detach"];
+
+    async fn end(
+        api: &Api,
+        op: &OpContext,
+        record: Record,
+        permit: &Permit<Delete>,
+        dependents: Dependents,
+    ) -> Result<Record, Failure> {
+        endpoints_deploy::end(api, op, record, permit, dependents).await
+    }
 
     fn extra(record: &Record, _: Vec<Part>) -> EndpointExtra {
         let port = |name| record.status.get(name).and_then(|port| u16::try_from(port.as_u64()?).ok());

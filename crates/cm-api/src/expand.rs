@@ -162,9 +162,8 @@ async fn value_of(
 
 /// What a field names, `roles[1]` being a part of `roles`.
 fn named_by(record: &Record, name: &str) -> Vec<ResourceRef> {
-    let is_of_field = |field: &str| {
-        field.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
-    };
+    let is_of_field =
+        |field: &str| field.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('['));
     let references = record.references.iter().filter(|reference| is_of_field(&reference.field));
     references.map(|reference| reference.to.clone()).take(RECORDS_MAX).collect()
 }

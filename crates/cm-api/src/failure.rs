@@ -17,7 +17,7 @@ use cm_kernel::{ErrorClass, KernelError};
 use serde_json::{Value, json};
 
 /// When to try again for a place: runs last seconds.
-const PLACE_RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const PLACE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What the kernel refused, as an answer.
 pub(crate) fn refusal(error: KernelError) -> Failure {

@@ -57,7 +57,7 @@ macro_rules! record_routes {
 
         #[utoipa::path(
             get, path = $item, tag = $tag, summary = concat!("Reads one of the ", $tag),
-            params(("id" = String, Path, description = "The id")),
+            params(("id" = String, Path, description = "The id"), $crate::expand::ExpandParams),
             extensions(("x-permission" = json!(concat!($kind, ":read")))),
             responses(
                 (status = 200, description = "The record; `ETag` is its generation", body = $record),
@@ -70,8 +70,9 @@ macro_rules! record_routes {
             $crate::authentication::Op(op): $crate::authentication::Op,
             axum::extract::Path(id): axum::extract::Path<String>,
             headers: axum::http::HeaderMap,
+            params: cm_http::Params<$crate::expand::ExpandParams>,
         ) -> Result<axum::response::Response, cm_http::Failure> {
-            $crate::record::read::<$spec>(&api.kernel, &op, &id, &headers).await
+            $crate::record::read::<$spec>(&api.kernel, &op, &id, &headers, params).await
         }
 
         #[utoipa::path(
@@ -116,8 +117,7 @@ macro_rules! record_routes {
             headers: axum::http::HeaderMap,
             params: cm_http::Params<$crate::deletion::DeleteParams>,
         ) -> Result<axum::response::Response, cm_http::Failure> {
-            let kind = <$spec as $crate::record::WireSpec>::KIND;
-            $crate::record::delete(&api.kernel, &op, kind, &id, &headers, params).await
+            $crate::record::delete::<$spec>(&api, &op, &id, &headers, params).await
         }
     };
 }

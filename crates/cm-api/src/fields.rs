@@ -84,23 +84,30 @@ pub(crate) fn decode_spec<S: WireSpec>(
         None => Value::Object(sent.clone()),
         Some(base) => cm_kernel::catalog::SpecChange::Merge(sent.clone()).apply(base),
     };
-    let mut ignored = Vec::new();
-    let mut note = |path: serde_ignored::Path<'_>| ignored.push(path.to_string());
-    let mut track = serde_path_to_error::Track::new();
-    let tracking = serde_path_to_error::Deserializer::new(merged, &mut track);
-    let decoded = S::deserialize(serde_ignored::Deserializer::new(tracking, &mut note));
-    let spec = decoded.map_err(|error| wrong(&track.path().to_string(), &error.to_string()))?;
-    if unknown == Unknown::Refused
-        && let Some(field) = ignored.first()
-    {
-        return Err(wrong(field, "there is no such field"));
-    }
+    let spec: S = decode_known(merged, unknown)?;
     let understood = serde_json::to_value(&spec).expect("specs are plain data with text keys");
     let known = match restricted(Value::Object(sent), &understood) {
         Value::Object(known) => known,
         _ => Fields::new(),
     };
     Ok((spec, known))
+}
+
+/// Decodes a value whose unknown fields are refused or left out.
+///
+/// # Errors
+/// 422 that names the field.
+pub(crate) fn decode_known<T: DeserializeOwned>(value: Value, unknown: Unknown) -> Result<T, Failure> {
+    let mut ignored = Vec::new();
+    let mut note = |path: serde_ignored::Path<'_>| ignored.push(path.to_string());
+    let mut track = serde_path_to_error::Track::new();
+    let tracking = serde_path_to_error::Deserializer::new(value, &mut track);
+    let decoded = T::deserialize(serde_ignored::Deserializer::new(tracking, &mut note));
+    let decoded = decoded.map_err(|error| wrong(&track.path().to_string(), &error.to_string()))?;
+    match ignored.first() {
+        Some(field) if unknown == Unknown::Refused => Err(wrong(field, "there is no such field")),
+        _ => Ok(decoded),
+    }
 }
 
 /// What was sent, without the fields that were not understood. `null`, which removes a field, stays.

@@ -20,6 +20,7 @@ use utoipa_axum::routes;
 use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
+use crate::expand::ExpandParams;
 use crate::failure::{function_refusal, refusal};
 use crate::listing::{FilterParams, ListParams};
 use crate::parts::SecurityPolicyChoice;
@@ -210,7 +211,7 @@ pub async fn create_instance(
 
 #[utoipa::path(
     get, path = "/instances/{id}", operation_id = "read_instance", tag = "instances",
-    params(("id" = String, Path, description = "The instance")),
+    params(("id" = String, Path, description = "The instance"), ExpandParams),
     extensions(("x-permission" = json!("instance:read"))),
     responses(
         (status = 200, description = "The instance; `status` says where it listens", body = InstanceRecord),
@@ -223,8 +224,9 @@ pub async fn read_instance(
     Op(op): Op,
     Path(id): Path<String>,
     headers: HeaderMap,
+    params: Params<ExpandParams>,
 ) -> Result<Response, Failure> {
-    record::read::<InstanceSpec>(&api.kernel, &op, &id, &headers).await
+    record::read::<InstanceSpec>(&api.kernel, &op, &id, &headers, params).await
 }
 
 #[utoipa::path(

@@ -9,7 +9,7 @@ use cm_http::etag::Freshness;
 use cm_http::{ETag, Failure, FailureClass, JsonBody, Params, Preconditions};
 use cm_kernel::catalog::{Change, Dependents, Integrity, NewRecord, Query, Record, SpecChange};
 use cm_kernel::idempotency::IdempotencyKey;
-use cm_kernel::policy::{Create, Delete, List, Read, Update};
+use cm_kernel::policy::{Create, Delete, List, Permit, Read, Update};
 use cm_kernel::{Kernel, OpContext, Part};
 use cm_types::{Action, Generation, PageLimit, ResourceId, ResourceKind, ResourceRef};
 use serde::de::DeserializeOwned;
@@ -17,11 +17,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::api::Api;
 use crate::authentication::Caller;
 use crate::deletion::{self, DeleteParams};
 use crate::document::PREFIX;
+use crate::expand::{ExpandParams, expanded};
 use crate::failure::refusal;
-use crate::fields::{Fields, Sent, Unknown, decode_spec};
+use crate::fields::{Fields, Sent, Unknown, decode_spec, wrong};
 use crate::listing::{FILTER, ListParams, Listing, cursor, filters, page_limit, selector};
 use crate::{record_watch, stream};
 
@@ -44,12 +46,27 @@ pub trait WireSpec: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The kind of records that belong to one of this kind and are listed by it.
     const PARTS: Option<ResourceKind> = None;
 
+    /// Ids that no record of the kind can have, because they are parts of its paths.
+    const RESERVED_IDS: &'static [&'static str] = &[];
+
     /// What the record shows besides. `parts` are the records that belong to it.
     fn extra(record: &Record, parts: Vec<Part>) -> Self::Extra;
 
     /// Checks what the catalogue cannot: settings that only an engine understands.
     fn check(&self) -> Result<(), Failure> {
         Ok(())
+    }
+
+    /// Ends what stands behind a record that is about to be deleted, such as a process, and returns the record as it
+    /// is then.
+    fn end(
+        _api: &Api,
+        _op: &OpContext,
+        record: Record,
+        _permit: &Permit<Delete>,
+        _dependents: Dependents,
+    ) -> impl Future<Output = Result<Record, Failure>> + Send {
+        std::future::ready(Ok(record))
     }
 }
 
@@ -162,7 +179,8 @@ pub(crate) fn is_open(kernel: &Kernel) -> bool {
     kernel.catalog().integrity() == Integrity::Open
 }
 
-fn unknown_fields(kernel: &Kernel) -> Unknown {
+/// What is done with fields that nothing is known of.
+pub(crate) fn unknown_fields(kernel: &Kernel) -> Unknown {
     if is_open(kernel) { Unknown::Ignored } else { Unknown::Refused }
 }
 
@@ -213,6 +231,9 @@ fn idempotency_key<S: WireSpec>(
 /// The record that a body asks for.
 pub(crate) fn new_record<S: WireSpec>(kernel: &Kernel, body: Fields) -> Result<NewRecord, Failure> {
     let sent = Sent::of::<S>(body)?;
+    if let Some(id) = sent.id.as_ref().filter(|id| S::RESERVED_IDS.contains(&id.as_str())) {
+        return Err(wrong("id", &format!("`{id}` is part of a path and cannot be an id")));
+    }
     let (spec, _) = decode_spec::<S>(None, sent.spec, unknown_fields(kernel))?;
     spec.check()?;
     let claims = if is_open(kernel) { sent.claims } else { Fields::new() };
@@ -307,8 +328,12 @@ pub(crate) async fn read<S: WireSpec>(
     op: &OpContext,
     id: &str,
     headers: &HeaderMap,
+    params: Params<ExpandParams>,
 ) -> Result<Response, Failure> {
     let (record, _permit) = kernel.look_up::<Read>(op, S::KIND, id).await.map_err(refusal)?;
+    if let Some(fields) = params.decode()?.expand {
+        return expanded::<S>(kernel, op, record, &fields).await;
+    }
     let etag = ETag::version(record.header.generation.0);
     match Preconditions::from_headers(headers)?.check_read(&etag)? {
         Freshness::NotModified => {
@@ -350,23 +375,25 @@ pub(crate) async fn change<S: WireSpec>(
 }
 
 /// Removes a record: 204, or 200 with what would go if it is only asked for.
-pub(crate) async fn delete(
-    kernel: &Kernel,
+pub(crate) async fn delete<S: WireSpec>(
+    api: &Api,
     op: &OpContext,
-    kind: ResourceKind,
     id: &str,
     headers: &HeaderMap,
     params: Params<DeleteParams>,
 ) -> Result<Response, Failure> {
-    let (record, permit) = kernel.look_up::<Delete>(op, kind, id).await.map_err(refusal)?;
+    let kernel = &api.kernel;
+    let (record, permit) = kernel.look_up::<Delete>(op, S::KIND, id).await.map_err(refusal)?;
     let params = params.decode()?;
     let expected = expected_generation(headers, record.header.generation)?;
     let dependents = params.dependents.map_or_else(|| kernel.dependents_default(), Dependents::from);
-    let id = &record.header.id;
     if params.dry_run == Some(true) {
-        let plan = kernel.plan_deletion(op, &permit, id, dependents).await.map_err(refusal)?;
-        return Ok(Json(deletion::DeletionPlan::from(plan)).into_response());
+        let plan = kernel.plan_deletion(op, &permit, &record.header.id, dependents).await;
+        return Ok(Json(deletion::DeletionPlan::from(plan.map_err(refusal)?)).into_response());
     }
+    let record = S::end(api, op, record, &permit, dependents).await?;
+    // Its end made another generation of it; any later one is somebody else's.
+    let (id, expected) = (&record.header.id, expected.map(|_| record.header.generation));
     kernel.delete_record(op, &permit, id, expected, dependents).await.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -397,7 +424,7 @@ pub(crate) async fn created<S: WireSpec>(
 }
 
 /// An answer with tag and body.
-async fn tagged<S: WireSpec>(
+pub(crate) async fn tagged<S: WireSpec>(
     kernel: &Kernel,
     op: &OpContext,
     status: StatusCode,

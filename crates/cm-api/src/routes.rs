@@ -14,9 +14,10 @@ use crate::document::{self, PREFIX};
 use crate::listing::NEXT_CURSOR;
 use crate::verifications::Verifications;
 use crate::{
-    api_keys, auth, buckets, data_files, decisions, earlier_errors, endpoints, events, functions, history,
-    instances, manifests, microservices, node, object_verification, objects, paths, principals, probes,
-    programs, roles, security_policies, services, storages, watch,
+    active_objects, api_keys, auth, buckets, choreography, data_files, decisions, earlier_errors, endpoints,
+    endpoints_deploy, events, functions, hierarchy, history, instances, manifests, microservices, node,
+    object_verification, objects, paths, principals, probes, programs, referrers, roles, security_policies,
+    services, storages, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -85,8 +86,13 @@ fn families() -> OpenApiRouter<Api> {
         .merge(programs::routes())
         .merge(data_files::routes())
         .merge(endpoints::routes())
+        .merge(endpoints_deploy::routes())
         .merge(history::routes())
         .merge(storages::routes())
+        .merge(active_objects::routes())
+        .merge(hierarchy::routes())
+        .merge(referrers::routes())
+        .merge(choreography::routes())
         .merge(manifests::routes())
         .merge(instances::routes())
         .merge(buckets::routes())

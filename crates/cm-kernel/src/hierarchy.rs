@@ -170,8 +170,11 @@ impl Walk<'_, '_> {
             .into_iter()
             .map(|(object, _)| ActiveObjectTree { object, functions: Vec::new() })
             .collect();
-        let places: HashMap<String, usize> =
-            active_objects.iter().enumerate().map(|(at, tree)| (tree.object.header.id.to_string(), at)).collect();
+        let places: HashMap<String, usize> = active_objects
+            .iter()
+            .enumerate()
+            .map(|(at, tree)| (tree.object.header.id.to_string(), at))
+            .collect();
         let mut functions = Vec::new();
         for (function, _) in self.beneath(&microservice, guard, ResourceKind::Function, budget)? {
             let object = function.spec.get("active_object_id").and_then(|id| id.as_str());

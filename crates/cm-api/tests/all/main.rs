@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod active_objects;
+mod choreography;
 mod coverage;
 mod credentials;
 mod document;
+mod endpoints;
 mod events;
 mod late;
 mod objects;

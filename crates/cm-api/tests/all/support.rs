@@ -1,5 +1,6 @@
 //! A node's API in process, and answers taken apart.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,23 +9,31 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::{Router, response::Response};
 use bytes::Bytes;
 use cm_api::{Access, Api};
+use cm_endpoints::{
+    Ended, Endpoints, EndpointsConfig, LaunchError, LaunchSpec, Launched, Launcher, News,
+};
 use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
 use cm_http::RequestLimits;
-use cm_kernel::{Actor, Kernel, KernelConfig};
+use cm_kernel::{Actor, DeploymentQuota, Kernel, KernelConfig};
 use cm_runtime::{SystemClock, Tasks};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use futures::future::BoxFuture;
+use tokio::sync::{oneshot, watch};
 use tower::ServiceExt;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A place where nobody listens.
+const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// A node with its API, gone with its directory when dropped.
 pub(crate) struct Node {
     router: Router,
     pub(crate) admin: String,
     pub(crate) tasks: Tasks,
+    pub(crate) launcher: Arc<Servers>,
     _dir: tempfile::TempDir,
 }
 
@@ -73,14 +82,20 @@ impl Answer {
 
 impl Node {
     pub(crate) async fn start() -> Node {
-        Self::start_with(Access::Credential).await
+        Self::start_with(Access::Credential, NOWHERE).await
     }
 
     pub(crate) async fn start_open() -> Node {
-        Self::start_with(Access::Open(Actor::node())).await
+        Self::start_with(Access::Open(Actor::node()), NOWHERE).await
     }
 
-    async fn start_with(access: Access) -> Node {
+    /// A node that has choreographies run by this ShieldX.
+    pub(crate) async fn start_with_shieldx(url: &str) -> Node {
+        Self::start_with(Access::Credential, url).await
+    }
+
+    async fn start_with(access: Access, shieldx: &str) -> Node {
+        let shieldx = cm_api::ShieldX::new(shieldx).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let tasks = Tasks::new();
         let config = KernelConfig {
@@ -102,11 +117,12 @@ impl Node {
         .await
         .unwrap();
         let functions = functions(&kernel, &tasks, dir.path()).await;
+        let (launcher, endpoints) = endpoints(&kernel, &tasks).await;
         let admin = kept.lock().unwrap().clone();
         let (metrics, settings): (cm_api::MetricsText, _) =
             (Arc::new(|| "up 1\n".to_owned()), cm_api::Settings::default());
-        let api = Api { kernel, functions, access, metrics, settings };
-        Node { router: cm_api::router(api, RequestLimits::default()), admin, tasks, _dir: dir }
+        let api = Api { kernel, functions, endpoints, access, metrics, settings, shieldx };
+        Node { router: cm_api::router(api, RequestLimits::default()), admin, tasks, launcher, _dir: dir }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response {
@@ -185,6 +201,78 @@ pub(crate) fn late(text: String) -> (Body, oneshot::Receiver<()>, oneshot::Sende
         Ok::<_, std::io::Error>(Bytes::from(text))
     });
     (Body::from_stream(chunks), has_begun, finish)
+}
+
+/// A launcher whose servers serve at once and end when they are asked to, unless it is told to fail.
+#[derive(Default)]
+pub(crate) struct Servers {
+    /// Whether servers fail to begin.
+    pub(crate) is_failing: AtomicBool,
+}
+
+impl Launcher for Servers {
+    fn name(&self) -> &'static str {
+        "test"
+    }
+
+    fn runs_images(&self) -> bool {
+        false
+    }
+
+    fn launch(&self, spec: LaunchSpec) -> BoxFuture<'_, Result<Box<dyn Launched>, LaunchError>> {
+        let failing = self.is_failing.load(Ordering::Relaxed);
+        let server = Server { is_asked: watch::Sender::new(false), _spec: spec };
+        let launched = if failing {
+            Err(LaunchError::Refused("told to fail".to_owned()))
+        } else {
+            Ok(Box::new(server) as Box<dyn Launched>)
+        };
+        Box::pin(std::future::ready(launched))
+    }
+}
+
+/// A server that is no process.
+struct Server {
+    is_asked: watch::Sender<bool>,
+    /// Its ports are taken as long as it is there.
+    _spec: LaunchSpec,
+}
+
+impl Launched for Server {
+    fn tell<'a>(&'a mut self, _: &'a News) -> BoxFuture<'a, Result<(), LaunchError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn drain(&mut self, _: Duration) -> BoxFuture<'_, ()> {
+        self.is_asked.send_replace(true);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn kill(&mut self) {
+        self.is_asked.send_replace(true);
+    }
+
+    fn ended(&mut self) -> BoxFuture<'_, Ended> {
+        let mut asked = self.is_asked.subscribe();
+        Box::pin(async move {
+            let _ = asked.wait_for(|asked| *asked).await;
+            Ended::Exited(0)
+        })
+    }
+}
+
+async fn endpoints(kernel: &Kernel, tasks: &Tasks) -> (Arc<Servers>, Endpoints) {
+    let launcher = Arc::new(Servers::default());
+    let config = EndpointsConfig {
+        node: kernel.node_id().to_string(),
+        quota: DeploymentQuota { endpoints_max: 2, cpu_max: None, ram_max: None },
+        req_res_base_port: 22_000,
+        pubsub_base_port: 27_000,
+        launches_max: 2,
+        launch_timeout: PATIENCE,
+        drain_timeout: PATIENCE,
+    };
+    (launcher.clone(), Endpoints::open(kernel.clone(), tasks, config, launcher).await.unwrap())
 }
 
 async fn functions(kernel: &Kernel, tasks: &Tasks, dir: &std::path::Path) -> Functions {

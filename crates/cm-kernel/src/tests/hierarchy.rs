@@ -14,8 +14,7 @@ async fn village() -> House {
         let (service, home) = (format!("s{number}"), format!("m{number}"));
         house.create(ResourceKind::Service, &service, json!({})).await.unwrap();
         house.create(ResourceKind::Microservice, &home, json!({ "service_id": service })).await.unwrap();
-        let object =
-            json!({ "axo_module": "m", "axo_class_name": "A", "axo_microservice_id": home, "axo_code": CODE });
+        let object = json!({ "axo_module": "m", "axo_class_name": "A", "axo_microservice_id": home, "axo_code": CODE });
         house.create(ResourceKind::ActiveObject, &format!("o{number}"), object).await.unwrap();
         for function in 0..number {
             let id = format!("f{number}-{function}");

@@ -34,8 +34,9 @@ async fn methods(house: &House, op: &OpContext, object: &str) -> Vec<String> {
 async fn code_creates_functions_and_asks_for_that_permission() {
     let house = House::open().await;
     homes(&house).await;
-    let declarer =
-        house.somebody("declarer", &["active-object:create", "active-object:update", "microservice:read"]).await;
+    let declarer = house
+        .somebody("declarer", &["active-object:create", "active-object:update", "microservice:read"])
+        .await;
     let refused = house.create_as(&declarer, OBJECT, "o", object("open", Some(CODE))).await;
     assert_eq!(class(refused), ErrorClass::Forbidden);
     assert_eq!(class(house.kernel.look_up::<Read>(&house.admin, OBJECT, "o").await), ErrorClass::NotFound);
@@ -76,8 +77,7 @@ async fn referrers_are_those_that_the_actor_may_read() {
     homes(&house).await;
     house.create(OBJECT, "o", object("open", Some(CODE))).await.unwrap();
     let listed = async |op: &OpContext| {
-        let (_, permit) =
-            house.kernel.look_up::<Read>(op, ResourceKind::Microservice, "open").await.unwrap();
+        let (_, permit) = house.kernel.look_up::<Read>(op, ResourceKind::Microservice, "open").await.unwrap();
         let page = house.kernel.referrers(op, &permit, None, PageLimit::default()).await.unwrap();
         page.items.iter().map(|referrer| referrer.kind).collect::<Vec<_>>()
     };

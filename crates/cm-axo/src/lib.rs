@@ -9,10 +9,13 @@
 //!
 //! 1. refuses what cannot be Python whatever the grammar says: strings and brackets that do not close, foreign characters;
 //! 2. bounds from above how deep the tree of what remains can get, and refuses what exceeds [`NESTING_MAX`];
-//! 3. blanks out f-strings. Within them ruff's recovery from an error changes its mind about what is text and what is
-//!    code, and the bound would not hold for what it then reads. The expressions in them are parsed for themselves.
+//! 3. blanks out f-strings, and line breaks within brackets. There ruff's recovery from an error changes its mind about
+//!    what is text, code or indentation, and the bound would not hold for what it then reads. The expressions in f-strings
+//!    are parsed for themselves.
 //!
-//! Reading order: [`schema`], [`error`], [`source`], [`scan`], [`class`], [`literal`], [`docstring`].
+//! Should the bound not hold after all, [`stack`] is large enough for any tree of a source of that length.
+//!
+//! Reading order: [`schema`], [`error`], [`source`], [`scan`], [`stack`], [`class`], [`literal`], [`docstring`].
 
 mod class;
 mod docstring;
@@ -21,6 +24,7 @@ mod literal;
 mod scan;
 mod schema;
 mod source;
+mod stack;
 
 pub use error::{Position, SourceError};
 pub use scan::{INDENTATION_MAX, NESTING_MAX};

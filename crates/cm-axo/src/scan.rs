@@ -14,12 +14,15 @@
 //!
 //! ## Why it holds for wrong sources too
 //!
-//! Ruff's parser goes on after an error, and the tree that it drops then is as deep as any. It may take a line break
-//! within a bracket for the end of a statement, which ends expressions sooner, and then reads indentation there: so lines
-//! within brackets count for [`INDENTATION_MAX`] too, and take no level back. It never changes its mind on where a string begins,
-//! as strings must close here and the inside of f-strings is not shown to it.
+//! Ruff's parser goes on after an error, and the tree that it drops then is as deep as any. It would take a line break
+//! within a bracket for the end of a statement and read indentation there, which may be anything: levels would open that
+//! nothing closes. So it is shown none: line breaks and comments within brackets are blanks in [`Scan::code`], as they
+//! are by the grammar. Outside of brackets its levels are those counted here, for it is shown no line that goes back to
+//! nowhere or that tabs and spaces indent differently. It never changes its mind on where a string begins, as strings must
+//! close here and the inside of f-strings is not shown to it.
 
 use std::borrow::Cow;
+use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
 
 mod code;
@@ -50,12 +53,19 @@ type Refusal = (usize, Fault);
 
 /// A source that may be parsed.
 pub(crate) struct Scan<'s> {
-    /// The source, in which every byte within an f-string that has braces is an `x`. Offsets are the source's.
+    /// The source, in which every byte within an f-string that has braces is an `x`, and line breaks and comments
+    /// within brackets are blank. Offsets are the source's.
     pub(crate) code: Cow<'s, str>,
-    /// The insides of f-strings that have braces, by their beginning. Some lie within others.
-    insides: Vec<Range<usize>>,
+    /// What is not as in the source, by its beginning. Some lie within others.
+    masks: Vec<Mask>,
     /// The expressions between those braces, by their beginning.
     expressions: Vec<Range<usize>>,
+}
+
+/// A part of the source whose every byte is something else to the parser.
+struct Mask {
+    range: Range<usize>,
+    shown: char,
 }
 
 /// Reads a source once from beginning to end.
@@ -67,15 +77,16 @@ pub(crate) fn scan(source: &str) -> Result<Scan<'_>, Refusal> {
         frames: vec![Frame::new(Kind::Line, 0, 0)],
         indents: Vec::new(),
         fstrings: 0,
-        insides: Vec::new(),
+        masks: Vec::new(),
         expressions: Vec::new(),
     };
     scanner.run()?;
-    let Scanner { mut insides, mut expressions, .. } = scanner;
-    insides.sort_unstable_by_key(|range| range.start);
+    let Scanner { mut masks, mut expressions, .. } = scanner;
+    // The inside of an f-string begins before what lies in it.
+    masks.sort_by_key(|mask| (mask.range.start, Reverse(mask.range.end)));
     expressions.sort_unstable_by_key(|range| range.start);
-    let code = embedded::masked(source, 0..source.len(), &insides);
-    Ok(Scan { code, insides, expressions })
+    let code = embedded::masked(source, 0..source.len(), &masks);
+    Ok(Scan { code, masks, expressions })
 }
 
 /// What a frame is the inside of.
@@ -119,11 +130,11 @@ struct Scanner<'s> {
     at: usize,
     /// Never empty: the lowest is the line.
     frames: Vec<Frame>,
-    /// The indentations of the blocks that are open, in characters, increasing. The root, 0, is not among them.
-    indents: Vec<usize>,
+    /// The indentations of the blocks that are open, increasing. The root is not among them.
+    indents: Vec<Indent>,
     /// How many frames are texts.
     fstrings: usize,
-    insides: Vec<Range<usize>>,
+    masks: Vec<Mask>,
     expressions: Vec<Range<usize>>,
 }
 
@@ -181,18 +192,23 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Counts the indentation of the line that begins here, as the parser's lexer does. A blank line or a comment has none.
+    /// Passes the indentation of the line that begins here and counts it as the parser's lexer does. A blank line and a
+    /// comment have none, nor has a line within brackets.
     fn begin_line(&mut self) -> Result<(), Refusal> {
-        let mut indent = 0;
+        if self.frames.len() > 1 {
+            return Ok(());
+        }
+        let mut indent = Indent::ROOT;
         loop {
             match self.peek(0) {
-                b' ' | b'\t' => indent += 1,
-                b'\x0c' => indent = 0,
+                b' ' => indent = indent.space(),
+                b'\t' => indent = indent.tab(),
+                b'\x0c' => indent = Indent::ROOT,
                 // A line that is continued before it has begun is indented as its first part, or, if that is not
                 // indented at all, as its second.
                 b'\\' if matches!(self.peek(1), b'\n' | b'\r') => {
                     self.at += if self.peek(1) == b'\r' && self.peek(2) == b'\n' { 2 } else { 1 };
-                    while indent > 0 && matches!(self.peek(1), b' ' | b'\t' | b'\x0c') {
+                    while indent != Indent::ROOT && matches!(self.peek(1), b' ' | b'\t' | b'\x0c') {
                         self.at += 1;
                     }
                 }
@@ -203,21 +219,61 @@ impl Scanner<'_> {
         if self.at >= self.bytes.len() || matches!(self.peek(0), b'\n' | b'\r' | b'#') {
             return Ok(());
         }
-        if self.frames.len() == 1 {
-            let mut dedents = false;
-            while self.indents.last().is_some_and(|last| *last > indent) {
-                self.indents.pop();
-                dedents = true;
+        self.indent(indent)
+    }
+
+    /// Opens and closes blocks for a line that is indented so.
+    fn indent(&mut self, indent: Indent) -> Result<(), Refusal> {
+        let mut dedents = false;
+        loop {
+            let last = self.indents.last().copied().unwrap_or(Indent::ROOT);
+            match indent.compare(last) {
+                None => {
+                    return syntax(self.at, "tabs and spaces indent this line differently from those before");
+                }
+                Some(Ordering::Less) => {
+                    self.indents.pop();
+                    dedents = true;
+                }
+                // The parser would see the next indentation without a dedent before it.
+                Some(Ordering::Greater) if dedents => {
+                    return syntax(self.at, "this indentation matches no line before");
+                }
+                Some(Ordering::Greater) => {
+                    self.indents.push(indent);
+                    break;
+                }
+                Some(Ordering::Equal) => break,
             }
-            // The parser would see the next indentation without a dedent before it.
-            if dedents && indent > self.indents.last().copied().unwrap_or(0) {
-                return syntax(self.at, "this indentation matches no line before");
-            }
-        }
-        if indent > self.indents.last().copied().unwrap_or(0) {
-            self.indents.push(indent);
         }
         if self.indents.len() > INDENTATION_MAX { Err((self.at, Fault::TooDeep)) } else { Ok(()) }
+    }
+}
+
+/// How far a line is indented, for both readings of a tab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Indent {
+    /// A tab is one character.
+    characters: usize,
+    /// A tab reaches to the next multiple of eight.
+    column: usize,
+}
+
+impl Indent {
+    const ROOT: Self = Self { characters: 0, column: 0 };
+
+    fn space(self) -> Self {
+        Self { characters: self.characters + 1, column: self.column + 1 }
+    }
+
+    fn tab(self) -> Self {
+        Self { characters: self.characters + 1, column: (self.column / 8 + 1) * 8 }
+    }
+
+    /// `None` if it depends on the width of a tab, which is an error in Python.
+    fn compare(self, other: Self) -> Option<Ordering> {
+        let order = self.characters.cmp(&other.characters);
+        (order == self.column.cmp(&other.column)).then_some(order)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::class;
 use crate::error::{Position, SourceError};
 use crate::scan::{Fault, Scan, scan};
 use crate::schema::Schema;
+use crate::stack;
 
 /// The longest source that is read, in bytes.
 pub const SOURCE_LEN_MAX: usize = 1024 * 1024;
@@ -24,9 +25,14 @@ pub const SOURCE_LEN_MAX: usize = 1024 * 1024;
 /// # Limits
 ///
 /// [`SOURCE_LEN_MAX`] bytes; [`NESTING_MAX`](crate::NESTING_MAX) and [`INDENTATION_MAX`](crate::INDENTATION_MAX). Time
-/// and memory are linear in the length, the stack is below 1 MiB also in builds that are not optimised. A mebibyte takes
-/// up to 0.2 s in an optimised build: keep it off threads that must not block.
+/// and memory are linear in the length. A mebibyte takes up to 0.2 s in an optimised build, and two sources are parsed at a
+/// time, each on a thread with a stack of its own: keep it off threads that must not block.
 pub fn parse(source: &str) -> Result<Schema, SourceError> {
+    stack::on_large(|| parse_here(source))
+}
+
+/// As [`parse`], on the stack of the caller.
+pub(crate) fn parse_here(source: &str) -> Result<Schema, SourceError> {
     if source.len() > SOURCE_LEN_MAX {
         return Err(SourceError::TooLong { len: source.len() });
     }

@@ -2,7 +2,7 @@
 
 use unicode_ident::{is_xid_continue, is_xid_start};
 
-use super::{Frame, Kind, Refusal, Scanner, syntax};
+use super::{Frame, Kind, Mask, Refusal, Scanner, syntax};
 
 /// The words that deepen the tree or may do so after an error. All others are names, flat, or begin statements.
 const WEIGHED: &[&str] = &["not", "await", "lambda", "if", "else", "for", "from", "as", "yield", "async"];
@@ -14,11 +14,7 @@ impl Scanner<'_> {
             b' ' | b'\t' | b'\x0c' => self.at += 1,
             b'\n' | b'\r' => return self.line_break(),
             b'\\' => return self.continuation(),
-            b'#' => {
-                while self.at < self.bytes.len() && !matches!(self.peek(0), b'\n' | b'\r') {
-                    self.at += 1;
-                }
-            }
+            b'#' => self.comment(),
             b'"' | b'\'' => return self.string(false, false),
             b'(' => return self.open(b')'),
             b'[' => return self.open(b']'),
@@ -41,7 +37,23 @@ impl Scanner<'_> {
         Ok(())
     }
 
+    fn comment(&mut self) {
+        let start = self.at;
+        while self.at < self.bytes.len() && !matches!(self.peek(0), b'\n' | b'\r') {
+            self.at += 1;
+        }
+        self.blank(start);
+    }
+
+    /// What was read since `start` is nothing if it lies within brackets.
+    fn blank(&mut self, start: usize) {
+        if self.frames.len() > 1 {
+            self.masks.push(Mask { range: start..self.at, shown: ' ' });
+        }
+    }
+
     fn line_break(&mut self) -> Result<(), Refusal> {
+        let start = self.at;
         self.at += if self.peek(0) == b'\r' && self.peek(1) == b'\n' { 2 } else { 1 };
         match self.top().kind {
             Kind::Line => self.end_statement(),
@@ -53,6 +65,7 @@ impl Scanner<'_> {
             }
             _ => {}
         }
+        self.blank(start);
         self.begin_line()
     }
 

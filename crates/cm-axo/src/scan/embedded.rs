@@ -1,9 +1,9 @@
-//! A source without the insides of its f-strings, and what stands in those.
+//! A source as the parser sees it, and what stands in f-strings.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::Scan;
+use super::{Mask, Scan};
 
 /// The expressions of all f-strings, each a statement of a module.
 pub(crate) struct Embedded {
@@ -21,9 +21,9 @@ impl Scan<'_> {
         for range in &self.expressions {
             text.push('(');
             starts.push((text.len(), range.start));
-            text.push_str(&masked(source, range.clone(), &self.insides));
-            // The expression may end with a comment.
-            text.push_str("\n)\n");
+            text.push_str(&masked(source, range.clone(), &self.masks));
+            // The blank is the place of an error at the end.
+            text.push_str(" )\n");
         }
         Embedded { text, starts }
     }
@@ -38,22 +38,23 @@ impl Embedded {
     }
 }
 
-/// A part of the source with the insides that lie in it blanked out, byte by byte.
-pub(super) fn masked<'s>(source: &'s str, part: Range<usize>, insides: &[Range<usize>]) -> Cow<'s, str> {
-    let first = insides.partition_point(|inside| inside.start < part.start);
-    let mut masked = String::new();
+/// A part of the source with the masks that lie in it, byte by byte.
+pub(super) fn masked<'s>(source: &'s str, part: Range<usize>, masks: &[Mask]) -> Cow<'s, str> {
+    let first = masks.partition_point(|mask| mask.range.start < part.start);
+    let mut text = String::new();
     let mut copied = part.start;
-    for inside in insides[first..].iter().take_while(|inside| inside.start < part.end) {
-        // One within another has been blanked out with it.
-        if inside.start >= copied {
-            masked.push_str(&source[copied..inside.start]);
-            masked.extend(std::iter::repeat_n('x', inside.len()));
-            copied = inside.end;
+    for Mask { range, shown } in masks[first..].iter().take_while(|mask| mask.range.start < part.end) {
+        // One within another has been covered with it.
+        if range.start >= copied {
+            text.push_str(&source[copied..range.start]);
+            text.extend(std::iter::repeat_n(*shown, range.len()));
+            copied = range.end;
         }
     }
     if copied == part.start {
         return Cow::Borrowed(&source[part]);
     }
-    masked.push_str(&source[copied..part.end]);
-    Cow::Owned(masked)
+    // The comment that ends a field's expression reaches beyond it.
+    text.push_str(source.get(copied..part.end).unwrap_or_default());
+    Cow::Owned(text)
 }

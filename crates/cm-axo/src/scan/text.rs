@@ -1,6 +1,6 @@
 //! Strings, and the text in f-strings and t-strings.
 
-use super::{FSTRING_NESTING_MAX, Fault, Frame, Kind, Refusal, Scanner, syntax};
+use super::{FSTRING_NESTING_MAX, Fault, Frame, Kind, Mask, Refusal, Scanner, syntax};
 
 impl Scanner<'_> {
     /// A string whose quotes begin here: all of it, or the beginning of a formatted one.
@@ -154,7 +154,7 @@ impl Scanner<'_> {
         let text = self.frames.pop().expect("the frame of the text is on top");
         self.fstrings -= 1;
         if matches!(text.kind, Kind::Text { braces: true, .. }) {
-            self.insides.push(text.start..end);
+            self.masks.push(Mask { range: text.start..end, shown: 'x' });
         }
     }
 }

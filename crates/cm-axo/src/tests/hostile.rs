@@ -1,14 +1,64 @@
-//! Sources made to exhaust stack, memory or time. A thread gets half the stack that a worker of the runtime has; what
-//! overflows it ends the whole test run.
+//! Sources made to exhaust stack, memory or time. They are read with the bound of the depth alone to protect them: on a
+//! thread with half the stack that a worker of the runtime has. What overflows it ends the whole test run.
 
 use std::thread;
 
+use ruff_python_parser::{Mode, ParseOptions, parse_unchecked};
+
+use crate::source::parse_here;
+use crate::stack::on_large;
 use crate::{INDENTATION_MAX, NESTING_MAX, SOURCE_LEN_MAX, Schema, SourceError, parse};
 
 const STACK_LEN: usize = 1024 * 1024;
 
 fn parse_on_a_small_stack(source: String) -> Result<Schema, SourceError> {
-    thread::Builder::new().stack_size(STACK_LEN).spawn(move || parse(&source)).unwrap().join().unwrap()
+    thread::Builder::new().stack_size(STACK_LEN).spawn(move || parse_here(&source)).unwrap().join().unwrap()
+}
+
+/// What the scan refuses, parsed and dropped nevertheless, as if its bound had a hole.
+#[test]
+fn a_hole_in_the_bound_would_not_overflow_the_stack() {
+    let levels = 20_000;
+    let blocks =
+        |first: &str| -> String { (0..600).map(|level| format!("{}{first}\n", " ".repeat(level))).collect() };
+    let within_brackets = format!("(a b\nif x:\n{})", "     if x:\n  if x:\n".repeat(levels));
+    for source in [
+        "[".repeat(levels),
+        "-".repeat(levels),
+        "~".repeat(levels),
+        format!("a{}", ".a".repeat(levels)),
+        format!("a{}", "()".repeat(levels)),
+        format!("a{}", "+a".repeat(levels)),
+        "f(a,*".repeat(levels),
+        "{a:".repeat(levels),
+        "{**".repeat(levels),
+        "lambda:".repeat(levels),
+        "lambda x=".repeat(levels),
+        "(x:=".repeat(levels),
+        "x[a:".repeat(levels),
+        "[x for x in ".repeat(levels),
+        "a<b and(".repeat(levels),
+        "1 if 1else ".repeat(levels),
+        blocks("if x:"),
+        blocks("def f():"),
+        blocks("match x:"),
+        within_brackets,
+    ] {
+        on_large(|| drop(parse_unchecked(&source, ParseOptions::from(Mode::Module))));
+    }
+}
+
+#[test]
+fn many_at_once_wait_for_each_other_and_panics_return_their_turn() {
+    thread::scope(|scope| {
+        for turn in 0..12 {
+            scope.spawn(move || {
+                let outcome = std::panic::catch_unwind(|| on_large(|| assert!(turn % 3 > 0, "meant")));
+                assert_eq!(outcome.is_ok(), turn % 3 > 0);
+            });
+        }
+    });
+    assert_eq!(on_large(|| 1), 1);
 }
 
 #[track_caller]
@@ -93,17 +143,55 @@ fn indentation_without_end_is_refused() {
     };
     check_too_deep(blocks(1_400, "if x:"));
     check_too_deep(blocks(1_000, "def f():"));
-    check_too_deep(format!("x = (\n{}", blocks(1_000, "if x:")));
     check_too_deep(blocks(900, "if x:\\\n"));
     let with_brackets = |level| format!("{0}(\n)\n{0}if x:\n", " ".repeat(level));
     check_too_deep((0..500).map(with_brackets).collect());
     check_too_deep(blocks(500, "if x: # (\n\n"));
     let continued: String = (0..900).map(|level| format!("\\\n{}if x:\n", " ".repeat(level))).collect();
     check_too_deep(continued);
-    let in_field = format!("x = f'{{(a b\n{}\n)}}'", blocks(500, "if x:"));
-    check_too_deep(in_field);
     assert!(parse(&blocks(INDENTATION_MAX, "if x:")).is_ok());
     assert!(parse(&blocks(INDENTATION_MAX + 1, "if x:")).is_err());
+}
+
+/// After an error within a bracket the parser reads what follows as statements, with their indentation, which may be
+/// anything there: each of these rounds would nest once more and nothing would ever close it.
+#[test]
+fn lines_within_brackets_have_no_indentation() {
+    for round in [
+        "     for a, b in c:\n  for a, b in c:\n",
+        "     with a, b:\n  async with a, b:\n",
+        "     for a, b in c: # (\r  for a, b in c:\\\n\r",
+        ")\nf(a,\n     for a, b in c:\n  for a, b in c:\n",
+        "     if x:\n  if x:\n",
+        "     def f(a):\n  class A:\n",
+        "     match x:\n  case y:\n",
+        "     else:\n  try:\n",
+    ] {
+        let lines = round.repeat(20_000);
+        for source in [
+            format!("f(a,\nif x:\n{lines})\n"),
+            format!("f(a, [b\ndef f():\n{lines}])\n"),
+            format!("if x:\n with (a,\nif y:\n{lines})\n"),
+            format!("x = f'''{{f(a,\nif x:\n{lines})}}'''\n"),
+            format!(
+                "(a, b\ndef f():\n{}\n)",
+                (0..1_000).map(|n| " ".repeat(n) + "if x:\n").collect::<String>()
+            ),
+        ] {
+            assert!(parse_on_a_small_stack(source).is_err(), "{round}");
+        }
+    }
+    assert!(parse("def f(a,\n     b, # c\n  d): pass\nx = [\n a\n   for a in b # (\n  if c\n]\n").is_ok());
+}
+
+/// The parser neither opens nor closes a level at a line whose indentation depends on the width of a tab.
+#[test]
+fn tabs_and_spaces_may_not_contradict_each_other() {
+    let error = parse("if x:\n        y\n\tz\n").unwrap_err();
+    assert!(error.to_string().contains("line 3, column 2: tabs and spaces"), "{error}");
+    let round = "        if x:\n\t\tif x:\n   if x:\n";
+    assert!(parse_on_a_small_stack(format!("if x:\n  if x:\n{}", round.repeat(20_000))).is_err());
+    assert!(parse("if x:\n\tif y:\n\t    z\n\tx\n").is_ok());
 }
 
 #[test]

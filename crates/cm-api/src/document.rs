@@ -1,13 +1,16 @@
 //! The OpenAPI document, finished from what the handlers say of themselves.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Object, OpenApi, PathItem, Ref, RefOr, ResponseBuilder, Schema};
+use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{OpenApi as _, PartialSchema as _, ToSchema};
 
 use crate::api::Settings;
+use crate::record_schema::change_of;
 use crate::routes;
 
 /// Where the API begins.
@@ -145,59 +148,18 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 /// A record is changed by the fields that it is created with, none of which is required then.
-fn with_partial_body(operation: &mut Operation, schemas: &mut Schemas) {
+fn with_partial_body(operation: &mut Operation, schemas: &mut BTreeMap<String, RefOr<Schema>>) {
     let Some(RefOr::T(body)) = &mut operation.request_body else { return };
     for content in body.content.values_mut() {
         let RefOr::T(content) = content else { continue };
         let Some(RefOr::Ref(reference)) = &content.schema else { continue };
-        if let Some(name) = schema_name(reference).filter(|name| name.starts_with(RECORD_BODY)) {
-            content.schema = Some(RefOr::Ref(Ref::from_schema_name(partial(name, schemas))));
-        }
-    }
-}
-
-/// What the schemas of records to be created are called, before the names of their specs.
-const RECORD_BODY: &str = "RecordBody_";
-
-type Schemas = std::collections::BTreeMap<String, RefOr<Schema>>;
-
-fn schema_name(reference: &Ref) -> Option<&str> {
-    reference.ref_location.strip_prefix("#/components/schemas/")
-}
-
-/// The name of the same schema without anything required; added to the schemas unless it is there.
-fn partial(name: &str, schemas: &mut Schemas) -> String {
-    let partial_name = match name.strip_prefix(RECORD_BODY) {
-        Some(spec) => format!("RecordChange_{spec}"),
-        None => format!("{name}Change"),
-    };
-    if let (false, Some(RefOr::T(schema))) = (schemas.contains_key(&partial_name), schemas.get(name).cloned())
-    {
-        let relaxed = match schema {
-            Schema::Object(object) => Schema::Object(relaxed(object)),
-            Schema::AllOf(mut all) => {
-                for item in &mut all.items {
-                    *item = match std::mem::take(item) {
-                        RefOr::T(Schema::Object(object)) => RefOr::T(Schema::Object(relaxed(object))),
-                        RefOr::Ref(reference) => match schema_name(&reference) {
-                            Some(name) => RefOr::Ref(Ref::from_schema_name(partial(name, schemas))),
-                            None => RefOr::Ref(reference),
-                        },
-                        other => other,
-                    };
-                }
-                Schema::AllOf(all)
-            }
-            other => other,
+        let Some(name) = reference.ref_location.strip_prefix("#/components/schemas/") else { continue };
+        let Some((name, change)) = schemas.get(name).and_then(|schema| change_of(name, schema)) else {
+            continue;
         };
-        schemas.insert(partial_name.clone(), RefOr::T(relaxed));
+        content.schema = Some(RefOr::Ref(Ref::from_schema_name(&name)));
+        schemas.insert(name, change);
     }
-    partial_name
-}
-
-fn relaxed(mut object: Object) -> Object {
-    object.required.clear();
-    object
 }
 
 fn with_refusals(operation: &mut Operation) {

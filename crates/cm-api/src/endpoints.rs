@@ -1,8 +1,8 @@
 //! Endpoints: servers that functions are deployed on.
 
 use cm_http::Failure;
-use cm_kernel::catalog::{Dependents, Record};
 use cm_kernel::catalog::lifecycle::ENDPOINT_COLD;
+use cm_kernel::catalog::{Dependents, Record};
 use cm_kernel::policy::{Delete, Permit};
 use cm_kernel::{OpContext, Part};
 use cm_types::ResourceKind;

@@ -12,16 +12,16 @@ macro_rules! record_routes {
         pub type $record = $crate::record::RecordView<$spec, $extra>;
 
         #[doc = concat!("What is sent to create one of the ", $tag, ", or to change it.")]
-        pub type $body = $crate::record::RecordBody<$spec>;
+        pub type $body = $crate::record_schema::RecordBody<$spec>;
 
         #[utoipa::path(
             get, path = $collection, tag = $tag, summary = concat!("Lists ", $tag),
             params($crate::listing::ListParams, $crate::listing::FilterParams),
             extensions(("x-permission" = json!(concat!($kind, ":list")))),
             responses((
-                status = 200, body = Vec<$record>,
-                description = "What the caller may read, in the order of creation; `Next-Cursor` if it is a page and not the last",
-                headers(("Next-Cursor" = String, description = "Where the next page begins")),
+                status = 200,
+                description = "What the caller may read, in the order of creation; `Next-Cursor` if it is a page and not the last. With `watch`, messages",
+                content((Vec<$record> = "application/json"), (String = "text/event-stream")),
             ))
         )]
         #[doc = concat!("Lists ", $tag, ".")]

@@ -162,7 +162,10 @@ pub struct EvidenceAnswer {
 #[utoipa::path(
     get, path = "/instances", operation_id = "list_instances", tag = "instances", params(ListParams, FilterParams),
     extensions(("x-permission" = json!("instance:list"))),
-    responses((status = 200, description = "One page of the instances that the caller may read", body = Vec<InstanceRecord>))
+    responses((
+        status = 200, description = "What the caller may read, in the order of creation; `Next-Cursor` if it is a page and not the last. With `watch`, messages",
+        content((Vec<InstanceRecord> = "application/json"), (String = "text/event-stream")),
+    ))
 )]
 /// Lists instances.
 pub async fn list_instances(

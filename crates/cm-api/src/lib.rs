@@ -28,6 +28,7 @@ pub mod parts;
 mod paths;
 mod probes;
 pub mod record;
+pub mod record_schema;
 mod record_watch;
 pub mod referrers;
 pub mod routes;

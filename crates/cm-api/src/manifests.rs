@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::active_objects::ActiveObjectSpec;
 use crate::api::Api;
 use crate::authentication::Op;
 use crate::buckets::BucketSpec;
@@ -190,6 +191,7 @@ fn declaration(resource: DeclaredResource) -> Result<Declaration, Failure> {
         ResourceKind::Service => checked::<ServiceSpec>(spec),
         ResourceKind::Microservice => checked::<MicroserviceSpec>(spec),
         ResourceKind::Endpoint => checked::<EndpointSpec>(spec),
+        ResourceKind::ActiveObject => checked::<ActiveObjectSpec>(spec),
         ResourceKind::Function => checked::<FunctionSpec>(spec),
         kind => {
             let message = format!("a {kind} cannot be declared");

@@ -12,8 +12,8 @@ use cm_kernel::idempotency::IdempotencyKey;
 use cm_kernel::policy::{Create, Delete, List, Permit, Read, Update};
 use cm_kernel::{Kernel, OpContext, Part};
 use cm_types::{Action, Generation, PageLimit, ResourceId, ResourceKind, ResourceRef};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -70,9 +70,25 @@ pub trait WireSpec: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
-/// One record of the catalogue.
-#[derive(Debug, Serialize, ToSchema)]
+/// One record of the catalogue: its header, its spec and what it shows besides, side by side.
+#[derive(Debug, Serialize)]
 pub struct RecordView<S, E> {
+    /// What every record has.
+    #[serde(flatten)]
+    pub header: HeaderView,
+    /// What its owner wants.
+    #[serde(flatten)]
+    pub spec: S,
+    /// What it shows besides.
+    #[serde(flatten)]
+    pub extra: E,
+    /// What the platform found; `null` until it found something.
+    pub status: Value,
+}
+
+/// What every record has.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HeaderView {
     /// Unique within tenant and kind.
     #[schema(value_type = String)]
     pub id: ResourceId,
@@ -92,32 +108,6 @@ pub struct RecordView<S, E> {
     /// When it was last changed, RFC 3339.
     #[schema(format = "date-time")]
     pub updated_at: String,
-    /// What its owner wants.
-    #[serde(flatten)]
-    pub spec: S,
-    /// What it shows besides.
-    #[serde(flatten)]
-    pub extra: E,
-    /// What the platform found; `null` until it found something.
-    pub status: Value,
-}
-
-/// A record to be created, or, without what is required, the fields of one that are to change.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct RecordBody<S> {
-    /// The id; chosen by the node without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub id: Option<ResourceId>,
-    /// The name, at most 32 characters; the id without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Labels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<BTreeMap<String, String>>,
-    /// What its owner wants.
-    #[serde(flatten)]
-    pub spec: S,
 }
 
 /// A record of a kind as it travels.
@@ -131,14 +121,16 @@ pub fn view<S: WireSpec>(record: Record, parts: Vec<Part>) -> Result<View<S>, Fa
     let extra = S::extra(&record, parts);
     let header = record.header;
     Ok(RecordView {
-        id: header.id,
-        name: header.name,
-        tenant: header.tenant.to_string(),
-        owner: header.owner.to_string(),
-        labels: header.labels.into(),
-        generation: header.generation.0,
-        created_at: header.created_at.to_string(),
-        updated_at: header.updated_at.to_string(),
+        header: HeaderView {
+            id: header.id,
+            name: header.name,
+            tenant: header.tenant.to_string(),
+            owner: header.owner.to_string(),
+            labels: header.labels.into(),
+            generation: header.generation.0,
+            created_at: header.created_at.to_string(),
+            updated_at: header.updated_at.to_string(),
+        },
         spec: serde_json::from_value(record.spec).map_err(Failure::internal)?,
         extra,
         status: record.status,

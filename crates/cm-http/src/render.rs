@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use cm_types::RequestId;
@@ -39,6 +39,9 @@ pub(crate) async fn render(State(shape): State<Shape>, request: Request, next: N
     let (status, body) = shape(&failure, id.as_ref());
     *response.status_mut() = status;
     if is_head {
+        // The headers of the answer to GET, as far as they are known.
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
         return response;
     }
     let (mut parts, _) = response.into_parts();

@@ -8,6 +8,7 @@ pub mod agreement;
 pub mod audit;
 pub mod decision;
 pub mod describe;
+pub mod endpoint;
 pub mod events;
 pub mod function;
 pub mod function_run;
@@ -94,6 +95,9 @@ pub enum Command {
     /// Register and run functions, and see what became of them.
     #[command(subcommand)]
     Function(function::FunctionCommand),
+    /// Deploy endpoints, detach them, and see how they are.
+    #[command(subcommand)]
+    Endpoint(endpoint::EndpointCommand),
     /// Set passwords and make API keys.
     #[command(subcommand)]
     Principal(principal::PrincipalCommand),
@@ -130,6 +134,7 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Delete(args) => removal::delete(args, connection).await,
         Command::Object(command) => object::run(command, connection).await,
         Command::Function(command) => function::run(command, connection).await,
+        Command::Endpoint(command) => endpoint::run(command, connection).await,
         Command::Principal(command) => principal::run(command, connection).await,
         Command::Login(args) => session::login(args, connection).await,
         Command::Logout => session::logout(connection).await,

@@ -9,6 +9,7 @@
 //! [`terms`] (what was agreed), [`trust`] (what is believed) and [`instance`].
 
 pub mod api;
+pub mod endpoints;
 pub mod error;
 pub mod events;
 pub mod follow;

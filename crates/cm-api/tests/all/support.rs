@@ -9,16 +9,14 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::{Router, response::Response};
 use bytes::Bytes;
 use cm_api::{Access, Api};
-use cm_endpoints::{
-    Ended, Endpoints, EndpointsConfig, LaunchError, LaunchSpec, Launched, Launcher, News,
-};
+use cm_endpoints::{Ended, Endpoints, EndpointsConfig, LaunchError, LaunchSpec, Launched, Launcher, News};
 use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
 use cm_http::RequestLimits;
 use cm_kernel::{Actor, DeploymentQuota, Kernel, KernelConfig};
 use cm_runtime::{SystemClock, Tasks};
+use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use futures::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 use tower::ServiceExt;
 

@@ -7,12 +7,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cm_kernel::Database;
 use cm_runtime::logging::LogConfig;
 use cm_types::ByteCount;
 
 use crate::environment;
 
 mod api;
+mod database;
 mod endpoints;
 mod listen;
 mod log;
@@ -22,8 +24,8 @@ pub use api::ApiSettings;
 pub use endpoints::{ChoreographySettings, EndpointSettings};
 pub use listen::{InstancePorts, ListenSettings};
 pub use written::{
-    ApiToml, ChoreographyToml, ConfigToml, EndpointsToml, InstancesToml, KEYS, LimitsToml, ListenToml,
-    LogToml, ObjectsToml, ShutdownToml,
+    ApiToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, EndpointsToml, InstancesToml, KEYS,
+    LimitsToml, ListenToml, LogToml, ObjectsToml, ShutdownToml,
 };
 
 /// The isolation layers of an instance's process, as `cryptomesh instance` reports them.
@@ -58,6 +60,8 @@ const TEXTS: &[&str] = &["api.title", "api.version"];
 pub struct Config {
     /// Where everything durable lives.
     pub data_dir: PathBuf,
+    /// Where the catalogue is kept.
+    pub database: Database,
     /// Serve without authentication, on loopback only.
     pub open: bool,
     /// Where to listen.
@@ -210,6 +214,7 @@ impl Config {
         // Destructured in full, so that the compiler demands a decision about each new key.
         let ConfigToml {
             data_dir,
+            database,
             listen,
             api,
             shutdown,
@@ -225,6 +230,7 @@ impl Config {
         let (log, unused) = log::settings(log)?;
         let config = Config {
             data_dir: overrides.data_dir.or(data_dir).unwrap_or_else(|| PathBuf::from(".cryptomesh")),
+            database: database::settings(database)?,
             open: overrides.open,
             listen: listen::settings(listen)?,
             api: api::settings(api)?,

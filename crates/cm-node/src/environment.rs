@@ -74,8 +74,18 @@ const DOCUMENTED: &[(&str, Meaning)] = &[
 ];
 
 /// Sections whose keys can be set as `CRYPTOMESH_SECTION_KEY`.
-const SECTIONS: &[&str] =
-    &["LISTEN", "API", "SHUTDOWN", "LOG", "INSTANCES", "ENDPOINTS", "CHOREOGRAPHY", "OBJECTS", "LIMITS"];
+const SECTIONS: &[&str] = &[
+    "DATABASE",
+    "LISTEN",
+    "API",
+    "SHUTDOWN",
+    "LOG",
+    "INSTANCES",
+    "ENDPOINTS",
+    "CHOREOGRAPHY",
+    "OBJECTS",
+    "LIMITS",
+];
 
 /// The names of the documented variables: those of the earlier implementation, and of the command line.
 pub fn variables() -> impl Iterator<Item = &'static str> {

@@ -1,7 +1,11 @@
 //! Why a node did not start.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use cm_identity::{IdentityError, NodeKeyError};
+use cm_kernel::kernel::KEYS_DIR;
+use cm_kernel::{Database, KernelError};
 
 /// Why a node did not start, or an offline command did not run.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +51,39 @@ pub enum NodeError {
     /// The functions did not open.
     #[error("functions")]
     Functions(#[from] cm_functions::FunctionError),
+    /// There is no client for the services that requests are passed on to.
+    #[error("HTTP client")]
+    HttpClient(#[from] cm_api::HttpClientError),
+    /// What an earlier process left of endpoints could not be cleared up.
+    #[error("endpoints")]
+    Endpoints(#[from] cm_endpoints::EndpointError),
     /// The database did not open.
     #[error("database")]
     Database(#[from] cm_db::DbError),
     /// The keys cannot be read.
     #[error("keys")]
     Keys(#[from] cm_identity::NodeKeyError),
+    /// The catalogue of several nodes belongs to keys that this node does not have.
+    #[error(
+        "the catalogue in {database} belongs to key {expected}, which {} does not hold; copy that folder, with mode 0700, \
+         from a node that serves the catalogue", keys.display()
+    )]
+    KeysOfCatalogue {
+        /// The database.
+        database: String,
+        /// The id of the signing key that it belongs to.
+        expected: String,
+        /// Where the node's keys are, or would be.
+        keys: PathBuf,
+    },
+    /// A backup cannot be written or read.
+    #[error("cannot use {path}")]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The log cannot be read.
     #[error("event log")]
     Events(#[from] cm_events::EventError),
@@ -62,8 +93,43 @@ pub enum NodeError {
 }
 
 impl NodeError {
+    /// What it means that the kernel did not open on this database.
+    pub(crate) fn of_opening(error: KernelError, database: &Database, data_dir: &Path) -> NodeError {
+        match (error, database) {
+            (
+                KernelError::Identity(IdentityError::NodeKeys(
+                    NodeKeyError::Missing { expected, .. } | NodeKeyError::Mismatch { expected, .. },
+                )),
+                Database::Postgres(config),
+            ) => NodeError::KeysOfCatalogue {
+                database: config.to_string(),
+                expected,
+                keys: data_dir.join(KEYS_DIR),
+            },
+            (error, _) => error.into(),
+        }
+    }
+
     /// Whether the caller asked for something that makes no sense, rather than something having failed.
     pub fn is_usage(&self) -> bool {
-        matches!(self, NodeError::Anchor(_) | NodeError::Log(cm_runtime::logging::LogError::Level { .. }))
+        matches!(
+            self,
+            NodeError::Anchor(_)
+                | NodeError::KeysOfCatalogue { .. }
+                | NodeError::Log(cm_runtime::logging::LogError::Level { .. })
+        )
+    }
+
+    /// Whether there is something already that must not be lost.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, NodeError::Database(cm_db::DbError::NotEmpty { .. }))
+    }
+
+    /// Whether the server of the database cannot be reached.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            NodeError::Database(error) | NodeError::Kernel(KernelError::Db(error)) => error.retryable(),
+            _ => false,
+        }
     }
 }

@@ -3,10 +3,11 @@
 //! It alone names implementations. [`Config`] is what the node is told; [`Node::start`] opens the kernel, then the guests,
 //! then the faces, and [`Node::stop`] closes them in the opposite order.
 //!
-//! Reading order: [`config`], [`node`], [`data_dir`], [`offline`].
+//! Reading order: [`config`], [`node`], [`data_dir`], [`database`], [`offline`].
 
 pub mod config;
 pub mod data_dir;
+pub mod database;
 pub mod environment;
 pub mod error;
 mod logs;
@@ -14,6 +15,7 @@ pub mod node;
 pub mod offline;
 mod process;
 
+pub use cm_db::{BackupSummary, Versions};
 pub use config::{Config, ConfigError, Overrides};
 pub use error::NodeError;
 pub use logs::start_logging;

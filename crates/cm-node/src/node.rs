@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cm_api::{Access, Api, Settings};
+use cm_api::{Access, Api, Settings, ShieldX};
+use cm_endpoints::{Endpoints, EndpointsConfig, ProcessLauncher};
 use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
 use cm_http::{RequestLimits, ServerLimits};
 use cm_kernel::catalog::{Integrity, Limits};
-use cm_kernel::{Actor, Kernel, KernelConfig};
+use cm_kernel::{Actor, DeploymentQuota, Kernel, KernelConfig};
 use cm_runtime::{Drained, SystemClock, Tasks};
 use tokio::net::TcpListener;
 
@@ -27,10 +28,14 @@ const READY_FILE: &str = "ready.json";
 const VERIFYING_KEY_FILE: &str = "node.pub.pem";
 /// Compiled modules, within the data directory.
 const MODULES_DIR: &str = "modules";
-/// Parts of the shutdown's deadline: for instances to end, then for open requests to finish before their connections are
+/// Parts of the shutdown's deadline: for instances and endpoints to end, then for open requests to finish before their connections are
 /// closed. What is left is for the work behind them.
 const INSTANCES_SHARE: f64 = 0.3;
 const DRAIN_SHARE: f64 = 0.5;
+/// Of the share of instances and endpoints: for an endpoint to finish what is open, until it is killed.
+const ENDPOINT_SHARE: f64 = 0.7;
+/// Endpoints that are being launched at a time.
+const ENDPOINT_LAUNCHES_MAX: usize = 4;
 /// Connections to one instance at a time.
 const INSTANCE_CONNECTIONS_MAX: u32 = 64;
 /// For how long the policy of an instance holds.
@@ -42,6 +47,7 @@ pub struct Node {
     data_dir: DataDir,
     kernel: Kernel,
     functions: Functions,
+    endpoints: Endpoints,
     tasks: Tasks,
     listeners: BTreeMap<&'static str, SocketAddr>,
     first_start_token: Option<PathBuf>,
@@ -78,14 +84,19 @@ impl Node {
         let functions =
             Functions::open(kernel.clone(), &tasks, functions_config(&config, &data_dir, attestation_url))
                 .await?;
+        let launcher = Arc::new(ProcessLauncher::of_this_program());
+        let endpoints =
+            Endpoints::open(kernel.clone(), &tasks, endpoints_config(&config, &kernel), launcher).await?;
         let mut listeners = BTreeMap::new();
         if let Some((listener, address)) = listener {
             let api = Api {
                 kernel: kernel.clone(),
                 functions: functions.clone(),
+                endpoints: endpoints.clone(),
                 access: if config.open { Access::Open(Actor::node()) } else { Access::Credential },
                 metrics: Arc::new(move || metrics.render()),
                 settings: api_settings(&config.api),
+                shieldx: ShieldX::new(&config.choreography.shieldx_url)?,
             };
             let router = cm_api::router(api, RequestLimits::default());
             let limits = ServerLimits {
@@ -100,7 +111,7 @@ impl Node {
             listeners.insert("api", address);
         }
         let first_start_token = first_start.then_some(token_file);
-        let node = Node { config, data_dir, kernel, functions, tasks, listeners, first_start_token };
+        let node = Node { config, data_dir, kernel, functions, endpoints, tasks, listeners, first_start_token };
         node.data_dir.write_private(READY_FILE, &node.ready_line())?;
         tracing::info!(listeners = ?node.listeners, "ready");
         Ok(node)
@@ -134,15 +145,19 @@ impl Node {
         .to_string()
     }
 
-    /// Stops accepting, ends instances, lets work finish until the deadline, and closes the database.
+    /// Stops accepting, ends instances and endpoints, lets work finish until the deadline, and closes the database.
     pub async fn stop(self) -> Stopped {
         let deadline = self.config.shutdown_deadline;
         tracing::info!(deadline_secs = deadline.as_secs(), "stopping");
         self.data_dir.remove(READY_FILE);
         let began = tokio::time::Instant::now();
-        // Instances first: their ends are recorded by tasks that are about to be drained.
-        if tokio::time::timeout(deadline.mul_f64(INSTANCES_SHARE), self.functions.drain()).await.is_err() {
-            tracing::warn!("instances did not end in time");
+        // Instances and endpoints first: their ends are recorded by tasks that are about to be drained.
+        let share = deadline.mul_f64(INSTANCES_SHARE);
+        let ended = async {
+            tokio::join!(self.functions.drain(), self.endpoints.drain(share.mul_f64(ENDPOINT_SHARE)))
+        };
+        if tokio::time::timeout(share, ended).await.is_err() {
+            tracing::warn!("instances or endpoints did not end in time");
         }
         let left = deadline.saturating_sub(began.elapsed());
         let drained = self.tasks.drain(left).await;
@@ -196,7 +211,9 @@ async fn open_kernel(
         kept.store(true, Ordering::Relaxed);
         write_private(&token_file, &format!("{}\n", key.expose()))
     };
-    let kernel = Kernel::open(kernel_config, Arc::new(SystemClock), tasks, keep).await?;
+    let database = config.database.clone();
+    let opened = Kernel::open_on(database, kernel_config, Arc::new(SystemClock), tasks, keep).await;
+    let kernel = opened.map_err(|error| NodeError::of_opening(error, &config.database, data_dir.path()))?;
     Ok((kernel, first_start.load(Ordering::Relaxed)))
 }
 
@@ -221,6 +238,24 @@ fn functions_config(config: &Config, data_dir: &DataDir, attestation_url: String
         connections: INSTANCE_CONNECTIONS_MAX,
         lifetime: INSTANCE_LIFETIME,
         require_isolation: instances.require.clone(),
+    }
+}
+
+fn endpoints_config(config: &Config, kernel: &Kernel) -> EndpointsConfig {
+    let endpoints = &config.endpoints;
+    let quota = DeploymentQuota {
+        endpoints_max: endpoints.deployed_max,
+        cpu_max: endpoints.cpu_max.map(u64::from),
+        ram_max: endpoints.ram_max,
+    };
+    EndpointsConfig {
+        node: kernel.node_id().to_string(),
+        quota,
+        req_res_base_port: endpoints.req_res_base_port,
+        pubsub_base_port: endpoints.pubsub_base_port,
+        launches_max: ENDPOINT_LAUNCHES_MAX,
+        launch_timeout: endpoints.start_timeout,
+        drain_timeout: endpoints.drain_timeout,
     }
 }
 

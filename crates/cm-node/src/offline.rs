@@ -1,6 +1,6 @@
 //! What can be asked of a data directory without its node.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use cm_events::{Head, VerifyOptions, VerifyingKeys};
 use cm_identity::NodeKeys;
 use cm_kernel::catalog::{Integrity, Limits};
 use cm_kernel::kernel::{DATABASE_FILE, KEYS_DIR};
-use cm_kernel::{Kernel, KernelConfig};
+use cm_kernel::{Database, Kernel, KernelConfig};
 use cm_runtime::{SystemClock, Tasks};
 use serde_json::json;
 
-use crate::NodeError;
+use crate::{Config, NodeError, database};
 use crate::data_dir::DataDir;
 use crate::node::ADMIN_TOKEN_FILE;
 
@@ -35,11 +35,10 @@ pub struct VerifiedLog {
 
 /// Makes a new key of the built-in administrator, of a data directory that no node is using, and writes it where the
 /// first start wrote the first one.
-pub async fn reset_admin_token(data_dir: &Path) -> Result<PathBuf, NodeError> {
-    if !data_dir.join(DATABASE_FILE).exists() {
-        return Err(NodeError::NoData(data_dir.to_owned()));
-    }
-    let held = DataDir::hold(data_dir)?;
+///
+/// With a database server, other nodes of the same catalogue may go on; the data directory gives the keys.
+pub async fn reset_admin_token(settings: &Config) -> Result<PathBuf, NodeError> {
+    let held = hold(settings)?;
     let tasks = Tasks::new();
     let config = KernelConfig {
         data_dir: held.path().to_owned(),
@@ -50,7 +49,9 @@ pub async fn reset_admin_token(data_dir: &Path) -> Result<PathBuf, NodeError> {
     };
     // This is no first start: the database is there.
     let no_first_start = |_: &Secret<String>| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
-    let kernel = Kernel::open(config, Arc::new(SystemClock), &tasks, no_first_start).await?;
+    let database = settings.database.clone();
+    let opened = Kernel::open_on(database, config, Arc::new(SystemClock), &tasks, no_first_start).await;
+    let kernel = opened.map_err(|error| NodeError::of_opening(error, &settings.database, held.path()))?;
     let key = kernel.recover_administrator().await?;
     let path = held.write_private(ADMIN_TOKEN_FILE, &format!("{}\n", key.expose()))?;
     tasks.drain(DRAIN_DEADLINE).await;
@@ -58,17 +59,27 @@ pub async fn reset_admin_token(data_dir: &Path) -> Result<PathBuf, NodeError> {
     Ok(path)
 }
 
-/// Checks the event log of a data directory that no node is using.
-pub async fn verify_log(data_dir: &Path, anchor: Option<&str>) -> Result<VerifiedLog, NodeError> {
-    let database = data_dir.join(DATABASE_FILE);
-    if !database.exists() {
-        return Err(NodeError::NoData(data_dir.to_owned()));
+/// Takes hold of a data directory that has a catalogue, or the keys of one that a server has.
+fn hold(settings: &Config) -> Result<DataDir, NodeError> {
+    let there = match settings.database {
+        Database::InDataDir => settings.data_dir.join(DATABASE_FILE),
+        Database::Postgres(_) => settings.data_dir.join(KEYS_DIR),
+    };
+    if there.exists() {
+        DataDir::hold(&settings.data_dir)
+    } else {
+        Err(NodeError::NoData(settings.data_dir.clone()))
     }
-    let held = DataDir::hold(data_dir)?;
+}
+
+/// Checks the event log of a data directory that no node is using, or that of a database server with the keys of the
+/// data directory.
+pub async fn verify_log(settings: &Config, anchor: Option<&str>) -> Result<VerifiedLog, NodeError> {
+    let held = hold(settings)?;
     let anchor: Option<Head> =
         anchor.map(|text| text.parse().map_err(|_| NodeError::Anchor(text.to_owned()))).transpose()?;
     let keys = NodeKeys::open(&held.path().join(KEYS_DIR))?;
-    let db = cm_db::open_sqlite(&database, &cm_kernel::schema())?;
+    let db = database::open(settings).await?;
     let options = VerifyOptions { anchor, findings_max: FINDINGS_MAX };
     let verified = cm_events::verify(&db, &VerifyingKeys::from(keys.verifying()), options, |_| {}).await?;
     db.close().await?;

@@ -1,7 +1,9 @@
 //! The one binary: `up` runs a node, `demo` shows what it is for, `instance` is what a node starts for each
 //! confidential instance, and everything else is a command that talks to a node.
 
+mod db;
 mod demo;
+mod endpoint_server;
 mod up;
 
 use std::process::ExitCode;
@@ -12,6 +14,10 @@ use cm_cli::Connection;
 
 /// Wrong usage or configuration.
 const EXIT_USAGE: u8 = 2;
+/// Something is there already.
+const EXIT_CONFLICT: u8 = 5;
+/// A server does not answer.
+const EXIT_UNREACHABLE: u8 = 6;
 
 /// CryptoMesh computes on data that nobody who carries it may see.
 #[derive(Parser)]
@@ -36,6 +42,9 @@ enum Command {
     /// Repair the administrator's access to a data directory whose node is not running.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Migrate, back up or restore the database of the catalogue.
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Print the completion script of a shell.
     Completions {
         /// The shell.
@@ -47,6 +56,9 @@ enum Command {
     /// Run one confidential instance; a node starts this with its inherited sockets.
     #[command(hide = true)]
     Instance,
+    /// Serve one deployed endpoint; a node starts this with its inherited sockets.
+    #[command(hide = true)]
+    ServeEndpoint,
     #[command(flatten)]
     Remote(cm_cli::Command),
 }
@@ -62,6 +74,10 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == "instance") {
         return cm_enclave::run::main();
     }
+    // Its runtime has one thread, so that what it is held to holds for all of it.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == cm_endpoints::launcher::COMMAND) {
+        return endpoint_server::main();
+    }
     let matches = Cli::command().get_matches();
     let flag = matches.value_source("data_dir") == Some(ValueSource::CommandLine);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -76,11 +92,15 @@ fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let configuration = error.chain().any(|cause| {
-        let of_node = cause.downcast_ref::<cm_node::NodeError>();
-        cause.is::<cm_node::ConfigError>() || of_node.is_some_and(cm_node::NodeError::is_usage)
-    });
-    if configuration { EXIT_USAGE } else { cm_cli::exit_code(error) }
+    if error.chain().any(|cause| cause.is::<cm_node::ConfigError>()) {
+        return EXIT_USAGE;
+    }
+    match error.chain().find_map(|cause| cause.downcast_ref::<cm_node::NodeError>()) {
+        Some(error) if error.is_usage() => EXIT_USAGE,
+        Some(error) if error.is_conflict() => EXIT_CONFLICT,
+        Some(error) if error.is_unreachable() => EXIT_UNREACHABLE,
+        _ => cm_cli::exit_code(error),
+    }
 }
 
 fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
@@ -92,6 +112,10 @@ fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
         }
         Command::Demo(args) => runtime.block_on(demo::run(args, &cli.connection)),
         Command::Admin(AdminCommand::ResetToken) => runtime.block_on(up::reset_token(&cli.connection)),
+        Command::Db(command) => {
+            let data_dir = cli.connection.data_dir.clone().filter(|_| data_dir_by_flag);
+            runtime.block_on(db::run(command, data_dir, &cli.connection))
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "cryptomesh", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -100,7 +124,7 @@ fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
             cm_cli::output::line(&cm_node::openapi());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Instance => Ok(ExitCode::from(EXIT_USAGE)),
+        Command::Instance | Command::ServeEndpoint => Ok(ExitCode::from(EXIT_USAGE)),
         Command::Remote(cm_cli::Command::Audit(cm_cli::audit::AuditCommand::Verify(args)))
             if args.offline =>
         {

@@ -39,10 +39,7 @@ fn help() -> String {
 /// after `--set`.
 pub(crate) async fn run(args: UpArgs, data_dir: Option<PathBuf>, connection: &Connection) -> Outcome {
     let overrides = Overrides { data_dir, file: args.config, set: args.set, open: args.open };
-    // What is not UTF-8 is none of ours.
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let config = Config::gather(overrides, variables)?;
+    let config = Config::gather(overrides, variables())?;
     let _logs = cm_node::start_logging(&config)?;
     let deadline = config.shutdown_deadline;
     // Installed before anything is started, so that no signal is missed.
@@ -89,14 +86,25 @@ fn announce(node: &Node, connection: &Connection) {
 
 /// Checks the event log of a data directory whose node is not running.
 pub(crate) async fn verify_offline(args: &cm_cli::audit::VerifyArgs, connection: &Connection) -> Outcome {
-    let outcome = cm_node::verify_log(&connection.data_dir(), args.anchor.as_deref()).await?;
+    let outcome = cm_node::verify_log(&offline(connection)?, args.anchor.as_deref()).await?;
     cm_cli::audit::report(&outcome.report, outcome.intact, outcome.records, connection);
     Ok(if outcome.intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Gives the administrator a new key, when nobody has a working one. The node must not be running.
 pub(crate) async fn reset_token(connection: &Connection) -> Outcome {
-    let path = cm_node::reset_admin_token(&connection.data_dir()).await?;
+    let path = cm_node::reset_admin_token(&offline(connection)?).await?;
     output::note(connection, &format!("a new administrator's token is in {}", path.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a node would use, as far as the command line and the environment say it.
+fn offline(connection: &Connection) -> anyhow::Result<Config> {
+    let overrides = Overrides { data_dir: Some(connection.data_dir()), ..Overrides::default() };
+    Ok(Config::gather(overrides, variables())?)
+}
+
+/// The process's environment; what is not UTF-8 is none of ours.
+pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

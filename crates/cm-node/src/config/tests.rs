@@ -258,7 +258,13 @@ fn the_page_names_every_key_with_its_true_default_and_its_variables() {
         assert!(!variables.is_empty(), "{key} has no variable");
         // Both must be understood even where there is no default to compare with.
         let value = default.first().copied().unwrap_or("seccomp");
-        let value = if key == "api.cors_origins" { "*" } else { value };
+        let value = match key {
+            "api.cors_origins" => "*",
+            "database.url" => "postgresql://host/database",
+            // Only together with an address; see the test of the database.
+            "database.root_certificate" => continue,
+            _ => value,
+        };
         let by_set = gather(&[&format!("{key}={value}")], &[]).unwrap();
         for variable in variables {
             let by_variable = gather(&[], &[(variable, value)]).unwrap();
@@ -289,4 +295,27 @@ fn host_and_port_change_their_part_of_the_address_in_the_file() {
     };
     assert_eq!(api("CRYPTOMESH_HOST", "127.0.0.3"), "127.0.0.3:45671");
     assert_eq!(api("CRYPTOMESH_PORT", "1"), "127.0.0.2:1");
+}
+
+#[test]
+fn the_database_is_a_file_unless_a_server_is_named() {
+    assert!(matches!(gather(&[], &[]).unwrap().database, Database::InDataDir));
+    assert!(matches!(gather(&["database.url="], &[]).unwrap().database, Database::InDataDir));
+    let url = "postgresql://ada:s3cret@db:5433/mesh?sslmode=verify-full";
+    let variables = [("CRYPTOMESH_DATABASE_URL", url), ("CRYPTOMESH_DATABASE_ROOT_CERTIFICATE", "/root.pem")];
+    for config in [
+        gather(&[], &variables).unwrap(),
+        gather(&[&format!("database.url={url}"), "database.root_certificate=/root.pem"], &[]).unwrap(),
+    ] {
+        let shown = format!("{config:?}");
+        assert!(shown.contains("db:5433/mesh") && !shown.contains("s3cret"), "{shown}");
+    }
+    let check = |set: &[&str], expected: &str| {
+        let error = gather(set, &[]).unwrap_err();
+        assert!(error.contains(expected) && !error.contains("s3cret"), "{error}");
+    };
+    check(&["database.url=mysql://ada:s3cret@db/mesh"], "database.url");
+    check(&[&format!("database.url={url}")], "root certificate");
+    check(&["database.root_certificate=/root.pem"], "database.root_certificate");
+    check(&["database.uri=x"], "uri");
 }

@@ -8,6 +8,8 @@ use serde::Deserialize;
 /// Every key that a configuration file may hold, in the order in which people want to read about them.
 pub const KEYS: &[&str] = &[
     "data_dir",
+    "database.url",
+    "database.root_certificate",
     "listen.api",
     "listen.instances",
     "api.title",
@@ -20,6 +22,10 @@ pub const KEYS: &[&str] = &[
     "limits.ram_max",
     "limits.name_chars_max",
     "endpoints.deployed_max",
+    "endpoints.cpu_max",
+    "endpoints.ram_max",
+    "endpoints.start_timeout",
+    "endpoints.drain_timeout",
     "endpoints.req_res_base_port",
     "endpoints.pubsub_base_port",
     "choreography.shieldx_url",
@@ -48,6 +54,8 @@ pub const KEYS: &[&str] = &[
 pub struct ConfigToml {
     /// Where everything durable lives.
     pub data_dir: Option<PathBuf>,
+    /// Where the catalogue is kept.
+    pub database: DatabaseToml,
     /// Addresses to listen on.
     pub listen: ListenToml,
     /// How the native API presents itself.
@@ -66,6 +74,27 @@ pub struct ConfigToml {
     pub objects: ObjectsToml,
     /// Bounds of what one catalogue entry may ask for.
     pub limits: LimitsToml,
+}
+
+/// `[database]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseToml {
+    /// The address of a PostgreSQL database; without one the catalogue is a file of the data directory.
+    pub url: Option<DatabaseUrl>,
+    /// What the server's certificate must descend from, in PEM.
+    pub root_certificate: Option<PathBuf>,
+}
+
+/// The address of a database. It may carry a password, hence is not shown.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(pub String);
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseUrl(..)")
+    }
 }
 
 /// `[listen]`: an address, a port alone, or `off`.
@@ -146,8 +175,16 @@ pub struct InstancesToml {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EndpointsToml {
-    /// Most endpoints deployed at a time.
+    /// Most endpoints of one tenant deployed at a time.
     pub deployed_max: Option<u32>,
+    /// Most CPU cores of one tenant's deployed endpoints.
+    pub cpu_max: Option<u32>,
+    /// Most memory of one tenant's deployed endpoints.
+    pub ram_max: Option<ByteCount>,
+    /// Seconds within which a deployed endpoint must serve.
+    pub start_timeout: Option<u64>,
+    /// Seconds for a detached endpoint to finish what is open.
+    pub drain_timeout: Option<u64>,
     /// The first port for requests and responses.
     pub req_res_base_port: Option<u16>,
     /// The first port for published messages.

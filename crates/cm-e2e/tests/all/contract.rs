@@ -172,19 +172,28 @@ fn a_person_logs_in_with_a_password_and_out_again() {
 }
 
 #[test]
-fn data_of_a_newer_version_is_left_alone() {
+fn data_of_a_newer_version_is_used_as_long_as_it_serves_this_one_and_then_left_alone() {
     let root = tempfile::tempdir().unwrap();
     let node = Node::start(root.path(), &NodeOptions::default());
     let data_dir = node.data_dir().to_owned();
     assert!(node.stop().success());
-    let db = rusqlite::Connection::open(data_dir.join("cryptomesh.db")).unwrap();
+    let open = || rusqlite::Connection::open(data_dir.join("cryptomesh.db")).unwrap();
+    let db = open();
     let version: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     db.execute_batch(&format!("PRAGMA user_version = {}", version + 1)).unwrap();
+    db.close().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    assert!(node.command(&["whoami"]).status.success());
+    assert!(node.stop().success());
+    let db = open();
+    db.execute_batch(&format!("UPDATE compatible_from SET version = {}", version + 1)).unwrap();
     db.close().unwrap();
     let refused = run(&["up", "--data-dir", data_dir.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1));
     let said = text(&refused.stderr);
-    let named = format!("version {} but this program knows versions up to {version}", version + 1);
+    let newer = version + 1;
+    let named =
+        format!("for programs that know version {newer}, but this program knows versions up to {version}");
     assert!(said.contains(&named), "{said}");
 }
 

@@ -190,7 +190,7 @@ fn place(endpoint: &Record) -> Value {
     responses(
         (status = 202, description = "ShieldX took it", body = ChoreographyStarted),
         (status = 422, description = "The graph is not valid: `details.fields` says where", body = ErrorBody),
-        (status = 502, description = "ShieldX failed; `details.effect` says whether it may run all the same", body = ErrorBody),
+        (status = 424, description = "ShieldX failed; `details.effect` says whether it may run all the same", body = ErrorBody),
     )
 )]
 /// Has a choreography run.

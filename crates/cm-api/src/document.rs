@@ -85,7 +85,11 @@ pub fn openapi() -> OpenApi {
 
 /// The document as JSON text that ends with a line feed; the same for the same program.
 pub fn openapi_text() -> String {
-    let mut text = openapi().to_pretty_json().expect("a document of texts and lists is JSON");
+    text_of(&openapi())
+}
+
+fn text_of(document: &OpenApi) -> String {
+    let mut text = document.to_pretty_json().expect("a document of texts and lists is JSON");
     text.push('\n');
     text
 }
@@ -106,7 +110,7 @@ pub(crate) fn served(settings: &Settings, open: bool) -> String {
         components.schemas.insert("ErrorBody".to_owned(), EarlierErrorBody::schema());
         components.schemas.remove("ErrorDescription");
     }
-    document.to_pretty_json().expect("a document of texts and lists is JSON")
+    text_of(&document)
 }
 
 /// How every refusal of a node in open mode looks.

@@ -9,7 +9,11 @@ use cm_types::RequestId;
 use serde_json::{Value, json};
 
 /// The shape of every refusal of a node in open mode.
-pub(crate) fn shape(failure: &Failure, _: Option<&RequestId>) -> (StatusCode, Value) {
+pub(crate) fn shape(failure: &Failure, request: Option<&RequestId>) -> (StatusCode, Value) {
+    // Manifests are no request of an earlier client, and whoever sends one asks which declaration it was.
+    if failure.details().contains_key("index") {
+        return cm_http::shape(failure, request);
+    }
     let status = failure.class().status();
     match failure.class() {
         FailureClass::NotFound => (status, not_found(failure)),

@@ -46,7 +46,7 @@ pub async fn list_programs(
         ("id" = String, Path, description = "The function"),
         ("name" = String, Path, description = "The name that its policy gives it"),
     ),
-    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The bytes"),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes; any media type will do"),
     extensions(("x-permission" = json!("function:update"))),
     responses(
         (status = 200, description = "Stored, now or before", body = FunctionFile),

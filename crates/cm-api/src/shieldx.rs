@@ -40,7 +40,7 @@ impl ShieldX {
     /// Has a choreography run. The caller's credential stays here.
     ///
     /// # Errors
-    /// 502 when ShieldX cannot be reached, is too slow, refuses, or answers with what is no JSON. The detail `effect`
+    /// 424 when ShieldX cannot be reached, is too slow, refuses, or answers with what is no JSON. The detail `effect`
     /// says whether it may have begun all the same: `none` or `unknown`.
     pub(crate) async fn run(&self, choreography: &Value) -> Result<Value, Failure> {
         let request = self.http.post(format!("{}/choreography/run", self.base)).json(choreography);

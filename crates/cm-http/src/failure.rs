@@ -95,7 +95,8 @@ impl FailureClass {
             FailureClass::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             FailureClass::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded"),
             FailureClass::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage-full"),
-            FailureClass::UpstreamFailed => (StatusCode::BAD_GATEWAY, "upstream-failed"),
+            // Not 502: the node is well, and whoever watches it by its 5xx must not be woken.
+            FailureClass::UpstreamFailed => (StatusCode::FAILED_DEPENDENCY, "upstream-failed"),
         }
     }
 

@@ -140,7 +140,7 @@ async fn what_shieldx_fails_at_is_no_success() {
     let check = async |answer: (StatusCode, &'static str), effect: &str| {
         let (_, address) = shieldx(&tasks, answer).await;
         let node = node_of(address).await;
-        let refused = node.post(RUN, graph()).await.expect(502);
+        let refused = node.post(RUN, graph()).await.expect(424);
         assert_eq!(refused.code(), "upstream-failed");
         let details = refused.json()["error"]["details"].clone();
         assert_eq!(
@@ -161,6 +161,6 @@ async fn what_shieldx_fails_at_is_no_success() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let node = node_of(address).await;
-    let refused = node.post(RUN, graph()).await.expect(502).json();
+    let refused = node.post(RUN, graph()).await.expect(424).json();
     assert_eq!(refused["error"]["details"]["effect"], "none");
 }

@@ -232,23 +232,27 @@ impl Endpoints {
     }
 
     async fn end(&self, op: &OpContext, deployment: &Deployment) -> Result<(), EndpointError> {
-        let key = (deployment.tenant().clone(), deployment.endpoint().clone());
+        if deployment.node() != self.0.config.node {
+            return Err(EndpointError::Elsewhere {
+                endpoint: deployment.endpoint().clone(),
+                node: deployment.node().to_owned(),
+            });
+        }
         let within = self.0.config.drain_timeout;
         let stop = Stop { reason: "detached", by: op.principal().cloned(), within };
-        let gone = self.0.live().get(&key).map(|live| live.ask(stop));
+        let mut gone = self.0.ask(deployment, &stop);
+        if gone.is_none() {
+            // One that was decided on a moment ago is among the live ones now.
+            drop(self.0.deciding.lock().await);
+            gone = self.0.ask(deployment, &stop);
+        }
         match gone {
             Some(mut gone) => {
                 // An error means that the task is gone, and with it the server.
                 let _ = gone.wait_for(|gone| *gone).await;
                 Ok(())
             }
-            None if deployment.node() == self.0.config.node => {
-                self.0.end_leftover(deployment, "its server is gone").await
-            }
-            None => Err(EndpointError::Elsewhere {
-                endpoint: deployment.endpoint().clone(),
-                node: deployment.node().to_owned(),
-            }),
+            None => self.0.end_leftover(deployment, "its server is gone").await,
         }
     }
 }
@@ -258,9 +262,15 @@ impl Inner {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks a deployment to end; what tells of its end. `None` if no task looks after it.
+    fn ask(&self, deployment: &Deployment, stop: &Stop) -> Option<watch::Receiver<bool>> {
+        let live = self.live();
+        let live = live.get(&key(deployment)).filter(|live| live.deployment == *deployment)?;
+        Some(live.ask(stop.clone()))
+    }
+
     pub(crate) fn forget(&self, deployment: &Deployment) {
-        let key = (deployment.tenant().clone(), deployment.endpoint().clone());
-        let mut live = self.live();
+        let (key, mut live) = (key(deployment), self.live());
         // The endpoint may have been deployed anew since its record said that it is cold.
         if live.get(&key).is_some_and(|live| live.deployment == *deployment) {
             live.remove(&key);
@@ -337,8 +347,7 @@ impl Inner {
         };
         let (stop, stopped) = watch::channel(None);
         let (tell, gone) = watch::channel(false);
-        let key = (deployment.tenant().clone(), deployment.endpoint().clone());
-        self.live().insert(key, Live { deployment: deployment.clone(), stop, gone });
+        self.live().insert(key(&deployment), Live { deployment: deployment.clone(), stop, gone });
         // What follows from the request bears its name.
         let op = OpContext { request: op.request.clone(), ..self.node_op(deployment.tenant()) };
         let tasks = self.tasks.clone();
@@ -357,6 +366,10 @@ impl Live {
         });
         self.gone.clone()
     }
+}
+
+fn key(deployment: &Deployment) -> (TenantId, ResourceId) {
+    (deployment.tenant().clone(), deployment.endpoint().clone())
 }
 
 /// Refuses a permit for something else: a mistake in this program, never the client's.

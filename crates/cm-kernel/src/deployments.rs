@@ -177,8 +177,10 @@ impl Kernel {
         new: NewRecord,
         terms: DeploymentTerms,
     ) -> Result<(Record, Deployment), KernelError> {
-        let (catalog, occasion) = (self.catalog().clone(), self.occasion(op));
+        let (catalog, request) = (self.catalog().clone(), Some(op.request.clone()));
         self.create_record_and(op, permit, new, move |tx, record| {
+            // One moment: nothing is changed before it was created.
+            let occasion = Occasion { at: record.header.created_at, request };
             begin(tx, &catalog, record, terms, &occasion)
         })
         .await

@@ -150,7 +150,7 @@ async fn an_endpoint_serves_while_it_is_warm() {
         let line = status.lines().find(|line| line.starts_with("VmData")).unwrap().to_owned();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
-    assert!(data_kb < 32 << 10, "a server takes {data_kb} kB, more than the least that it gets");
+    assert!(data_kb < 16 << 10, "a server takes {data_kb} kB, more than the least that it gets");
 
     let (status, cold) = caller.post("/endpoints/e/detach", json!({})).await;
     assert_eq!((status, &cold["state"]), (200, &json!("cold")), "{cold}");
@@ -263,6 +263,32 @@ async fn endpoints_end_with_their_node_however_it_ends() {
     assert_eq!((&cold["state"], &cold["status"]["reason"]), (&json!("cold"), &json!("the node was stopped")));
     let verified = node.command(&["audit", "verify"]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    assert!(node.stop().success());
+}
+
+#[tokio::test]
+async fn endpoints_are_deployed_from_the_command_line() {
+    let root = tempfile::tempdir().unwrap();
+    let node = start(root.path(), 23_400, &["endpoints.deployed_max=1"]);
+    let json = |arguments: &[&str]| {
+        let output = node.command(&[&["--output", "json", "endpoint"], arguments].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let shown: Value = serde_json::from_str(&text).unwrap_or_default();
+        (output.status.code(), shown, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, deployed, said) =
+        json(&["deploy", "e", "--image", "example/endpoint:1", "--cpu", "1", "--ram", "64MB"]);
+    assert_eq!((code, &deployed["state"]), (Some(0), &json!("warm")), "{said}");
+    let (code, _, said) = json(&["deploy", "more", "--image", "example/endpoint:1"]);
+    assert!(code != Some(0) && said.contains("endpoints.deployed_max"), "{said}");
+    let (_, shown, _) = json(&["status", "e"]);
+    let states = shown["latest_states"].as_array().unwrap();
+    assert_eq!((&states[0]["state"], &states[1]["state"]), (&json!("warm"), &json!("warming")));
+    let (code, cold, said) = json(&["detach", "e"]);
+    assert_eq!((code, &cold["state"]), (Some(0), &json!("cold")), "{said}");
+    assert_eq!(json(&["deploy", "e", "--no-wait"]).0, Some(0));
+    assert_eq!(json(&["detach", "e", "--delete"]).0, Some(0));
+    assert_eq!(json(&["status", "e"]).0, Some(4));
     assert!(node.stop().success());
 }
 

@@ -45,6 +45,7 @@ async fn an_endpoint_is_created_and_deployed_at_once() {
     let house = House::open().await;
     let record = house.create_deployed("e", &endpoint()).await.unwrap();
     assert_eq!(record.status["state"], "warming");
+    assert_eq!(record.header.updated_at, record.header.created_at);
     house.until("e", "warm").await;
     assert_eq!(house.state_names("e").await, ["warming", "warm"]);
 }

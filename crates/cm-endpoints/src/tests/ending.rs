@@ -1,9 +1,11 @@
 //! How deployments end: by themselves, with their node, or with their record.
 
+use std::collections::BTreeMap;
+
 use cm_kernel::catalog::kinds::Function;
 use cm_kernel::catalog::{CatalogError, Dependents};
 use cm_kernel::policy::Delete;
-use cm_kernel::{ErrorClass, KernelError};
+use cm_kernel::{DeploymentStep, ErrorClass, KernelError};
 
 use super::simulated::Mood;
 use super::*;
@@ -95,6 +97,39 @@ async fn what_a_crashed_node_left_is_made_cold_by_itself_alone() {
     let (record, permit) = house.look_up::<Update>("theirs").await;
     let outcome = restarted.detach(&house.admin, &record, &permit).await;
     assert!(matches!(outcome, Err(EndpointError::Elsewhere { node, .. }) if node == "another-node"));
+}
+
+#[tokio::test]
+async fn a_late_word_about_an_earlier_deployment_has_no_effect() {
+    let house = House::open().await;
+    let (first, _) = (house.create_deployed("e", &endpoint()).await.unwrap(), house.until("e", "warm").await);
+    let earlier = house.kernel.deployment_of(&first).await.unwrap().unwrap();
+    house.detach("e").await.unwrap();
+    assert_eq!(house.kernel.deployment_of(&first).await.unwrap(), None);
+    house.deploy("e").await.unwrap();
+    house.until("e", "warm").await;
+    for step in [DeploymentStep::Warm, DeploymentStep::Draining, DeploymentStep::Cold] {
+        let late = house.kernel.advance_deployment(&house.admin, &earlier, step, BTreeMap::new()).await;
+        assert!(matches!(late, Err(KernelError::NotDeployed(_))), "{late:?}");
+    }
+    assert_eq!(house.status("e").await["state"], "warm");
+}
+
+#[tokio::test]
+async fn who_detaches_at_once_waits_for_what_was_just_deployed() {
+    let house = House::open().await;
+    house.create("e", &endpoint()).await;
+    for _ in 0..20 {
+        // Detached as soon as the record can be seen to be warming, which is before its task is known.
+        let detach = async {
+            while house.status("e").await["state"] == "cold" || house.status("e").await.is_null() {}
+            house.detach("e").await
+        };
+        let (deployed, detached) = tokio::join!(house.deploy("e"), detach);
+        deployed.unwrap();
+        assert_eq!(detached.unwrap().status["state"], "cold");
+        assert_eq!(house.endpoints.deployed_count(), 0, "a server was left behind");
+    }
 }
 
 #[tokio::test]

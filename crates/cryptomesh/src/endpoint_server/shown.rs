@@ -193,7 +193,10 @@ mod tests {
             assert_eq!(now.take(News::Functions { functions }), expected);
         };
         let (a, b) = (function("a", "initiated"), function("b", "initiated"));
-        check(vec![a.clone(), b.clone()], vec![Happening::Function(a.clone()), Happening::Function(b.clone())]);
+        check(
+            vec![a.clone(), b.clone()],
+            vec![Happening::Function(a.clone()), Happening::Function(b.clone())],
+        );
         check(vec![a.clone(), b], Vec::new());
         let done = function("b", "completed");
         check(vec![a.clone(), done.clone()], vec![Happening::Function(done.clone())]);

@@ -64,6 +64,6 @@ fn cores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
 /// Bytes in the largest decimal unit of which they are a whole number.
 fn written(bytes: u64) -> String {
     let units = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000), ("B", 1)];
-    let (unit, size) = units.into_iter().find(|(_, size)| bytes % size == 0).unwrap_or(("B", 1));
+    let (unit, size) = units.into_iter().find(|(_, size)| bytes.is_multiple_of(*size)).unwrap_or(("B", 1));
     format!("{}{unit}", bytes / size)
 }

@@ -14,7 +14,7 @@ pub enum StoredIn {
     /// The id of a storage.
     Storage(ResourceId),
     /// Places written where others have an id.
-    Own(OwnStorage),
+    Own(Box<OwnStorage>),
 }
 
 /// A storage within the function that uses it. Its places are written as two paths, or as a source and a sink.
@@ -114,7 +114,8 @@ impl<'de> Deserialize<'de> for StoredIn {
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<StoredIn, A::Error> {
-                OwnStorage::deserialize(de::value::MapAccessDeserializer::new(map)).map(StoredIn::Own)
+                OwnStorage::deserialize(de::value::MapAccessDeserializer::new(map))
+                    .map(|own| StoredIn::Own(Box::new(own)))
             }
         }
 

@@ -47,7 +47,7 @@ async fn measure(
             call(db, caller, n).await?;
             waits.push(began.elapsed());
         }
-        Ok(waits)
+        Ok::<_, DbError>(waits)
     });
     let mut waits: Vec<Duration> = futures::future::try_join_all(running).await?.concat();
     let elapsed = began.elapsed();

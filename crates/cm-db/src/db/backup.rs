@@ -76,8 +76,7 @@ impl Db {
         self.read_at(Pace::Long, move |tx| {
             let mut out = Hashing::new(std::io::BufWriter::with_capacity(BUFFER_BYTES, out));
             let summary = export(tx.store(), &mut out)?;
-            let out =
-                out.inner.into_inner().map_err(|error| BackupError::from(io_error(error.into_error())))?;
+            let out = out.inner.into_inner().map_err(|error| io_error(error.into_error()))?;
             Ok((out, summary))
         })
         .await

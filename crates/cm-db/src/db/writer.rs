@@ -16,9 +16,12 @@ pub(super) const BATCH_LEN_MAX: usize = 128;
 pub(super) enum WriteMessage {
     Run(Box<dyn Job>),
     /// Something that is no transaction of a caller.
-    Alone(Box<dyn FnOnce(&mut dyn Writer) + Send>),
+    Alone(Task),
     Close(oneshot::Sender<Result<(), DbError>>),
 }
+
+/// What is done with the writer itself.
+pub(super) type Task = Box<dyn FnOnce(&mut dyn Writer) + Send>;
 
 /// A caller's closure with its types forgotten.
 pub(super) trait Job: Send {

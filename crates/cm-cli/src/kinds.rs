@@ -4,8 +4,8 @@ use cm_types::ResourceKind;
 use serde_json::{Map, Value};
 
 use ResourceKind::{
-    Bucket, Endpoint, EndpointState, Event, Function, FunctionResult, FunctionState, Instance, Microservice,
-    Principal, Role, SecurityPolicy, Service, Storage,
+    ActiveObject, Bucket, Endpoint, EndpointState, Event, Function, FunctionResult, FunctionState, Instance,
+    Microservice, Principal, Role, SecurityPolicy, Service, Storage,
 };
 
 /// The kinds that the API serves as collections. Objects are in buckets, and have commands of their own.
@@ -13,6 +13,7 @@ pub(crate) const SERVED: &[ResourceKind] = &[
     Service,
     Microservice,
     Function,
+    ActiveObject,
     FunctionState,
     FunctionResult,
     Endpoint,
@@ -57,9 +58,12 @@ pub(crate) const LINKS: &[Link] = &[
     link(Microservice, "security_policy.roles", Role),
     link(Function, "microservice_id", Microservice),
     link(Function, "endpoint_id", Endpoint),
+    link(Function, "active_object_id", ActiveObject),
     link(Function, "storage", Storage),
     link(Function, "security_policy", SecurityPolicy),
     link(Function, "security_policy.roles", Role),
+    link(ActiveObject, "axo_microservice_id", Microservice),
+    link(ActiveObject, "axo_endpoint_id", Endpoint),
     link(FunctionState, "function_id", Function),
     link(FunctionState, "instance_id", Instance),
     link(FunctionResult, "function_id", Function),
@@ -110,6 +114,7 @@ pub(crate) fn repeats_id(kind: ResourceKind) -> Option<&'static str> {
         Service => Some("service_id"),
         Microservice => Some("microservice_id"),
         Function => Some("function_id"),
+        ActiveObject => Some("active_object_id"),
         Endpoint => Some("endpoint_id"),
         Storage => Some("storage_id"),
         FunctionState | EndpointState => Some("state_id"),

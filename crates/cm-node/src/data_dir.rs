@@ -5,6 +5,8 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use cm_kernel::kernel::KEYS_DIR;
+
 use crate::NodeError;
 
 const LOCK_FILE: &str = "lock";
@@ -28,7 +30,7 @@ impl DataDir {
         let failed = |source| NodeError::DataDir { path: path.to_owned(), source };
         std::fs::DirBuilder::new().recursive(true).mode(MODE_DIR).create(path).map_err(failed)?;
         let path = path.canonicalize().map_err(failed)?;
-        if !path.join(LOCK_FILE).exists() && std::fs::read_dir(&path).map_err(failed)?.next().is_some() {
+        if !path.join(LOCK_FILE).exists() && holds_other_files(&path).map_err(failed)? {
             return Err(NodeError::NotOurs(path));
         }
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(MODE_DIR)).map_err(failed)?;
@@ -76,6 +78,16 @@ impl DataDir {
     }
 }
 
+/// Whether there is anything but keys, which a node that joins others is given before its first start.
+fn holds_other_files(path: &Path) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(path)? {
+        if entry?.file_name() != KEYS_DIR {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Writes beside the target, makes it durable, then renames it into place.
 pub(crate) fn write_private(target: &Path, text: &str) -> std::io::Result<()> {
     let temporary = target.with_extension("tmp");
@@ -112,6 +124,9 @@ mod tests {
         std::fs::write(dir.path().join("letter"), "dear").unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(DataDir::hold(dir.path()), Err(NodeError::NotOurs(_))));
+        let joining = tempfile::tempdir().unwrap();
+        std::fs::create_dir(joining.path().join(KEYS_DIR)).unwrap();
+        assert!(DataDir::hold(joining.path()).is_ok(), "keys alone are no other files");
         let mode = std::fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o755);
     }

@@ -14,6 +14,8 @@ mod examples;
 mod instances;
 mod limits;
 mod logs;
+mod manifests;
 mod routes;
 mod tamper;
+mod two_nodes;
 mod views;

@@ -63,7 +63,7 @@ pub async fn run(args: EventsArgs, connection: &Connection) -> Outcome {
     let after = match args.after {
         Some(after) => after,
         None => {
-            // What happens between the two is on neither side of the number, hence it is taken first.
+            // Taken first: what happens meanwhile is followed, and not shown twice.
             let head = api.events_head().await?.get("seq").and_then(Value::as_u64).unwrap_or(0);
             let newest = api.newest_events(args.limit, &filters).await?;
             let newest: Vec<_> = newest.into_iter().filter(|event| number(event) <= head).collect();

@@ -44,7 +44,7 @@ pub struct EndpointsConfig {
 
 /// Deployed endpoints. Clones share everything.
 #[derive(Clone)]
-pub struct Endpoints(Arc<Inner>);
+pub struct Endpoints(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) kernel: Kernel,
@@ -55,7 +55,7 @@ pub(crate) struct Inner {
     tasks: Tasks,
     ports: Ports,
     /// Held from the choice of ports to the decision, so that a refused deployment does not move another one's ports.
-    deciding: tokio::sync::Mutex<()>,
+    pub(crate) deciding: tokio::sync::Mutex<()>,
     live: Mutex<HashMap<(TenantId, ResourceId), Live>>,
     is_draining: AtomicBool,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cm_kernel::catalog::kinds::Function;
 use cm_kernel::catalog::{CatalogError, Dependents};
 use cm_kernel::policy::Delete;
-use cm_kernel::{DeploymentStep, ErrorClass, KernelError};
+use cm_kernel::{DeploymentStep, DeploymentTerms, ErrorClass, KernelError};
 
 use super::simulated::Mood;
 use super::*;
@@ -116,20 +116,26 @@ async fn a_late_word_about_an_earlier_deployment_has_no_effect() {
 }
 
 #[tokio::test]
-async fn who_detaches_at_once_waits_for_what_was_just_deployed() {
+async fn who_detaches_at_once_waits_for_what_was_just_decided() {
     let house = House::open().await;
     house.create("e", &endpoint()).await;
-    for _ in 0..20 {
-        // Detached as soon as the record can be seen to be warming, which is before its task is known.
-        let detach = async {
-            while house.status("e").await["state"] == "cold" || house.status("e").await.is_null() {}
-            house.detach("e").await
-        };
-        let (deployed, detached) = tokio::join!(house.deploy("e"), detach);
-        deployed.unwrap();
-        assert_eq!(detached.unwrap().status["state"], "cold");
-        assert_eq!(house.endpoints.deployed_count(), 0, "a server was left behind");
-    }
+    // As in the moment when the kernel has decided and the task is not there yet.
+    let deciding = house.endpoints.0.deciding.lock().await;
+    let (record, permit) = house.look_up::<Update>("e").await;
+    let terms = DeploymentTerms {
+        node: house.config.node.clone(),
+        req_res_port: 1,
+        pubsub_port: 2,
+        facts: BTreeMap::new(),
+        quota: house.config.quota,
+    };
+    house.kernel.begin_deployment(&house.admin, &permit, &record.header.id, terms).await.unwrap();
+    let mut detach = std::pin::pin!(house.detach("e"));
+    assert!(tokio::time::timeout(Duration::from_millis(200), detach.as_mut()).await.is_err());
+    assert_eq!(house.status("e").await["state"], "warming", "what was being begun was taken for a leftover");
+    // Where no task came of it, it is one.
+    drop(deciding);
+    assert_eq!(detach.await.unwrap().status["reason"], "its server is gone");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ pub mod function;
 pub mod function_run;
 pub mod keys;
 mod kinds;
+pub mod manifest;
 pub mod object;
 pub mod output;
 pub mod principal;
@@ -89,6 +90,12 @@ pub enum Command {
     Create(resource::CreateArgs),
     /// Delete a resource.
     Delete(removal::DeleteArgs),
+    /// Show what files of declarations would change.
+    Diff(manifest::DiffArgs),
+    /// Make it so what files declare, all of it or nothing.
+    Apply(manifest::ApplyArgs),
+    /// Write what there is as a file that declares it.
+    Export(manifest::export::ExportArgs),
     /// Store, read, list and remove objects, sealed if you wish.
     #[command(subcommand)]
     Object(object::ObjectCommand),
@@ -132,6 +139,9 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::List(args) => resource::list(args, connection).await,
         Command::Create(args) => resource::create(args, connection).await,
         Command::Delete(args) => removal::delete(args, connection).await,
+        Command::Diff(args) => manifest::diff(args, connection).await,
+        Command::Apply(args) => manifest::apply(args, connection).await,
+        Command::Export(args) => manifest::export::run(args, connection).await,
         Command::Object(command) => object::run(command, connection).await,
         Command::Function(command) => function::run(command, connection).await,
         Command::Endpoint(command) => endpoint::run(command, connection).await,

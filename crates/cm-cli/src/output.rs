@@ -53,6 +53,12 @@ pub fn error(text: &str) {
     let _ = writeln!(err, "error: {text}");
 }
 
+/// Prints what is wrong with a file to standard error, quiet or not: it begins with the place.
+pub(crate) fn diagnostic(text: &str) {
+    let mut err = std::io::stderr().lock();
+    let _ = writeln!(err, "{text}");
+}
+
 /// Prints one entry.
 pub fn entry(connection: &Connection, entry: &Map<String, Value>) {
     match connection.output {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::resources::Listing;
-use crate::{ClientError, Location, Refusal};
+use crate::{ClientError, Location, Refusal, open};
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -104,7 +104,10 @@ impl Api {
         }
         match serde_json::from_slice::<Body>(&body) {
             Ok(Body { error }) => ClientError::Refused(Refusal { status: status.as_u16(), ..error }),
-            Err(_) => ClientError::Protocol { url, problem: describe(status) },
+            Err(_) => match open::refusal(status, &body) {
+                Some(refusal) => ClientError::Refused(refusal),
+                None => ClientError::Protocol { url, problem: describe(status) },
+            },
         }
     }
 

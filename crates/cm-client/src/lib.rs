@@ -5,7 +5,7 @@
 //! over TLS 1.3 ([`InstanceConnection`]), and only after its evidence has been verified against what the caller
 //! expects ([`Trust`]): nothing is sent before that.
 //!
-//! Reading order: [`locate`] (which node, with what token), [`api`], [`resources`], [`removal`], [`objects`], [`events`], [`follow`], then
+//! Reading order: [`locate`] (which node, with what token), [`api`], [`resources`], [`removal`], [`manifests`], [`objects`], [`events`], [`follow`], then
 //! [`terms`] (what was agreed), [`trust`] (what is believed) and [`instance`].
 
 pub mod api;
@@ -15,7 +15,9 @@ pub mod events;
 pub mod follow;
 pub mod instance;
 pub mod locate;
+pub mod manifests;
 pub mod objects;
+mod open;
 pub mod removal;
 pub mod resources;
 pub mod sealed;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cm_e2e::{Node, NodeOptions};
+use cm_e2e::{Node, NodeOptions, Program, enrol, instance};
 use serde_json::{Value, json};
 
 /// How long a test waits for what must happen.
@@ -289,6 +289,20 @@ async fn endpoints_are_deployed_from_the_command_line() {
     assert_eq!(json(&["deploy", "e", "--no-wait"]).0, Some(0));
     assert_eq!(json(&["detach", "e", "--delete"]).0, Some(0));
     assert_eq!(json(&["status", "e"]).0, Some(4));
+    assert!(node.stop().success());
+}
+
+#[tokio::test]
+async fn a_function_is_completed_once_an_instance_was_ready() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let caller = Caller::of(&node);
+    let party = enrol(&node, "alice", &["developer", "analyst"]).await;
+    let wasm = wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start")))"#).unwrap();
+    let program = Program { name: "f", strategy: "JIT", wasm, rights: &[("output", 533_572)] };
+    let _instance = instance(&node, &party, program, &[("output", 8198)]).await;
+    let function = caller.ask(reqwest::Method::GET, "/functions/f", Value::Null).await.1;
+    assert_eq!(function["deployment_status"], "completed", "{function}");
     assert!(node.stop().success());
 }
 

@@ -16,6 +16,11 @@ struct Benchmark {
 
 const BENCHMARKS: &[Benchmark] = &[
     Benchmark {
+        name: "api",
+        about: "rates and waits of the API, against the same SQL alone and a bare handler, and as the catalogue grows",
+        cargo: &["bench", "--package", "cm-e2e", "--bench", "api"],
+    },
+    Benchmark {
         name: "functions",
         about: "instance start, provisioning and compute kernels, against bare wasmtime, plain TLS and native",
         cargo: &["bench", "--package", "cm-e2e", "--bench", "functions"],

@@ -3,12 +3,16 @@
 //! The journal is a write-ahead log (readers see snapshots while the writer works) and `synchronous` is
 //! `FULL`: a commit returns after the log is on disk. SQLite moves the log into the file by itself now
 //! and then; closing does it once more. Each table is one SQL table of keys and values, clustered by key.
+//!
+//! Where the log takes `cm_db::sql=trace` when a database is opened, every statement is logged as it runs, without its
+//! values: those are people's data, and nothing of a log's business.
 
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::{Engine, Pace, Pair, ReadStore, Reader, WriteStore, Writer};
@@ -80,10 +84,20 @@ impl SqliteEngine {
 
     fn connect(&self) -> Result<Connection, DbError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags).map_err(storage_error)?;
+        let mut connection = Connection::open_with_flags(&self.path, flags).map_err(storage_error)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(storage_error)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+        if tracing::enabled!(target: "cm_db::sql", tracing::Level::TRACE) {
+            let logged = connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(log_statement));
+            logged.map_err(storage_error)?;
+        }
         Ok(connection)
+    }
+}
+
+fn log_statement(event: TraceEvent<'_>) {
+    if let TraceEvent::Stmt(statement, _) = event {
+        tracing::trace!(target: "cm_db::sql", sql = %statement.sql(), "statement");
     }
 }
 

@@ -17,8 +17,8 @@ pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 pub enum Access {
     /// Every request needs a credential.
     Credential,
-    /// A request without any credential acts as this actor. Only for a node that nobody else can reach. One
-    /// with a credential is judged by it, also when it is not valid.
+    /// A request without a valid credential acts as this actor. Only for a node that nobody else can reach. One with a
+    /// valid credential is judged by it.
     Open(Actor),
 }
 
@@ -36,7 +36,7 @@ pub struct Api {
     /// For `/metrics`.
     pub metrics: MetricsText,
     /// How the API presents itself.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Who runs choreographies.
     pub shieldx: ShieldX,
 }

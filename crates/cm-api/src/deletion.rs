@@ -17,6 +17,11 @@ pub struct DeleteParams {
     pub dry_run: Option<bool>,
 }
 
+/// No parameters at all. Whoever asks for a dry run where there is none must not be taken at their word.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
+
 /// What becomes of the records that depend on a deleted one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]

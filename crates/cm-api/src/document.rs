@@ -106,6 +106,10 @@ pub(crate) fn served(settings: &Settings, open: bool) -> String {
         };
         document.paths.paths = paths.into_iter().map(|(path, item)| (moved(path), item)).collect();
     }
+    if open {
+        // Nobody has to say who they are.
+        document.security = None;
+    }
     if open && let Some(components) = &mut document.components {
         components.schemas.insert("ErrorBody".to_owned(), EarlierErrorBody::schema());
         components.schemas.remove("ErrorDescription");

@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 
 use crate::api::Api;
 use crate::authentication::Op;
+use crate::deletion::NoParams;
 use crate::document::ErrorBody;
 use crate::expand::ExpandParams;
 use crate::failure::{function_refusal, refusal};
@@ -243,9 +244,11 @@ pub async fn delete_instance(
     State(api): State<Api>,
     Op(op): Op,
     Path(id): Path<String>,
+    params: Params<NoParams>,
 ) -> Result<StatusCode, Failure> {
     let (instance, permit) =
         api.kernel.look_up::<Delete>(&op, ResourceKind::Instance, &id).await.map_err(refusal)?;
+    params.decode()?;
     api.functions.delete_instance(&op, &instance, &permit).await.map_err(function_refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 
 use crate::api::Api;
 use crate::authentication::Op;
+use crate::deletion::NoParams;
 use crate::document::ErrorBody;
 use crate::failure::refusal;
 use crate::listing::{Listing, cursor, page_limit};
@@ -215,8 +216,10 @@ pub async fn delete_principal(
     Op(op): Op,
     Path(id): Path<String>,
     headers: HeaderMap,
+    params: Params<NoParams>,
 ) -> Result<StatusCode, Failure> {
     let (principal, permit) = api.kernel.look_up_principal::<Delete>(&op, &id).await.map_err(refusal)?;
+    params.decode()?;
     let expected = expected_generation(&headers, principal.generation)?;
     api.kernel.delete_principal(&op, &permit, &principal.id, expected).await.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT)

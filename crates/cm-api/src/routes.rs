@@ -5,6 +5,7 @@ use axum::routing::any;
 use axum::{Extension, Router, middleware};
 use cm_http::frame::{unknown_method, unknown_route};
 use cm_http::{RequestLimits, Shape, frame};
+use tower::ServiceBuilder;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -32,9 +33,13 @@ pub fn router(api: Api, limits: RequestLimits) -> Router {
         .0
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
-        .layer(Extension(Verifications::default()))
-        .layer(middleware::from_fn(paths::link_next))
-        .layer(authenticated.clone());
+        // One layer, because each boxes every route anew; the first part is the outermost.
+        .layer(
+            ServiceBuilder::new()
+                .layer(authenticated.clone())
+                .layer(middleware::from_fn(paths::link_next))
+                .layer(Extension(Verifications::default())),
+        );
     // Nesting leaves out the prefix with nothing but a slash behind it.
     let bare = Router::new().route(&format!("{PREFIX}/"), any(unknown_route)).layer(authenticated);
     let document = document::served(&settings, open);

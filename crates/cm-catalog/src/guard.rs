@@ -39,8 +39,12 @@ pub fn guard_of(tx: &ReadTx<'_>, record: &Record) -> Result<Option<Guard>, Catal
             None => {}
         }
         let Some(up) = parent(&current) else { return Ok(None) };
-        let Ok(id) = ResourceId::parse(up.to.id.as_str()) else { return Ok(None) };
-        let Some(placed) = fetch(tx, tenant, up.to.kind, &id)? else { return Ok(None) };
+        let parent = match ResourceId::parse(up.to.id.as_str()) {
+            Ok(id) => fetch(tx, tenant, up.to.kind, &id)?,
+            Err(_) => None,
+        };
+        // What it belongs to is gone, or never was, and with it the policy that was in force: it must not fall open.
+        let Some(placed) = parent else { return Ok(Some(closed(current.header.id))) };
         current = placed.record;
     }
     Ok(None)

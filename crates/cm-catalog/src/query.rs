@@ -10,8 +10,8 @@ use crate::{CatalogError, Record};
 
 /// Most records that one page looks at; past them it ends, with a cursor.
 pub const SCANNED_MAX: usize = 10_000;
-/// Index rows read at a time.
-const BATCH: usize = 256;
+/// Most index rows read at a time.
+const BATCH_MAX: usize = 256;
 
 /// Which records of a kind to list.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,9 +146,13 @@ pub(crate) fn run(
     // found that does not fit any more.
     let mut last_on_page = place;
     let mut scanned = 0;
+    // As many as fill the page and tell whether there is a next one, if all of them are on it. If they are not, most of
+    // what is looked at may have to be skipped, and is read in larger steps.
+    let mut wanted = query.limit.get().saturating_add(1).min(BATCH_MAX);
     loop {
-        let batch = positions(tx, tenant, query, place)?;
-        let exhausted = batch.len() < BATCH;
+        let batch = positions(tx, tenant, query, place, wanted)?;
+        let exhausted = batch.len() < wanted;
+        wanted = BATCH_MAX;
         for (at, id) in batch {
             place = at;
             scanned += 1;
@@ -171,25 +175,26 @@ pub(crate) fn run(
     }
 }
 
-/// The next records in the order of the query, by place.
+/// The next records in the order of the query, by place; at most `limit`.
 fn positions(
     tx: &ReadTx<'_>,
     tenant: &TenantId,
     query: &Query,
     place: u64,
+    limit: usize,
 ) -> Result<Vec<(u64, ResourceId)>, CatalogError> {
     match &query.referencing {
         None => {
             let prefix = KeyPrefix::new().part(tenant).part(&query.kind);
             let (range, direction) = beyond(query, prefix, &(tenant.clone(), query.kind, place));
-            let rows = tx.range::<ByCreation>(range, direction, BATCH)?;
+            let rows = tx.range::<ByCreation>(range, direction, limit)?;
             Ok(rows.into_iter().map(|((_, _, place), pointer)| (place, pointer.id)).collect())
         }
         Some(target) => {
             let prefix = KeyPrefix::new().part(tenant).part(target).part(&query.kind);
             let (range, direction) =
                 beyond(query, prefix, &(tenant.clone(), target.clone(), query.kind, place));
-            let rows = tx.range::<ByTarget>(range, direction, BATCH)?;
+            let rows = tx.range::<ByTarget>(range, direction, limit)?;
             Ok(rows.into_iter().map(|((_, _, _, place), holder)| (place, holder.id)).collect())
         }
     }

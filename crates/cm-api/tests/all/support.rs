@@ -118,7 +118,7 @@ impl Node {
         let (launcher, endpoints) = endpoints(&kernel, &tasks).await;
         let admin = kept.lock().unwrap().clone();
         let (metrics, settings): (cm_api::MetricsText, _) =
-            (Arc::new(|| "up 1\n".to_owned()), cm_api::Settings::default());
+            (Arc::new(|| "up 1\n".to_owned()), Arc::new(cm_api::Settings::default()));
         let api = Api { kernel, functions, endpoints, access, metrics, settings, shieldx };
         Node { router: cm_api::router(api, RequestLimits::default()), admin, tasks, launcher, _dir: dir }
     }

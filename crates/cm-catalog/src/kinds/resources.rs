@@ -54,7 +54,11 @@ fn cores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<u32, E> {
-            text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            let wrong = || E::invalid_value(de::Unexpected::Str(text), &self);
+            if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(wrong());
+            }
+            text.parse().map_err(|_| wrong())
         }
     }
 

@@ -138,6 +138,22 @@ fn a_policy_that_is_gone_closes_what_it_guarded() {
 }
 
 #[test]
+fn what_lost_what_it_belongs_to_does_not_fall_open() {
+    on_both_engines(async |f: Fixture| {
+        with_roles(&f).await;
+        f.make(SecurityPolicy, "listed", json!({"roles": ["listed"]})).await;
+        f.make(Service, "s", json!({"security_policy": "listed"})).await;
+        let below = f.make(Microservice, "m", json!({"service_id": "s"})).await;
+        assert!(may_read(&f, &below, Some("listed")).await);
+        assert!(!may_read(&f, &below, Some("other")).await);
+        f.delete_and(Service, "s", None, Dependents::Orphan).await.unwrap();
+        for holding in [Some("listed"), Some("other"), None] {
+            assert!(!may_read(&f, &below, holding).await, "{holding:?}");
+        }
+    });
+}
+
+#[test]
 fn a_policy_that_cannot_be_read_closes_what_it_guards() {
     on_both_engines(async |f: Fixture| {
         with_roles(&f).await;

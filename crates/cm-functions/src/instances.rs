@@ -126,7 +126,8 @@ impl Functions {
             lifetime_seconds: None,
             security_policy: None,
         };
-        let new = NewRecord::of(plan.id.as_str(), &spec).with_id(plan.id.clone());
+        let status = json!({ "state": "starting", "node": inner.kernel.node_id().as_str() });
+        let new = NewRecord { status, ..NewRecord::of(plan.id.as_str(), &spec).with_id(plan.id.clone()) };
         let record = inner.records.create(&op, new).await?;
         let state = |state: &str, metadata: Metadata| FunctionState {
             function_id: plan.function.header.id.clone(),
@@ -140,7 +141,10 @@ impl Functions {
             inner.records.set_deployment(&node, &plan.function.header.id, &[Deployment::Deploying]).await?;
             let launched = self.launch(&op, &plan, place, &full, &text).await?;
             let view = self.view(&plan, record, &text, &full, &launched);
-            inner.records.set_status(&op, &plan.id, ready_status(&view)).await?;
+            inner
+                .records
+                .set_status(&op, &plan.id, ready_status(&view, inner.kernel.node_id().as_str()))
+                .await?;
             // Another instance may have failed in between.
             let steps = [Deployment::Deploying, Deployment::Completed];
             inner.records.set_deployment(&node, &plan.function.header.id, &steps).await?;
@@ -436,7 +440,8 @@ impl Inner {
     }
 }
 
-fn ready_status(view: &InstanceView) -> Value {
+/// Where the instance is, by whom it runs, and what isolates it.
+fn ready_status(view: &InstanceView, node: &str) -> Value {
     let layers: Vec<Value> = view
         .isolation
         .iter()
@@ -444,6 +449,7 @@ fn ready_status(view: &InstanceView) -> Value {
         .collect();
     json!({
         "state": "ready",
+        "node": node,
         "address": view.address,
         "policy_hash": view.policy_hash,
         "measurement": view.measurement,

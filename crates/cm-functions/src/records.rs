@@ -194,7 +194,8 @@ impl Records {
         Ok(())
     }
 
-    /// Marks instances that no process of this node runs as failed.
+    /// Marks instances that this node ran, and that no process of it runs any more, as failed. Those of other nodes on the
+    /// same catalogue are theirs to judge.
     pub(crate) async fn fail_leftovers(&self, node: &OpContext) -> Result<(), KernelError> {
         let permit = self.kernel.authorize::<List>(node, ResourceKind::Instance).await?;
         let mut after = None;
@@ -202,7 +203,7 @@ impl Records {
             let query = Query { after, limit: PageLimit::MAX, ..Query::of(ResourceKind::Instance) };
             let page = self.kernel.list_records(node, &permit, query).await?;
             for record in page.items {
-                if is_live(&record.status) {
+                if is_live(&record.status) && self.is_own(&record.status) {
                     let reason = "the node was restarted";
                     let status = json!({ "state": "failed", "reason": reason });
                     self.set_status(node, &record.header.id, status).await?;
@@ -218,6 +219,15 @@ impl Records {
                 None => return Ok(()),
             }
         }
+    }
+}
+
+impl Records {
+    /// Whether a status speaks of a process of this node. One that names no node is older than nodes had names, when there
+    /// was one to a catalogue.
+    fn is_own(&self, status: &Value) -> bool {
+        let node = status.get("node").and_then(Value::as_str);
+        node.is_none_or(|node| node == self.kernel.node_id().as_str())
     }
 }
 

@@ -13,6 +13,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use cm_runtime::Tasks;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::failure::{Failure, FailureClass};
@@ -62,17 +63,18 @@ impl RequestLimits {
 ///
 /// Requests that change something run as tasks of `tasks`, so that draining waits for them. Failures look as `shape` says.
 pub fn frame(router: Router, limits: RequestLimits, shape: Shape, tasks: &Tasks) -> Router {
-    router
-        .fallback(unknown_route)
-        .method_not_allowed_fallback(unknown_method)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(tasks.clone(), shield::shield))
-        .layer(middleware::from_fn(deadline::enforce))
-        .layer(middleware::from_fn(cautious_headers))
-        .layer(middleware::from_fn_with_state(shape, render::render))
-        .layer(middleware::from_fn(observe::observe))
-        .layer(middleware::from_fn(request_id::assign))
+    // One layer of many parts: each layer of a router boxes every route, and each request copies what is inside of
+    // each, so that the cost would grow with the square of their number.
+    let surroundings = ServiceBuilder::new()
         .layer(Extension(limits))
+        .layer(middleware::from_fn(request_id::assign))
+        .layer(middleware::from_fn(observe::observe))
+        .layer(middleware::from_fn_with_state(shape, render::render))
+        .layer(middleware::from_fn(cautious_headers))
+        .layer(middleware::from_fn(deadline::enforce))
+        .layer(middleware::from_fn_with_state(tasks.clone(), shield::shield))
+        .layer(CatchPanicLayer::custom(panicked));
+    router.fallback(unknown_route).method_not_allowed_fallback(unknown_method).layer(surroundings)
 }
 
 /// Answers requests that no route matches.

@@ -95,7 +95,7 @@ impl Node {
                 endpoints: endpoints.clone(),
                 access: if config.open { Access::Open(Actor::node()) } else { Access::Credential },
                 metrics: Arc::new(move || metrics.render()),
-                settings: api_settings(&config.api),
+                settings: Arc::new(api_settings(&config.api)),
                 shieldx: ShieldX::new(&config.choreography.shieldx_url)?,
             };
             let router = cm_api::router(api, RequestLimits::default());

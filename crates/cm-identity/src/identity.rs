@@ -20,7 +20,7 @@ use crate::table::{PrincipalRow, Principals, Tenants};
 use crate::{IdentityError, NodeKeys};
 
 pub use api_keys::{API_KEYS_MAX, LABEL_LEN_MAX};
-pub use authenticate::BEARER_LEN_MAX;
+pub use authenticate::{BEARER_LEN_MAX, Presented};
 pub use principals::{PASSWORD_LEN_MAX, PASSWORD_LEN_MIN};
 pub use tokens::{TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
 

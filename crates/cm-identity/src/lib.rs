@@ -30,7 +30,7 @@ mod trail;
 
 pub use credential::{ApiKeyInfo, Authenticated, Credential, CredentialRight, TokenInfo};
 pub use error::{CredentialProblem, IdentityError, InvalidInput, NodeKeyError};
-pub use identity::{Identity, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
+pub use identity::{Identity, Presented, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
 pub use node_keys::{NodeKeys, recorded_node_key};
 pub use principal::{NewPrincipal, Principal, PrincipalChange};
 pub use table::TABLES;

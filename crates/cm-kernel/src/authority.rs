@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cm_catalog::{Record, guard};
 use cm_db::ReadTx;
 use cm_events::{EventVerb, NewEvent, Outcome};
-use cm_identity::{Authenticated, IdentityError};
+use cm_identity::IdentityError;
 use cm_policy::{ActionKind, Denied, Explanation, Guard, Permit, RoleFacts, Subject, Target, absent, decide};
 use cm_types::{
     Action, BucketName, Labels, ObjectKey, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId,
@@ -43,20 +43,22 @@ impl Kernel {
     /// [`KernelError::Unauthenticated`] for a token that is unknown, expired or revoked, and for a principal that
     /// is disabled: the caller is not told which of these it was.
     pub async fn authenticate(&self, bearer: &str) -> Result<Actor, KernelError> {
-        match self.identity().authenticate(bearer).await {
-            Ok(authenticated) => self.actor(authenticated).await,
-            Err(IdentityError::InvalidCredential(_)) => Err(KernelError::Unauthenticated),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Gathers what policy needs to know of somebody whose credential was checked.
-    pub async fn actor(&self, authenticated: Authenticated) -> Result<Actor, KernelError> {
-        let principal = authenticated.principal();
-        let (tenant, ids) = (principal.tenant.clone(), principal.roles.clone());
-        let roles = self.db().read(move |tx| existing_roles(tx, &tenant, &ids)).await?;
-        let facts = ActorFacts { principal: principal.id.clone(), tenant: principal.tenant.clone(), roles };
-        Ok(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
+        let invalid = |error| match error {
+            IdentityError::InvalidCredential(_) => KernelError::Unauthenticated,
+            error => error.into(),
+        };
+        let presented = self.identity().presented(bearer).map_err(invalid)?;
+        // One transaction: every request waits for it, and nobody has roles of another moment than its credential.
+        self.db()
+            .read(move |tx| {
+                let authenticated = presented.recognise(tx).map_err(invalid)?;
+                let principal = authenticated.principal();
+                let roles = existing_roles(tx, &principal.tenant, &principal.roles)?;
+                let facts =
+                    ActorFacts { principal: principal.id.clone(), tenant: principal.tenant.clone(), roles };
+                Ok(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
+            })
+            .await
     }
 
     /// Decides about the collection of a kind: may the actor create in it, or list it?

@@ -13,22 +13,51 @@ use crate::{Authenticated, Credential, CredentialProblem, IdentityError, Princip
 /// Longest bearer credential that is looked at, in bytes.
 pub const BEARER_LEN_MAX: usize = 4096;
 
+/// What a bearer presents: well formed and, if it is a token, signed by us and not expired. Nobody is proven by it
+/// until it is [recognised](Presented::recognise). The secret itself is not in it.
+pub struct Presented(Kind);
+
+enum Kind {
+    ApiKey { id: String, secret_sha256: Sha256Digest },
+    Token(TokenClaims),
+}
+
+impl Presented {
+    /// Who it is, as of this transaction.
+    ///
+    /// Errors: as [`Identity::authenticate`].
+    pub fn recognise(self, tx: &ReadTx<'_>) -> Result<Authenticated, IdentityError> {
+        match self.0 {
+            Kind::ApiKey { id, secret_sha256 } => recognise_api_key(tx, &id, &secret_sha256),
+            Kind::Token(claims) => recognise_token(tx, claims),
+        }
+    }
+}
+
 impl Identity {
     /// Who presents this API key or token.
     ///
     /// Every failure to prove something is the same `InvalidCredential` to the client; `Db` says that
     /// nothing could be decided. Cancel-safe; changes nothing.
     pub async fn authenticate(&self, bearer: &str) -> Result<Authenticated, IdentityError> {
+        let presented = self.presented(bearer)?;
+        self.0.db.read(move |tx| presented.recognise(tx)).await
+    }
+
+    /// The first half of [`Identity::authenticate`], which takes no transaction: for callers who have something else
+    /// to look up in that of the second half, [`Presented::recognise`].
+    ///
+    /// Errors: `InvalidCredential`.
+    pub fn presented(&self, bearer: &str) -> Result<Presented, IdentityError> {
         if bearer.len() > BEARER_LEN_MAX {
             return Err(CredentialProblem::Malformed.into());
         }
         if bearer.starts_with(API_KEY_PREFIX) {
             let (id, secret) = parse_api_key(bearer).ok_or(CredentialProblem::Malformed)?;
-            let (id, presented) = (id.to_owned(), digest::sha256(secret.as_bytes()));
-            return self.0.db.read(move |tx| recognise_api_key(tx, &id, &presented)).await;
+            let secret_sha256 = digest::sha256(secret.as_bytes());
+            return Ok(Presented(Kind::ApiKey { id: id.to_owned(), secret_sha256 }));
         }
-        let claims = self.verify_token(bearer)?;
-        self.0.db.read(move |tx| recognise_token(tx, claims)).await
+        Ok(Presented(Kind::Token(self.verify_token(bearer)?)))
     }
 }
 

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use cm_client::manifests::DECLARATIONS_MAX;
 use cm_client::resources::{Entry, ListQuery};
 use cm_client::{Api, ClientError};
-use cm_manifest::Declared;
+use cm_manifest::{Declared, FILE_LEN_MAX};
 use cm_types::{PrincipalId, ResourceKind};
 
 use crate::{Connection, Format, Outcome, output};
@@ -51,10 +52,10 @@ pub struct ExportArgs {
 /// Writes declarations.
 pub async fn run(args: ExportArgs, connection: &Connection) -> Outcome {
     let api = connection.api()?;
-    let kinds: &[ResourceKind] = if args.kinds.is_empty() { &DECLARABLE } else { &args.kinds };
+    let wanted = |kind: &ResourceKind| args.kinds.is_empty() || args.kinds.contains(kind);
     let mut declared = Vec::new();
     let mut denied = Vec::new();
-    for kind in kinds {
+    for kind in DECLARABLE.iter().filter(|kind| wanted(kind)) {
         match entries(&api, *kind, args.selector.as_deref()).await {
             Ok(entries) => {
                 let exported = entries.iter().filter(|entry| args.all || !is_derived(*kind, entry));
@@ -73,9 +74,17 @@ pub async fn run(args: ExportArgs, connection: &Connection) -> Outcome {
     for (kind, _) in denied {
         output::note(connection, &format!("you may not list {}; they are left out", kind.plural()));
     }
+    let yaml = cm_manifest::to_yaml(&declared);
+    if declared.len() > DECLARATIONS_MAX || yaml.len() > FILE_LEN_MAX {
+        let limits = format!("{DECLARATIONS_MAX} resources and {FILE_LEN_MAX} bytes");
+        output::note(
+            connection,
+            &format!("this is more than one file may declare ({limits}); export its kinds apart"),
+        );
+    }
     match connection.output {
         Format::Json => output::document_of(connection, &documents(&declared)),
-        Format::Table | Format::Yaml => output::line(cm_manifest::to_yaml(&declared).trim_end()),
+        Format::Table | Format::Yaml => output::line(yaml.strip_suffix('\n').unwrap_or(&yaml)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -36,7 +36,7 @@ fn install_postgres() -> Result<()> {
     if std::env::var_os(POSTGRES).is_some_and(|url| !url.is_empty()) || has_postgres() {
         return Ok(());
     }
-    let installed = shell::run(&mut Command::new("apt-get").args(["update"])).and_then(|()| {
+    let installed = shell::run(Command::new("apt-get").args(["update"])).and_then(|()| {
         let mut install = Command::new("apt-get");
         install.args(["install", "--yes", "--no-install-recommends", "postgresql"]);
         shell::run(install.env("DEBIAN_FRONTEND", "noninteractive"))

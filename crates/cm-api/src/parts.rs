@@ -61,7 +61,7 @@ pub enum StorageChoice {
     /// The id of a storage.
     Storage(String),
     /// Places of the function's own.
-    Own(OwnStorage),
+    Own(Box<OwnStorage>),
 }
 
 /// A storage within the function that uses it. Its places are written as two paths, or as a source and a sink.

@@ -13,8 +13,8 @@ use cm_policy::{Create, RoleFacts, Subject, Target, decide};
 use cm_runtime::{Clock, Tasks};
 use cm_types::{Labels, PrincipalId, ResourceKind, TenantId, Timestamp};
 
-use crate::denials::Denials;
 use crate::config::Database;
+use crate::denials::Denials;
 use crate::leases::Leases;
 use crate::node_id::NodeId;
 use crate::{KernelConfig, KernelError, schema};

@@ -111,7 +111,8 @@ impl Node {
             listeners.insert("api", address);
         }
         let first_start_token = first_start.then_some(token_file);
-        let node = Node { config, data_dir, kernel, functions, endpoints, tasks, listeners, first_start_token };
+        let node =
+            Node { config, data_dir, kernel, functions, endpoints, tasks, listeners, first_start_token };
         node.data_dir.write_private(READY_FILE, &node.ready_line())?;
         tracing::info!(listeners = ?node.listeners, "ready");
         Ok(node)

@@ -13,9 +13,9 @@ use cm_kernel::{Database, Kernel, KernelConfig};
 use cm_runtime::{SystemClock, Tasks};
 use serde_json::json;
 
-use crate::{Config, NodeError, database};
 use crate::data_dir::DataDir;
 use crate::node::ADMIN_TOKEN_FILE;
+use crate::{Config, NodeError, database};
 
 /// How long the kernel's own tasks may take to end.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);

@@ -106,5 +106,6 @@ fn offline(connection: &Connection) -> anyhow::Result<Config> {
 
 /// The process's environment; what is not UTF-8 is none of ours.
 pub(crate) fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

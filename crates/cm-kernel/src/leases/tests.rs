@@ -51,9 +51,8 @@ async fn one_node_holds_a_lease_at_a_time() {
 async fn two_processes_agree_who_holds_it() {
     let (database, clock) = (Server::shared().create_database(), ManualClock::new());
     let config = PostgresConfig::parse(database.url(), None).unwrap();
-    let leases = |name| {
-        Leases::new(open_postgres(&config, &schema()).unwrap(), node(name), Arc::new(clock.clone()))
-    };
+    let leases =
+        |name| Leases::new(open_postgres(&config, &schema()).unwrap(), node(name), Arc::new(clock.clone()));
     let (first, second) = (leases("a"), leases("b"));
     one_of_two_holds(first.clone(), second.clone(), clock.clone()).await;
     for n in 0..20 {

@@ -4,7 +4,7 @@
 //! bytes and owes its caller three things: no panic, a stack that a worker thread has, and time linear in the length.
 //!
 //! The grammar is ruff's, whose parser grows its stack on the heap as deep as a text nests and builds a tree whose
-//! destructor recurses. So the text passes [`scan`] first, which knows strings, brackets and indentation, and nothing
+//! destructor recurses. So the text passes `scan` first, which knows strings, brackets and indentation, and nothing
 //! else. It
 //!
 //! 1. refuses what cannot be Python whatever the grammar says: strings and brackets that do not close, foreign characters;
@@ -13,9 +13,9 @@
 //!    what is text, code or indentation, and the bound would not hold for what it then reads. The expressions in f-strings
 //!    are parsed for themselves.
 //!
-//! Should the bound not hold after all, [`stack`] is large enough for any tree of a source of that length.
+//! Should the bound not hold after all, `stack` is large enough for any tree of a source of that length.
 //!
-//! Reading order: [`schema`], [`error`], [`source`], [`scan`], [`stack`], [`class`], [`literal`], [`docstring`].
+//! Reading order: `schema`, `error`, `source`, `scan`, `stack`, `class`, `literal`, `docstring`.
 
 mod class;
 mod docstring;

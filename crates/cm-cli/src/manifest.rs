@@ -1,6 +1,6 @@
 //! `diff`, `apply` and `export`: what files declare, against what a node has.
 //!
-//! [`files`] reads and judges the files, [`changes`] shows what becomes of what they declare, [`export`] goes the other way.
+//! `files` reads and judges the files, `changes` shows what becomes of what they declare, [`export`] goes the other way.
 
 mod changes;
 pub mod export;

@@ -24,6 +24,19 @@ pub(crate) fn fetch(
     Ok(tx.get::<Records>(&key)?.map(|stored| Placed::from_stored(key, stored)))
 }
 
+/// The records of these ids, in their order.
+pub(crate) fn fetch_many(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    kind: ResourceKind,
+    ids: impl Iterator<Item = ResourceId>,
+) -> Result<Vec<Option<Placed>>, DbError> {
+    let keys: Vec<_> = ids.map(|id| (tenant.clone(), kind, id)).collect();
+    let rows = tx.get_many::<Records>(&keys)?;
+    let placed = |(key, row): (_, Option<_>)| row.map(|stored| Placed::from_stored(key, stored));
+    Ok(keys.into_iter().zip(rows).map(placed).collect())
+}
+
 /// Whether the target of a reference exists. The text of a reference need not even be an id.
 pub(crate) fn exists(tx: &ReadTx<'_>, tenant: &TenantId, to: &ResourceRef) -> Result<bool, DbError> {
     match ResourceId::parse(to.id.as_str()) {

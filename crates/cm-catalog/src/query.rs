@@ -4,7 +4,7 @@ use cm_db::{Direction, Key, KeyPrefix, KeyRange, ReadTx};
 use cm_types::{Cursor, LabelSelector, Page, PageLimit, ResourceId, ResourceKind, ResourceRef, TenantId};
 use serde_json::Value;
 
-use crate::index::fetch;
+use crate::index::fetch_many;
 use crate::tables::{ByCreation, ByTarget};
 use crate::{CatalogError, Record};
 
@@ -153,10 +153,12 @@ pub(crate) fn run(
         let batch = positions(tx, tenant, query, place, wanted)?;
         let exhausted = batch.len() < wanted;
         wanted = BATCH_MAX;
-        for (at, id) in batch {
+        let (places, ids): (Vec<u64>, Vec<ResourceId>) = batch.into_iter().unzip();
+        let found = fetch_many(tx, tenant, query.kind, ids.into_iter())?;
+        for (at, placed) in places.into_iter().zip(found) {
             place = at;
             scanned += 1;
-            let Some(placed) = fetch(tx, tenant, query.kind, &id)? else { continue };
+            let Some(placed) = placed else { continue };
             if !query.selects(&placed.record) || !visible(&placed.record) {
                 continue;
             }

@@ -99,6 +99,9 @@ async fn rows_are_kept(db: &Db) {
         assert_eq!(tx.get::<Numbers>(&key("a", 2))?, None);
         assert_eq!(tx.get::<Numbers>(&key("a", 3))?, Some(30));
         assert_eq!(tx.raw_get::<Numbers>(&key("a", 1))?, Some(b"\x0112".to_vec()));
+        let many = [key("a", 3), key("a", 2), key("a", 1), key("a", 3)];
+        assert_eq!(tx.get_many::<Numbers>(&many)?, [Some(30), None, Some(12), Some(30)]);
+        assert_eq!(tx.get_many::<Numbers>(&[])?, []);
         assert_eq!(tx.get::<Others>(&key("a", 1))?, None, "tables are apart");
         Ok(())
     })

@@ -20,6 +20,11 @@ pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 pub(crate) trait ReadStore {
     fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, DbError>;
 
+    /// The values under the keys, in their order.
+    fn get_many(&self, table: &str, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, DbError> {
+        keys.iter().map(|key| self.get(table, key)).collect()
+    }
+
     /// At most `limit` pairs of the range, in the order of the direction.
     fn scan(
         &self,

@@ -39,6 +39,14 @@ impl<'a> ReadTx<'a> {
         }
     }
 
+    /// The rows under the keys, in their order: with a database elsewhere one question for all of them. They are in
+    /// memory at once.
+    pub fn get_many<T: Table>(&self, keys: &[T::Key]) -> Result<Vec<Option<T::Row>>, DbError> {
+        let keys: Vec<Vec<u8>> = keys.iter().map(Key::encode).collect();
+        let rows = self.store.get_many(T::NAME, &keys)?;
+        rows.into_iter().map(|row| row.map(|bytes| decode::<T>(&bytes)).transpose()).collect()
+    }
+
     /// The bytes under the key as they are stored.
     pub fn raw_get<T: Table>(&self, key: &T::Key) -> Result<Option<Vec<u8>>, DbError> {
         self.store.get(T::NAME, &key.encode())

@@ -17,7 +17,8 @@ use tokio_postgres::{Client, Config, NoTls, Statement};
 use crate::rows::Rows;
 use crate::sqlite_alone::{BATCH_LEN_MAX, Job};
 use crate::statements::{
-    Batch, POSTGRES_READ, POSTGRES_WRITE, Step, Transaction, postgres_get, postgres_scan,
+    Batch, POSTGRES_READ, POSTGRES_WRITE, Row, Step, Transaction, postgres_get, postgres_get_listed,
+    postgres_scan,
 };
 use crate::{CALLERS, Outcome};
 
@@ -119,6 +120,11 @@ impl Caller {
                     Step::Get(table, row) => {
                         let key = self.rows.key(table, row, record, 0)?;
                         self.link.query(opening, postgres_get(table), &[&key])?;
+                    }
+                    Step::GetListed(table, count) => {
+                        let keys = (0..count).map(|n| self.rows.key(table, Row::Listed(n), record, 0));
+                        let keys = keys.collect::<Outcome<Vec<_>>>()?;
+                        self.link.query(opening, postgres_get_listed(table), &[&keys])?;
                     }
                     Step::Insert(..) | Step::Put(..) => return Err("a reading transaction writes".into()),
                 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::rows::Rows;
-use crate::statements::{Step, Transaction, sqlite};
+use crate::statements::{Row, Step, Transaction, sqlite};
 use crate::{CALLERS, Outcome};
 
 /// Requests committed together at most.
@@ -139,6 +139,12 @@ fn run(connection: &Connection, rows: &Rows, step: Step, record: u64, number: u6
         Step::Get(table, row) => {
             let key = rows.key(table, row, record, number)?;
             let _: Option<Vec<u8>> = statement.query_row([key], |row| row.get(0)).optional()?;
+        }
+        Step::GetListed(table, count) => {
+            for n in 0..count {
+                let key = rows.key(table, Row::Listed(n), record, number)?;
+                let _: Option<Vec<u8>> = statement.query_row([key], |row| row.get(0)).optional()?;
+            }
         }
         Step::Scan(_, limit) => {
             let (start, end) = &rows.range;

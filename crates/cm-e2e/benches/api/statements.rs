@@ -62,9 +62,11 @@ impl Operation {
 
     /// What one request does in the database.
     pub(crate) fn transactions(self) -> Vec<Transaction> {
-        let listed = |first: fn(u64) -> Row| {
-            let mut steps = vec![Step::Scan("catalog_by_creation", INDEX_ROWS)];
-            steps.extend((0..=PAGE).map(|n| Step::Get("catalog_records", first(n))));
+        let listed = || {
+            let steps = vec![
+                Step::Scan("catalog_by_creation", INDEX_ROWS),
+                Step::GetListed("catalog_records", PAGE + 1),
+            ];
             vec![sign_in(), Transaction::read(steps)]
         };
         let find = || Transaction::read(vec![Step::Get("catalog_records", Row::Record)]);
@@ -72,7 +74,7 @@ impl Operation {
             Operation::Post => vec![sign_in(), sign_in(), create()],
             Operation::Get => vec![sign_in(), find()],
             Operation::Put => vec![sign_in(), find(), sign_in(), find(), change()],
-            Operation::List | Operation::ListMiddle => listed(Row::Listed),
+            Operation::List | Operation::ListMiddle => listed(),
         }
     }
 }
@@ -107,6 +109,8 @@ pub(crate) enum Step {
     Get(&'static str, Row),
     /// Reads so many rows of the roles in the order of creation.
     Scan(&'static str, i64),
+    /// Reads so many roles of a page.
+    GetListed(&'static str, u64),
     /// Adds a row.
     Insert(&'static str, Row),
     /// Writes a row that may be there.
@@ -168,7 +172,7 @@ fn change() -> Transaction {
 /// The statement of a step in SQLite.
 pub(crate) fn sqlite(step: Step) -> String {
     match step {
-        Step::Get(table, _) => format!("SELECT v FROM t_{table} WHERE k = ?1"),
+        Step::Get(table, _) | Step::GetListed(table, _) => format!("SELECT v FROM t_{table} WHERE k = ?1"),
         Step::Scan(table, _) => {
             format!("SELECT k, v FROM t_{table} WHERE k >= ?1 AND k < ?2 ORDER BY k ASC LIMIT ?3")
         }
@@ -190,7 +194,10 @@ pub(crate) fn all_sqlite(operation: Operation) -> Vec<String> {
             false => (&["BEGIN DEFERRED"], &["ROLLBACK"]),
         };
         all.extend(begin.iter().map(|sql| (*sql).to_owned()));
-        all.extend(transaction.steps.into_iter().map(sqlite));
+        for step in transaction.steps {
+            let times = if let Step::GetListed(_, rows) = step { rows } else { 1 };
+            all.extend((0..times).map(|_| sqlite(step)));
+        }
         all.extend(end.iter().map(|sql| (*sql).to_owned()));
     }
     all
@@ -266,6 +273,11 @@ pub(crate) fn postgres_get(table: &str) -> String {
     format!("SELECT v FROM cryptomesh.t_{table} WHERE k = $1")
 }
 
+/// Reads several rows in PostgreSQL.
+pub(crate) fn postgres_get_listed(table: &str) -> String {
+    format!("SELECT k, v FROM cryptomesh.t_{table} WHERE k = ANY($1::bytea[])")
+}
+
 /// Reads rows in order in PostgreSQL.
 pub(crate) fn postgres_scan(table: &str) -> String {
     format!("SELECT k, v FROM cryptomesh.t_{table} WHERE k >= $1 AND k < $2 ORDER BY k LIMIT $3")
@@ -282,6 +294,7 @@ pub(crate) fn all_postgres(operation: Operation) -> Vec<String> {
             match step {
                 Step::Get(table, _) if !transaction.writes => all.push(postgres_get(table)),
                 Step::Scan(table, _) => all.push(postgres_scan(table)),
+                Step::GetListed(table, _) => all.push(postgres_get_listed(table)),
                 step => all.extend(batch.question(step)),
             }
         }

@@ -93,6 +93,7 @@ fn class_of(code: &SqlState) -> StorageClass {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Get,
+    GetMany,
     /// The first key from a key on.
     Next,
     Ascending,
@@ -108,6 +109,7 @@ impl Kind {
         let t = format!("{SCHEMA}.t_{table}");
         match self {
             Kind::Get => format!("SELECT v FROM {t} WHERE k = $1"),
+            Kind::GetMany => format!("SELECT k, v FROM {t} WHERE k = ANY($1::bytea[])"),
             Kind::Next => format!("SELECT k FROM {t} WHERE k >= $1 ORDER BY k LIMIT 1"),
             Kind::Ascending => format!("SELECT k, v FROM {t} WHERE k >= $1 ORDER BY k LIMIT $2"),
             Kind::AscendingBelow => {

@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::launcher::LaunchSpec;
 use crate::life::{Life, Stop};
 use crate::ports::{Place, Ports};
-use crate::{EndpointError, Launcher, Moment};
+use crate::{EndpointError, Launcher, Moment, presence};
 
 /// Settings of deployments.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ pub(crate) struct Inner {
 }
 
 /// A deployment that a task looks after.
-struct Live {
+pub(crate) struct Live {
     deployment: Deployment,
     stop: watch::Sender<Option<Stop>>,
     /// True once its server is gone and its record says so.
@@ -97,6 +97,7 @@ impl Endpoints {
         for deployment in endpoints.0.kernel.deployments_on(&endpoints.0.config.node).await? {
             endpoints.0.end_leftover(&deployment, "the node was restarted").await?;
         }
+        presence::keep_up(endpoints.clone(), tasks);
         Ok(endpoints)
     }
 
@@ -258,7 +259,7 @@ impl Endpoints {
 }
 
 impl Inner {
-    fn live(&self) -> MutexGuard<'_, HashMap<(TenantId, ResourceId), Live>> {
+    pub(crate) fn live(&self) -> MutexGuard<'_, HashMap<(TenantId, ResourceId), Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -310,7 +311,11 @@ impl Inner {
         all
     }
 
-    async fn end_leftover(&self, deployment: &Deployment, reason: &str) -> Result<(), EndpointError> {
+    pub(crate) async fn end_leftover(
+        &self,
+        deployment: &Deployment,
+        reason: &str,
+    ) -> Result<(), EndpointError> {
         let facts = BTreeMap::from([("reason".to_owned(), reason.to_owned())]);
         let facts = self.with_facts(deployment, facts);
         let op = self.node_op(deployment.tenant());
@@ -358,7 +363,7 @@ impl Inner {
 
 impl Live {
     /// Asks for the end, unless somebody has already, and returns what tells of it.
-    fn ask(&self, stop: Stop) -> watch::Receiver<bool> {
+    pub(crate) fn ask(&self, stop: Stop) -> watch::Receiver<bool> {
         self.stop.send_if_modified(|asked| {
             let is_first = asked.is_none();
             asked.get_or_insert(stop);

@@ -11,7 +11,8 @@
 //! record names them until the server is gone, so that no two endpoints of a node ever have the same.
 //!
 //! Reading order: [`endpoints`] (the service), [`life`] (from launch to end), [`launcher`] (the seam, and the launcher of
-//! processes), [`control`] (what node and server say to each other), [`ports`], [`news`].
+//! processes), [`control`] (what node and server say to each other), [`ports`], [`news`], [`presence`]
+//! (several nodes on one catalogue).
 
 pub mod control;
 pub mod endpoints;
@@ -20,6 +21,7 @@ pub mod launcher;
 mod life;
 mod news;
 mod ports;
+mod presence;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ mod deploying;
 mod ending;
 mod launchers;
 mod limits;
+mod presence;
 mod simulated;
 
 use std::sync::atomic::{AtomicU16, Ordering};

@@ -5,7 +5,7 @@
 //! time get no more than one after another would. The row is there exactly while the record's state is `warming`,
 //! `warm` or `draining`: nobody else writes that state, and a record whose endpoint is deployed is not removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cm_catalog::kinds::{Endpoint, EndpointState};
@@ -237,6 +237,12 @@ impl Kernel {
                 Ok(all)
             })
             .await
+    }
+
+    /// The nodes that have something deployed.
+    pub async fn deploying_nodes(&self) -> Result<BTreeSet<String>, KernelError> {
+        let nodes = |all: Vec<Deployment>| all.into_iter().map(|deployment| deployment.row.node).collect();
+        self.db().read(move |tx| Ok(nodes(deployments(tx, &KeyPrefix::new())?))).await
     }
 
     /// The deployment of an endpoint, if it is deployed.

@@ -1,6 +1,7 @@
 //! The handle, and the threads behind it.
 
 mod backup;
+mod queue;
 mod reader;
 mod writer;
 
@@ -26,7 +27,7 @@ const QUEUE_LEN: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Db {
     writer: mpsc::Sender<WriteMessage>,
-    readers: mpsc::Sender<ReadMessage>,
+    readers: queue::Sender<ReadMessage>,
     readers_len: usize,
     schema: Arc<Schema>,
     ticks: Ticks,
@@ -153,7 +154,7 @@ impl Db {
     {
         let (answer, answered) = oneshot::channel();
         let job = ReadMessage::Run(Box::new(ReadJob::new(f, answer)), pace);
-        self.readers.send(job).await.map_err(|_| DbError::Closed)?;
+        self.readers.send(job).await?;
         answered.await.map_err(|_| DbError::Closed)?
     }
 

@@ -1,10 +1,10 @@
 //! The threads that read.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::queue::{Receiver, Sender, queue};
 use super::{QUEUE_LEN, spawn_thread};
 use crate::engine::{Pace, Reader};
 use crate::{DbError, ReadTx};
@@ -62,29 +62,22 @@ where
     }
 }
 
-type Messages = Arc<Mutex<mpsc::Receiver<ReadMessage>>>;
-
-pub(super) fn spawn(readers: Vec<Box<dyn Reader>>) -> Result<mpsc::Sender<ReadMessage>, DbError> {
-    let (sender, messages) = mpsc::channel(QUEUE_LEN);
-    let messages = Arc::new(Mutex::new(messages));
-    for (at, reader) in readers.into_iter().enumerate() {
-        let messages = messages.clone();
+pub(super) fn spawn(readers: Vec<Box<dyn Reader>>) -> Result<Sender<ReadMessage>, DbError> {
+    let (sender, receivers) = queue(QUEUE_LEN, readers.len());
+    for (at, (reader, messages)) in readers.into_iter().zip(receivers).enumerate() {
         spawn_thread(format!("db-reader-{at}"), move || serve(reader, messages))?;
     }
     Ok(sender)
 }
 
-fn serve(mut reader: Box<dyn Reader>, messages: Messages) {
-    loop {
-        // One idle thread waits for a message, the others for the lock.
-        let message = messages.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+fn serve(mut reader: Box<dyn Reader>, messages: Receiver<ReadMessage>) {
+    while let Some(message) = messages.receive() {
         match message {
-            None => return,
-            Some(ReadMessage::Run(mut job, pace)) => {
+            ReadMessage::Run(mut job, pace) => {
                 let snapshot = reader.snapshot(pace, &mut |store| job.run(&ReadTx::new(store)));
                 job.answer(snapshot);
             }
-            Some(ReadMessage::Close(answer)) => {
+            ReadMessage::Close(answer) => {
                 drop((reader, messages));
                 let _ = answer.send(());
                 return;

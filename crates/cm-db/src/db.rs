@@ -180,7 +180,7 @@ impl Db {
         self.ticks.all.subscribe()
     }
 
-    /// As [`Db::changes`], but only of other processes; it never changes with an engine that has one process.
+    /// As [`Db::changes`], but only of other processes, and after a commit of this one whose effect is unknown.
     pub fn changes_elsewhere(&self) -> watch::Receiver<u64> {
         self.ticks.elsewhere.subscribe()
     }

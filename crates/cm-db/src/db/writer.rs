@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{QUEUE_LEN, spawn_thread};
 use crate::engine::{Pace, Ticks, WriteStore, Writer};
 use crate::tx::Hook;
-use crate::{DbError, Schema, Versions, WriteTx};
+use crate::{DbError, Effect, Schema, Versions, WriteTx};
 
 /// Closures committed together at most. At some 20 µs each, a batch stays around the time of the flush
 /// that it saves.
@@ -202,11 +202,17 @@ fn run_batch(
             run_hooks(hooks);
             ticks.here();
         }
-        Err(error) => tracing::error!(
-            error = error as &dyn std::error::Error,
-            jobs = jobs.len(),
-            "transactions not committed"
-        ),
+        Err(error) => {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                jobs = jobs.len(),
+                "transactions not committed"
+            );
+            if error.effect() == Effect::Unknown {
+                // Should it have happened, then without the hooks: it is for others to find, as what another process did.
+                ticks.elsewhere();
+            }
+        }
     }
     for job in jobs {
         job.answer(durable.clone());

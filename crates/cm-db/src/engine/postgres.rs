@@ -99,7 +99,8 @@ impl Engine for PostgresEngine {
     }
 
     fn listen(&self, ticks: Ticks, stop: watch::Receiver<bool>) -> Result<(), DbError> {
-        let listener = Listener { shared: self.shared.clone(), ticks, stop, name: self.name.clone() };
+        let (shared, name) = (self.shared.clone(), self.name.clone());
+        let listener = Listener { shared, ticks, stop, name, ask_every: listener::ASK_EVERY };
         let link = listener.connect()?;
         spawn_thread("db-listener".into(), move || listener.run(link))
     }

@@ -13,7 +13,7 @@ use crate::DbError;
 use crate::engine::Ticks;
 
 /// How often a silent connection is asked whether it is still there.
-const ASK_EVERY: Duration = Duration::from_secs(15);
+pub(super) const ASK_EVERY: Duration = Duration::from_secs(15);
 /// First and longest delay before the server is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
@@ -23,6 +23,7 @@ pub(super) struct Listener {
     pub(super) stop: watch::Receiver<bool>,
     /// What our own writer calls itself: its commits are told elsewhere.
     pub(super) name: String,
+    pub(super) ask_every: Duration,
 }
 
 impl Listener {
@@ -69,10 +70,14 @@ impl Listener {
         self.ticks.elsewhere();
         loop {
             let stop = self.stop.wait_for(|stop| *stop);
-            match link.listen(ASK_EVERY, stop)? {
+            match link.listen(self.ask_every, stop)? {
                 Heard::Told(name) if name == self.name => {}
                 Heard::Told(_) => self.ticks.elsewhere(),
-                Heard::Nothing => link.ask(async |client| client.batch_execute("").await)?,
+                Heard::Nothing => {
+                    link.ask(async |client| client.batch_execute("").await)?;
+                    // What was told while the answer was waited for was passed over.
+                    self.ticks.elsewhere();
+                }
                 Heard::Stop => return Ok(()),
             }
         }

@@ -118,6 +118,35 @@ async fn a_change_wakes_those_who_wait_in_another_process() {
     until(&mut changes, async || number(&there, 0).await == Some(6)).await;
 }
 
+/// Asking whether the connection is still there passes over what is told at that moment, hence counts as a change.
+#[tokio::test]
+async fn no_change_is_lost_while_a_silent_connection_is_asked() {
+    let database = Server::shared().create_database();
+    let other = open(&database);
+    let config = config(database.url());
+    let (ticks, stop) = (Ticks::new(), watch::Sender::new(false));
+    let listener = Listener {
+        shared: Arc::new(Shared::new(config.clone(), config.make_tls().unwrap())),
+        ticks: ticks.clone(),
+        stop: stop.subscribe(),
+        name: "nobody".to_owned(),
+        // Asks all the time.
+        ask_every: Duration::ZERO,
+    };
+    spawn_thread("listener".into(), move || {
+        let link = listener.connect().unwrap();
+        listener.run(link);
+    })
+    .unwrap();
+    let mut changes = ticks.elsewhere.subscribe();
+    for value in 0..50 {
+        changes.mark_unchanged();
+        put(&other, 0, value).await.unwrap();
+        tokio::time::timeout(DEADLINE, changes.changed()).await.expect("the change is told").unwrap();
+    }
+    stop.send_replace(true);
+}
+
 #[tokio::test]
 async fn closing_ends_every_connection() {
     let database = Server::shared().create_database();

@@ -136,12 +136,20 @@ async fn a_connection_lost_within_the_commit_means_unknown() {
         while database.query(waiting).is_none() {
             tokio::task::yield_now().await;
         }
-        database.terminate_connections();
+        // That one alone: who is told of changes goes on.
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event = 'PgSleep'",
+        );
     };
+    let mut elsewhere = db.changes_elsewhere();
+    let first = async { elsewhere.wait_for(|ticks| *ticks > 0).await.map(|ticks| *ticks) };
+    let listening = tokio::time::timeout(DEADLINE, first).await.expect("the first change is told").unwrap();
     let (written, ()) =
         tokio::time::timeout(DEADLINE, async { tokio::join!(put(&db, 2, 2), committing) }).await.unwrap();
     let error = written.unwrap_err();
     assert_eq!(error.effect(), Effect::Unknown, "{error:?}");
+    assert!(*elsewhere.borrow() > listening, "what may have happened is told");
     database.execute("DROP TRIGGER slow ON cryptomesh.t_conformance_numbers");
     put(&db, 3, 3).await.expect("the writer goes on");
 }

@@ -144,12 +144,16 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML.
-    #[error("{path} is no TOML")]
+    #[error("{path}:{line}:{column} is no TOML: {reason}")]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Where and why, with line and column.
-        source: toml::de::Error,
+        /// The line, from 1.
+        line: usize,
+        /// The column in characters, from 1.
+        column: usize,
+        /// Why not. It does not show the line, which may hold a password.
+        reason: String,
     },
     /// A key is unknown or its value has the wrong type.
     #[error("setting `{key}`: {problem}")]
@@ -201,8 +205,14 @@ impl Config {
             set(&mut table, key.trim(), parse_value(key.trim(), value))?;
         }
         without_effect.extend(listen::take_absent(&mut table));
-        let written: ConfigToml = serde_path_to_error::deserialize(toml::Value::Table(table))
-            .map_err(|error| wrong(&error.path().to_string(), error.inner()))?;
+        let written: ConfigToml =
+            serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
+                match error.path().to_string().as_str() {
+                    // The reason would show the value, which is meant as the address and may hold a password.
+                    "database" => wrong("database", "is a section; the address is its `url`"),
+                    key => wrong(key, error.inner()),
+                }
+            })?;
         Config::validate(written, overrides, without_effect)
     }
 
@@ -253,7 +263,12 @@ impl Config {
 fn read_file(path: &Path) -> Result<toml::Table, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })
+    toml::from_str(&text).map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let (line, last) = before.split('\n').enumerate().last().unwrap_or_default();
+        let (line, column) = (line + 1, last.chars().count() + 1);
+        ConfigError::Syntax { path: path.to_owned(), line, column, reason: error.message().to_owned() }
+    })
 }
 
 /// Reads a value as TOML if it is some, and as plain text otherwise, so that `--set log.level=debug` needs

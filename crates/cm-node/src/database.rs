@@ -46,9 +46,11 @@ pub async fn backup(config: &Config, target: &Path) -> Result<BackupSummary, Nod
     }
     let name = target.file_name().ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
     let temporary = target.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    // Nobody else's file, nor where a link points: the folder may be one that others write to.
+    let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary);
+    let file = file.map_err(|source| NodeError::Backup { path: temporary.clone(), source })?;
     let mut unfinished = Unfinished(Some(temporary.clone()));
-    let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary);
-    let (file, summary) = db.export(file.map_err(failed)?).await?;
+    let (file, summary) = db.export(file).await?;
     db.close().await?;
     let finish = || -> std::io::Result<()> {
         file.sync_all()?;

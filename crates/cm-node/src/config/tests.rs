@@ -28,6 +28,24 @@ fn defaults_are_those_of_the_contract() {
 }
 
 #[test]
+fn a_password_is_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node.toml");
+    let check = |text: &str, expected: &str| {
+        std::fs::write(&file, text).unwrap();
+        let overrides = Overrides { file: Some(file.clone()), ..Overrides::default() };
+        let error = Config::gather(overrides, []).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains(expected) && !shown.contains("s3cret"), "{shown}");
+    };
+    check("[database]\nurl = \"postgresql://a:s3cret@h/d\n", "node.toml:2:33");
+    check("[database]\nurl = \"postgresql://a:s3cret@h/d\" x\n", "node.toml:2:");
+    check("database = \"postgresql://a:s3cret@h/d\"\n", "`url`");
+    check("[database]\nurl = [\"postgresql://a:s3cret@h/d\"]\n", "database.url");
+    check("[database]\nulr = \"postgresql://a:s3cret@h/d\"\n", "ulr");
+}
+
+#[test]
 fn later_sources_win() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("node.toml");

@@ -79,6 +79,12 @@ async fn a_catalogue_moves_from_a_file_to_a_server_and_back() {
     assert!(matches!(restore(&fresh, &cut).await, Err(NodeError::Database(DbError::Backup(_)))));
     assert!(!fresh.data_dir.join(DATABASE_FILE).exists());
     assert!(matches!(backup(&fresh, &cut).await, Err(NodeError::NoData(_))));
+    let (theirs, link) =
+        (dir.path().join("theirs"), dir.path().join(format!(".linked.{}", std::process::id())));
+    std::os::unix::fs::symlink(&theirs, &link).unwrap();
+    assert!(matches!(backup(&back, &dir.path().join("linked")).await, Err(NodeError::Backup { .. })));
+    assert!(!theirs.exists(), "a link is not followed");
+    std::fs::remove_file(&link).unwrap();
     let left: Vec<_> =
         std::fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");

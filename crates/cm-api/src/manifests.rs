@@ -23,7 +23,7 @@ use crate::failure::refusal;
 use crate::fields::{Fields, Unknown, decode_spec};
 use crate::functions::FunctionSpec;
 use crate::microservices::MicroserviceSpec;
-use crate::record::{WireSpec, spec_value};
+use crate::record::{WireSpec, refuse_reserved_id, spec_value};
 use crate::roles::RoleSpec;
 use crate::security_policies::SecurityPolicySpec;
 use crate::services::ServiceSpec;
@@ -175,6 +175,9 @@ pub async fn apply_manifest(
     let dry_run = params.dry_run == Some(true);
     let applied = api.kernel.apply(&op, declarations, dry_run).await.map_err(|error| match error {
         ApplyError::TooMany { .. } => Failure::new(FailureClass::Invalid, error.to_string()),
+        ApplyError::Twice { index, .. } | ApplyError::WritesTooMuch { index } => {
+            Failure::new(FailureClass::Invalid, error.to_string()).with_detail("index", index)
+        }
         ApplyError::Refused { index, source } => refusal(source).with_detail("index", index),
         ApplyError::Kernel(error) => refusal(error),
     })?;
@@ -184,15 +187,15 @@ pub async fn apply_manifest(
 fn declaration(resource: DeclaredResource) -> Result<Declaration, Failure> {
     let DeclaredResource { kind, id, name, labels, spec, if_absent } = resource;
     let spec = match kind {
-        ResourceKind::Role => checked::<RoleSpec>(spec),
-        ResourceKind::SecurityPolicy => checked::<SecurityPolicySpec>(spec),
-        ResourceKind::Storage => checked::<StorageSpec>(spec),
-        ResourceKind::Bucket => checked::<BucketSpec>(spec),
-        ResourceKind::Service => checked::<ServiceSpec>(spec),
-        ResourceKind::Microservice => checked::<MicroserviceSpec>(spec),
-        ResourceKind::Endpoint => checked::<EndpointSpec>(spec),
-        ResourceKind::ActiveObject => checked::<ActiveObjectSpec>(spec),
-        ResourceKind::Function => checked::<FunctionSpec>(spec),
+        ResourceKind::Role => checked::<RoleSpec>(&id, spec),
+        ResourceKind::SecurityPolicy => checked::<SecurityPolicySpec>(&id, spec),
+        ResourceKind::Storage => checked::<StorageSpec>(&id, spec),
+        ResourceKind::Bucket => checked::<BucketSpec>(&id, spec),
+        ResourceKind::Service => checked::<ServiceSpec>(&id, spec),
+        ResourceKind::Microservice => checked::<MicroserviceSpec>(&id, spec),
+        ResourceKind::Endpoint => checked::<EndpointSpec>(&id, spec),
+        ResourceKind::ActiveObject => checked::<ActiveObjectSpec>(&id, spec),
+        ResourceKind::Function => checked::<FunctionSpec>(&id, spec),
         kind => {
             let message = format!("a {kind} cannot be declared");
             Err(Failure::new(FailureClass::Invalid, message).with_detail("path", "kind"))
@@ -202,7 +205,8 @@ fn declaration(resource: DeclaredResource) -> Result<Declaration, Failure> {
 }
 
 /// The spec as the catalogue has it. A field that is not known is refused in open mode too: a file is written by people.
-fn checked<S: WireSpec>(mut spec: Fields) -> Result<Value, Failure> {
+fn checked<S: WireSpec>(id: &ResourceId, mut spec: Fields) -> Result<Value, Failure> {
+    refuse_reserved_id::<S>(id)?;
     for field in S::READ_ONLY {
         spec.remove(*field);
     }

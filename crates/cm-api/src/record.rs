@@ -223,9 +223,7 @@ fn idempotency_key<S: WireSpec>(
 /// The record that a body asks for.
 pub(crate) fn new_record<S: WireSpec>(kernel: &Kernel, body: Fields) -> Result<NewRecord, Failure> {
     let sent = Sent::of::<S>(body)?;
-    if let Some(id) = sent.id.as_ref().filter(|id| S::RESERVED_IDS.contains(&id.as_str())) {
-        return Err(wrong("id", &format!("`{id}` is part of a path and cannot be an id")));
-    }
+    sent.id.as_ref().map_or(Ok(()), refuse_reserved_id::<S>)?;
     let (spec, _) = decode_spec::<S>(None, sent.spec, unknown_fields(kernel))?;
     spec.check()?;
     let claims = if is_open(kernel) { sent.claims } else { Fields::new() };
@@ -238,6 +236,14 @@ pub(crate) fn new_record<S: WireSpec>(kernel: &Kernel, body: Fields) -> Result<N
         spec: spec_value(&spec),
         status: if claims.is_empty() { Value::Null } else { Value::Object(claims) },
     })
+}
+
+/// Refuses an id by which no path would lead to the record.
+pub(crate) fn refuse_reserved_id<S: WireSpec>(id: &ResourceId) -> Result<(), Failure> {
+    if S::RESERVED_IDS.contains(&id.as_str()) {
+        return Err(wrong("id", &format!("`{id}` is part of a path and cannot be an id")));
+    }
+    Ok(())
 }
 
 /// Refuses those who may create nothing of the kind. Whoever may, under certain labels perhaps, is judged by the

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cm_catalog::Record;
 use cm_db::{Direction, KeyRange, ReadTx, Row, Table, WriteTx};
-use cm_types::{PrincipalId, ResourceId, ResourceKind, Sha256Digest, TenantId, Timestamp};
+use cm_types::{PrincipalId, ResourceId, ResourceKind, ResourceRef, Sha256Digest, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::KernelError;
@@ -82,19 +82,29 @@ impl IdempotencyKey {
     }
 
     /// What was created under the key, if anything was and the key is not forgotten.
+    ///
+    /// # Errors
+    /// [`KernelError::KeyReused`], [`KernelError::CreationGone`].
     pub(crate) fn find(
         &self,
         tx: &ReadTx<'_>,
         within: &Within,
         kind: ResourceKind,
-    ) -> Result<Option<ResourceId>, KernelError> {
+    ) -> Result<Option<Record>, KernelError> {
         let Some(place) = self.place(within) else { return Ok(None) };
-        match tx.get::<Creations>(&place)? {
-            Some(found) if is_forgotten(found.at, within.occasion.at) => Ok(None),
-            Some(found) if found.asked == self.asked && found.kind == kind => Ok(Some(found.id)),
-            Some(_) => Err(KernelError::KeyReused(self.key.clone())),
-            None => Ok(None),
-        }
+        let found = match tx.get::<Creations>(&place)? {
+            Some(found) if is_forgotten(found.at, within.occasion.at) => return Ok(None),
+            Some(found) if found.asked == self.asked && found.kind == kind => found,
+            Some(_) => return Err(KernelError::KeyReused(self.key.clone())),
+            None => return Ok(None),
+        };
+        let (tenant, principal, _) = &place;
+        // Whoever created it owns it, and may read it. A later record of the same id is another one, and somebody else's.
+        let is_the_one =
+            |record: &Record| record.header.created_at == found.at && record.header.owner == *principal;
+        let record = within.catalog.get(tx, tenant, kind, &found.id)?.filter(is_the_one);
+        let gone = || KernelError::CreationGone(ResourceRef::new(kind, found.id.as_str()));
+        Ok(Some(record.ok_or_else(gone)?))
     }
 
     /// Keeps what was created under the key.

@@ -1,5 +1,7 @@
 //! Many declarations at once: what they would change, and changing it in one transaction.
 
+use std::collections::HashSet;
+
 use cm_catalog::{Change, NewRecord, Record, SpecChange, guard};
 use cm_db::{DbError, WriteTx};
 use cm_policy::{ActionKind, Create, Denied, Permit, Read, Target, Update, decide};
@@ -13,6 +15,9 @@ use crate::{Kernel, KernelError, OpContext};
 /// Most declarations that are applied at once: they are one transaction, during which nobody else writes.
 pub const DECLARATIONS_MAX: usize = 5000;
 
+/// Most records that are written at once. The methods of active objects count too: a page of code declares hundreds.
+pub const WRITTEN_MAX: usize = 10_000;
+
 /// One thing that shall be so.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Declaration {
@@ -20,7 +25,8 @@ pub struct Declaration {
     pub kind: ResourceKind,
     /// The id.
     pub id: ResourceId,
-    /// The name; without one, a new record has its id for a name and an old one keeps its own.
+    /// The name; without one, or with an empty one, a new record is named as the catalogue names it and an old one
+    /// keeps its own.
     pub name: Option<String>,
     /// All labels; without any, an old record keeps its own.
     pub labels: Option<Labels>,
@@ -70,6 +76,20 @@ pub enum ApplyError {
         /// How many there are.
         given: usize,
     },
+    /// More than [`WRITTEN_MAX`] records would be written.
+    #[error("with the methods of active objects more than {WRITTEN_MAX} records would be written at once")]
+    WritesTooMuch {
+        /// The declaration that goes beyond it, as an index into what was given.
+        index: usize,
+    },
+    /// Two declarations are about one record, so that at most one of them could be so afterwards.
+    #[error("`{resource}` is declared twice")]
+    Twice {
+        /// The later one, as an index into what was given.
+        index: usize,
+        /// The record.
+        resource: ResourceRef,
+    },
     /// One declaration was refused, and with it all.
     #[error("{source}")]
     Refused {
@@ -89,6 +109,8 @@ enum Stop {
     Planned(Vec<Applied>),
     /// One declaration was refused.
     Refused(usize, Refusal),
+    /// With this one, too much would be written.
+    WritesTooMuch(usize),
     Db(DbError),
 }
 
@@ -120,7 +142,8 @@ impl Kernel {
     /// has theirs.
     ///
     /// # Errors
-    /// [`ApplyError::Refused`] names the first declaration that stands against it.
+    /// [`ApplyError::TooMany`], [`ApplyError::Twice`]; [`ApplyError::Refused`] names the first declaration, in the order
+    /// of reference, that stands against it.
     pub async fn apply(
         &self,
         op: &OpContext,
@@ -131,11 +154,16 @@ impl Kernel {
             return Err(ApplyError::TooMany { given: declarations.len() });
         }
         let resources: Vec<ResourceRef> = declarations.iter().map(Declaration::resource).collect();
+        let mut seen = HashSet::new();
+        if let Some(index) = resources.iter().position(|resource| !seen.insert(resource)) {
+            return Err(ApplyError::Twice { index, resource: resources[index].clone() });
+        }
         let within = self.within(op);
         let outcome = self.db().write(move |tx| apply_all(&within, tx, declarations, dry_run)).await;
         match outcome {
             Ok(applied) | Err(Stop::Planned(applied)) => Ok(applied),
             Err(Stop::Db(error)) => Err(KernelError::from(error).into()),
+            Err(Stop::WritesTooMuch(index)) => Err(ApplyError::WritesTooMuch { index }),
             Err(Stop::Refused(index, refusal)) => {
                 let source = match refusal {
                     Refusal::Denied(denied) => self.refuse(op, denied, resources[index].clone()).await,
@@ -165,17 +193,26 @@ fn apply_all(
 ) -> Result<Vec<Applied>, Stop> {
     let mut ordered: Vec<(usize, Declaration)> = declarations.into_iter().enumerate().collect();
     ordered.sort_by_key(|(index, declaration)| (rank(declaration.kind), *index));
-    let mut applied = Vec::with_capacity(ordered.len());
+    let (mut applied, mut written) = (Vec::with_capacity(ordered.len()), 0);
     for (index, declaration) in ordered {
         let resource = declaration.resource();
-        match within.apply(tx, declaration) {
-            Ok(effect) => applied.push((index, Applied { resource, effect })),
-            Err(refusal) => return Err(Stop::Refused(index, refusal)),
+        let (effect, record) =
+            within.apply(tx, declaration).map_err(|refusal| Stop::Refused(index, refusal))?;
+        written += record.as_ref().map_or(0, |record| 1 + methods_in(record));
+        if written > WRITTEN_MAX {
+            return Err(Stop::WritesTooMuch(index));
         }
+        applied.push((index, Applied { resource, effect }));
     }
     applied.sort_by_key(|(index, _)| *index);
     let applied = applied.into_iter().map(|(_, applied)| applied).collect();
     if dry_run { Err(Stop::Planned(applied)) } else { Ok(applied) }
+}
+
+/// How many functions are written along with the record, at most.
+fn methods_in(record: &Record) -> usize {
+    let methods = record.spec.get("axo_schema").and_then(|schema| schema.get("methods"));
+    methods.and_then(Value::as_object).map_or(0, serde_json::Map::len)
 }
 
 /// What is referred to comes before what refers to it.
@@ -195,7 +232,12 @@ fn rank(kind: ResourceKind) -> usize {
 }
 
 impl Within {
-    fn apply(&self, tx: &mut WriteTx<'_>, declared: Declaration) -> Result<Effect, Refusal> {
+    /// What the declaration changes, and the record if it was written.
+    fn apply(
+        &self,
+        tx: &mut WriteTx<'_>,
+        declared: Declaration,
+    ) -> Result<(Effect, Option<Record>), Refusal> {
         let tenant = self.op.tenant();
         match self.catalog.get(tx, &tenant, declared.kind, &declared.id)? {
             None => {
@@ -218,8 +260,8 @@ impl Within {
                     spec: declared.spec,
                     status: Value::Null,
                 };
-                self.create(tx, &permit, new)?;
-                Ok(Effect::Created)
+                let record = self.create(tx, &permit, new)?;
+                Ok((Effect::Created, Some(record)))
             }
             Some(record) => self.apply_to(tx, record, declared),
         }
@@ -230,14 +272,15 @@ impl Within {
         tx: &mut WriteTx<'_>,
         record: Record,
         declared: Declaration,
-    ) -> Result<Effect, Refusal> {
+    ) -> Result<(Effect, Option<Record>), Refusal> {
         // Whoever may not read it is not told whether it is as declared.
         self.permit_on::<Read>(tx, &record)?;
         if declared.if_absent {
-            return Ok(Effect::Unchanged);
+            return Ok((Effect::Unchanged, None));
         }
         let spec = self.catalog.completed(declared.kind, &declared.spec)?;
-        let name = declared.name.unwrap_or_else(|| record.header.name.clone());
+        let name =
+            declared.name.filter(|name| !name.is_empty()).unwrap_or_else(|| record.header.name.clone());
         let labels = declared.labels.unwrap_or_else(|| record.header.labels.clone());
         let mut changes = Vec::new();
         compare(
@@ -250,7 +293,7 @@ impl Within {
         compare("labels", Some(&text(&record.header.labels)), Some(&text(&labels)), &mut changes);
         compare("", Some(&record.spec), Some(&spec), &mut changes);
         if changes.is_empty() {
-            return Ok(Effect::Unchanged);
+            return Ok((Effect::Unchanged, None));
         }
         let permit = self.permit_on::<Update>(tx, &record)?;
         let change = Change {
@@ -259,8 +302,8 @@ impl Within {
             spec: Some(SpecChange::Replace(declared.spec)),
             ..Change::default()
         };
-        self.update(tx, &permit, &record.header.id, change)?;
-        Ok(Effect::Changed(changes))
+        let record = self.update(tx, &permit, &record.header.id, change)?;
+        Ok((Effect::Changed(changes), Some(record)))
     }
 
     fn permit_on<A: ActionKind>(&self, tx: &WriteTx<'_>, record: &Record) -> Result<Permit<A>, Refusal> {

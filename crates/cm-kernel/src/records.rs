@@ -42,7 +42,7 @@ impl Kernel {
     ///
     /// # Errors
     /// [`KernelError::KeyReused`] if something else was asked for under the key, [`KernelError::CreationGone`] if the
-    /// record was deleted since.
+    /// record was deleted since, whether or not another one has its id.
     pub async fn create_record_once(
         &self,
         op: &OpContext,
@@ -54,10 +54,8 @@ impl Kernel {
         let (within, permit, kind) = (self.within(op), permit.clone(), new.kind);
         self.db()
             .write(move |tx| {
-                if let Some(id) = key.find(tx, &within, kind)? {
-                    let found = within.catalog.get(tx, permit.tenant(), kind, &id)?;
-                    let gone = || KernelError::CreationGone(ResourceRef::new(kind, id.as_str()));
-                    return Ok((found.ok_or_else(gone)?, true));
+                if let Some(found) = key.find(tx, &within, kind)? {
+                    return Ok((found, true));
                 }
                 let record = within.create(tx, &permit, new)?;
                 key.remember(tx, &within, &record)?;
@@ -115,21 +113,11 @@ impl Kernel {
         let (catalog, tenant, op) = (self.catalog().clone(), permit.tenant().clone(), op.clone());
         self.db()
             .read(move |tx| {
-                let mut failed = None;
-                let page = catalog.list_where(tx, &tenant, &query, |record| {
-                    // A record whose security policy cannot be read is not shown; the list as a whole fails below.
-                    match guard::guard_of(tx, record) {
-                        Ok(guard) => may_read(&op, record, guard.as_ref()),
-                        Err(error) => {
-                            failed.get_or_insert(error);
-                            false
-                        }
-                    }
-                })?;
-                match failed {
-                    Some(error) => Err(error.into()),
-                    None => Ok(page),
-                }
+                Ok(readable_where(
+                    &op,
+                    |record| guard::guard_of(tx, record),
+                    |visible| catalog.list_where(tx, &tenant, &query, visible),
+                )?)
             })
             .await
     }
@@ -197,6 +185,10 @@ impl Kernel {
     }
 
     /// What [`Kernel::delete_record`] would come to, as far as the actor may read it.
+    ///
+    /// # Errors
+    /// [`CatalogError::StillReferenced`] that names nothing, if only what the actor may not read stands against it: the
+    /// plan would look as if nothing did.
     pub async fn plan_deletion(
         &self,
         op: &OpContext,
@@ -204,10 +196,16 @@ impl Kernel {
         id: &ResourceId,
         dependents: Dependents,
     ) -> Result<Deletion, KernelError> {
-        let (catalog, op, permit, id) = (self.catalog().clone(), op.clone(), permit.clone(), id.clone());
+        let (catalog, identity) = (self.catalog().clone(), self.identity().clone());
+        let (op, permit, id) = (op.clone(), permit.clone(), id.clone());
         self.db()
             .read(move |tx| {
                 let mut plan = catalog.plan_deletion(tx, &permit, &id, dependents)?;
+                if permit.kind() == ResourceKind::Role {
+                    plan.refusing.extend(holders_of(&identity, tx, permit.tenant(), &id)?);
+                    plan.refusing.truncate(REFERRERS_SHOWN_MAX);
+                }
+                let is_refused = !plan.refusing.is_empty();
                 for list in [&mut plan.goes, &mut plan.refusing, &mut plan.orphaned] {
                     let mut visible = Vec::with_capacity(list.len());
                     for resource in std::mem::take(list) {
@@ -216,6 +214,9 @@ impl Kernel {
                         }
                     }
                     *list = visible;
+                }
+                if is_refused && plan.refusing.is_empty() {
+                    return Err(CatalogError::StillReferenced { by: plan.refusing }.into());
                 }
                 Ok(plan)
             })
@@ -262,13 +263,12 @@ impl Kernel {
         self.db()
             .write(move |tx| {
                 if permit.kind() == ResourceKind::Role {
-                    let refused = refuse_role_in_use(&identity, tx, permit.tenant(), &id);
-                    refused.map_err(|error| match error {
-                        KernelError::Catalog(error) => {
-                            without_hidden(tx, &catalog, &op, permit.tenant(), error)
-                        }
-                        error => error,
-                    })?;
+                    let by = holders_of(&identity, tx, permit.tenant(), &id)?;
+                    if !by.is_empty() {
+                        // A later role of the same id would silently be theirs.
+                        let error = CatalogError::StillReferenced { by };
+                        return Err(without_hidden(tx, &catalog, &op, permit.tenant(), error));
+                    }
                 }
                 if permit.kind() == ResourceKind::Bucket {
                     objects.delete_bucket(tx, &permit, &bucket_name(&id)?)?;
@@ -325,6 +325,26 @@ pub(crate) fn may_read(op: &OpContext, record: &Record, guard: Option<&Guard>) -
     decide::<Read>(&op.subject(), &target_of(record, guard)).is_ok()
 }
 
+/// A list of what the actor may read. It fails as a whole if the security policy of a record cannot be found out.
+pub(crate) fn readable_where<T>(
+    op: &OpContext,
+    guard_of: impl Fn(&Record) -> Result<Option<Guard>, CatalogError>,
+    list: impl FnOnce(&mut dyn FnMut(&Record) -> bool) -> Result<T, CatalogError>,
+) -> Result<T, CatalogError> {
+    let mut failed = None;
+    let listed = list(&mut |record| match guard_of(record) {
+        Ok(guard) => may_read(op, record, guard.as_ref()),
+        Err(error) => {
+            failed.get_or_insert(error);
+            false
+        }
+    })?;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(listed),
+    }
+}
+
 /// Whether the actor may do one of these to something that is a principal or in the catalogue.
 pub(crate) fn may_some(
     tx: &ReadTx<'_>,
@@ -347,7 +367,7 @@ pub(crate) fn may_some(
 }
 
 /// The error with nothing in it that the actor may not read.
-fn without_hidden(
+pub(crate) fn without_hidden(
     tx: &ReadTx<'_>,
     catalog: &Catalog,
     op: &OpContext,
@@ -388,13 +408,13 @@ pub(crate) fn bucket_name(id: &ResourceId) -> Result<BucketName, KernelError> {
         .map_err(|_| KernelError::NotFound(ResourceRef::new(ResourceKind::Bucket, id.as_str())))
 }
 
-/// A role that somebody holds stays: a later role of the same id would silently be theirs.
-fn refuse_role_in_use(
+/// The principals who hold a role; at most [`REFERRERS_SHOWN_MAX`].
+fn holders_of(
     identity: &Identity,
     tx: &ReadTx<'_>,
     tenant: &TenantId,
     role: &ResourceId,
-) -> Result<(), KernelError> {
+) -> Result<Vec<ResourceRef>, KernelError> {
     let (mut by, mut after) = (Vec::new(), None);
     loop {
         let page = identity.list_principals(tx, tenant, after.as_ref(), PageLimit::MAX)?;
@@ -403,8 +423,7 @@ fn refuse_role_in_use(
         by.truncate(REFERRERS_SHOWN_MAX);
         after = page.next;
         if after.is_none() || by.len() == REFERRERS_SHOWN_MAX {
-            break;
+            return Ok(by);
         }
     }
-    if by.is_empty() { Ok(()) } else { Err(CatalogError::StillReferenced { by }.into()) }
 }

@@ -4,7 +4,7 @@ use cm_catalog::{Query, Record, guard};
 use cm_policy::{Permit, Read};
 use cm_types::{Cursor, Page, PageLimit, ResourceId, ResourceKind, ResourceRef, Timestamp};
 
-use crate::records::may_read;
+use crate::records::{may_read, readable_where};
 use crate::{Kernel, KernelError, OpContext};
 
 /// Most records that are listed as parts of another.
@@ -44,9 +44,11 @@ impl Kernel {
                 for of in whole {
                     let limit = PageLimit::clamped(PARTS_MAX);
                     let query = Query { referencing: Some(of), limit, ..Query::of(kind) };
-                    let page = catalog.list_where(tx, &tenant, &query, |record| {
-                        guard::guard_of(tx, record).is_ok_and(|guard| may_read(&op, record, guard.as_ref()))
-                    })?;
+                    let page = readable_where(
+                        &op,
+                        |record| guard::guard_of(tx, record),
+                        |visible| catalog.list_where(tx, &tenant, &query, visible),
+                    )?;
                     parts.push(page.items.iter().map(Part::from).collect());
                 }
                 Ok(parts)
@@ -95,9 +97,11 @@ impl Kernel {
         self.db()
             .read(move |tx| {
                 let query = Query { referencing: Some(of), limit, ..Query::of(kind) };
-                let page = catalog.list_where(tx, &tenant, &query, |record| {
-                    guard::guard_of(tx, record).is_ok_and(|guard| may_read(&op, record, guard.as_ref()))
-                })?;
+                let page = readable_where(
+                    &op,
+                    |record| guard::guard_of(tx, record),
+                    |visible| catalog.list_where(tx, &tenant, &query, visible),
+                )?;
                 Ok(page.items)
             })
             .await
@@ -115,10 +119,11 @@ impl Kernel {
         let (catalog, op, tenant) = (self.catalog().clone(), op.clone(), permit.tenant().clone());
         self.db()
             .read(move |tx| {
-                let page = catalog.referrers(tx, &tenant, &target, after.as_ref(), limit, |record| {
-                    guard::guard_of(tx, record).is_ok_and(|guard| may_read(&op, record, guard.as_ref()))
-                })?;
-                Ok(page)
+                Ok(readable_where(
+                    &op,
+                    |record| guard::guard_of(tx, record),
+                    |visible| catalog.referrers(tx, &tenant, &target, after.as_ref(), limit, visible),
+                )?)
             })
             .await
     }

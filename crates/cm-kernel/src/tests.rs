@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{Actor, ErrorClass, Kernel, KernelConfig, KernelError, OpContext};
 
 mod hierarchy;
+mod idempotency;
+mod manifests;
 mod methods;
 mod people;
 mod records;

@@ -9,7 +9,7 @@ use cm_policy::{Create, Permission, Permit, Update, decide_change};
 use cm_types::{Action, ResourceId, ResourceKind};
 use serde_json::Value;
 
-use crate::records::{bucket_name, may_some, target_of};
+use crate::records::{bucket_name, may_some, target_of, without_hidden};
 use crate::{Kernel, KernelError, OpContext};
 
 /// What a change needs besides the transaction.
@@ -38,7 +38,8 @@ impl Within {
         new: NewRecord,
     ) -> Result<Record, KernelError> {
         if new.kind == ResourceKind::Role {
-            self.demand_held(&new.name, new.spec.get("permissions"))?;
+            let named = new.id.as_ref().filter(|_| new.name.is_empty()).map(ResourceId::as_str);
+            self.demand_held(named.unwrap_or(&new.name), new.spec.get("permissions"))?;
         }
         let record = self.catalog.create(tx, permit, new, &self.occasion)?;
         self.demand_known(tx, &record, &[])?;
@@ -66,7 +67,10 @@ impl Within {
         }
         let before = self.catalog.get(tx, permit.tenant(), permit.kind(), id)?;
         let methods = self.methods(tx, permit.tenant(), permit.kind(), id)?;
-        let after = self.catalog.update(tx, permit, id, change, &self.occasion)?;
+        let after = self.catalog.update(tx, permit, id, change, &self.occasion);
+        // A method that is used stands against code without it, and its users may be hidden from the actor.
+        let after =
+            after.map_err(|error| without_hidden(tx, &self.catalog, &self.op, permit.tenant(), error))?;
         if let Some(before) = before {
             self.demand_known(tx, &after, &before.references)?;
             self.demand_change(tx, &before, &after)?;

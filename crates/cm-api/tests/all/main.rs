@@ -10,6 +10,7 @@ mod document;
 mod endpoints;
 mod events;
 mod late;
+mod manifests;
 mod objects;
 mod probes;
 mod records;

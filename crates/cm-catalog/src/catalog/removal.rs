@@ -47,7 +47,7 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// [`CatalogError::NotFound`], [`CatalogError::TooManyCascades`].
+    /// [`CatalogError::NotFound`], [`CatalogError::TooManyCascades`], [`CatalogError::BuiltIn`].
     pub fn plan_deletion(
         &self,
         tx: &ReadTx<'_>,
@@ -56,6 +56,7 @@ impl Catalog {
         dependents: Dependents,
     ) -> Result<Deletion, CatalogError> {
         let root = fetch_permitted(tx, permit, id)?;
+        refuse_built_in(&root.record)?;
         let object = methods::object_of(&root.record);
         let Plan { doomed, mut refusing, orphaned } =
             plan(tx, permit.tenant(), root, dependents, self.limits.cascade_records_max)?;

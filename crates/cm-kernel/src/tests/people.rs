@@ -124,3 +124,17 @@ async fn the_administrator_is_recovered() {
     let admin = op(house.kernel.authenticate(key.expose()).await.unwrap());
     assert!(house.kernel.authorize::<Create>(&admin, ResourceKind::Role).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_plan_names_those_who_hold_the_role() {
+    let house = House::open().await;
+    house.somebody("holder", &["service:read"]).await;
+    let plan = async |role: &str| {
+        let (record, permit) =
+            house.kernel.look_up::<Delete>(&house.admin, ResourceKind::Role, role).await.unwrap();
+        house.kernel.plan_deletion(&house.admin, &permit, &record.header.id, Dependents::Refuse).await
+    };
+    let holders = plan("role-of-holder").await.unwrap().refusing;
+    assert_eq!(holders, [ResourceRef::new(ResourceKind::Principal, "holder")]);
+    assert_eq!(class(plan("admin").await), ErrorClass::Conflict, "it is built in");
+}

@@ -110,9 +110,15 @@ async fn a_refusal_names_no_hidden_referrer() {
     };
     house.create(function, "secret", json!({ "security_policy": "p" })).await.unwrap();
     assert_eq!(referrers().await, []);
+    let plan = async || {
+        let (record, permit) = house.kernel.look_up::<Delete>(&owner, policy, "p").await.unwrap();
+        house.kernel.plan_deletion(&owner, &permit, &record.header.id, Dependents::Refuse).await
+    };
+    assert_eq!(class(plan().await), ErrorClass::Conflict, "a plan that looks as if nothing stood against it");
     let spec = json!({ "security_policy": "p" });
     house.create_labelled(&house.admin, function, "shown", labels("dev"), spec).await.unwrap();
     assert_eq!(referrers().await, [ResourceRef::new(function, "shown")]);
+    assert_eq!(plan().await.unwrap().refusing, [ResourceRef::new(function, "shown")]);
 
     let keeper = house.somebody("keeper", &["role:create"]).await;
     house.create_as(&keeper, ResourceKind::Role, "held", json!({ "permissions": [] })).await.unwrap();

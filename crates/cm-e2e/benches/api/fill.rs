@@ -65,7 +65,7 @@ impl Filled {
         progress(&format!("filling a catalogue to {records} records"));
         let db = self.open()?;
         let keys = NodeKeys::open(&self.data_dir().join(KEYS_DIR))?;
-        let clock = Arc::new(SystemClock::default());
+        let clock = Arc::new(SystemClock);
         let first = self.records;
         self.runtime.block_on(async {
             let events = EventLog::open(&db, clock.clone(), keys.signing().clone()).await?;
@@ -119,7 +119,7 @@ impl Filled {
 fn role(n: u64) -> NewRecord {
     NewRecord {
         kind: ResourceKind::Role,
-        id: Some(ResourceId::parse(&role_id(n)).expect("such an id is one")),
+        id: Some(ResourceId::parse(role_id(n)).expect("such an id is one")),
         name: format!("filled-{n:09}"),
         owner: Some(PrincipalId::parse("admin").expect("such an id is one")),
         labels: Labels::new(),

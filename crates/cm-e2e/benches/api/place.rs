@@ -122,16 +122,6 @@ impl Place {
         Ok(Server { address: node.address("api").parse()?, pid: node.pid(), token: node.admin_token() })
     }
 
-    /// The data directory.
-    pub(crate) fn data_dir(&self) -> PathBuf {
-        self.root.join("data")
-    }
-
-    /// Its PostgreSQL database.
-    pub(crate) fn database(&self) -> Option<&Database> {
-        self.database.as_ref()
-    }
-
     /// What the node has logged.
     pub(crate) fn log(&self) -> String {
         self.node().log()

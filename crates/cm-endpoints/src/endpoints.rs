@@ -95,9 +95,13 @@ impl Endpoints {
         };
         let endpoints = Self(Arc::new(inner));
         for deployment in endpoints.0.kernel.deployments_on(&endpoints.0.config.node).await? {
-            endpoints.0.end_leftover(&deployment, "the node was restarted").await?;
+            // One that cannot be ended must not keep the node from starting.
+            if let Err(error) = endpoints.0.end_leftover(&deployment, "the node was restarted").await {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(endpoint = %deployment.endpoint(), error, "endpoint of an earlier process not ended");
+            }
         }
-        presence::keep_up(endpoints.clone(), tasks);
+        presence::keep_up(endpoints.clone(), tasks).await?;
         Ok(endpoints)
     }
 
@@ -326,7 +330,7 @@ impl Inner {
     }
 
     /// The node itself, within a tenant.
-    fn node_op(&self, tenant: &TenantId) -> OpContext {
+    pub(crate) fn node_op(&self, tenant: &TenantId) -> OpContext {
         let facts = ActorFacts {
             principal: PrincipalId::node(),
             tenant: tenant.clone(),

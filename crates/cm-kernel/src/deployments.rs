@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::records::target_of;
-use crate::{Kernel, KernelError, OpContext};
+use crate::{Kernel, KernelError, OpContext, leases};
 
 /// The tables of this module, for the schema.
 pub(crate) const TABLES: &[&str] = &[Deployments::NAME];
@@ -225,6 +225,31 @@ impl Kernel {
     ) -> Result<Option<Record>, KernelError> {
         let (catalog, deployment, occasion) = (self.catalog().clone(), deployment.clone(), self.occasion(op));
         self.db().write(move |tx| advance(tx, &catalog, &deployment, step, facts, &occasion)).await
+    }
+
+    /// Ends in its record what a node deployed that holds this lease no longer; whether it did. A node that took the lease
+    /// up to the moment of the change keeps what it has.
+    ///
+    /// # Errors
+    /// As [`Kernel::advance_deployment`].
+    pub async fn end_abandoned_deployment(
+        &self,
+        op: &OpContext,
+        deployment: &Deployment,
+        lease: &str,
+        facts: BTreeMap<String, String>,
+    ) -> Result<bool, KernelError> {
+        let (catalog, deployment, occasion) = (self.catalog().clone(), deployment.clone(), self.occasion(op));
+        let lease = lease.to_owned();
+        self.db()
+            .write(move |tx| {
+                if leases::is_held(tx, &lease, occasion.at)? {
+                    return Ok(false);
+                }
+                advance(tx, &catalog, &deployment, DeploymentStep::Cold, facts, &occasion)?;
+                Ok(true)
+            })
+            .await
     }
 
     /// What is deployed by a node, whoever's it is.

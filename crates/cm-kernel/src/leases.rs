@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cm_db::{Db, DbError, Direction, KeyRange, Row, Table, WriteTx};
+use cm_db::{Db, DbError, Direction, KeyRange, ReadTx, Row, Table, WriteTx};
 use cm_runtime::Clock;
 use cm_types::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -163,6 +163,11 @@ impl Leases {
         let held: Result<_, DbError> = self.db.read(move |tx| tx.get::<Rows>(&name)).await;
         Ok(held?.filter(|held| held.expires_at > now).map(|held| held.holder))
     }
+}
+
+/// Whether somebody holds the lease, as of this transaction.
+pub(crate) fn is_held(tx: &ReadTx<'_>, name: &str, now: Timestamp) -> Result<bool, DbError> {
+    Ok(tx.get::<Rows>(&shortened(name))?.is_some_and(|held| held.expires_at > now))
 }
 
 /// Removes a few leases that have ended, those after the name, and round again.

@@ -98,6 +98,10 @@ impl ActiveObject {
     }
 }
 
+/// Longest source code, in bytes. It is parsed within the transaction that stores it, during which nobody else writes:
+/// some 25 milliseconds for as much as this.
+const CODE_BYTES_MAX: usize = 128 * 1024;
+
 impl KindSpec for ActiveObject {
     const KIND: ResourceKind = ResourceKind::ActiveObject;
 
@@ -131,6 +135,11 @@ impl KindSpec for ActiveObject {
     }
 
     fn complete(&mut self) -> Result<(), Vec<FieldError>> {
+        if self.axo_code.as_ref().is_some_and(|code| code.len() > CODE_BYTES_MAX) {
+            let mut findings = Findings::default();
+            findings.beyond_limit("spec.axo_code", format!("is longer than {CODE_BYTES_MAX} bytes"));
+            return findings.finish();
+        }
         let schema = match &self.axo_code {
             Some(code) => cm_axo::parse(code).map_err(|error| vec![refused(&error)])?,
             None => Schema { class_name: self.axo_class_name.clone(), init: Vec::new(), methods: Vec::new() },

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
+use cm_http::local::require_local;
 use cm_http::{Failure, FailureClass, RequestLimits};
 use cm_kernel::{Actor, Kernel, OpContext};
 use cm_types::RequestId;
@@ -17,7 +18,6 @@ use futures::{Stream, StreamExt, stream};
 
 use crate::api::{Access, Api};
 use crate::failure::refusal;
-use crate::local::require_local;
 
 /// The one operation whose credentials are in its body, as seen within `/api/v1`.
 pub(crate) const LOGIN: &str = "/auth/login";

@@ -23,7 +23,6 @@ pub mod failure;
 mod family;
 pub mod fields;
 pub mod listing;
-mod local;
 pub mod parts;
 mod paths;
 mod probes;

@@ -16,6 +16,7 @@ pub mod deadline;
 pub mod etag;
 pub mod failure;
 pub mod frame;
+pub mod local;
 mod observe;
 pub mod query;
 pub mod range;

@@ -47,7 +47,7 @@ async fn an_open_node_answers_to_no_foreign_name_or_page() {
         &[("host", "evil.example"), ("origin", "http://evil.example")],
     ] {
         let refused = ask(foreign).await.expect(403).json();
-        assert!(refused["detail"]["message"].as_str().unwrap().contains("an open node"), "{refused}");
+        assert!(refused["detail"]["message"].as_str().unwrap().contains("without credentials"), "{refused}");
     }
     // A node that asks for a credential needs no such fence: no foreign page has one.
     let closed = Node::start().await;

@@ -7,8 +7,9 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::response::sse::Event;
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use cm_endpoints::{FunctionStatus, Moment, News};
+use cm_http::local::local_only;
 use cm_runtime::CancellationToken;
 use cm_types::{ResourceId, Timestamp};
 use futures::{Stream, stream};
@@ -80,12 +81,14 @@ impl Shown {
         Router::new()
             .route("/health", get(health))
             .route("/functions", get(functions))
+            .layer(middleware::from_fn(local_only))
             .with_state(self.clone())
     }
 
     /// For those who listen: `GET /events`.
     pub(super) fn event_routes(&self) -> Router {
-        Router::new().route("/events", get(events)).with_state(self.clone())
+        let events = Router::new().route("/events", get(events));
+        events.layer(middleware::from_fn(local_only)).with_state(self.clone())
     }
 
     /// Everything as it is, then everything that happens. A listener that lags too far behind is told everything anew.

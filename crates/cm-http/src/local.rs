@@ -1,4 +1,4 @@
-//! What an open node asks of a request in place of a credential: that no foreign web page sent it.
+//! What a server on the loopback asks of a request in place of a credential: that no foreign web page sent it.
 //!
 //! A browser on the same machine reaches the node's address. A page of a foreign site can make it send requests
 //! there, and can read the answers once it has rebound its own name to the loopback address. Either shows: in
@@ -6,32 +6,40 @@
 
 use std::net::IpAddr;
 
+use crate::{Failure, FailureClass};
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header;
 use axum::http::uri::Authority;
-use cm_http::{Failure, FailureClass};
+use axum::middleware::Next;
+use axum::response::Response;
 
 /// Refuses requests to names other than the loopback's, and requests of pages that the node did not serve.
 ///
 /// # Errors
 /// 403.
-pub(crate) fn require_local(request: &Request) -> Result<(), Failure> {
+pub fn require_local(request: &Request) -> Result<(), Failure> {
     let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
     let mut names: Vec<Option<String>> = request.headers().get_all(header::HOST).iter().map(text).collect();
     names.extend(request.uri().authority().map(|authority| Some(authority.to_string())));
     let is_local = |name: &Option<String>| name.as_deref().is_some_and(is_loopback);
     if names.is_empty() || !names.iter().all(is_local) {
-        return Err(refused("an open node answers to `localhost` and loopback addresses only"));
+        return Err(refused("without credentials, only `localhost` and loopback addresses are answered to"));
     }
     let is_own = |origin: &HeaderValue| {
         let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
         origin.is_some_and(|(_, page)| names.iter().flatten().all(|name| name.eq_ignore_ascii_case(page)))
     };
     if !request.headers().get_all(header::ORIGIN).iter().all(is_own) {
-        return Err(refused("an open node answers to no foreign page"));
+        return Err(refused("without credentials, no foreign page is answered to"));
     }
     Ok(())
+}
+
+/// [`require_local`] as a layer of a router.
+pub async fn local_only(request: Request, next: Next) -> Result<Response, Failure> {
+    require_local(&request)?;
+    Ok(next.run(request).await)
 }
 
 fn refused(reason: &'static str) -> Failure {

@@ -77,6 +77,11 @@ async fn what_is_deployed_ends_before_its_record_goes() {
     assert_eq!(node.states("e").await, ["warming", "warm"], "a refused deletion ended it");
     node.delete("/api/v1/endpoints/e?dry_run=true").await.expect(200);
     assert_eq!(node.states("e").await, ["warming", "warm"], "asking what would go ended it");
+    let somebody = node.somebody("somebody", &["endpoint:read", "endpoint:delete"]).await;
+    node.post("/api/v1/functions", json!({ "id": "f", "endpoint_id": "e" })).await.expect(201);
+    node.ask(Method::DELETE, "/api/v1/endpoints/e", Some(&somebody), "").await.expect(409);
+    assert_eq!(node.states("e").await, ["warming", "warm"], "a user that they may not see did not keep it");
+    node.delete("/api/v1/functions/f").await.expect(204);
     delete(&[("if-match", &etag)]).await.expect(204);
     node.get("/api/v1/endpoints/e").await.expect(404);
     // Its place is free.

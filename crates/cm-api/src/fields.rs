@@ -16,6 +16,9 @@ pub type Fields = Map<String, Value>;
 const READ_ONLY: [&str; 7] =
     ["tenant", "owner", "generation", "created_at", "updated_at", "timestamp", "status"];
 
+/// Longest word that clients may say of a status, in bytes.
+const CLAIM_LEN_MAX: usize = 128;
+
 /// What is done with a field that nothing is known of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unknown {
@@ -54,7 +57,12 @@ impl Sent {
             body.remove(*field);
         }
         let claims = S::CLAIMS.iter().filter_map(|name| Some(((*name).to_owned(), body.remove(*name)?)));
-        let claims = claims.filter(|(_, value)| !value.is_null()).collect();
+        let claims: Fields = claims.filter(|(_, value): &(String, Value)| !value.is_null()).collect();
+        // Words of a life, as free as clients of the earlier implementation have them, but words.
+        let is_word = |value: &Value| value.as_str().is_some_and(|word| word.len() <= CLAIM_LEN_MAX);
+        if let Some((name, _)) = claims.iter().find(|(_, value)| !is_word(value)) {
+            return Err(wrong(name, "expected a text of at most 128 bytes"));
+        }
         Ok(Self { id: chosen.or(id), name, labels, claims, spec: body })
     }
 }

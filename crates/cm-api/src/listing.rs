@@ -86,7 +86,7 @@ const FILTERS_MAX: usize = 16;
 #[derive(Clone, Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct FilterParams {
-    /// Only what has this value in this field, `path=value`; repeated for more of them, 16 at most. A path such as
+    /// Only what has this value in this field, `path=value`; repeated for more of them, 16 at most. `id`, `name`, `owner`; a path such as
     /// `resources.cpu` is sought in the spec, after `status.` in the status; a list has each of its elements.
     pub filter: Option<Vec<String>>,
 }

@@ -21,7 +21,7 @@ use crate::{
     Query, Record, kinds,
 };
 
-pub use removal::{Deletion, REFERRERS_SHOWN_MAX};
+pub use removal::{Deletion, GUARDED, REFERRERS_SHOWN_MAX};
 
 /// The catalogue's rules. The records themselves are in the transaction that every method is given.
 #[derive(Clone)]

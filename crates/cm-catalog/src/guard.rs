@@ -9,9 +9,9 @@ use crate::index::fetch;
 use crate::kinds::{GuardedBy, OwnPolicy, Role, SecurityPolicy};
 use crate::{CatalogError, OnDelete, Record, Reference};
 
-/// Longest way up from a record to one that has a security policy: a result's goes by its function and
-/// microservice to the service, and two to spare.
-const ANCESTORS_MAX: usize = 6;
+/// Longest way up from a record to one that has a security policy: a result's goes by its state, function,
+/// active object and microservice to the service, and two to spare.
+const ANCESTORS_MAX: usize = 8;
 
 /// The facts of a role; `None` if there is no such role, which then permits nothing.
 pub fn role_facts(
@@ -47,7 +47,7 @@ pub fn guard_of(tx: &ReadTx<'_>, record: &Record) -> Result<Option<Guard>, Catal
         let Some(placed) = parent else { return Ok(Some(closed(current.header.id))) };
         current = placed.record;
     }
-    Ok(None)
+    Ok(Some(closed(current.header.id)))
 }
 
 /// As [`guard_of`], of a record of which it is known what it belongs to: it is under its own policy or, without one,

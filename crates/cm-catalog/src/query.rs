@@ -20,7 +20,7 @@ pub struct Query {
     pub kind: ResourceKind,
     /// The labels that they must carry.
     pub selector: LabelSelector,
-    /// Fields that must have these values, all of them. A path such as `resources.cpu` is sought in the
+    /// Fields that must have these values, all of them: `id`, `name` or `owner`; a path such as `resources.cpu` is sought in the
     /// spec, or after `status.` in the status. A text, number or truth value is compared as it is
     /// written, a list has a value if one of its elements has it, and an absent field has none.
     pub filters: Vec<(String, String)>,
@@ -111,6 +111,12 @@ impl Fnv {
 }
 
 fn has(record: &Record, path: &str, value: &str) -> bool {
+    match path {
+        "id" => return record.header.id.as_str() == value,
+        "name" => return record.header.name == value,
+        "owner" => return record.header.owner.as_str() == value,
+        _ => {}
+    }
     let (root, path) = match path.strip_prefix("status.") {
         Some(path) => (&record.status, path),
         None => (&record.spec, path),

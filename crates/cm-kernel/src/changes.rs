@@ -1,8 +1,9 @@
 //! What happens to the records of a kind, as it happens.
 
+use cm_catalog::catalog::GUARDED;
 use cm_catalog::{Query, Record, guard};
 use cm_events::EventFilter;
-use cm_policy::{List, Permit, Read, Target, decide};
+use cm_policy::{List, Permit, Read, RoleFacts, Target, decide};
 use cm_types::{Labels, PageLimit, ResourceId, ResourceRef};
 
 use crate::records::target_of;
@@ -41,8 +42,9 @@ impl Kernel {
     /// What happened after an event to the records that the query selects and the actor may read. Order and limit of
     /// the query do not matter; its kind must be that of the permit.
     ///
-    /// A record that was deleted is named to those who may read every record of the kind: nothing is left to decide
-    /// about anybody else by. What was created or changed and is gone meanwhile is left out: its deletion follows. States and
+    /// A record that was deleted is named to those who may read every record of the kind and, if it had a security policy,
+    /// to administrators alone: nothing is left to decide about anybody else by. A record that a change takes out of
+    /// the query, or out of the actor's sight, is not told of. What was created or changed and is gone meanwhile is left out: its deletion follows. States and
     /// results that go along with what they belong to are not named one by one.
     pub async fn record_changes(
         &self,
@@ -78,7 +80,9 @@ impl Kernel {
                             labels: &Labels::new(),
                             guard: None,
                         };
-                        if decide::<Read>(&op.subject(), &bare).is_err() {
+                        let guarded = event.facts.get(GUARDED) == Some(&true.into());
+                        let administers = op.subject().roles.iter().any(RoleFacts::is_administrator);
+                        if decide::<Read>(&op.subject(), &bare).is_err() || (guarded && !administers) {
                             continue;
                         }
                         Happened::Deleted(id)

@@ -8,6 +8,7 @@ use cm_types::{Generation, PrincipalId, ResourceId, ResourceKind, ResourceRef, T
 use serde_json::{Map, Value};
 
 use super::{Catalog, check_generation, fetch_permitted, methods, refuse_built_in};
+use crate::guard::guard_of;
 use crate::index::{fetch, remove};
 use crate::kinds::is_history;
 use crate::tables::{ByTarget, Placed};
@@ -16,6 +17,8 @@ use crate::{CatalogError, Dependents, Occasion, OnDelete};
 
 /// Most referrers that [`CatalogError::StillReferenced`] names.
 pub const REFERRERS_SHOWN_MAX: usize = 20;
+/// The fact of a deletion event that says that a security policy was in force on the record.
+pub const GUARDED: &str = "guarded";
 /// Index rows read at a time.
 const BATCH: usize = 256;
 /// Most states and results that [`Catalog::remove_history`] looks at in one transaction.
@@ -135,12 +138,18 @@ impl Catalog {
         // History goes by thousands; it is counted in the root's event instead of having events each.
         let history = doomed[1..].iter().filter(|placed| is_history(placed.record.header.kind)).count();
         for (position, placed) in doomed.iter().enumerate() {
+            // Nobody can be judged by a policy once its record is gone; that there was one is known then.
+            let is_history = is_history(placed.record.header.kind);
+            let guarded = !is_history && guard_of(tx, &placed.record)?.is_some();
             remove(tx, placed)?;
             let mut facts = Map::new();
+            if guarded {
+                facts.insert(GUARDED.to_owned(), Value::from(true));
+            }
             if position == 0 {
                 facts.insert("along".to_owned(), Value::from(doomed.len() - 1));
                 facts.insert("history".to_owned(), Value::from(history));
-            } else if is_history(placed.record.header.kind) {
+            } else if is_history {
                 continue;
             } else {
                 facts.insert("along_with".to_owned(), Value::from(root_name.to_string()));

@@ -5,22 +5,12 @@ use std::sync::Arc;
 use axum::http::HeaderValue;
 use cm_endpoints::Endpoints;
 use cm_functions::Functions;
-use cm_kernel::{Actor, Kernel};
+use cm_kernel::{Access, Kernel};
 
 use crate::shieldx::ShieldX;
 
 /// Writes the metrics of the process in Prometheus' text format.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
-
-/// Whether callers must say who they are.
-#[derive(Clone, Debug)]
-pub enum Access {
-    /// Every request needs a credential.
-    Credential,
-    /// A request without a valid credential acts as this actor. Only for a node that nobody else can reach. One with a
-    /// valid credential is judged by it.
-    Open(Actor),
-}
 
 /// The engines behind the API. Cheap to clone.
 #[derive(Clone)]

@@ -12,11 +12,11 @@ use axum::response::Response;
 use bytes::Bytes;
 use cm_http::local::require_local;
 use cm_http::{Failure, FailureClass, RequestLimits};
-use cm_kernel::{Actor, Kernel, OpContext};
+use cm_kernel::{Access, Actor, Kernel, OpContext};
 use cm_types::RequestId;
 use futures::{Stream, StreamExt, stream};
 
-use crate::api::{Access, Api};
+use crate::api::Api;
 use crate::failure::refusal;
 
 /// The one operation whose credentials are in its body, as seen within `/api/v1`.

@@ -9,7 +9,9 @@ use tower::ServiceBuilder;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::api::{Access, Api};
+use cm_kernel::Access;
+
+use crate::api::Api;
 use crate::authentication::authenticate;
 use crate::document::{self, PREFIX};
 use crate::listing::NEXT_CURSOR;

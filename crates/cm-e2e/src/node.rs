@@ -45,7 +45,9 @@ impl Node {
             std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log can be opened");
         let mut command = Command::new(cryptomesh());
         command.arg("up").arg("--data-dir").arg(&data_dir).args(["--output", "json"]);
-        command.args(["--set", "listen.api=127.0.0.1:0", "--set", "listen.instances=127.0.0.1:0"]);
+        for listener in ["api", "s3", "vaas", "ccfaas", "s3app", "attestation", "instances"] {
+            command.args(["--set", &format!("listen.{listener}=127.0.0.1:0")]);
+        }
         for assignment in &options.set {
             command.args(["--set", assignment]);
         }

@@ -22,6 +22,16 @@ pub enum Actor {
     Principal(Arc<ActorFacts>, Arc<Authenticated>),
 }
 
+/// Whether callers must say who they are.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Every request needs a credential.
+    Credential,
+    /// A request without a valid credential acts as this actor. Only for a node that nobody else can reach. One with a
+    /// valid credential is judged by it.
+    Open(Actor),
+}
+
 /// What policy needs to know of an actor: gathered once, at the door.
 #[derive(Debug)]
 pub struct ActorFacts {

@@ -36,7 +36,7 @@ mod within;
 mod tests;
 
 pub use config::{Database, KernelConfig};
-pub use context::{Actor, ActorFacts, OpContext};
+pub use context::{Access, Actor, ActorFacts, OpContext};
 pub use credentials::CredentialPermit;
 pub use deployments::{Deployment, DeploymentQuota, DeploymentStep, DeploymentTerms, QuotaKind};
 pub use error::{ErrorClass, KernelError};

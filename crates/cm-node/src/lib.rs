@@ -10,6 +10,7 @@ pub mod data_dir;
 pub mod database;
 pub mod environment;
 pub mod error;
+mod listeners;
 mod logs;
 pub mod node;
 pub mod offline;

@@ -7,18 +7,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cm_api::{Access, Api, Settings, ShieldX};
+use cm_api::{Api, Settings, ShieldX};
+use cm_dialects::Veracruz;
+use cm_dialects::veracruz::{attestation, ccfaas, s3app, vaas};
 use cm_endpoints::{Endpoints, EndpointsConfig, ProcessLauncher};
 use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
 use cm_http::{RequestLimits, ServerLimits};
 use cm_kernel::catalog::{Integrity, Limits};
-use cm_kernel::{Actor, DeploymentQuota, Kernel, KernelConfig};
+use cm_kernel::{Access, Actor, DeploymentQuota, Kernel, KernelConfig};
 use cm_runtime::{Drained, SystemClock, Tasks};
-use tokio::net::TcpListener;
 
 use crate::NodeError;
 use crate::config::{ApiSettings, Config, InstancePorts};
 use crate::data_dir::{DataDir, write_private};
+use crate::listeners::Listeners;
 
 /// The administrator's token, within the data directory.
 pub(crate) const ADMIN_TOKEN_FILE: &str = "admin.token";
@@ -75,41 +77,37 @@ impl Node {
         let token_file = data_dir.path().join(ADMIN_TOKEN_FILE);
         let (kernel, first_start) = open_kernel(&config, &data_dir, token_file.clone(), &tasks).await?;
         data_dir.write_private(VERIFYING_KEY_FILE, &kernel.keys().verifying().to_spki_pem())?;
-        // Bound before anything is served: the address stands in the policies of instances.
-        let listener = match config.listen.api {
-            Some(address) => Some(bind("api", address).await?),
-            None => None,
-        };
-        let attestation_url = listener.as_ref().map_or_else(String::new, |(_, address)| address.to_string());
+        let mut sockets = Listeners::bind(&config.listen).await?;
+        let attestation_url = ["attestation", "api"].iter().find_map(|name| sockets.address(name));
+        let attestation_url = attestation_url.map_or_else(String::new, |address| address.to_string());
         let functions =
             Functions::open(kernel.clone(), &tasks, functions_config(&config, &data_dir, attestation_url))
                 .await?;
         let launcher = Arc::new(ProcessLauncher::of_this_program());
         let endpoints =
             Endpoints::open(kernel.clone(), &tasks, endpoints_config(&config, &kernel), launcher).await?;
-        let mut listeners = BTreeMap::new();
-        if let Some((listener, address)) = listener {
-            let api = Api {
-                kernel: kernel.clone(),
-                functions: functions.clone(),
-                endpoints: endpoints.clone(),
-                access: if config.open { Access::Open(Actor::node()) } else { Access::Credential },
-                metrics: Arc::new(move || metrics.render()),
-                settings: Arc::new(api_settings(&config.api)),
-                shieldx: ShieldX::new(&config.choreography.shieldx_url)?,
-            };
-            let router = cm_api::router(api, RequestLimits::default());
-            let limits = ServerLimits {
-                drain: config.shutdown_deadline.mul_f64(DRAIN_SHARE),
-                ..ServerLimits::default()
-            };
-            let serving = tasks.clone();
-            tasks.spawn(
-                "api-listener",
-                async move { cm_http::serve(listener, router, limits, &serving).await },
-            );
-            listeners.insert("api", address);
-        }
+        let listeners = sockets.addresses();
+        let access = if config.open { Access::Open(Actor::node()) } else { Access::Credential };
+        let api = Api {
+            kernel: kernel.clone(),
+            functions: functions.clone(),
+            endpoints: endpoints.clone(),
+            access: access.clone(),
+            metrics: Arc::new(move || metrics.render()),
+            settings: Arc::new(api_settings(&config.api)),
+            shieldx: ShieldX::new(&config.choreography.shieldx_url)?,
+        };
+        let drain = config.shutdown_deadline.mul_f64(DRAIN_SHARE);
+        let limits = ServerLimits { drain, ..ServerLimits::default() };
+        let requests = RequestLimits::default;
+        let veracruz =
+            || Veracruz { kernel: kernel.clone(), functions: functions.clone(), access: access.clone() };
+        sockets.serve("api", &limits, &tasks, || cm_api::router(api, requests()));
+        sockets.serve("s3", &limits, &tasks, || cm_s3::router(kernel.clone(), access.clone(), requests()));
+        sockets.serve("vaas", &limits, &tasks, || vaas::router(veracruz(), requests()));
+        sockets.serve("ccfaas", &limits, &tasks, || ccfaas::router(veracruz(), requests()));
+        sockets.serve("s3app", &limits, &tasks, || s3app::router(veracruz(), requests()));
+        sockets.serve("attestation", &limits, &tasks, || attestation::router(veracruz(), requests()));
         let first_start_token = first_start.then_some(token_file);
         let node =
             Node { config, data_dir, kernel, functions, endpoints, tasks, listeners, first_start_token };
@@ -258,11 +256,4 @@ fn endpoints_config(config: &Config, kernel: &Kernel) -> EndpointsConfig {
         launch_timeout: endpoints.start_timeout,
         drain_timeout: endpoints.drain_timeout,
     }
-}
-
-async fn bind(listener: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
-    let failed = |source| NodeError::Bind { listener, address, source };
-    let bound = TcpListener::bind(address).await.map_err(failed)?;
-    let address = bound.local_addr().map_err(failed)?;
-    Ok((bound, address))
 }

@@ -6,32 +6,35 @@ use super::{ConfigError, ListenToml, WithoutEffect, wrong};
 
 /// Port of the native API, as in the earlier implementation.
 const API_PORT: u16 = 19000;
+/// Port of S3.
+const S3_PORT: u16 = 9000;
+/// Ports of the earlier services of confidential functions, as they had them.
+const VAAS_PORT: u16 = 5000;
+const CCFAAS_PORT: u16 = 5010;
+const S3APP_PORT: u16 = 5020;
+const ATTESTATION_PORT: u16 = 3010;
 /// One port for each confidential instance.
 const INSTANCES: &str = "127.0.0.1:3014-3213";
 
 /// Listeners of subsystems that this build does not have.
-const ABSENT: &[&str] = &[
-    "console",
-    "s3",
-    "router",
-    "xolo",
-    "summoner",
-    "vaas",
-    "ccfaas",
-    "s3app",
-    "attestation",
-    "mpc",
-    "mpc-peers",
-    "intel",
-    "intel-discovery",
-    "peers",
-];
+const ABSENT: &[&str] =
+    &["console", "router", "xolo", "summoner", "mpc", "mpc-peers", "intel", "intel-discovery", "peers"];
 
 /// Where a node listens.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenSettings {
     /// The native API; `None` when switched off.
     pub api: Option<SocketAddr>,
+    /// S3.
+    pub s3: Option<SocketAddr>,
+    /// VaaS.
+    pub vaas: Option<SocketAddr>,
+    /// CCFaaS.
+    pub ccfaas: Option<SocketAddr>,
+    /// The S3 app.
+    pub s3app: Option<SocketAddr>,
+    /// The attestation service.
+    pub attestation: Option<SocketAddr>,
     /// Confidential instances; `None` when there are none.
     pub instances: Option<InstancePorts>,
 }
@@ -48,9 +51,14 @@ pub struct InstancePorts {
 }
 
 pub(super) fn settings(listen: ListenToml) -> Result<ListenSettings, ConfigError> {
-    let ListenToml { api, instances } = listen;
+    let ListenToml { api, s3, vaas, ccfaas, s3app, attestation, instances } = listen;
     Ok(ListenSettings {
         api: listener("listen.api", api.as_deref(), API_PORT)?,
+        s3: listener("listen.s3", s3.as_deref(), S3_PORT)?,
+        vaas: listener("listen.vaas", vaas.as_deref(), VAAS_PORT)?,
+        ccfaas: listener("listen.ccfaas", ccfaas.as_deref(), CCFAAS_PORT)?,
+        s3app: listener("listen.s3app", s3app.as_deref(), S3APP_PORT)?,
+        attestation: listener("listen.attestation", attestation.as_deref(), ATTESTATION_PORT)?,
         instances: port_range(instances.as_deref().unwrap_or(INSTANCES))?,
     })
 }
@@ -58,8 +66,16 @@ pub(super) fn settings(listen: ListenToml) -> Result<ListenSettings, ConfigError
 impl ListenSettings {
     /// Open mode serves whoever comes; only this machine may.
     pub(super) fn check_open(&self) -> Result<(), ConfigError> {
-        let listeners =
-            [("api", self.api.map(|api| api.ip())), ("instances", self.instances.map(|ports| ports.address))];
+        let ip = |address: Option<SocketAddr>| address.map(|address| address.ip());
+        let listeners = [
+            ("api", ip(self.api)),
+            ("s3", ip(self.s3)),
+            ("vaas", ip(self.vaas)),
+            ("ccfaas", ip(self.ccfaas)),
+            ("s3app", ip(self.s3app)),
+            ("attestation", ip(self.attestation)),
+            ("instances", self.instances.map(|ports| ports.address)),
+        ];
         for (listener, address) in listeners {
             if let Some(address) = address.filter(|address| !address.is_loopback()) {
                 return Err(ConfigError::OpenBeyondLoopback { listener, address });

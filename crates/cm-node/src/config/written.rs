@@ -11,6 +11,11 @@ pub const KEYS: &[&str] = &[
     "database.url",
     "database.root_certificate",
     "listen.api",
+    "listen.s3",
+    "listen.vaas",
+    "listen.ccfaas",
+    "listen.s3app",
+    "listen.attestation",
     "listen.instances",
     "api.title",
     "api.prefix",
@@ -103,6 +108,16 @@ impl std::fmt::Debug for DatabaseUrl {
 pub struct ListenToml {
     /// The native API.
     pub api: Option<String>,
+    /// S3.
+    pub s3: Option<String>,
+    /// VaaS.
+    pub vaas: Option<String>,
+    /// CCFaaS.
+    pub ccfaas: Option<String>,
+    /// The S3 app.
+    pub s3app: Option<String>,
+    /// The attestation service.
+    pub attestation: Option<String>,
     /// The ports of confidential instances: `ADDRESS:FIRST-LAST`, `ADDRESS:0` for free ones, or `off`.
     pub instances: Option<String>,
 }

@@ -15,6 +15,9 @@ const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// How long the node may take to stop.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
+/// Listeners that take free ports, so that nothing that runs on this machine is in the way.
+const LISTENERS: &[&str] = &["api", "s3", "vaas", "ccfaas", "s3app", "attestation", "instances"];
+
 /// The running node.
 pub(crate) struct Mesh {
     // Held so that the directory goes when the demonstration does.
@@ -32,7 +35,9 @@ impl Mesh {
         let mut node = Command::new(std::env::current_exe()?)
             .arg("up")
             .args(["--data-dir".as_ref(), root.path().join("data").as_os_str()])
-            .args(["--set", "listen.api=127.0.0.1:0", "--set", "listen.instances=127.0.0.1:0"])
+            .args(
+                LISTENERS.iter().flat_map(|name| ["--set".to_owned(), format!("listen.{name}=127.0.0.1:0")]),
+            )
             .args(["--set", "log.level=debug", "--output", "json"])
             .env_clear()
             .stdin(Stdio::null())

@@ -1,0 +1,8 @@
+//! The protocols of the earlier systems, one module each: adapters over the same engines.
+//!
+//! Nothing is decided here. A request of an earlier client is authenticated, decoded, handed to the engine that serves the
+//! native API too, and its outcome is put into the words that the client knows.
+
+pub mod veracruz;
+
+pub use veracruz::Veracruz;

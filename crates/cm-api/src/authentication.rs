@@ -2,16 +2,15 @@
 
 use std::io;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use cm_http::local::require_local;
-use cm_http::{Failure, FailureClass, RequestLimits};
+use cm_http::{Bearer, Failure, FailureClass, RequestLimits};
 use cm_kernel::{Access, Actor, Kernel, OpContext};
 use cm_types::RequestId;
 use futures::{Stream, StreamExt, stream};
@@ -75,23 +74,6 @@ impl<S: Sync> FromRequestParts<S> for Op {
     }
 }
 
-/// The bearer token of the request, for work that outlives one check of it. Its `Debug` hides it.
-#[derive(Clone)]
-struct Bearer(Arc<str>);
-
-impl Bearer {
-    /// The token.
-    fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Bearer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Bearer([redacted])")
-    }
-}
-
 /// Puts the [`OpContext`] of an authenticated actor into the request, or answers 401.
 pub async fn authenticate(
     State(api): State<Api>,
@@ -127,7 +109,7 @@ pub async fn authenticate(
 
 /// Who presents a credential, and the credential; `None` without one.
 async fn presented(api: &Api, headers: &HeaderMap) -> Result<Option<(Bearer, Actor)>, Failure> {
-    let Some(bearer) = bearer(headers)? else { return Ok(None) };
+    let Some(bearer) = Bearer::of(headers)? else { return Ok(None) };
     let actor = api.kernel.authenticate(bearer.expose()).await.map_err(refusal)?;
     Ok(Some((bearer, actor)))
 }
@@ -145,51 +127,4 @@ fn is_login(request: &Request) -> bool {
 
 fn missing_credential() -> Failure {
     Failure::unauthenticated("a bearer token is required")
-}
-
-/// The bearer token of RFC 6750, section 2.1; `None` without a header.
-///
-/// A header of another scheme is a credential that is not valid, and so is a second header.
-fn bearer(headers: &HeaderMap) -> Result<Option<Bearer>, Failure> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let invalid = || Failure::unauthenticated("the credential is not valid");
-    if values.next().is_some() {
-        return Err(invalid());
-    }
-    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(invalid)?;
-    let token = token.trim();
-    match scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() {
-        true => Ok(Some(Bearer(token.into()))),
-        false => Err(invalid()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(values: &[&str], expected: Result<Option<&str>, ()>) {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(header::AUTHORIZATION, value.parse().unwrap());
-        }
-        let found = bearer(&headers);
-        assert_eq!(
-            found.as_ref().map(|found| found.as_ref().map(Bearer::expose)).map_err(|_| ()),
-            expected,
-            "{values:?}"
-        );
-    }
-
-    #[test]
-    fn only_one_bearer_token_is_a_credential() {
-        check(&[], Ok(None));
-        check(&["Bearer abc"], Ok(Some("abc")));
-        check(&["bearer  abc "], Ok(Some("abc")));
-        check(&["Bearer"], Err(()));
-        check(&["Bearer "], Err(()));
-        check(&["Basic abc"], Err(()));
-        check(&["Bearer abc", "Bearer def"], Err(()));
-    }
 }

@@ -4,16 +4,20 @@
 //! plain sentence about a limit.
 
 use axum::http::StatusCode;
-use cm_http::{Failure, FailureClass};
-use cm_types::RequestId;
+use cm_http::{Asked, Failure, FailureClass, Rendered};
 use serde_json::{Value, json};
 
 /// The shape of every refusal of a node in open mode.
-pub(crate) fn shape(failure: &Failure, request: Option<&RequestId>) -> (StatusCode, Value) {
+pub(crate) fn shape(failure: &Failure, asked: &Asked) -> Rendered {
     // Manifests are no request of an earlier client, and whoever sends one asks which declaration it was.
     if failure.details().contains_key("index") {
-        return cm_http::shape(failure, request);
+        return cm_http::shape(failure, asked);
     }
+    let (status, body) = worded(failure);
+    Rendered::json(status, &body)
+}
+
+fn worded(failure: &Failure) -> (StatusCode, Value) {
     let status = failure.class().status();
     match failure.class() {
         FailureClass::NotFound => (status, not_found(failure)),
@@ -104,8 +108,9 @@ mod tests {
     use super::*;
 
     fn check(failure: Failure, status: u16, body: Value) {
-        let (found, rendered) = shape(&failure, None);
-        assert_eq!((found.as_u16(), rendered), (status, body));
+        let found = shape(&failure, &Asked::default());
+        let rendered: Value = serde_json::from_str(&found.body).unwrap();
+        assert_eq!((found.status.as_u16(), rendered), (status, body));
     }
 
     fn with_field(path: &str, message: &str, limit: bool) -> Failure {

@@ -8,6 +8,8 @@ pub mod vaas;
 use cm_functions::Functions;
 use cm_kernel::{Access, Kernel};
 
+use crate::Gate;
+
 /// The engines behind the services. Cheap to clone.
 #[derive(Clone)]
 pub struct Veracruz {
@@ -17,4 +19,11 @@ pub struct Veracruz {
     pub functions: Functions,
     /// Whether callers must say who they are.
     pub access: Access,
+}
+
+impl Veracruz {
+    /// What authentication needs to know.
+    pub fn gate(&self) -> Gate {
+        Gate { kernel: self.kernel.clone(), access: self.access.clone() }
+    }
 }

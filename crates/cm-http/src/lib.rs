@@ -9,8 +9,9 @@
 //! can refuse a caller before it decodes what the caller sent.
 //!
 //! Reading order: [`serve`](mod@serve) (connections), [`frame`](mod@frame) (what surrounds each request),
-//! [`failure`], [`deadline`], [`body`], [`query`], [`etag`], [`range`], [`sse`].
+//! [`failure`], [`render`], [`bearer`], [`deadline`], [`body`], [`query`], [`etag`], [`range`], [`sse`].
 
+pub mod bearer;
 pub mod body;
 pub mod deadline;
 pub mod etag;
@@ -27,6 +28,7 @@ mod shield;
 pub mod sse;
 mod stall;
 
+pub use bearer::Bearer;
 pub use body::{JsonBody, Upload};
 pub use deadline::Deadline;
 pub use etag::{ETag, Preconditions};
@@ -34,5 +36,5 @@ pub use failure::{Failure, FailureClass};
 pub use frame::{RequestLimits, frame};
 pub use query::Params;
 pub use range::RangeRequest;
-pub use render::{Shape, shape};
+pub use render::{Asked, Rendered, Shape, shape};
 pub use serve::{Peer, ServerLimits, serve};

@@ -5,13 +5,14 @@
 //! the part of that which the node, the instance and the client must understand alike, and it is pure: it
 //! does no I/O and reads no clock.
 //!
-//! Reading order: [`path`] (how files are named), [`rights`] (what can be done to one), [`policy`] (the
-//! documents, their merging and their hash), [`table`] (who may do what, resolved), [`wire`] (what clients
+//! Reading order: [`path`] (how files are named), [`rights`] (what can be done to one), [`pipeline`] (programs one
+//! after the other), [`policy`] (the documents, their merging and their hash), [`table`] (who may do what, resolved), [`wire`] (what clients
 //! and an instance say to each other), [`report`] (how a run ended), [`control`] (what the launcher and an
 //! instance say to each other).
 
 pub mod control;
 pub mod path;
+pub mod pipeline;
 pub mod policy;
 pub mod report;
 pub mod rights;
@@ -19,6 +20,7 @@ pub mod table;
 pub mod wire;
 
 pub use path::{FileName, GuestPath, InvalidPath};
+pub use pipeline::{InvalidPipeline, Pipeline};
 pub use policy::{
     FullPolicy, Infrastructure, PolicyError, PolicyText, ProgramPolicy, UserPolicy, VaasPolicy, merge,
     policy_hash,

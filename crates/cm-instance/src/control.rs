@@ -11,7 +11,7 @@ use cm_types::Sha256Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{ExecutionReport, GuestPath, PolicyText};
+use crate::{ExecutionReport, GuestPath, PolicyText, Refused};
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +51,13 @@ pub enum ToInstance {
     /// The first message. Raw frames follow: for each program its bytes and then, if announced, its
     /// artefact; then each data file.
     Launch(Box<Launch>),
+    /// The answer to [`FromInstance::CertificateRequest`]: the certificate for the instance's key, and behind it those that
+    /// lead to the authority of the policy, without the latter.
+    Certificate {
+        /// The certificates (DER, hexadecimal digits).
+        #[serde(with = "hex_list")]
+        chain_der: Vec<Vec<u8>>,
+    },
     /// End: refuse new connections, end runs, exit.
     Shutdown,
 }
@@ -59,6 +66,12 @@ pub enum ToInstance {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "message", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FromInstance {
+    /// The instance has made its key and asks for a certificate. Said once, before [`Ready`].
+    CertificateRequest {
+        /// The public key (SubjectPublicKeyInfo, DER, hexadecimal digits).
+        #[serde(with = "hex_bytes")]
+        spki_der: Vec<u8>,
+    },
     /// The instance accepts connections.
     Ready(Ready),
     /// A program was compiled; a raw frame with the sealed artefact follows.
@@ -68,6 +81,8 @@ pub enum FromInstance {
     },
     /// A run changed its state.
     State(RunState),
+    /// Something was refused for the sake of security. Told at most once a second for each kind and identity.
+    Refused(Refused),
     /// The instance could not be launched, and exits.
     Failed {
         /// Why, for people and logs.
@@ -284,6 +299,20 @@ pub fn raw_header(length: usize, max: usize) -> Result<[u8; HEADER_LEN], Control
 pub fn announced(header: [u8; HEADER_LEN], max: usize) -> Result<usize, ControlError> {
     let found = u32::from_be_bytes(header) as usize;
     if found > max { Err(ControlError::TooLong { found, max }) } else { Ok(found) }
+}
+
+mod hex_list {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(list: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(list.iter().map(hex::encode))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Vec<u8>>, D::Error> {
+        let list = Vec::<String>::deserialize(deserializer)?;
+        list.into_iter().map(|text| hex::decode(text).map_err(D::Error::custom)).collect()
+    }
 }
 
 mod hex_bytes {

@@ -7,24 +7,28 @@
 //!
 //! Reading order: [`path`] (how files are named), [`rights`] (what can be done to one), [`pipeline`] (programs one
 //! after the other), [`policy`] (the documents, their merging and their hash), [`table`] (who may do what, resolved), [`wire`] (what clients
-//! and an instance say to each other), [`report`] (how a run ended), [`control`] (what the launcher and an
+//! and an instance say to each other), [`certificate`] (how a client knows it), [`report`] (how a run ended), [`control`] (what the launcher and an
 //! instance say to each other).
 
+pub mod certificate;
 pub mod control;
 pub mod path;
 pub mod pipeline;
 pub mod policy;
+pub mod refusal;
 pub mod report;
 pub mod rights;
 pub mod table;
 pub mod wire;
 
+pub use certificate::{InstanceClaims, InvalidClaims};
 pub use path::{FileName, GuestPath, InvalidPath};
 pub use pipeline::{InvalidPipeline, Pipeline};
 pub use policy::{
     FullPolicy, Infrastructure, PolicyError, PolicyText, ProgramPolicy, UserPolicy, VaasPolicy, merge,
     policy_hash,
 };
-pub use report::{DeniedAccess, ExecutionReport, Limit, Outcome, TrapKind};
+pub use refusal::{RefusalKind, Refused};
+pub use report::{DeniedAccess, ExecutionReport, Limit, Outcome, StepReport, TrapKind};
 pub use rights::{InvalidRights, Rights};
 pub use table::{Grants, Principal, RightsTable};

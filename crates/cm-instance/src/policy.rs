@@ -20,7 +20,9 @@ mod tests;
 mod value;
 
 pub use certificate::Certificate;
-pub use document::{DataFile, FileRight, Program, ProgramPolicy, UserIdentity, UserPolicy, VaasPolicy};
+pub use document::{
+    DataFile, FileRight, PipelineEntry, Program, ProgramPolicy, UserIdentity, UserPolicy, VaasPolicy,
+};
 pub use error::{FieldProblem, PolicyError};
 pub use full::{FileHash, FullPolicy, Identity, PolicyText, StreamEntry, policy_hash};
 pub use merge::{Infrastructure, merge};
@@ -32,6 +34,8 @@ pub const POLICY_LEN_MAX: usize = 1024 * 1024;
 pub const IDENTITIES_MAX: usize = 64;
 /// Most programs in one policy.
 pub const PROGRAMS_MAX: usize = 64;
+/// Most pipelines in one policy.
+pub const PIPELINES_MAX: usize = 64;
 /// Most data files or hashes in one policy.
 pub const FILES_MAX: usize = 256;
 /// Most entries in one list of file rights.

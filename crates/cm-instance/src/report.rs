@@ -25,18 +25,59 @@ pub struct ExecutionReport {
     /// How many accesses were refused in all.
     #[serde(default)]
     pub denied_count: u64,
+    /// The programs that ran, when a pipeline did; the rest is about all of them together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepReport>,
 }
 
 impl ExecutionReport {
     /// A report about something that ended before any instruction ran.
     pub fn before_start(outcome: Outcome) -> Self {
-        Self { outcome, fuel: None, wall_ms: 0, memory_peak: 0, denied: Vec::new(), denied_count: 0 }
+        Self {
+            outcome,
+            fuel: None,
+            wall_ms: 0,
+            memory_peak: 0,
+            denied: Vec::new(),
+            denied_count: 0,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Adds what is known about the next program of a pipeline, whose outcome becomes that of the whole.
+    pub fn add_step(&mut self, program: GuestPath, step: ExecutionReport) {
+        self.outcome = step.outcome.clone();
+        self.fuel = self
+            .fuel
+            .zip(step.fuel)
+            .map(|(so_far, fuel)| so_far.saturating_add(fuel))
+            .or(if self.steps.is_empty() { step.fuel } else { None });
+        self.wall_ms = self.wall_ms.saturating_add(step.wall_ms);
+        self.memory_peak = self.memory_peak.max(step.memory_peak);
+        let room = DENIED_MAX.saturating_sub(self.denied.len());
+        self.denied.extend(step.denied.into_iter().take(room));
+        self.denied_count = self.denied_count.saturating_add(step.denied_count);
+        let (outcome, wall_ms, memory_peak) = (step.outcome, step.wall_ms, step.memory_peak);
+        self.steps.push(StepReport { program, outcome, wall_ms, memory_peak });
     }
 
     /// Whether the run did what it was meant to.
     pub fn succeeded(&self) -> bool {
         self.outcome == Outcome::Completed
     }
+}
+
+/// One program that a pipeline ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// The program.
+    pub program: GuestPath,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it ran, in milliseconds.
+    pub wall_ms: u64,
+    /// The most linear memory it had at once, in bytes.
+    pub memory_peak: u64,
 }
 
 /// One access that the policy did not allow.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::policy::FullPolicy;
+use crate::policy::{FullPolicy, PipelineEntry};
 use crate::{FileName, GuestPath, Rights};
 
 #[cfg(test)]
@@ -15,6 +15,8 @@ pub enum Principal {
     Identity(u64),
     /// The program stored at this path, whoever started it.
     Program(GuestPath),
+    /// The pipeline of this name, whoever started it.
+    Pipeline(String),
 }
 
 impl std::fmt::Display for Principal {
@@ -22,6 +24,7 @@ impl std::fmt::Display for Principal {
         match self {
             Self::Identity(id) => write!(f, "identity {id}"),
             Self::Program(path) => write!(f, "program {path}"),
+            Self::Pipeline(name) => write!(f, "pipeline {name}"),
         }
     }
 }
@@ -122,6 +125,12 @@ impl RightsTable {
                 grants.add(&right.file_name, right.rights);
             }
         }
+        for pipeline in &policy.pipelines {
+            let grants = table.entries.entry(Principal::Pipeline(pipeline.name.clone())).or_default();
+            for right in &pipeline.file_rights {
+                grants.add(&right.file_name, right.rights);
+            }
+        }
         table
     }
 
@@ -158,7 +167,7 @@ impl RightsTable {
         let caller = self.grants(&Principal::Identity(identity));
         let callee = self.grants(&Principal::Program(program.clone()));
         let (Some(caller), Some(callee)) = (caller, callee) else { return false };
-        if self.entries.values().any(|grants| grants.mention(Rights::FILE_EXECUTE)) {
+        if self.knows_execute() {
             return caller.rights_on(program).contains(Rights::FILE_EXECUTE);
         }
         let read_and_written = |path: &GuestPath| {
@@ -166,5 +175,27 @@ impl RightsTable {
                 && callee.rights_on(path).contains(Rights::FD_WRITE)
         };
         caller.iter().chain(callee.iter()).any(|(path, _, _)| read_and_written(path))
+    }
+
+    /// Whether the policy uses [`Rights::FILE_EXECUTE`] anywhere, so that this right decides who executes.
+    pub fn knows_execute(&self) -> bool {
+        self.entries.values().any(|grants| grants.mention(Rights::FILE_EXECUTE))
+    }
+
+    /// Whether an identity may run a pipeline: a pipeline lends nobody a right, so the identity must be allowed to
+    /// execute every program that may run. Under policies that know a right to execute, the pipeline must have it on
+    /// each program too.
+    pub fn may_run(&self, identity: u64, entry: &PipelineEntry) -> bool {
+        let own = Principal::Pipeline(entry.name.clone());
+        let granted =
+            |program| !self.knows_execute() || self.rights(&own, program).contains(Rights::FILE_EXECUTE);
+        let may = |program| self.may_execute(identity, program) && granted(program);
+        entry.pipeline.programs().into_iter().all(may)
+    }
+
+    /// Whether a pipeline may learn whether something of this name exists: it may open it, read it, or learn its size.
+    pub fn may_ask(&self, pipeline: &str, path: &GuestPath) -> bool {
+        let telling = Rights::PATH_OPEN | Rights::PATH_FILESTAT_GET | Rights::FD_READ;
+        self.rights(&Principal::Pipeline(pipeline.to_owned()), path).intersects(telling)
     }
 }

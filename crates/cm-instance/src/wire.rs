@@ -11,7 +11,7 @@ mod tests;
 
 pub use frame::{FRAME_LEN_MAX, FrameDecoder, FrameError, HEADER_LEN, append_frame, encode_frame};
 pub use message::{
-    Cancel, Cert, Data, ErrorText, Execute, FileEntry, FileList, ListFiles, PiHash, PolicyHash, ReadFile,
-    Report, Request, RequestBody, RequestPiHash, RequestPipeline, RequestPolicyHash, RequestResult,
-    RequestShutdown, Response, ResultData, State, Status,
+    ARGUMENTS_LEN_MAX, ARGUMENTS_MAX, Cancel, Cert, Data, ErrorText, Execute, FileEntry, FileList, ListFiles,
+    PiHash, PolicyHash, ReadFile, Report, Request, RequestBody, RequestPiHash, RequestPipeline,
+    RequestPolicyHash, RequestResult, RequestShutdown, Response, ResultData, State, Status, arguments_fit,
 };

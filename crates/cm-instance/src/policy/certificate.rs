@@ -37,6 +37,12 @@ impl Certificate {
         &self.pem
     }
 
+    /// The same certificate as the earlier services write it: its body on one line, and no line end behind it.
+    pub fn without_line_ends(&self) -> Self {
+        let pem = format!("{BEGIN}\n{}\n{END}", STANDARD.encode(&self.der));
+        Self { pem, der: self.der.clone() }
+    }
+
     /// The certificate in DER.
     pub fn der(&self) -> &[u8] {
         &self.der

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Certificate, Ciphersuite, ExecutionStrategy, Expiry, FILE_RIGHTS_MAX, FILES_MAX, FieldProblem, FileHash,
-    IDENTITIES_MAX, Identity, MEMORY_MIB_MAX, NAME_LEN_MAX, POLICY_LEN_MAX, PROGRAMS_MAX, PolicyError,
+    IDENTITIES_MAX, Identity, MEMORY_MIB_MAX, NAME_LEN_MAX, PIPELINES_MAX, POLICY_LEN_MAX, PROGRAMS_MAX,
+    PolicyError,
 };
-use crate::{FileName, Rights};
+use crate::{FileName, GuestPath, Pipeline, Rights};
 
 /// Rights on one file or directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,21 @@ pub struct Program {
     pub pi_hash: Option<Sha256Digest>,
     /// The file that it is stored as.
     pub program_file_name: FileName,
+}
+
+/// Programs that run one after the other, under a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineEntry {
+    /// What the pipeline itself may do: execute its programs, and learn whether the paths that it asks for exist.
+    /// Each program runs with its own rights.
+    pub file_rights: Vec<FileRight>,
+    /// Its number, unique among the pipelines.
+    pub id: u64,
+    /// Its name, unique among the pipelines.
+    pub name: String,
+    /// What runs.
+    pub pipeline: Pipeline,
 }
 
 /// A file that is loaded before anything runs.
@@ -74,6 +90,9 @@ pub struct ProgramPolicy {
     /// that nobody needs these rights; they are accepted and grant nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub file_rights: Vec<FileRight>,
+    /// Its programs one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pipelines: Vec<PipelineEntry>,
 }
 
 /// Somebody who may speak to an instance.
@@ -130,9 +149,9 @@ pub struct VaasPolicy {
     /// Native modules of later policies; must be empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub native_modules: Vec<serde_json::Value>,
-    /// Pipelines of later policies; must be empty.
+    /// The programs one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pipelines: Vec<serde_json::Value>,
+    pub pipelines: Vec<PipelineEntry>,
 }
 
 impl ProgramPolicy {
@@ -148,6 +167,7 @@ impl ProgramPolicy {
         check_name("function", &self.function)?;
         check_memory(self.max_memory_mib)?;
         check_programs(&self.programs)?;
+        check_pipelines(&self.pipelines, &self.programs)?;
         check_file_rights("file_rights", &self.file_rights)?;
         let mut names: Vec<&FileName> =
             self.programs.iter().map(|program| &program.program_file_name).collect();
@@ -201,9 +221,10 @@ impl VaasPolicy {
             check_name("instance_id", name)?;
         }
         check_memory(self.max_memory_mib)?;
-        check_later_features(&self.native_modules, &self.pipelines)?;
+        check_native_modules(&self.native_modules)?;
         check_numbered_identities(&self.identities)?;
         check_programs(&self.programs)?;
+        check_pipelines(&self.pipelines, &self.programs)?;
         check_hashes(&self.programs, &self.file_hashes)
     }
 }
@@ -247,15 +268,30 @@ pub(super) fn check_memory(mib: Option<u32>) -> Result<(), PolicyError> {
     }
 }
 
-pub(super) fn check_later_features(
-    native_modules: &[serde_json::Value],
-    pipelines: &[serde_json::Value],
-) -> Result<(), PolicyError> {
+pub(super) fn check_native_modules(native_modules: &[serde_json::Value]) -> Result<(), PolicyError> {
     if !native_modules.is_empty() {
         return Err(PolicyError::field("native_modules", FieldProblem::Unsupported("native modules")));
     }
-    if !pipelines.is_empty() {
-        return Err(PolicyError::field("pipelines", FieldProblem::Unsupported("pipelines")));
+    Ok(())
+}
+
+/// A pipeline runs programs of its policy only, since those alone have a hash.
+pub(super) fn check_pipelines(pipelines: &[PipelineEntry], programs: &[Program]) -> Result<(), PolicyError> {
+    check_length("pipelines", pipelines.len(), PIPELINES_MAX)?;
+    check_numbers("pipelines", pipelines.iter().map(|entry| entry.id))?;
+    for (at, entry) in pipelines.iter().enumerate() {
+        let path = format!("pipelines[{at}].name");
+        check_name(&path, &entry.name)?;
+        if pipelines[..at].iter().any(|earlier| earlier.name == entry.name) {
+            return Err(PolicyError::field(path, FieldProblem::Duplicate(entry.name.clone())));
+        }
+        let known =
+            |path: &GuestPath| programs.iter().any(|program| program.program_file_name.path() == path);
+        if let Some(unknown) = entry.pipeline.programs().into_iter().find(|path| !known(path)) {
+            let problem = FieldProblem::UnknownProgram(unknown.clone());
+            return Err(PolicyError::field(format!("pipelines[{at}].pipeline"), problem));
+        }
+        check_file_rights(&format!("pipelines[{at}].file_rights"), &entry.file_rights)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Why a policy is refused.
 
-use crate::{FileName, InvalidPath};
+use crate::{FileName, GuestPath, InvalidPath};
 
 /// Why a document is no policy.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,9 @@ pub enum FieldProblem {
     /// An identity is granted a file that the function does not have.
     #[error("`{0}` is no file of the function")]
     UnknownFile(FileName),
+    /// A pipeline runs what is no program of the policy.
+    #[error("`{0}` is no program of the policy")]
+    UnknownProgram(GuestPath),
     /// No hash says which bytes the program has.
     #[error("no hash is given for `{0}`")]
     MissingHash(FileName),

@@ -7,14 +7,14 @@ use cm_types::Sha256Digest;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::document::{
-    check_file_rights, check_hashes, check_later_features, check_length, check_memory, check_name,
-    check_numbered_identities, check_programs, from_json,
+    check_file_rights, check_hashes, check_length, check_memory, check_name, check_native_modules,
+    check_numbered_identities, check_pipelines, check_programs, from_json,
 };
 use super::{
     Certificate, Ciphersuite, ExecutionStrategy, Expiry, FieldProblem, FileRight, MEMORY_MIB_DEFAULT,
-    PolicyError, Program,
+    PipelineEntry, PolicyError, Program,
 };
-use crate::{FileName, GuestPath};
+use crate::{FileName, GuestPath, Rights};
 
 /// Somebody who may speak to an instance, with the number that the rights table uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,12 @@ impl StreamEntry {
         }
     }
 
+    /// Whether any of the programs is granted the file by name.
+    pub(super) fn is_granted(&self, programs: &[Program]) -> bool {
+        let mut rights = programs.iter().flat_map(|program| &program.file_rights);
+        rights.any(|right| right.file_name == self.file_right().file_name)
+    }
+
     /// The number of the descriptor.
     pub fn descriptor(&self) -> u32 {
         match self {
@@ -67,7 +73,22 @@ impl StreamEntry {
     }
 }
 
+/// The streams of the published full policies.
+pub(super) fn standard_streams() -> Vec<StreamEntry> {
+    let right = |name: &str, rights| FileRight {
+        file_name: FileName::parse(name).expect("the names of the streams are paths"),
+        rights,
+    };
+    vec![
+        StreamEntry::Stdin(right("stdin", Rights::READER)),
+        StreamEntry::Stdout(right("stdout", Rights::WRITER)),
+        StreamEntry::Stderr(right("stderr", Rights::WRITER)),
+    ]
+}
+
 /// Everything that an instance obeys. Its hash is over its text, hence over every field.
+///
+/// Empty lists are written too: the published clients of one era or the other refuse a policy without them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FullPolicy {
@@ -87,7 +108,7 @@ pub struct FullPolicy {
     pub programs: Vec<Program>,
     /// Where evidence about the instance comes from.
     pub proxy_attestation_server_url: String,
-    /// The certificate of whoever signs that evidence.
+    /// The certificate of the authority that certifies the instance's key.
     pub proxy_service_cert: Certificate,
     /// SHA-256 of the executable that runs the instance here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,17 +131,17 @@ pub struct FullPolicy {
     /// Where the instance listens, as `host:port`.
     pub veracruz_server_url: String,
     /// Hashes of files other than programs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub file_hashes: Vec<FileHash>,
     /// Most linear memory of a program, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_memory_mib: Option<u32>,
     /// Native modules of later policies; must be empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub native_modules: Vec<serde_json::Value>,
-    /// Pipelines of later policies; must be empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pipelines: Vec<serde_json::Value>,
+    /// The programs one after the other.
+    #[serde(default)]
+    pub pipelines: Vec<PipelineEntry>,
 }
 
 impl FullPolicy {
@@ -134,9 +155,10 @@ impl FullPolicy {
     /// Checks what the types do not: lengths, duplicates, a hash for every program.
     pub fn validate(&self) -> Result<(), PolicyError> {
         check_memory(self.max_memory_mib)?;
-        check_later_features(&self.native_modules, &self.pipelines)?;
+        check_native_modules(&self.native_modules)?;
         check_numbered_identities(&self.identities)?;
         check_programs(&self.programs)?;
+        check_pipelines(&self.pipelines, &self.programs)?;
         check_hashes(&self.programs, &self.file_hashes)?;
         check_name("veracruz_server_url", &self.veracruz_server_url)?;
         check_length("std_streams_table", self.std_streams_table.len(), 3)?;
@@ -165,6 +187,37 @@ impl FullPolicy {
     /// The program stored as this file.
     pub fn program(&self, path: &GuestPath) -> Option<&Program> {
         self.programs.iter().find(|program| program.program_file_name.path() == path)
+    }
+
+    /// The pipeline that a client means: by its name, or by its number. The published client writes a slash before
+    /// either.
+    pub fn pipeline(&self, asked: &str) -> Option<&PipelineEntry> {
+        let find = |asked: &str| {
+            let named = self.pipelines.iter().find(|entry| entry.name == asked);
+            named.or_else(|| self.pipelines.iter().find(|entry| entry.id.to_string() == asked))
+        };
+        find(asked).or_else(|| find(asked.strip_prefix('/')?))
+    }
+
+    /// The measurements of which the instance must have one. Those of no meaning here, as of another length, name none.
+    pub fn measurements(&self) -> impl Iterator<Item = Sha256Digest> {
+        let named = [
+            self.runtime_manager_hash_linux.as_deref(),
+            self.runtime_manager_hash_sevsnp.as_deref(),
+            Some(self.runtime_manager_hash_nitro.as_str()),
+            Some(self.runtime_manager_hash_sgx.as_str()),
+            Some(self.runtime_manager_hash_tz.as_str()),
+        ];
+        named.into_iter().flatten().filter_map(|text| text.parse().ok())
+    }
+
+    /// The standard streams. Earlier policies have a table of them; in later ones a program that is granted a file called
+    /// `stdin`, `stdout` or `stderr` has that stream, with these rights.
+    pub fn streams(&self) -> Vec<StreamEntry> {
+        if !self.std_streams_table.is_empty() {
+            return self.std_streams_table.clone();
+        }
+        standard_streams().into_iter().filter(|stream| stream.is_granted(&self.programs)).collect()
     }
 
     /// The number of the identity whose certificate this is, to the last byte.

@@ -3,10 +3,11 @@
 use cm_types::{Sha256Digest, Timestamp};
 
 use super::{
-    Certificate, Ciphersuite, Expiry, FieldProblem, FileHash, FileRight, FullPolicy, Identity, PolicyError,
+    Certificate, Ciphersuite, Expiry, FieldProblem, FileHash, FullPolicy, Identity, PolicyError, Program,
     ProgramPolicy, StreamEntry, UserPolicy, VaasPolicy,
 };
-use crate::{FileName, Rights};
+use super::full::standard_streams;
+use crate::FileName;
 
 /// What the node knows about the instance and people do not.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct Infrastructure {
     pub server_url: String,
     /// SHA-256 of the executable that will run it.
     pub measurement: Sha256Digest,
-    /// The certificate of the node that signs evidence about it.
+    /// The certificate of the authority that will certify its key.
     pub node_certificate: Certificate,
     /// Where that evidence is asked for.
     pub attestation_url: String,
@@ -67,6 +68,7 @@ pub fn merge(
         execution_strategy: program.execution_strategy,
         identities: identities.collect(),
         programs: program.programs.clone(),
+        pipelines: program.pipelines.clone(),
         file_hashes: hashes.collect(),
         max_memory_mib: Some(program.max_memory_mib.unwrap_or(infrastructure.max_memory_mib)),
         ..bare(infrastructure, program.execution_strategy, streams)
@@ -79,20 +81,32 @@ impl VaasPolicy {
     /// Adds what only the node knows.
     pub fn complete(&self, infrastructure: &Infrastructure) -> Result<FullPolicy, PolicyError> {
         self.validate()?;
-        let bare = bare(infrastructure, self.execution_strategy, standard_streams());
+        // A policy that grants its programs streams by name is of the later form, and grants no others.
+        let mut streams = standard_streams();
+        if streams.iter().any(|stream| stream.is_granted(&self.programs)) {
+            streams.clear();
+        }
+        let bare = bare(infrastructure, self.execution_strategy, streams);
         let full = FullPolicy {
             ciphersuite: self.ciphersuite,
             debug: self.debug,
             enable_clock: self.enable_clock,
             enclave_cert_expiry: self.enclave_cert_expiry.unwrap_or(bare.enclave_cert_expiry),
             identities: self.identities.clone(),
-            programs: self.programs.clone(),
+            programs: self.programs.iter().map(|program| self.hashed(program)).collect(),
+            pipelines: self.pipelines.clone(),
             file_hashes: self.file_hashes.clone(),
             max_memory_mib: Some(self.max_memory_mib.unwrap_or(infrastructure.max_memory_mib)),
             ..bare
         };
         full.validate()?;
         Ok(full)
+    }
+
+    /// The program with its hash, where clients of the first era look for it.
+    fn hashed(&self, program: &Program) -> Program {
+        let listed = self.file_hashes.iter().find(|hash| hash.file_path == program.program_file_name);
+        Program { pi_hash: program.pi_hash.or(listed.map(|hash| hash.hash)), ..program.clone() }
     }
 }
 
@@ -105,19 +119,6 @@ fn files_of<'a>(
     let data = program.data_files.iter().map(|file| &file.data_file);
     let streams = streams.iter().map(|stream| &stream.file_right().file_name);
     own.chain(program.programs.iter().flat_map(granted)).chain(data).chain(streams)
-}
-
-/// The streams of the published full policies.
-fn standard_streams() -> Vec<StreamEntry> {
-    let right = |name: &str, rights| FileRight {
-        file_name: FileName::parse(name).expect("the names of the streams are paths"),
-        rights,
-    };
-    vec![
-        StreamEntry::Stdin(right("stdin", Rights::READER)),
-        StreamEntry::Stdout(right("stdout", Rights::WRITER)),
-        StreamEntry::Stderr(right("stderr", Rights::WRITER)),
-    ]
 }
 
 fn bare(
@@ -136,7 +137,9 @@ fn bare(
         proxy_attestation_server_url: infrastructure.attestation_url.clone(),
         proxy_service_cert: infrastructure.node_certificate.clone(),
         runtime_manager_hash_linux: Some(infrastructure.measurement.to_string()),
-        runtime_manager_hash_nitro: String::new(),
+        // Clients of the first era look for the measurement in the fields that they know, of which this is the only one
+        // that the published services filled in.
+        runtime_manager_hash_nitro: infrastructure.measurement.to_string(),
         runtime_manager_hash_sevsnp: None,
         runtime_manager_hash_sgx: String::new(),
         runtime_manager_hash_tz: String::new(),

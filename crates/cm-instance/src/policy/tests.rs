@@ -223,10 +223,78 @@ fn both_forms_of_the_vaas_policy_are_completed() {
     let program = path("linear-regression.wasm");
     assert_eq!(later.expected_hash(&program), full.expected_hash(&program));
 
-    let mut piped = vaas_json();
-    piped["pipelines"] = json!([{"name": "x"}]);
-    let error = VaasPolicy::parse(piped.to_string().as_bytes()).unwrap_err();
+    let mut native = vaas_json();
+    native["native_modules"] = json!([{"name": "x"}]);
+    let error = VaasPolicy::parse(native.to_string().as_bytes()).unwrap_err();
     assert!(matches!(error, PolicyError::Field { problem: FieldProblem::Unsupported(_), .. }));
+}
+
+fn piped_json() -> Value {
+    let mut piped = vaas_json();
+    let text = "linear-regression.wasm;if output {/linear-regression.wasm}";
+    let right = json!({"file_name": "/output", "rights": 8192});
+    piped["pipelines"] = json!([{"name": "twice", "id": 7, "pipeline": text, "file_rights": [right]}]);
+    piped
+}
+
+#[test]
+fn pipelines_are_kept_as_written_and_found_by_name_and_number() {
+    let full = VaasPolicy::parse(piped_json().to_string().as_bytes()).unwrap();
+    let full = full.complete(&infrastructure()).unwrap();
+    let text = full.to_text();
+    assert!(text.as_str().contains("linear-regression.wasm;if output {/linear-regression.wasm}"));
+    assert_eq!(text.parse().unwrap(), full);
+    for asked in ["twice", "/twice", "7", "/7"] {
+        assert_eq!(full.pipeline(asked).unwrap().id, 7, "{asked}");
+    }
+    for asked in ["", "/", "//7", "07", "8", "twice "] {
+        assert!(full.pipeline(asked).is_none(), "{asked}");
+    }
+
+    let table = RightsTable::from_policy(&full);
+    assert!(table.may_ask("twice", &path("output")));
+    assert!(!table.may_ask("twice", &path("input-0")) && !table.may_ask("other", &path("output")));
+}
+
+#[test]
+fn a_pipeline_lends_nobody_a_right() {
+    let run = |identity: Value, pipeline: Value| {
+        let mut policy = piped_json();
+        policy["identities"][0]["file_rights"] = identity;
+        policy["pipelines"][0]["file_rights"] = pipeline;
+        let policy = VaasPolicy::parse(policy.to_string().as_bytes()).unwrap();
+        let full = policy.complete(&infrastructure()).unwrap();
+        RightsTable::from_policy(&full).may_run(3, full.pipeline("twice").unwrap())
+    };
+    let execute = || json!([{"file_name": "linear-regression.wasm", "rights": 1 << 29}]);
+    assert!(run(execute(), execute()));
+    assert!(!run(execute(), json!([])));
+    assert!(!run(json!([]), execute()));
+    // Under the first published policies, whoever may read what a program writes may execute it.
+    assert!(run(json!([{"file_name": "output", "rights": 8198}]), json!([])));
+    assert!(!run(json!([]), json!([])));
+}
+
+#[test]
+fn mistakes_in_pipelines_are_located() {
+    let refused = |at: &str, value: Value, expected: &str| {
+        let mut policy = piped_json();
+        *policy.pointer_mut(at).unwrap() = value;
+        let error = VaasPolicy::parse(policy.to_string().as_bytes()).unwrap_err();
+        assert_eq!(error.path(), expected, "{error:?}");
+    };
+    refused("/pipelines/0/pipeline", json!("a b"), "pipelines[0].pipeline");
+    refused("/pipelines/0/pipeline", json!("unknown.wasm"), "pipelines[0].pipeline");
+    refused("/pipelines/0/name", json!(""), "pipelines[0].name");
+    refused("/pipelines/0/id", json!(-1), "pipelines[0].id");
+    let mut twice = piped_json()["pipelines"].clone();
+    let mut second = twice[0].clone();
+    second["id"] = json!(8);
+    twice.as_array_mut().unwrap().push(second);
+    refused("/pipelines", twice.clone(), "pipelines[1].name");
+    twice[1]["name"] = json!("other");
+    twice[1]["id"] = json!(7);
+    refused("/pipelines", twice, "pipelines[1].id");
 }
 
 #[test]

@@ -7,9 +7,9 @@ use crate::ExecutionReport;
 /// A question from a client.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Request {
-    /// Free text that the published runtime carries along; ignored.
-    #[prost(string, optional, tag = "1")]
-    pub context: Option<String>,
+    /// A number that the published runtime carries along; ignored.
+    #[prost(uint32, tag = "1")]
+    pub context: u32,
     /// What is asked.
     #[prost(oneof = "RequestBody", tags = "2, 3, 4, 5, 8, 10, 11, 12, 100, 101, 102")]
     pub body: Option<RequestBody>,
@@ -17,7 +17,7 @@ pub struct Request {
 
 impl From<RequestBody> for Request {
     fn from(body: RequestBody) -> Self {
-        Self { context: None, body: Some(body) }
+        Self { context: 0, body: Some(body) }
     }
 }
 
@@ -45,10 +45,10 @@ pub enum RequestBody {
     /// A file's content.
     #[prost(message, tag = "11")]
     ReadFile(ReadFile),
-    /// Execute a pipeline; not supported.
+    /// Execute a pipeline, as the published runtime does it: the answer holds the exit code.
     #[prost(message, tag = "12")]
     RequestPipeline(RequestPipeline),
-    /// Execute a program; the answer holds a report.
+    /// Execute a program or a pipeline; the answer holds a report.
     #[prost(message, tag = "100")]
     Execute(Execute),
     /// End the run that this identity started.
@@ -111,20 +111,40 @@ pub struct ReadFile {
 /// Asks to execute a pipeline.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RequestPipeline {
-    /// The pipeline's name.
+    /// The pipeline's name or number.
     #[prost(string, tag = "1")]
     pub pipeline_id: String,
 }
 
-/// Asks to execute a program and report.
+/// Asks to execute a program or a pipeline and report.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Execute {
-    /// The program's file.
+    /// The program's file; empty when a pipeline is named.
     #[prost(string, tag = "1")]
     pub file_name: String,
     /// How long it may run, in milliseconds; 0 means the instance's own limit, which also bounds it.
     #[prost(uint64, tag = "2")]
     pub deadline_ms: u64,
+    /// What the program sees behind its own name; a pipeline hands them to each of its programs. At most
+    /// [`ARGUMENTS_MAX`] with [`ARGUMENTS_LEN_MAX`] bytes together, none of which is 0.
+    #[prost(string, repeated, tag = "3")]
+    pub arguments: Vec<String>,
+    /// The pipeline's name or number.
+    #[prost(string, optional, tag = "4")]
+    pub pipeline: Option<String>,
+}
+
+/// Most arguments of a program.
+pub const ARGUMENTS_MAX: usize = 256;
+/// Most bytes of a program's arguments together.
+pub const ARGUMENTS_LEN_MAX: usize = 64 * 1024;
+
+/// Whether a program can be given these arguments: not too many, not too long, and without the byte that ends one
+/// inside.
+pub fn arguments_fit(arguments: &[String]) -> bool {
+    arguments.len() <= ARGUMENTS_MAX
+        && arguments.iter().map(String::len).sum::<usize>() <= ARGUMENTS_LEN_MAX
+        && !arguments.iter().any(|argument| argument.contains('\0'))
 }
 
 /// Asks to end a run.

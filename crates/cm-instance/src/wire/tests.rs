@@ -55,12 +55,14 @@ fn request() -> impl Strategy<Value = Request> {
             RequestBody::ReadFile(ReadFile { file_name, offset, length })
         }),
         ".{0,20}".prop_map(|pipeline_id| RequestBody::RequestPipeline(RequestPipeline { pipeline_id })),
-        (".{0,20}", any::<u64>())
-            .prop_map(|(file_name, deadline_ms)| RequestBody::Execute(Execute { file_name, deadline_ms })),
+        (".{0,20}", any::<u64>(), prop::collection::vec(".{0,9}", 0..3), prop::option::of(".{0,9}"))
+            .prop_map(|(file_name, deadline_ms, arguments, pipeline)| {
+                RequestBody::Execute(Execute { file_name, deadline_ms, arguments, pipeline })
+            }),
         Just(RequestBody::Cancel(Cancel {})),
         Just(RequestBody::ListFiles(ListFiles {})),
     ];
-    (prop::option::of(".{0,10}"), prop::option::of(body))
+    (any::<u32>(), prop::option::of(body))
         .prop_map(|(context, body)| Request { context, body })
 }
 

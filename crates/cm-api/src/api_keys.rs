@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cm_http::{Failure, JsonBody};
-use cm_kernel::identity::ApiKeyInfo;
+use cm_kernel::identity::{ApiKeyInfo, ApiKeyKind};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,11 +17,33 @@ use crate::failure::refusal;
 use crate::listing::Listing;
 use crate::record::place;
 
+/// What an API key opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyKind {
+    /// It is sent along as a bearer token.
+    #[default]
+    Bearer,
+    /// Requests of S3 are signed with it.
+    S3,
+}
+
+impl From<ApiKeyKind> for KeyKind {
+    fn from(kind: ApiKeyKind) -> Self {
+        match kind {
+            ApiKeyKind::Bearer => Self::Bearer,
+            ApiKeyKind::S3 => Self::S3,
+        }
+    }
+}
+
 /// An API key without its secret.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ApiKeyView {
-    /// Its id, the middle part of its text.
+    /// Its id: the middle part of its text, or the access key id of S3.
     pub id: String,
+    /// What it opens.
+    pub kind: KeyKind,
     /// What it is for.
     pub label: String,
     /// When it was created, RFC 3339.
@@ -31,7 +53,8 @@ pub struct ApiKeyView {
 
 impl From<ApiKeyInfo> for ApiKeyView {
     fn from(info: ApiKeyInfo) -> Self {
-        Self { id: info.id, label: info.label, created_at: info.created_at.to_string() }
+        let kind = info.kind.into();
+        Self { id: info.id, kind, label: info.label, created_at: info.created_at.to_string() }
     }
 }
 
@@ -41,15 +64,20 @@ impl From<ApiKeyInfo> for ApiKeyView {
 pub struct ApiKeyCreation {
     /// What it is for.
     pub label: String,
+    /// What it opens.
+    #[serde(default)]
+    pub kind: KeyKind,
 }
 
 /// A new API key. Its text is shown this once.
 #[derive(Serialize, ToSchema)]
 pub struct IssuedApiKey {
-    /// The text, to be used as a bearer token.
+    /// The text, to be used as a bearer token; for S3, the secret access key.
     pub key: String,
-    /// Its id.
+    /// Its id; for S3, the access key id.
     pub id: String,
+    /// What it opens.
+    pub kind: KeyKind,
     /// What it is for.
     pub label: String,
     /// When it was created, RFC 3339.
@@ -88,14 +116,19 @@ pub async fn create_api_key(
     body: JsonBody<ApiKeyCreation>,
 ) -> Result<Response, Failure> {
     api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
-    let label = body.decode().await?.label;
+    let ApiKeyCreation { label, kind } = body.decode().await?;
     let op = op.again(&api.kernel).await?;
     let (principal, permit) = api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
-    let (key, info) = api.kernel.create_api_key(&op, permit, &principal, label).await.map_err(refusal)?;
+    let made = match kind {
+        KeyKind::Bearer => api.kernel.create_api_key(&op, permit, &principal, label).await,
+        KeyKind::S3 => api.kernel.create_s3_key(&op, permit, &principal, label).await,
+    };
+    let (key, info) = made.map_err(refusal)?;
     let place = place(&format!("principals/{}/api-keys/{}", principal.id, info.id))?;
     let issued = IssuedApiKey {
         key: key.expose().clone(),
         id: info.id,
+        kind,
         label: info.label,
         created_at: info.created_at.to_string(),
     };

@@ -347,9 +347,8 @@ fn new_object(op: &cm_kernel::OpContext, body: &Upload) -> Result<NewObject, Fai
         content_type: body.content_type().map(str::to_owned),
         metadata: metadata(headers)?,
         expected_sha256: expected.transpose()?,
-        if_none_match: false,
-        if_match: None,
         request: Some(op.request.clone()),
+        ..NewObject::default()
     })
 }
 

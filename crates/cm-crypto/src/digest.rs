@@ -1,9 +1,10 @@
-//! SHA-256, the digest that names bytes throughout the product.
+//! SHA-256, the digest that names bytes throughout the product, and MD5, which protects nothing.
 //!
 //! AWS-LC uses the processor's SHA instructions where there are any.
 
 use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
 use cm_types::Sha256Digest;
+use md5::Digest as _;
 
 /// The digest of bytes that are all at hand.
 pub fn sha256(bytes: &[u8]) -> Sha256Digest {
@@ -50,6 +51,34 @@ impl std::fmt::Debug for Sha256 {
     }
 }
 
+/// An MD5 under construction, in which clients of S3 tell contents apart. Anybody can make two contents with the same
+/// one: decide nothing by it that somebody could want to forge.
+#[derive(Clone, Default)]
+pub struct Md5(md5::Md5);
+
+impl Md5 {
+    /// The digest of nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was taken in.
+    pub fn finish(self) -> [u8; 16] {
+        self.0.finalize().into()
+    }
+}
+
+impl std::fmt::Debug for Md5 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Md5(..)")
+    }
+}
+
 fn convert(digest: &Digest) -> Sha256Digest {
     let bytes = digest.as_ref().try_into().expect("a SHA-256 digest has 32 bytes");
     Sha256Digest::from_bytes(bytes)
@@ -74,6 +103,15 @@ mod tests {
             b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
             "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
         );
+    }
+
+    /// RFC 1321, appendix A.5.
+    #[test]
+    fn md5_matches_the_standard() {
+        let mut digest = Md5::new();
+        digest.update(b"message ");
+        digest.update(b"digest");
+        assert_eq!(hex::encode(digest.finish()), "f96b697d7cb7938d525a2f31aaf161d0");
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Authenticated {
 pub enum Credential {
     /// Its password, just now.
     Password,
-    /// An API key.
+    /// An API key, sent along or signed with.
     ApiKey {
         /// The key's id, which is no secret.
         id: String,
@@ -50,11 +50,25 @@ pub enum Credential {
     },
 }
 
+/// What a key opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiKeyKind {
+    /// It is sent along as a bearer token; only a digest of it is kept.
+    #[default]
+    Bearer,
+    /// Requests of S3 are signed with it. Whoever checks a signature needs the secret itself: it is derived from the
+    /// node's own secret and the key's id whenever it is needed, and kept nowhere.
+    S3,
+}
+
 /// An API key without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKeyInfo {
-    /// Its id, the middle part of its text.
+    /// Its id: the middle part of its text, or the access key id of S3.
     pub id: String,
+    /// What it opens.
+    pub kind: ApiKeyKind,
     /// What it is for, in its owner's words.
     pub label: String,
     /// When it was created.

@@ -8,6 +8,7 @@
 //! - **Passwords** are hashed with argon2id, off the runtime, a few at a time. An unknown name costs what a
 //!   wrong password costs. Failures in a row lock a name, known or not, for a growing while.
 //! - **API keys** read `cmk_<id>_<secret>` and last until revoked. Only a digest of the secret is kept.
+//! - **Keys of S3** are API keys that requests are signed with ([`ApiKeyKind::S3`]); they open nothing else.
 //! - **Tokens** are signed by the node and checked without being stored. They name the principal's
 //!   credential epoch, which changes with the password and on disabling, so that all of them
 //!   die at once; a single one dies by revocation, and one made with an API key dies with the key.
@@ -28,7 +29,7 @@ pub mod principal;
 mod table;
 mod trail;
 
-pub use credential::{ApiKeyInfo, Authenticated, Credential, CredentialRight, TokenInfo};
+pub use credential::{ApiKeyInfo, ApiKeyKind, Authenticated, Credential, CredentialRight, TokenInfo};
 pub use error::{CredentialProblem, IdentityError, InvalidInput, NodeKeyError};
 pub use identity::{Identity, Presented, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
 pub use node_keys::{NodeKeys, recorded_node_key};

@@ -40,6 +40,7 @@ const CA_COMMON_NAME: &str = "CryptoMesh node CA";
 /// Largest file that is read; keys are far smaller.
 const FILE_LEN_MAX: u64 = 64 * 1024;
 const MODULE_CACHE: &str = "cryptomesh/module-cache/v1";
+const S3_SECRET: &str = "cryptomesh/s3-secret/v1";
 
 /// The id of the signing key that the database belongs to; `None` if it is new.
 pub fn recorded_node_key(tx: &ReadTx<'_>) -> Result<Option<String>, DbError> {
@@ -130,6 +131,12 @@ impl NodeKeys {
     /// The key under which compiled modules are kept.
     pub fn sealing_key(&self) -> Secret<[u8; 32]> {
         derive::derive_key(self.secret.expose(), MODULE_CACHE)
+    }
+
+    /// The secret of an S3 key.
+    pub(crate) fn s3_secret(&self, id: &str) -> Secret<String> {
+        let key = derive::derive_key(self.secret.expose(), &format!("{S3_SECRET}/{id}"));
+        Secret::new(hex::encode(key.expose()))
     }
 }
 

@@ -5,6 +5,8 @@ use cm_db::{Row, Table};
 use cm_types::{Generation, PrincipalId, ResourceId, Sha256Digest, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::ApiKeyKind;
+
 /// The names of all tables, for the schema.
 pub const TABLES: &[&str] = &[
     Nodes::NAME,
@@ -82,8 +84,15 @@ pub(crate) struct ApiKeyRow {
     pub(crate) tenant: TenantId,
     pub(crate) principal: PrincipalId,
     pub(crate) label: String,
+    /// Zero for a key that is never sent along: the digest of nothing that anybody has.
     pub(crate) secret_sha256: Sha256Digest,
+    #[serde(default, skip_serializing_if = "is_bearer")]
+    pub(crate) kind: ApiKeyKind,
     pub(crate) created_at: Timestamp,
+}
+
+fn is_bearer(kind: &ApiKeyKind) -> bool {
+    *kind == ApiKeyKind::Bearer
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -26,14 +26,14 @@ pub enum CredentialPermit {
 }
 
 impl CredentialPermit {
-    fn right(&self) -> CredentialRight<'_> {
+    pub(crate) fn right(&self) -> CredentialRight<'_> {
         match self {
             CredentialPermit::Own(permit) => CredentialRight::Own(permit),
             CredentialPermit::Granted(permit) => CredentialRight::Granted(permit),
         }
     }
 
-    fn tenant(&self) -> &TenantId {
+    pub(crate) fn tenant(&self) -> &TenantId {
         match self {
             CredentialPermit::Own(permit) => permit.tenant(),
             CredentialPermit::Granted(permit) => permit.tenant(),
@@ -199,14 +199,19 @@ impl Kernel {
         password: Secret<String>,
     ) -> Result<Authenticated, KernelError> {
         let outcome = self.identity().login(tenant, principal, password, Some(&op.request)).await;
-        outcome.map_err(|error| match error {
-            IdentityError::InvalidCredential(_) => KernelError::Unauthenticated,
-            error => error.into(),
-        })
+        outcome.map_err(unproven)
     }
 }
 
-fn existing(
+/// The caller is not told what is wrong with a credential.
+pub(crate) fn unproven(error: IdentityError) -> KernelError {
+    match error {
+        IdentityError::InvalidCredential(_) => KernelError::Unauthenticated,
+        error => error.into(),
+    }
+}
+
+pub(crate) fn existing(
     tx: &ReadTx<'_>,
     identity: &Identity,
     tenant: &TenantId,

@@ -211,17 +211,23 @@ fn catalog_class(error: &CatalogError) -> ErrorClass {
 
 fn object_class(error: &ObjectError) -> ErrorClass {
     match error {
-        ObjectError::NotFound { .. } | ObjectError::BucketNotFound { .. } => ErrorClass::NotFound,
+        ObjectError::NotFound { .. }
+        | ObjectError::BucketNotFound { .. }
+        | ObjectError::UploadNotFound { .. } => ErrorClass::NotFound,
         ObjectError::BucketExists { .. } | ObjectError::BucketNotEmpty { .. } => ErrorClass::Conflict,
         ObjectError::AlreadyExists { .. } | ObjectError::PreconditionFailed { .. } => ErrorClass::Stale,
         ObjectError::DigestMismatch { .. }
+        | ObjectError::Md5Mismatch
+        | ObjectError::PartNotFound { .. }
+        | ObjectError::PartOrder
+        | ObjectError::PartTooSmall { .. }
         | ObjectError::DescriptionTooLong { .. }
         | ObjectError::DescriptionCharacter { .. }
         | ObjectError::Body(_)
         | ObjectError::InvalidCursor => ErrorClass::Invalid,
         ObjectError::TooLarge { .. } => ErrorClass::TooLarge,
         ObjectError::RangeNotSatisfiable { .. } => ErrorClass::Range,
-        ObjectError::Busy => ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT },
+        ObjectError::Busy | ObjectError::TooManyUploads { .. } => ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT },
         ObjectError::Lost => ErrorClass::Unavailable,
         ObjectError::NotPermitted { .. }
         | ObjectError::Damaged(_)

@@ -28,6 +28,7 @@ mod node_id;
 pub mod principals;
 pub mod records;
 pub mod relations;
+mod s3_keys;
 mod schema;
 pub mod trail;
 mod within;

@@ -9,6 +9,10 @@ pub struct Config {
     pub object_bytes_max: u64,
     /// How many puts may run at once; a further one is told to come back. Each needs up to 3 MiB.
     pub concurrent_puts_max: usize,
+    /// The smallest part of an upload in parts, but for the last one, in bytes. 5 MiB unless told, as with S3.
+    pub part_bytes_min: u64,
+    /// How long an upload in parts may stay unfinished, until it is taken back.
+    pub upload_lifetime: Duration,
     /// How long a chunk that nothing names is kept before its file is deleted.
     pub garbage_grace: Duration,
     /// How often the collector runs at least; `None` leaves collecting to calls of
@@ -21,6 +25,8 @@ impl Default for Config {
         Self {
             object_bytes_max: 5 << 40,
             concurrent_puts_max: 64,
+            part_bytes_min: 5 << 20,
+            upload_lifetime: Duration::from_secs(7 * 24 * 3600),
             garbage_grace: Duration::from_secs(600),
             collect_every: Some(Duration::from_secs(300)),
         }

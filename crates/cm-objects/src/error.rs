@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use cm_db::{DbError, StorageClass};
 use cm_events::EventError;
 use cm_types::{BucketName, ObjectKey, ResourceRef, Sha256Digest, TenantId};
+use uuid::Uuid;
 
 use crate::Condition;
 
@@ -71,6 +72,46 @@ pub enum ObjectError {
         expected: Sha256Digest,
         /// The digest of what arrived.
         found: Sha256Digest,
+    },
+    /// The body is not what its MD5 announced. Nothing changed.
+    #[error("the body has another MD5 than announced")]
+    Md5Mismatch,
+    /// There is no such upload in parts, or it has ended.
+    #[error("upload `{upload}` of `{bucket}/{key}` does not exist")]
+    UploadNotFound {
+        /// The bucket.
+        bucket: BucketName,
+        /// The key.
+        key: ObjectKey,
+        /// The upload.
+        upload: Uuid,
+    },
+    /// A part that the object should be made of was not uploaded, or is another one by now. Nothing changed.
+    #[error("part {number} was not uploaded, or has another entity tag")]
+    PartNotFound {
+        /// Its number.
+        number: u16,
+    },
+    /// The numbers of the parts do not rise. Nothing changed.
+    #[error("the parts are not in the order of their numbers")]
+    PartOrder,
+    /// A part that is not the last one is too small. Nothing changed.
+    #[error("part {number} has {size} bytes, all but the last must have {min}")]
+    PartTooSmall {
+        /// Its number.
+        number: u16,
+        /// Its size, in bytes.
+        size: u64,
+        /// What it must have, in bytes.
+        min: u64,
+    },
+    /// There are as many uploads in parts as a bucket may have at a time. Complete or abort some.
+    #[error("bucket `{bucket}` has {max} uploads under way, as many as it may")]
+    TooManyUploads {
+        /// The bucket.
+        bucket: BucketName,
+        /// The limit.
+        max: usize,
     },
     /// The body is longer than allowed. Nothing changed.
     #[error("the object is larger than {max} bytes")]

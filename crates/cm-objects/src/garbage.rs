@@ -39,6 +39,8 @@ impl Objects {
     /// Those of storage and tables. What was taken back stays so; calling again continues.
     pub async fn collect_garbage(&self) -> Result<Collected, ObjectError> {
         let mut collected = Collected::default();
+        self.0.end_old_uploads().await?;
+        self.0.doom_ended_parts().await?;
         self.0.dismantle_doomed(&mut collected).await?;
         self.0.delete_idle(&mut collected).await?;
         self.0.delete_orphans(&mut collected).await?;
@@ -47,7 +49,7 @@ impl Objects {
 }
 
 impl Engine {
-    fn stopping(&self) -> bool {
+    pub(crate) fn stopping(&self) -> bool {
         self.tasks.token().is_cancelled()
     }
 

@@ -15,6 +15,9 @@
 //! object_chunks               digest                    how many manifest entries name it
 //! object_idle_chunks          (since, digest)           chunks that nothing names any more
 //! object_doomed               version                   to be taken apart once nobody holds it
+//! object_uploads              (tenant, bucket, key, upload)   an upload in parts
+//! object_upload_parts         (upload, number)          one of its parts, which is a version too
+//! object_ended_uploads        upload                    its parts are to be doomed
 //! ```
 //!
 //! **Writing.** Chunks are hashed and made durable (temporary file, fsync, rename, fsync of the directory)
@@ -31,6 +34,11 @@
 //! go at once unless somebody else counts or pins them; what a crash leaves is searched for at the next
 //! start.
 //!
+//! **Uploads in parts.** A part is a version that no object knows. Completing an upload reads its parts, verified, into
+//! a version of the object, as a put does: the chunks are there already, so little is written, and the whole gets a
+//! digest. In the transaction that shows it the upload ends, and the collector dooms the parts. So it is when an
+//! upload is aborted, or left alone for too long.
+//!
 //! **Reading.** Every chunk is compared with its digest before a byte of it is released. A damaged chunk
 //! is an error that names object and chunk; the next put of the same bytes repairs it.
 //!
@@ -38,7 +46,7 @@
 //! does it), quotas, copies on other nodes.
 //!
 //! Reading order: [`object`], [`range`], [`error`], [`config`], [`objects`] (the engine), then what it does:
-//! `put`, [`read`], [`list`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims`, `abandoned`
+//! `put`, [`uploads`], [`parts`], [`read`], [`list`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims`, `abandoned`
 //! and `tables`.
 
 mod abandoned;
@@ -50,24 +58,30 @@ pub mod garbage;
 pub mod list;
 pub mod object;
 pub mod objects;
+pub mod parts;
 mod put;
 pub mod range;
 pub mod read;
 pub mod scrub;
 mod tables;
 mod trail;
+pub mod uploads;
 
 pub use chunks::CHUNK_BYTES;
 pub use config::Config;
 pub use error::{Damage, Flaw, ObjectError};
 pub use garbage::Collected;
 pub use list::{ListQuery, Listing};
-pub use object::{Condition, DeleteObject, METADATA_BYTES_MAX, NewObject, ObjectInfo, PutAction};
+pub use object::{
+    Condition, DeleteObject, LateHeaders, METADATA_BYTES_MAX, NewObject, ObjectInfo, PutAction, Tagging,
+};
 pub use objects::Objects;
+pub use parts::{NewPart, PART_NUMBER_MAX, PartInfo};
 pub use range::ByteRange;
 pub use read::{ObjectBody, ObjectRead};
 pub use scrub::{ScrubItem, ScrubTotals};
 pub use tables::TABLES;
+pub use uploads::{NewUpload, UploadInfo, UploadPage, UploadRef};
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,8 @@ pub struct ListQuery {
     pub delimiter: Option<String>,
     /// Where the page before ended.
     pub after: Option<Cursor>,
+    /// Without a page before, begin after this text. What is folded is the common prefix, which then must come after it too.
+    pub start_after: Option<String>,
     /// How many objects and common prefixes together.
     pub limit: PageLimit,
 }
@@ -58,6 +60,8 @@ enum Position {
     Key(ObjectKey),
     /// A common prefix: the next page begins beyond everything under it.
     Under(String),
+    /// Any text: the next page begins with the key that follows it.
+    Text(String),
 }
 
 impl Position {
@@ -75,6 +79,8 @@ impl Position {
         Cursor(match self {
             Self::Key(key) => format!("k:{key}"),
             Self::Under(prefix) => format!("p:{prefix}"),
+            // Never the end of a page.
+            Self::Text(text) => format!("p:{text}"),
         })
     }
 
@@ -87,6 +93,7 @@ impl Position {
                 let beyond = [prefix.as_bytes(), &[0xff]].concat();
                 range.after(&(tenant, bucket, beyond))
             }
+            Self::Text(text) => range.after(&(tenant, bucket, text.as_bytes().to_vec())),
         }
     }
 }
@@ -102,7 +109,11 @@ fn scan(
     let delimiter = query.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
     let prefix = KeyPrefix::new().part(&tenant).part(&bucket).text(&query.prefix);
     let mut range = KeyRange::prefix(&prefix);
-    let mut last = query.after.as_ref().map(Position::decode).transpose()?;
+    let mut last = match (&query.after, &query.start_after) {
+        (Some(cursor), _) => Some(Position::decode(cursor)?),
+        (None, Some(text)) => Some(start(text, &query.prefix, delimiter)),
+        (None, None) => None,
+    };
     let mut listing = Listing { items: Vec::new(), common_prefixes: Vec::new(), next: None };
     loop {
         if let Some(last) = &last {
@@ -117,7 +128,8 @@ fn scan(
                 listing.next = last.as_ref().map(Position::encode);
                 return Ok(listing);
             }
-            if let Some(common) = delimiter.and_then(|text| common_prefix(&key, &query.prefix, text)) {
+            if let Some(common) = delimiter.and_then(|text| common_prefix(key.as_str(), &query.prefix, text))
+            {
                 listing.common_prefixes.push(common.clone());
                 last = Some(Position::Under(common));
                 exhausted = false;
@@ -132,8 +144,16 @@ fn scan(
     }
 }
 
-fn common_prefix(key: &ObjectKey, prefix: &str, delimiter: &str) -> Option<String> {
-    let rest = key.as_str().strip_prefix(prefix)?;
+/// A text within a common prefix, or that prefix itself, comes after it.
+fn start(text: &str, prefix: &str, delimiter: Option<&str>) -> Position {
+    match delimiter.and_then(|delimiter| common_prefix(text, prefix, delimiter)) {
+        Some(common) => Position::Under(common),
+        None => Position::Text(text.to_owned()),
+    }
+}
+
+fn common_prefix(key: &str, prefix: &str, delimiter: &str) -> Option<String> {
+    let rest = key.strip_prefix(prefix)?;
     let at = rest.find(delimiter)?;
     Some(format!("{prefix}{}", &rest[..at + delimiter.len()]))
 }

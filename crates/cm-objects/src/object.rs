@@ -1,6 +1,7 @@
 //! What is said about an object.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use cm_policy::{ActionKind, Create, Update};
 use cm_types::{BucketName, ObjectKey, RequestId, ResourceKind, ResourceRef, Sha256Digest, Timestamp};
@@ -30,16 +31,36 @@ pub struct ObjectInfo {
     pub content_type: Option<String>,
     /// Free pairs of names and values, as the writer said.
     pub metadata: BTreeMap<String, String>,
+    /// What else HTTP is to say about the content, by names in lower case: its encoding, its language, checksums.
+    pub headers: BTreeMap<String, String>,
+    /// The entity tag, where it is another than the digest; see [`ObjectInfo::etag`].
+    pub own_tag: Option<String>,
     /// When this version became visible.
     pub created_at: Timestamp,
 }
 
 impl ObjectInfo {
-    /// The entity tag, without quotation marks: the digest of the content in hexadecimal.
+    /// The entity tag, without quotation marks: the digest of the content in hexadecimal, unless its writer chose another
+    /// [`Tagging`].
     pub fn etag(&self) -> String {
-        self.sha256.to_string()
+        self.own_tag.clone().unwrap_or_else(|| self.sha256.to_string())
     }
 }
+
+/// Which entity tag an object gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tagging {
+    /// The SHA-256 of the content.
+    #[default]
+    Sha256,
+    /// The MD5 of the content, as clients of S3 expect.
+    Md5,
+    /// This one.
+    Given(String),
+}
+
+/// Headers that a writer knows only once it has sent the body: set before the body's stream ends, or never.
+pub type LateHeaders = Arc<OnceLock<BTreeMap<String, String>>>;
 
 /// What a put says about the object besides its bytes.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +69,16 @@ pub struct NewObject {
     pub content_type: Option<String>,
     /// Free pairs; [`METADATA_BYTES_MAX`] bytes at most.
     pub metadata: BTreeMap<String, String>,
+    /// What else HTTP is to say about the content, by names in lower case; [`METADATA_BYTES_MAX`] bytes at most.
+    pub headers: BTreeMap<String, String>,
+    /// More of them.
+    pub late_headers: LateHeaders,
+    /// The entity tag.
+    pub tagging: Tagging,
     /// The digest that the body must have.
     pub expected_sha256: Option<Sha256Digest>,
+    /// The MD5 that the body must have.
+    pub expected_md5: Option<[u8; 16]>,
     /// Only if there is no object of that name.
     pub if_none_match: bool,
     /// Only if the object has that etag.
@@ -60,25 +89,37 @@ pub struct NewObject {
 
 impl NewObject {
     pub(crate) fn check(&self) -> Result<(), ObjectError> {
-        let content_type = self.content_type.as_deref().unwrap_or_default();
-        let pairs = || self.metadata.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-        let metadata_bytes = pairs().map(str::len).sum();
-        for (what, bytes, max) in [
-            ("content type", content_type.len(), CONTENT_TYPE_BYTES_MAX),
-            ("metadata", metadata_bytes, METADATA_BYTES_MAX),
-        ] {
-            if bytes > max {
-                return Err(ObjectError::DescriptionTooLong { what, bytes, max });
-            }
+        check_description(self.content_type.as_deref(), &self.metadata, &self.headers)
+    }
+}
+
+/// Whether what is said about an object is short enough, and can be sent as headers.
+pub(crate) fn check_description(
+    content_type: Option<&str>,
+    metadata: &BTreeMap<String, String>,
+    headers: &BTreeMap<String, String>,
+) -> Result<(), ObjectError> {
+    let content_type = content_type.unwrap_or_default();
+    let texts = |pairs: &BTreeMap<String, String>, what| {
+        let all = || pairs.iter().flat_map(|(name, value)| [name, value]);
+        let (bytes, max) = (all().map(String::len).sum(), METADATA_BYTES_MAX);
+        if bytes > max {
+            return Err(ObjectError::DescriptionTooLong { what, bytes, max });
         }
-        if content_type.chars().any(char::is_control) {
-            return Err(ObjectError::DescriptionCharacter { what: "content type" });
-        }
-        if pairs().any(|text| text.chars().any(char::is_control)) {
-            return Err(ObjectError::DescriptionCharacter { what: "metadata" });
+        if all().any(|text| text.chars().any(char::is_control)) {
+            return Err(ObjectError::DescriptionCharacter { what });
         }
         Ok(())
+    };
+    let (bytes, max) = (content_type.len(), CONTENT_TYPE_BYTES_MAX);
+    if bytes > max {
+        return Err(ObjectError::DescriptionTooLong { what: "content type", bytes, max });
     }
+    if content_type.chars().any(char::is_control) {
+        return Err(ObjectError::DescriptionCharacter { what: "content type" });
+    }
+    texts(metadata, "metadata")?;
+    texts(headers, "headers")
 }
 
 /// How the object must be for a change to happen.

@@ -106,7 +106,7 @@ impl Objects {
     }
 
     /// Removes an empty bucket, within the transaction that removes its record. A put that is under way
-    /// will find the bucket gone.
+    /// will find the bucket gone; uploads in parts end.
     ///
     /// # Errors
     /// [`ObjectError::BucketNotEmpty`], [`ObjectError::BucketNotFound`], [`ObjectError::NotPermitted`].
@@ -122,6 +122,7 @@ impl Objects {
         if !tx.prefix::<ObjectRows>(objects, None, 1)?.is_empty() {
             return Err(ObjectError::BucketNotEmpty { bucket: bucket.clone() });
         }
+        self.0.end_uploads_of(tx, tenant, bucket)?;
         match tx.delete::<Buckets>(&(tenant.clone(), bucket.clone()))? {
             true => Ok(()),
             false => Err(ObjectError::BucketNotFound { bucket: bucket.clone() }),
@@ -253,8 +254,8 @@ impl Engine {
 }
 
 pub(crate) fn info(bucket: BucketName, key: ObjectKey, row: ObjectRow) -> ObjectInfo {
-    let ObjectRow { size, sha256, version, content_type, metadata, created_at } = row;
-    ObjectInfo { bucket, key, size, sha256, version, content_type, metadata, created_at }
+    let ObjectRow { size, sha256, version, content_type, metadata, headers, tag: own_tag, created_at } = row;
+    ObjectInfo { bucket, key, size, sha256, version, content_type, metadata, headers, own_tag, created_at }
 }
 
 pub(crate) fn require_object<A: ActionKind>(
@@ -297,7 +298,7 @@ pub(crate) fn check_conditions(
     conditions: &[Condition],
     found: Option<&ObjectRow>,
 ) -> Result<(), ObjectError> {
-    let found = found.map(|row| row.sha256.to_string());
+    let found = found.map(ObjectRow::etag);
     let Some(failed) = conditions.iter().find(|condition| !condition.holds(found.as_deref())) else {
         return Ok(());
     };

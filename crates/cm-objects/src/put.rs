@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use cm_crypto::digest::{Sha256, sha256};
+use cm_crypto::digest::{Md5, Sha256, sha256};
 use cm_db::WriteTx;
 use cm_policy::Permit;
 use cm_types::{BucketName, ObjectKey, Sha256Digest};
@@ -20,7 +20,7 @@ use crate::claims::Shared;
 use crate::objects::{Engine, check_conditions, info, require_bucket_exists, require_object};
 use crate::tables::{Doomed, ObjectRow, ObjectRows, SEGMENT_CHUNKS, VersionKey, insert_segment};
 use crate::trail::{self, Origin};
-use crate::{CHUNK_BYTES, Condition, NewObject, ObjectError, ObjectInfo, Objects, PutAction};
+use crate::{CHUNK_BYTES, Condition, NewObject, ObjectError, ObjectInfo, Objects, PutAction, Tagging};
 
 impl Objects {
     /// Writes an object: all of it becomes visible at once, when it is durable, or nothing does. What
@@ -80,30 +80,27 @@ impl Objects {
         };
         let early = target.clone();
         self.0.db.read(move |tx| early.check(tx).map(drop)).await?;
-        let mut upload = Upload::new(self.0.clone(), place);
-        if let Err(error) = receive(&mut upload, body).await {
-            // Let the last chunk finish, so that nothing is at work once the caller knows. Its own error
-            // would say less than this one.
-            let settled = upload.settle().await;
-            // The lease before the chunks, which wake the collector.
-            drop(upload);
-            drop(settled);
-            return Err(error);
-        }
-        upload.commit(target, new).await
+        let digests = Digests {
+            sha256: new.expected_sha256,
+            md5: new.expected_md5,
+            wants_md5: new.tagging == Tagging::Md5,
+        };
+        let upload = Upload::new(self.0.clone(), place, digests);
+        let upload = upload.fill(body.map(|piece| piece.map_err(ObjectError::Body))).await?;
+        upload.commit(move |engine, tx, stored, digests| target.show(engine, tx, new, stored, digests)).await
     }
 }
 
 async fn receive(
     upload: &mut Upload,
-    body: impl Stream<Item = io::Result<Bytes>> + Send,
+    body: impl Stream<Item = Result<Bytes, ObjectError>> + Send,
 ) -> Result<(), ObjectError> {
     let max = upload.engine.config.object_bytes_max;
     let mut body = Box::pin(body);
     let mut size = 0u64;
     let mut pending = BytesMut::new();
     while let Some(piece) = body.next().await {
-        let mut piece = piece.map_err(ObjectError::Body)?;
+        let mut piece = piece?;
         size = size.saturating_add(piece.len() as u64);
         if size > max {
             return Err(ObjectError::TooLarge { max });
@@ -124,16 +121,16 @@ async fn receive(
 
 /// Where the object goes, and under which conditions.
 #[derive(Clone)]
-struct Target {
-    origin: Origin,
-    bucket: BucketName,
-    key: ObjectKey,
-    conditions: Vec<Condition>,
+pub(crate) struct Target {
+    pub(crate) origin: Origin,
+    pub(crate) bucket: BucketName,
+    pub(crate) key: ObjectKey,
+    pub(crate) conditions: Vec<Condition>,
 }
 
 impl Target {
     /// The version that would be replaced.
-    fn check(&self, tx: &cm_db::ReadTx<'_>) -> Result<Option<ObjectRow>, ObjectError> {
+    pub(crate) fn check(&self, tx: &cm_db::ReadTx<'_>) -> Result<Option<ObjectRow>, ObjectError> {
         require_bucket_exists(tx, &self.origin.tenant, &self.bucket)?;
         let id = (self.origin.tenant.clone(), self.bucket.clone(), self.key.clone());
         let old = tx.get::<ObjectRows>(&id)?;
@@ -142,15 +139,37 @@ impl Target {
     }
 }
 
+/// What the bytes of a version must be, and what is to be found out about them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Digests {
+    pub(crate) sha256: Option<Sha256Digest>,
+    pub(crate) md5: Option<[u8; 16]>,
+    /// Whether their MD5 is wanted.
+    pub(crate) wants_md5: bool,
+}
+
+/// A version whose bytes are durable, but for the counting of the last chunks.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) version: Uuid,
+    pub(crate) size: u64,
+    pub(crate) sha256: Sha256Digest,
+    /// In hexadecimal, if it was wanted.
+    pub(crate) md5: Option<String>,
+    /// The number of the segment that the last chunks make up.
+    pub(crate) segment: u64,
+}
+
 /// A version on its way. Dropping it gives up its claims and tells the collector, which takes back whatever
 /// it left: chunks that nothing counts, and segments of a version that is doomed.
-struct Upload {
+pub(crate) struct Upload {
     engine: Arc<Engine>,
     version: Uuid,
     lease: Shared<Uuid>,
     place: OwnedSemaphorePermit,
     writer: Writer,
     segments: u64,
+    expected: Digests,
 }
 
 /// Either at hand, or at work on a blocking thread.
@@ -164,15 +183,17 @@ enum Writer {
 struct ChunkWriter {
     engine: Arc<Engine>,
     whole: Sha256,
+    md5: Option<Md5>,
     size: u64,
     /// The chunks of the segment being filled.
     uncounted: Uncounted,
 }
 
 impl ChunkWriter {
-    fn new(engine: Arc<Engine>) -> Self {
+    fn new(engine: Arc<Engine>, expected: &Digests) -> Self {
         let uncounted = Uncounted::new(engine.abandoned.clone(), engine.pins.clone());
-        Self { engine, whole: Sha256::new(), size: 0, uncounted }
+        let md5 = (expected.wants_md5 || expected.md5.is_some()).then(Md5::new);
+        Self { engine, whole: Sha256::new(), md5, size: 0, uncounted }
     }
 
     fn store(&mut self, chunk: &Bytes) -> Result<(), ObjectError> {
@@ -181,6 +202,9 @@ impl ChunkWriter {
         self.uncounted.pin(digest);
         self.engine.chunks.write(&digest, chunk)?;
         self.whole.update(chunk);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(chunk);
+        }
         self.size += chunk.len() as u64;
         Ok(())
     }
@@ -194,11 +218,28 @@ impl ChunkWriter {
 }
 
 impl Upload {
-    fn new(engine: Arc<Engine>, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, place: OwnedSemaphorePermit, expected: Digests) -> Self {
         let version = Uuid::new_v4();
         let lease = engine.leases.try_share(version).expect("nobody knows the random version yet");
-        let writer = Writer::Idle(Box::new(ChunkWriter::new(engine.clone())));
-        Self { engine, version, lease, place, writer, segments: 0 }
+        let writer = Writer::Idle(Box::new(ChunkWriter::new(engine.clone(), &expected)));
+        Self { engine, version, lease, place, writer, segments: 0, expected }
+    }
+
+    /// Takes the whole body in.
+    pub(crate) async fn fill(
+        mut self,
+        body: impl Stream<Item = Result<Bytes, ObjectError>> + Send,
+    ) -> Result<Self, ObjectError> {
+        if let Err(error) = receive(&mut self, body).await {
+            // Let the last chunk finish, so that nothing is at work once the caller knows. Its own error
+            // would say less than this one.
+            let settled = self.settle().await;
+            // The lease before the chunks, which wake the collector.
+            drop(self);
+            drop(settled);
+            return Err(error);
+        }
+        Ok(self)
     }
 
     /// Hands a chunk to a blocking thread, after the one before it is durable.
@@ -243,55 +284,93 @@ impl Upload {
         Ok(writer)
     }
 
-    async fn commit(mut self, target: Target, new: NewObject) -> Result<ObjectInfo, ObjectError> {
+    /// Compares the bytes with what they must be, and does `work` in the transaction that counts the last chunks.
+    /// `work` gives the version a place; it is given those chunks for [`insert_last_segment`].
+    pub(crate) async fn commit<T, F>(mut self, work: F) -> Result<T, ObjectError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Engine, &mut WriteTx<'_>, Stored, Vec<Sha256Digest>) -> Result<T, ObjectError>
+            + Send
+            + 'static,
+    {
         let writer = self.settle().await?;
-        let ChunkWriter { engine, whole, size, uncounted } = *self.synced(writer).await?;
-        let sha256 = whole.finish();
-        if let Some(expected) = new.expected_sha256.filter(|expected| *expected != sha256) {
+        let ChunkWriter { engine, whole, md5, size, uncounted } = *self.synced(writer).await?;
+        let (sha256, md5) = (whole.finish(), md5.map(Md5::finish));
+        if let Some(expected) = self.expected.sha256.filter(|expected| *expected != sha256) {
             return Err(ObjectError::DigestMismatch { expected, found: sha256 });
         }
-        let row = ObjectRow {
-            size,
-            sha256,
-            version: self.version,
-            content_type: new.content_type,
-            metadata: new.metadata,
-            created_at: engine.now(),
-        };
+        if self.expected.md5.is_some() && self.expected.md5 != md5 {
+            return Err(ObjectError::Md5Mismatch);
+        }
+        let stored =
+            Stored { version: self.version, size, sha256, md5: md5.map(hex_text), segment: self.segments };
         let claims = (self.lease, self.place);
-        let segment = self.segments;
         let commit = move |tx: &mut WriteTx<'_>, digests| {
-            let info = make_visible(&engine, tx, target, row, segment, digests)?;
+            let done = work(&engine, tx, stored, digests)?;
             // The claims end with the transaction, not before.
             tx.on_commit(Box::new(move || drop(claims)));
-            Ok(info)
+            Ok(done)
         };
-        self.engine.write_counting(uncounted, commit).await
+        let engine = self.engine.clone();
+        engine.write_counting(uncounted, commit).await
     }
 }
 
-fn make_visible(
-    engine: &Engine,
+/// Counts the last chunks of a version, which is spared from then on.
+pub(crate) fn insert_last_segment(
     tx: &mut WriteTx<'_>,
-    target: Target,
-    row: ObjectRow,
-    segment: u64,
+    stored: &Stored,
     digests: Vec<Sha256Digest>,
-) -> Result<ObjectInfo, ObjectError> {
-    let old = target.check(tx)?;
+) -> Result<(), ObjectError> {
     if !digests.is_empty() {
-        insert_segment(tx, row.version, segment, digests)?;
+        insert_segment(tx, stored.version, stored.segment, digests)?;
     }
-    tx.delete::<Doomed>(&VersionKey(row.version))?;
-    let verb = match &old {
-        Some(old) => {
-            engine.doom(tx, old.version)?;
-            "object.replaced"
-        }
-        None => "object.created",
-    };
-    let Target { origin, bucket, key, .. } = target;
-    tx.put::<ObjectRows>(&(origin.tenant.clone(), bucket.clone(), key.clone()), &row)?;
-    trail::record(&engine.events, tx, &origin, verb, (&bucket, &key), &row)?;
-    Ok(info(bucket, key, row))
+    tx.delete::<Doomed>(&VersionKey(stored.version))?;
+    Ok(())
+}
+
+impl Target {
+    /// Makes a version visible under the name.
+    pub(crate) fn show(
+        self,
+        engine: &Engine,
+        tx: &mut WriteTx<'_>,
+        new: NewObject,
+        stored: Stored,
+        digests: Vec<Sha256Digest>,
+    ) -> Result<ObjectInfo, ObjectError> {
+        let old = self.check(tx)?;
+        insert_last_segment(tx, &stored, digests)?;
+        let verb = match &old {
+            Some(old) => {
+                engine.doom(tx, old.version)?;
+                "object.replaced"
+            }
+            None => "object.created",
+        };
+        let mut headers = new.headers;
+        headers.extend(new.late_headers.get().cloned().unwrap_or_default());
+        let row = ObjectRow {
+            size: stored.size,
+            sha256: stored.sha256,
+            version: stored.version,
+            content_type: new.content_type,
+            metadata: new.metadata,
+            headers,
+            tag: match new.tagging {
+                Tagging::Sha256 => None,
+                Tagging::Md5 => stored.md5,
+                Tagging::Given(tag) => Some(tag),
+            },
+            created_at: engine.now(),
+        };
+        let Target { origin, bucket, key, .. } = self;
+        tx.put::<ObjectRows>(&(origin.tenant.clone(), bucket.clone(), key.clone()), &row)?;
+        trail::record(&engine.events, tx, &origin, verb, (&bucket, &key), &row)?;
+        Ok(info(bucket, key, row))
+    }
+}
+
+fn hex_text(bytes: [u8; 16]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

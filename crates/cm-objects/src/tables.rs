@@ -3,13 +3,22 @@
 use std::collections::BTreeMap;
 
 use cm_db::{DbError, InvalidKey, Key, KeyPrefix, Row, Table, WriteTx};
-use cm_types::{BucketName, ObjectKey, Sha256Digest, TenantId, Timestamp};
+use cm_types::{BucketName, ObjectKey, PrincipalId, Sha256Digest, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The tables of this crate, for the schema.
-pub const TABLES: &[&str] =
-    &[Buckets::NAME, ObjectRows::NAME, Manifests::NAME, Chunks::NAME, IdleChunks::NAME, Doomed::NAME];
+pub const TABLES: &[&str] = &[
+    Buckets::NAME,
+    ObjectRows::NAME,
+    Manifests::NAME,
+    Chunks::NAME,
+    IdleChunks::NAME,
+    Doomed::NAME,
+    Uploads::NAME,
+    Parts::NAME,
+    EndedUploads::NAME,
+];
 
 /// How many digests one row of a manifest holds: 64 KiB of text, and 1 GiB of an object. Few in unit tests,
 /// so that small objects have several segments.
@@ -69,6 +78,19 @@ table! {
     Doomed, "object_doomed", VersionKey, DoomedRow
 }
 
+table! {
+    /// Uploads in parts that are under way.
+    Uploads, "object_uploads", (TenantId, BucketName, ObjectKey, VersionKey), UploadRow
+}
+table! {
+    /// The parts of an upload, by number. Each is a version of which no object knows.
+    Parts, "object_upload_parts", (VersionKey, u16), PartRow
+}
+table! {
+    /// Uploads that ended and whose parts are to be taken apart.
+    EndedUploads, "object_ended_uploads", VersionKey, DoomedRow
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BucketRow {
     pub(crate) created_at: Timestamp,
@@ -81,6 +103,36 @@ pub(crate) struct ObjectRow {
     pub(crate) version: Uuid,
     pub(crate) content_type: Option<String>,
     pub(crate) metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) headers: BTreeMap<String, String>,
+    /// The entity tag, where it is another than the digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<String>,
+    pub(crate) created_at: Timestamp,
+}
+
+impl ObjectRow {
+    pub(crate) fn etag(&self) -> String {
+        self.tag.clone().unwrap_or_else(|| self.sha256.to_string())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct UploadRow {
+    pub(crate) owner: Option<PrincipalId>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) created_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PartRow {
+    pub(crate) size: u64,
+    pub(crate) sha256: Sha256Digest,
+    pub(crate) md5: String,
+    pub(crate) version: Uuid,
+    pub(crate) headers: BTreeMap<String, String>,
     pub(crate) created_at: Timestamp,
 }
 
@@ -110,6 +162,8 @@ impl Row for SegmentRow {}
 impl Row for ChunkRow {}
 impl Row for IdleRow {}
 impl Row for DoomedRow {}
+impl Row for UploadRow {}
+impl Row for PartRow {}
 
 fn occurrences(digests: &[Sha256Digest]) -> BTreeMap<Sha256Digest, u64> {
     let mut counts = BTreeMap::new();

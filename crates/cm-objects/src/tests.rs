@@ -5,6 +5,7 @@ mod conditions;
 mod damage;
 mod garbage;
 mod listing;
+mod uploads;
 mod whole;
 
 use std::io;

@@ -1,15 +1,15 @@
-//! API keys: `cmk_<id>_<secret>`.
+//! API keys: `cmk_<id>_<secret>`, and the pairs of id and secret that requests of S3 are signed with.
 
 use cm_crypto::{Secret, digest, secret};
 use cm_db::{KeyPrefix, ReadTx, WriteTx};
-use cm_types::{PrincipalId, RequestId, TenantId};
+use cm_types::{PrincipalId, RequestId, Sha256Digest, TenantId};
 
 use super::principals::{is_administrator, require_another_administrator, require_right};
 use super::{Identity, existing};
 use crate::principal::check_text;
 use crate::table::{ApiKeyRow, ApiKeys, ApiKeysOfPrincipal, Mark};
 use crate::trail::Entry;
-use crate::{ApiKeyInfo, CredentialRight, IdentityError, InvalidInput};
+use crate::{ApiKeyInfo, ApiKeyKind, CredentialProblem, CredentialRight, IdentityError, InvalidInput};
 
 /// Most API keys of one principal.
 pub const API_KEYS_MAX: usize = 64;
@@ -19,6 +19,10 @@ pub const LABEL_LEN_MAX: usize = 128;
 pub(super) const API_KEY_PREFIX: &str = "cmk_";
 /// Random bytes in the id of a key.
 const ID_BYTES: usize = 10;
+/// What the id of every S3 key begins with. Ids of S3 have 20 characters, and no client checks which.
+const S3_ID_PREFIX: &str = "CMS3";
+/// Random bytes in the id of an S3 key.
+const S3_ID_BYTES: usize = 8;
 
 impl Identity {
     /// Creates an API key. Its text is returned this once; only a digest of the secret is kept.
@@ -39,6 +43,38 @@ impl Identity {
         self.add_api_key(tx, (right.tenant(), principal), right.actor(), label, request)
     }
 
+    /// Creates a key to sign requests of S3 with: its secret, and as its id the access key id. It counts as one of the
+    /// principal's API keys, and is listed and revoked as they are, but nobody logs in with it.
+    ///
+    /// Errors: those of [`Identity::create_api_key`].
+    pub fn create_s3_key(
+        &self,
+        tx: &mut WriteTx<'_>,
+        right: CredentialRight<'_>,
+        principal: &PrincipalId,
+        label: &str,
+        request: Option<&RequestId>,
+    ) -> Result<(Secret<String>, ApiKeyInfo), IdentityError> {
+        require_right(right, principal)?;
+        let max = LABEL_LEN_MAX;
+        check_text(label, max, InvalidInput::Label { max })?;
+        existing(tx, right.tenant(), principal)?;
+        let id = format!("{S3_ID_PREFIX}{}", hex::encode_upper(secret::random_bytes::<S3_ID_BYTES>()));
+        let (secret, nobody) = (self.keys().s3_secret(&id), Sha256Digest::from_bytes([0; 32]));
+        let holder = (right.tenant(), principal);
+        let info =
+            self.insert_key(tx, holder, right.actor(), (id, ApiKeyKind::S3, nobody), label, request)?;
+        Ok((secret, info))
+    }
+
+    /// The secret of an S3 key, to check a signature with.
+    ///
+    /// Errors: `InvalidCredential`.
+    pub fn s3_secret(&self, tx: &ReadTx<'_>, id: &str) -> Result<Secret<String>, IdentityError> {
+        s3_key(tx, id)?;
+        Ok(self.keys().s3_secret(id))
+    }
+
     pub(super) fn add_api_key(
         &self,
         tx: &mut WriteTx<'_>,
@@ -47,24 +83,38 @@ impl Identity {
         label: &str,
         request: Option<&RequestId>,
     ) -> Result<(Secret<String>, ApiKeyInfo), IdentityError> {
+        let id = hex::encode(secret::random_bytes::<ID_BYTES>());
+        let token = secret::random_token();
+        let text = Secret::new(format!("{API_KEY_PREFIX}{id}_{}", token.expose()));
+        let key = (id, ApiKeyKind::Bearer, digest::sha256(token.expose().as_bytes()));
+        Ok((text, self.insert_key(tx, (tenant, principal), actor, key, label, request)?))
+    }
+
+    fn insert_key(
+        &self,
+        tx: &mut WriteTx<'_>,
+        (tenant, principal): (&TenantId, &PrincipalId),
+        actor: Option<&PrincipalId>,
+        (id, kind, secret_sha256): (String, ApiKeyKind, Sha256Digest),
+        label: &str,
+        request: Option<&RequestId>,
+    ) -> Result<ApiKeyInfo, IdentityError> {
         if api_key_ids(tx, tenant, principal)?.len() >= API_KEYS_MAX {
             return Err(IdentityError::TooManyApiKeys { max: API_KEYS_MAX });
         }
-        let id = hex::encode(secret::random_bytes::<ID_BYTES>());
-        let token = secret::random_token();
         let row = ApiKeyRow {
             tenant: tenant.clone(),
             principal: principal.clone(),
             label: label.to_owned(),
-            secret_sha256: digest::sha256(token.expose().as_bytes()),
+            secret_sha256,
+            kind,
             created_at: self.now(),
         };
         tx.insert::<ApiKeys>(&id, &row)?;
         tx.insert::<ApiKeysOfPrincipal>(&(tenant.clone(), principal.clone(), id.clone()), &Mark {})?;
         let entry = Entry::done("api-key.created", tenant, actor, principal, request);
         self.record(tx, entry.fact("api_key", id.as_str()).fact("label", label))?;
-        let text = Secret::new(format!("{API_KEY_PREFIX}{id}_{}", token.expose()));
-        Ok((text, ApiKeyInfo { id, label: row.label, created_at: row.created_at }))
+        Ok(info(id, row))
     }
 
     /// Revokes an API key, and with it all tokens that were made with it.
@@ -106,7 +156,7 @@ impl Identity {
         let mut keys = Vec::new();
         for id in api_key_ids(tx, tenant, principal)? {
             if let Some(row) = tx.get::<ApiKeys>(&id)? {
-                keys.push(ApiKeyInfo { id, label: row.label, created_at: row.created_at });
+                keys.push(info(id, row));
             }
         }
         Ok(keys)
@@ -143,13 +193,28 @@ impl Identity {
     }
 }
 
+fn info(id: String, row: ApiKeyRow) -> ApiKeyInfo {
+    ApiKeyInfo { id, kind: row.kind, label: row.label, created_at: row.created_at }
+}
+
+/// Whether the principal has a key to come in by; one of S3 is none.
 pub(super) fn has_api_key(
     tx: &ReadTx<'_>,
     tenant: &TenantId,
     principal: &PrincipalId,
 ) -> Result<bool, IdentityError> {
-    let prefix = KeyPrefix::new().part(tenant).part(principal);
-    Ok(!tx.prefix::<ApiKeysOfPrincipal>(&prefix, None, 1)?.is_empty())
+    for id in api_key_ids(tx, tenant, principal)? {
+        if tx.get::<ApiKeys>(&id)?.is_some_and(|row| row.kind == ApiKeyKind::Bearer) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The row of an S3 key.
+pub(super) fn s3_key(tx: &ReadTx<'_>, id: &str) -> Result<ApiKeyRow, IdentityError> {
+    let key = tx.get::<ApiKeys>(&id.to_owned())?.filter(|key| key.kind == ApiKeyKind::S3);
+    key.ok_or(CredentialProblem::UnknownKey.into())
 }
 
 fn api_key_ids(

@@ -4,11 +4,11 @@ use cm_crypto::{digest, secret};
 use cm_db::ReadTx;
 use cm_types::Sha256Digest;
 
-use super::api_keys::{API_KEY_PREFIX, parse_api_key};
+use super::api_keys::{API_KEY_PREFIX, parse_api_key, s3_key};
 use super::tokens::TokenClaims;
 use super::{Identity, key_of};
-use crate::table::{ApiKeys, Principals, RevokedTokens};
-use crate::{Authenticated, Credential, CredentialProblem, IdentityError, Principal};
+use crate::table::{ApiKeyRow, ApiKeys, Principals, RevokedTokens};
+use crate::{ApiKeyKind, Authenticated, Credential, CredentialProblem, IdentityError, Principal};
 
 /// Longest bearer credential that is looked at, in bytes.
 pub const BEARER_LEN_MAX: usize = 4096;
@@ -19,6 +19,7 @@ pub struct Presented(Kind);
 
 enum Kind {
     ApiKey { id: String, secret_sha256: Sha256Digest },
+    S3Key { id: String },
     Token(TokenClaims),
 }
 
@@ -29,6 +30,10 @@ impl Presented {
     pub fn recognise(self, tx: &ReadTx<'_>) -> Result<Authenticated, IdentityError> {
         match self.0 {
             Kind::ApiKey { id, secret_sha256 } => recognise_api_key(tx, &id, &secret_sha256),
+            Kind::S3Key { id } => {
+                let key = s3_key(tx, &id)?;
+                recognise_holder(tx, id, key)
+            }
             Kind::Token(claims) => recognise_token(tx, claims),
         }
     }
@@ -59,6 +64,18 @@ impl Identity {
         }
         Ok(Presented(Kind::Token(self.verify_token(bearer)?)))
     }
+
+    /// What somebody presents whose signature was made with this secret of an S3 key. Whoever calls this has checked the
+    /// signature; that the secret is the one of the key is checked here.
+    ///
+    /// Errors: `InvalidCredential`.
+    pub fn presented_s3(&self, id: &str, secret: &str) -> Result<Presented, IdentityError> {
+        let expected = self.keys().s3_secret(id);
+        match secret::constant_time_eq(expected.expose().as_bytes(), secret.as_bytes()) {
+            true => Ok(Presented(Kind::S3Key { id: id.to_owned() })),
+            false => Err(CredentialProblem::UnknownKey.into()),
+        }
+    }
 }
 
 fn recognise_api_key(
@@ -70,7 +87,12 @@ fn recognise_api_key(
     // An unknown id is compared as well; its digest belongs to no secret that anybody has.
     let stored = key.as_ref().map_or(Sha256Digest::from_bytes([0; 32]), |key| key.secret_sha256);
     let same = secret::constant_time_eq(stored.as_bytes(), presented.as_bytes());
-    let key = key.filter(|_| same).ok_or(CredentialProblem::UnknownKey)?;
+    let key =
+        key.filter(|key| same && key.kind == ApiKeyKind::Bearer).ok_or(CredentialProblem::UnknownKey)?;
+    recognise_holder(tx, id.to_owned(), key)
+}
+
+fn recognise_holder(tx: &ReadTx<'_>, id: String, key: ApiKeyRow) -> Result<Authenticated, IdentityError> {
     let row = tx
         .get::<Principals>(&key_of(&key.tenant, &key.principal))?
         .ok_or(CredentialProblem::UnknownPrincipal)?;
@@ -78,7 +100,7 @@ fn recognise_api_key(
         return Err(CredentialProblem::Disabled.into());
     }
     let principal = Principal::from_row(&key.tenant, &key.principal, &row);
-    Ok(Authenticated::new(principal, Credential::ApiKey { id: id.to_owned() }))
+    Ok(Authenticated::new(principal, Credential::ApiKey { id }))
 }
 
 fn recognise_token(tx: &ReadTx<'_>, claims: TokenClaims) -> Result<Authenticated, IdentityError> {

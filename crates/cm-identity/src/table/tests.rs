@@ -30,6 +30,11 @@ fn rows_of_the_first_version_decode() {
         r#""secret_sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,
         r#""created_at":"2026-03-01T12:00:00Z"}"#,
     ));
+    check::<ApiKeyRow>(concat!(
+        r#"{"tenant":"default","principal":"alice","label":"backup","#,
+        r#""secret_sha256":"0000000000000000000000000000000000000000000000000000000000000000","#,
+        r#""kind":"s3","created_at":"2026-03-01T12:00:00Z"}"#,
+    ));
     check::<RevokedTokenRow>(r#"{"expires_at":"2026-03-01T12:00:00Z"}"#);
     check::<Mark>("{}");
     check::<Failures>(r#"{"count":5,"locked_until":"2026-03-01T12:00:30Z"}"#);

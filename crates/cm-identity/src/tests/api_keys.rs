@@ -1,4 +1,6 @@
 use super::support::*;
+use cm_types::PrincipalId;
+
 use crate::identity::API_KEYS_MAX;
 use crate::{Credential, CredentialProblem, CredentialRight, IdentityError};
 
@@ -105,4 +107,71 @@ async fn keys_are_limited_and_labelled() {
         .await;
     assert!(matches!(unlabelled, Err(IdentityError::Invalid(_))));
     assert!(matches!(world.api_key("nobody").await, Err(IdentityError::NoSuchPrincipal)));
+}
+
+#[tokio::test]
+async fn an_s3_key_signs_and_does_nothing_else() {
+    let world = World::new().await;
+    world.create("alice").await;
+    let (secret, info) = world
+        .write(|identity, tx| {
+            identity.create_s3_key(tx, CredentialRight::Granted(&grant()), &id("alice"), "backup", None)
+        })
+        .await
+        .unwrap();
+    assert_eq!((info.kind, info.id.len()), (crate::ApiKeyKind::S3, 20));
+    let key = info.id.clone();
+    let same = world.read(move |identity, tx| identity.s3_secret(tx, &key)).await.unwrap();
+    assert_eq!(same.expose(), secret.expose());
+    let key = info.id.clone();
+    let recognised = async |secret: String| {
+        let key = key.clone();
+        world.read(move |identity, tx| identity.presented_s3(&key, &secret)?.recognise(tx)).await
+    };
+    let authenticated = recognised(secret.expose().clone()).await.unwrap();
+    assert_eq!(authenticated.principal().id, id("alice"));
+    let other = recognised("0".repeat(64)).await;
+    assert!(matches!(other, Err(IdentityError::InvalidCredential(CredentialProblem::UnknownKey))));
+    // It is no bearer, and an administrator without another key is locked out.
+    let bearer = format!("cmk_{}_{}", info.id, secret.expose());
+    assert_eq!(world.refusal(&bearer).await, Some(CredentialProblem::Malformed));
+    world.set_disabled("alice", true).await.unwrap();
+    let disabled = recognised(secret.expose().clone()).await;
+    assert!(matches!(disabled, Err(IdentityError::InvalidCredential(CredentialProblem::Disabled))));
+    world.set_disabled("alice", false).await.unwrap();
+    let key_id = info.id.clone();
+    world
+        .write(move |identity, tx| {
+            let right = CredentialRight::Own(&own(&id("alice")));
+            identity.revoke_api_key(tx, right, &id("alice"), &key_id, None)
+        })
+        .await
+        .unwrap();
+    let revoked = recognised(secret.expose().clone()).await;
+    assert!(matches!(revoked, Err(IdentityError::InvalidCredential(CredentialProblem::UnknownKey))));
+    let key = info.id.clone();
+    assert!(world.read(move |identity, tx| identity.s3_secret(tx, &key)).await.is_err());
+    // A bearer key signs nothing.
+    let (_, bearer, _) = world.keyed("bob").await;
+    assert!(world.read(move |identity, tx| identity.s3_secret(tx, &bearer.id)).await.is_err());
+}
+
+#[tokio::test]
+async fn an_s3_key_does_not_make_an_administrator_who_can_come_in() {
+    let world = World::new().await;
+    let admin = PrincipalId::admin();
+    let holder = admin.clone();
+    world
+        .write(move |identity, tx| {
+            identity.create_s3_key(tx, CredentialRight::Granted(&grant()), &holder, "backup", None)
+        })
+        .await
+        .unwrap();
+    let first = world.admin_key.expose().split('_').nth(1).unwrap().to_owned();
+    let refused = world
+        .write(move |identity, tx| {
+            identity.revoke_api_key(tx, CredentialRight::Granted(&grant()), &admin, &first, None)
+        })
+        .await;
+    assert!(matches!(refused, Err(IdentityError::LastAdministrator)));
 }

@@ -17,6 +17,26 @@ async fn pages_follow_each_other_and_prefixes_are_folded() {
     let under = ListQuery { prefix: "a/".into(), ..folded };
     let page = bench.list(under).await.unwrap();
     assert_eq!((page.items.len(), page.common_prefixes), (2, vec!["a/b/".to_owned()]));
+    let begin = |text: &str, delimiter: Option<&str>| ListQuery {
+        start_after: Some(text.into()),
+        delimiter: delimiter.map(str::to_owned),
+        ..ListQuery::default()
+    };
+    for (text, delimiter, keys, prefixes) in [
+        ("a/1", None, vec!["a/2", "a/b/3", "b", "c/1", "d", "z", "ä"], vec![]),
+        ("a/", Some("/"), vec!["b", "d", "z", "ä"], vec!["c/"]),
+        ("a/1", Some("/"), vec!["b", "d", "z", "ä"], vec!["c/"]),
+        ("c", Some("/"), vec!["d", "z", "ä"], vec!["c/"]),
+        ("zz\u{0}", None, vec!["ä"], vec![]),
+    ] {
+        let page = bench.list(begin(text, delimiter)).await.unwrap();
+        let found: Vec<_> = page.items.iter().map(|item| item.key.as_str()).collect();
+        assert_eq!(
+            (found, page.common_prefixes),
+            (keys, prefixes.into_iter().map(str::to_owned).collect()),
+            "{text}"
+        );
+    }
     let bad = ListQuery { after: Some(cm_types::Cursor("x".into())), ..ListQuery::default() };
     assert!(matches!(bench.list(bad).await, Err(ObjectError::InvalidCursor)));
 }
@@ -53,7 +73,7 @@ proptest! {
             }
             let delimiter = folded.then(|| "/".to_owned());
             let limit = cm_types::PageLimit::clamped(limit);
-            let mut query = ListQuery { prefix: prefix.clone(), delimiter: delimiter.clone(), after: None, limit };
+            let mut query = ListQuery { prefix: prefix.clone(), delimiter: delimiter.clone(), limit, ..ListQuery::default() };
             let mut found = Vec::new();
             loop {
                 let page = bench.list(query.clone()).await.unwrap();

@@ -7,9 +7,10 @@ mod inspect;
 mod key;
 
 pub use authority::{
-    CertificateAuthority, CertificateSpec, IssuedCertificate, generate_identity, self_signed,
+    CertificateAuthority, CertificateSpec, Extension, GeneratedKey, IssuedCertificate, generate_identity,
+    generate_key, self_signed,
 };
-pub use inspect::{common_name, fingerprint, pem_to_der, spki_der, subject, validity};
+pub use inspect::{common_name, extension, fingerprint, pem_to_der, spki_der, subject, uris, validity};
 
 #[cfg(test)]
 mod tests;

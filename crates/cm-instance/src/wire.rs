@@ -6,6 +6,7 @@
 
 mod frame;
 mod message;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -15,3 +16,4 @@ pub use message::{
     PiHash, PolicyHash, ReadFile, Report, Request, RequestBody, RequestPiHash, RequestPipeline,
     RequestPolicyHash, RequestResult, RequestShutdown, Response, ResultData, State, Status, arguments_fit,
 };
+pub use request::{Incoming, RequestDecoder};

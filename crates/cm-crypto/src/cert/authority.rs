@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use cm_types::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyUsagePurpose, PublicKeyData as _, SanType,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyUsagePurpose, PublicKeyData as _, SanType, SubjectPublicKeyInfo,
 };
 use time::OffsetDateTime;
 
@@ -24,16 +24,31 @@ const COMMON_NAME_LEN_MAX: usize = 64;
 pub struct CertificateSpec {
     /// The subject's common name, 1 to 64 bytes. For people; peers check the names below.
     pub common_name: String,
+    /// The subject's organisation, for people too.
+    pub organization: Option<String>,
+    /// The part of the organisation.
+    pub organizational_unit: Option<String>,
     /// DNS names.
     pub dns_names: Vec<String>,
     /// IP addresses.
     pub ip_addresses: Vec<IpAddr>,
     /// URIs, for example a SPIFFE identity.
     pub uris: Vec<String>,
+    /// What no standard field has a place for.
+    pub extensions: Vec<Extension>,
     /// The moment of issue. The certificate holds from five minutes before.
     pub now: Timestamp,
     /// For how long it holds after `now`; whole seconds.
     pub valid_for: Duration,
+}
+
+/// An extension of a certificate. It is not critical: whoever does not know it passes over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// The arcs of its object identifier.
+    pub oid: &'static [u64],
+    /// Its value, which need not be DER.
+    pub content: Vec<u8>,
 }
 
 impl CertificateSpec {
@@ -41,9 +56,12 @@ impl CertificateSpec {
     pub fn new(common_name: impl Into<String>, now: Timestamp, valid_for: Duration) -> Self {
         Self {
             common_name: common_name.into(),
+            organization: None,
+            organizational_unit: None,
             dns_names: Vec::new(),
             ip_addresses: Vec::new(),
             uris: Vec::new(),
+            extensions: Vec::new(),
             now,
             valid_for,
         }
@@ -55,6 +73,12 @@ impl CertificateSpec {
         }
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
+        if let Some(name) = &self.organization {
+            params.distinguished_name.push(DnType::OrganizationName, name.as_str());
+        }
+        if let Some(name) = &self.organizational_unit {
+            params.distinguished_name.push(DnType::OrganizationalUnitName, name.as_str());
+        }
         params.distinguished_name.push(DnType::CommonName, self.common_name.as_str());
         for name in &self.dns_names {
             let name = name.as_str().try_into().map_err(|_| CryptoError::CertificateName)?;
@@ -64,6 +88,10 @@ impl CertificateSpec {
             let uri = uri.as_str().try_into().map_err(|_| CryptoError::CertificateName)?;
             params.subject_alt_names.push(SanType::URI(uri));
         }
+        let extensions = self.extensions.iter();
+        params.custom_extensions = extensions
+            .map(|extension| CustomExtension::from_oid_content(extension.oid, extension.content.clone()))
+            .collect();
         params.subject_alt_names.extend(self.ip_addresses.iter().copied().map(SanType::IpAddress));
         let begin_secs = self.now.as_secs().saturating_sub_unsigned(BACKDATED.as_secs());
         params.not_before = moment(begin_secs.max(0));
@@ -168,6 +196,16 @@ impl CertificateAuthority {
         let certificate = params.signed_by(&key, &self.issuer).map_err(|_| CryptoError::CertificateName)?;
         Ok(IssuedCertificate::new(&certificate, &key))
     }
+
+    /// Issues a leaf certificate, in DER, for a key that somebody else holds, given as SubjectPublicKeyInfo in DER. That the
+    /// asker holds it is for the asker's peers to prove, in each handshake.
+    pub fn issue_for(&self, spki_der: &[u8], spec: &CertificateSpec) -> Result<Vec<u8>, CryptoError> {
+        let mut params = spec.leaf_params()?;
+        params.use_authority_key_identifier_extension = true;
+        let key = SubjectPublicKeyInfo::from_der(spki_der).map_err(|_| CryptoError::Key("public"))?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(|_| CryptoError::CertificateName)?;
+        Ok(certificate.der().to_vec())
+    }
 }
 
 impl std::fmt::Debug for CertificateAuthority {
@@ -175,6 +213,21 @@ impl std::fmt::Debug for CertificateAuthority {
         let fingerprint = inspect::fingerprint(&self.certificate_der);
         f.debug_struct("CertificateAuthority").field("fingerprint", &fingerprint).finish_non_exhaustive()
     }
+}
+
+/// A new key for TLS, without a certificate yet.
+#[derive(Clone, Debug)]
+pub struct GeneratedKey {
+    /// The private key as PKCS#8 in DER.
+    pub private_key_der: Secret<Vec<u8>>,
+    /// The public key as SubjectPublicKeyInfo in DER.
+    pub spki_der: Vec<u8>,
+}
+
+/// Makes a key for TLS whose certificate somebody else is going to issue.
+pub fn generate_key() -> Result<GeneratedKey, CryptoError> {
+    let key = TlsKey::generate()?;
+    Ok(GeneratedKey { private_key_der: key.to_pkcs8_der(), spki_der: key.subject_public_key_info() })
 }
 
 /// A certificate for a new key that vouches for nothing but the key: peers pin it.

@@ -2,7 +2,8 @@
 
 use cm_types::{Sha256Digest, Timestamp};
 use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::oid_registry::Oid;
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::{CryptoError, digest, pem};
 
@@ -51,6 +52,26 @@ pub fn common_name(der: &[u8]) -> Result<Option<String>, CryptoError> {
     let certificate = parse(der)?;
     let first = certificate.subject().iter_common_name().next();
     Ok(first.and_then(|name| name.as_str().ok()).map(str::to_owned))
+}
+
+/// The value of the extension with these arcs; `None` if there is none. One that stands there twice is refused.
+pub fn extension(der: &[u8], oid: &[u64]) -> Result<Option<Vec<u8>>, CryptoError> {
+    let oid = Oid::from(oid).map_err(|_| CryptoError::Certificate)?;
+    let certificate = parse(der)?;
+    let found = certificate.get_extension_unique(&oid).map_err(|_| CryptoError::Certificate)?;
+    Ok(found.map(|extension| extension.value.to_vec()))
+}
+
+/// The URIs among the subject's alternative names, in their order.
+pub fn uris(der: &[u8]) -> Result<Vec<String>, CryptoError> {
+    let certificate = parse(der)?;
+    let names = certificate.subject_alternative_name().map_err(|_| CryptoError::Certificate)?;
+    let names = names.iter().flat_map(|extension| &extension.value.general_names);
+    let uris = names.filter_map(|name| match name {
+        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        _ => None,
+    });
+    Ok(uris.collect())
 }
 
 /// SHA-256 of the whole certificate.

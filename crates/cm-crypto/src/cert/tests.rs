@@ -71,6 +71,35 @@ fn files_that_do_not_belong_together_are_refused() {
 }
 
 #[test]
+fn an_authority_certifies_a_key_that_it_never_sees() {
+    const OID: &[u64] = &[2, 5, 30, 1];
+    let authority = authority();
+    let key = generate_key().unwrap();
+    let extension = Extension { oid: OID, content: vec![0xff; 32] };
+    let spec = CertificateSpec {
+        organization: Some("Example".to_owned()),
+        organizational_unit: Some("Unit".to_owned()),
+        extensions: vec![extension],
+        ..spec("leaf")
+    };
+    let der = authority.issue_for(&key.spki_der, &spec).unwrap();
+    assert_eq!(spki_der(&der).unwrap(), key.spki_der);
+    assert_eq!(subject(&der).unwrap(), "O=Example, OU=Unit, CN=leaf");
+    assert_eq!(super::extension(&der, OID).unwrap(), Some(vec![0xff; 32]));
+    assert_eq!(super::extension(&der, &[2, 5, 30, 9]).unwrap(), None);
+    assert_eq!(uris(&der).unwrap(), ["spiffe://example/node"]);
+    let (_, ca) = X509Certificate::from_der(authority.certificate_der()).unwrap();
+    let (_, leaf) = X509Certificate::from_der(&der).unwrap();
+    leaf.verify_signature(Some(ca.public_key())).expect("signed by the authority");
+    assert!(
+        !leaf.is_ca() && leaf.extensions().iter().all(|e| e.oid.to_id_string() != "2.5.30.1" || !e.critical)
+    );
+    let read = rcgen::KeyPair::try_from(key.private_key_der.expose().as_slice()).unwrap();
+    assert_eq!(rcgen::PublicKeyData::subject_public_key_info(&read), key.spki_der);
+    assert_eq!(authority.issue_for(b"no key", &spec).unwrap_err(), CryptoError::Key("public"));
+}
+
+#[test]
 fn an_identity_says_what_it_was_made_for() {
     let identity = generate_identity("Alice", now(), DAY).unwrap();
     let der = pem_to_der(&identity.certificate_pem()).unwrap();

@@ -19,6 +19,9 @@ pub enum FrameError {
         /// The limit.
         max: usize,
     },
+    /// The bytes are no message, or not in the one order in which a long file is taken.
+    #[error("the bytes are no message of the protocol")]
+    Form,
     /// The message is no protobuf message of the expected type.
     #[error("the message cannot be decoded")]
     Message(#[from] prost::DecodeError),
@@ -99,7 +102,7 @@ impl FrameDecoder {
 }
 
 /// Most memory that an announcement alone makes the decoder reserve; more comes as bytes really arrive.
-const RESERVE_MAX: usize = 256 * 1024;
+pub(super) const RESERVE_MAX: usize = 256 * 1024;
 
 /// The frame of a message. Fails only if the message is longer than [`FRAME_LEN_MAX`].
 pub fn encode_frame<M: Message>(message: &M) -> Result<Bytes, FrameError> {

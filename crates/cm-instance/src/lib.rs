@@ -6,17 +6,21 @@
 //! does no I/O and reads no clock.
 //!
 //! Reading order: [`path`] (how files are named), [`rights`] (what can be done to one), [`pipeline`] (programs one
-//! after the other), [`policy`] (the documents, their merging and their hash), [`table`] (who may do what, resolved), [`wire`] (what clients
-//! and an instance say to each other), [`certificate`] (how a client knows it), [`report`] (how a run ended), [`control`] (what the launcher and an
-//! instance say to each other).
+//! after the other), [`policy`] (the documents, their merging and their hash), [`draft`] (making them), [`review`] and
+//! [`explain`] (what they mean, in words), [`table`] (who may do what, resolved), [`wire`] (what clients and an instance
+//! say to each other), [`certificate`] (how a client knows it), [`refusal`] (what it would not do), [`report`] (how a
+//! run ended), [`control`] (what the launcher and an instance say to each other).
 
 pub mod certificate;
 pub mod control;
+pub mod draft;
+pub mod explain;
 pub mod path;
 pub mod pipeline;
 pub mod policy;
 pub mod refusal;
 pub mod report;
+pub mod review;
 pub mod rights;
 pub mod table;
 pub mod wire;

@@ -13,6 +13,7 @@
 mod certificate;
 mod document;
 mod error;
+mod form;
 mod full;
 mod merge;
 #[cfg(test)]
@@ -24,7 +25,8 @@ pub use document::{
     DataFile, FileRight, PipelineEntry, Program, ProgramPolicy, UserIdentity, UserPolicy, VaasPolicy,
 };
 pub use error::{FieldProblem, PolicyError};
-pub use full::{FileHash, FullPolicy, Identity, PolicyText, StreamEntry, policy_hash};
+pub use form::PolicyDocument;
+pub use full::{FileHash, FullPolicy, Identity, PolicyText, StreamEntry, policy_hash, sorted_text};
 pub use merge::{Infrastructure, merge};
 pub use value::{Ciphersuite, ExecutionStrategy, Expiry, InvalidExpiry};
 

@@ -233,13 +233,18 @@ impl FullPolicy {
 
     /// The text: JSON with sorted keys, indented by four. The same policy always gives the same text.
     pub fn to_text(&self) -> PolicyText {
-        let value = serde_json::to_value(self).expect("a policy has only text keys");
-        let mut bytes = Vec::new();
-        let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-        let mut json = serde_json::Serializer::with_formatter(&mut bytes, indent);
-        Sorted(&value).serialize(&mut json).expect("writing to memory does not fail");
-        PolicyText(String::from_utf8(bytes).expect("JSON is UTF-8"))
+        PolicyText(sorted_text(self))
     }
+}
+
+/// A document of this module as JSON with sorted keys, indented by four. The same document always gives the same text.
+pub fn sorted_text(document: &impl Serialize) -> String {
+    let value = serde_json::to_value(document).expect("a policy has only text keys");
+    let mut bytes = Vec::new();
+    let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut json = serde_json::Serializer::with_formatter(&mut bytes, indent);
+    Sorted(&value).serialize(&mut json).expect("writing to memory does not fail");
+    String::from_utf8(bytes).expect("JSON is UTF-8")
 }
 
 /// A JSON value that is written with sorted keys, whatever order the map type keeps them in.

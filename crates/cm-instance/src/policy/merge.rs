@@ -2,11 +2,11 @@
 
 use cm_types::{Sha256Digest, Timestamp};
 
+use super::full::standard_streams;
 use super::{
     Certificate, Ciphersuite, Expiry, FieldProblem, FileHash, FullPolicy, Identity, PolicyError, Program,
     ProgramPolicy, StreamEntry, UserPolicy, VaasPolicy,
 };
-use super::full::standard_streams;
 use crate::FileName;
 
 /// What the node knows about the instance and people do not.

@@ -131,7 +131,7 @@ pub fn view<S: WireSpec>(record: Record, parts: Vec<Part>) -> Result<View<S>, Fa
             created_at: header.created_at.to_string(),
             updated_at: header.updated_at.to_string(),
         },
-        spec: serde_json::from_value(record.spec).map_err(Failure::internal)?,
+        spec: record.spec.decode().map_err(Failure::internal)?,
         extra,
         status: record.status,
     })

@@ -176,7 +176,7 @@ impl Catalog {
         let mut methods = None;
         if let Some(spec) = change.spec {
             let checked = self.check_spec(permit.kind(), &spec.apply(&old.record.spec))?;
-            (new.record.spec, new.record.references) = (checked.spec, checked.references);
+            (new.record.spec, new.record.references) = (checked.spec.into(), checked.references);
             methods = Some(checked.methods);
         }
         methods::check_method(&old.record, &new.record)?;
@@ -271,7 +271,7 @@ impl Catalog {
             created_at: occasion.at,
             updated_at: occasion.at,
         };
-        let record = Record { header, spec: checked.spec, status, references: checked.references };
+        let record = Record { header, spec: checked.spec.into(), status, references: checked.references };
         let record = self.insert_new(tx, actor, record, occasion)?;
         if kind == ResourceKind::ActiveObject {
             self.follow_code(tx, actor, &record, &checked.methods, occasion)?;

@@ -29,25 +29,26 @@ pub fn role_facts(
 /// a function's is that of its microservice's service, and an instance's that of its function.
 pub fn guard_of(tx: &ReadTx<'_>, record: &Record) -> Result<Option<Guard>, CatalogError> {
     let tenant = &record.header.tenant;
-    let mut current = record.clone();
+    let mut above: Option<Record> = None;
     for _ in 0..ANCESTORS_MAX {
+        let current = above.as_ref().unwrap_or(record);
         match current.spec.get("security_policy").map(GuardedBy::deserialize) {
             Some(Ok(GuardedBy::Policy(id))) => return named_guard(tx, tenant, id).map(Some),
-            Some(Ok(GuardedBy::Own(own))) => return own_guard(tx, tenant, &current, own).map(Some),
+            Some(Ok(GuardedBy::Own(own))) => return own_guard(tx, tenant, current, own).map(Some),
             // What cannot be read must not fall open.
-            Some(Err(_)) => return Ok(Some(closed(current.header.id))),
+            Some(Err(_)) => return Ok(Some(closed(current.header.id.clone()))),
             None => {}
         }
-        let Some(up) = parent(&current) else { return Ok(None) };
+        let Some(up) = parent(current) else { return Ok(None) };
         let parent = match ResourceId::parse(up.to.id.as_str()) {
             Ok(id) => fetch(tx, tenant, up.to.kind, &id)?,
             Err(_) => None,
         };
         // What it belongs to is gone, or never was, and with it the policy that was in force: it must not fall open.
-        let Some(placed) = parent else { return Ok(Some(closed(current.header.id))) };
-        current = placed.record;
+        let Some(placed) = parent else { return Ok(Some(closed(current.header.id.clone()))) };
+        above = Some(placed.record);
     }
-    Ok(Some(closed(current.header.id)))
+    Ok(Some(closed(above.as_ref().unwrap_or(record).header.id.clone())))
 }
 
 /// As [`guard_of`], of a record of which it is known what it belongs to: it is under its own policy or, without one,

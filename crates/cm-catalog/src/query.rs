@@ -119,7 +119,7 @@ fn has(record: &Record, path: &str, value: &str) -> bool {
     }
     let (root, path) = match path.strip_prefix("status.") {
         Some(path) => (&record.status, path),
-        None => (&record.spec, path),
+        None => (&*record.spec, path),
     };
     let found = path.split('.').try_fold(root, |value, field| value.get(field));
     match found {

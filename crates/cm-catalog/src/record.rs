@@ -6,7 +6,7 @@ use cm_types::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{CatalogError, FieldError, KindSpec};
+use crate::{CatalogError, FieldError, KindSpec, Spec};
 
 /// Longest name, in bytes.
 pub const NAME_LEN_MAX: usize = 128;
@@ -40,7 +40,7 @@ pub struct Record {
     /// What every resource has.
     pub header: Header,
     /// What its owner wants; valid for the kind, with defaults filled in.
-    pub spec: Value,
+    pub spec: Spec,
     /// What the platform found; `null` until it found something.
     pub status: Value,
     /// What the spec refers to.
@@ -63,7 +63,10 @@ impl Record {
             let message = format!("is a {}, not a {}", self.header.kind, S::KIND);
             return Err(CatalogError::Invalid(vec![FieldError::form("kind", message)]));
         }
-        crate::kinds::parse(&self.spec).map_err(|error| CatalogError::Invalid(vec![error]))
+        // Once more if it is none: by the tree, to find out which field is wrong.
+        self.spec
+            .decode()
+            .or_else(|_| crate::kinds::parse(&self.spec).map_err(|error| CatalogError::Invalid(vec![error])))
     }
 }
 

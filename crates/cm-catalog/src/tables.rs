@@ -5,7 +5,7 @@ use cm_types::{Generation, Labels, PrincipalId, ResourceId, ResourceKind, Resour
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Header, OnDelete, Record, Reference};
+use crate::{Header, OnDelete, Record, Reference, Spec};
 
 /// The tables of this crate, for the schema of whoever opens the database.
 pub const TABLES: &[&str] =
@@ -75,7 +75,7 @@ pub(crate) struct StoredRecord {
     pub(crate) generation: Generation,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
-    pub(crate) spec: Value,
+    pub(crate) spec: Spec,
     pub(crate) status: Value,
     pub(crate) references: Vec<Reference>,
 }

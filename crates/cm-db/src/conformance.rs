@@ -52,6 +52,7 @@ pub fn run(make: impl Fn(&Schema) -> Db) {
         ranges_are_ordered(&make(&schema())).await;
         failures_undo_only_themselves(&make(&schema())).await;
         batches_keep_callers_apart(&make(&schema())).await;
+        look_ups_are_reads(&make(&schema())).await;
         snapshots_stand_still(&make(&schema())).await;
         hooks_follow_the_commit(&make(&schema())).await;
         vanished_callers_harm_nobody(&make(&schema())).await;
@@ -200,6 +201,25 @@ async fn join_all<F: Future<Output = ()>>(futures: Vec<F>) {
         if pending.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     })
     .await;
+}
+
+async fn look_ups_are_reads(db: &Db) {
+    let key = ("look".to_owned(), 1);
+    for n in 0..100 {
+        let row = key.clone();
+        db.write(move |tx| tx.put::<Numbers>(&row, &n)).await.expect("a row is written");
+        let row = key.clone();
+        let found: Result<_, DbError> = db.look_up(move |tx| tx.get::<Numbers>(&row)).await;
+        assert_eq!(found.expect("a row is read"), Some(n), "what was answered is seen");
+    }
+    let refused: Result<(), DbError> = db.look_up(|_| Err(DbError::Closed)).await;
+    assert!(matches!(refused, Err(DbError::Closed)), "the closure's own error is returned");
+    let panicked: Result<(), DbError> =
+        db.look_up(|_| std::panic::resume_unwind(Box::new("deliberate"))).await;
+    assert!(matches!(panicked, Err(DbError::Panicked)), "{panicked:?}");
+    db.close().await.expect("it can be closed");
+    let closed: Result<(), DbError> = db.look_up(|_| Ok(())).await;
+    assert!(matches!(closed, Err(DbError::Closed)), "{closed:?}");
 }
 
 async fn snapshots_stand_still(db: &Db) {

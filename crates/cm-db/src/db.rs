@@ -1,6 +1,7 @@
 //! The handle, and the threads behind it.
 
 mod backup;
+mod inline;
 mod queue;
 mod reader;
 mod writer;
@@ -17,6 +18,7 @@ use crate::engine::{Engine, Pace, Ticks, Writer};
 use crate::{DbError, ReadTx, Schema, Versions, WriteTx};
 
 pub use backup::{BackupError, BackupSummary};
+use inline::Inline;
 use reader::{ReadJob, ReadMessage};
 use writer::{WriteJob, WriteMessage};
 
@@ -29,6 +31,7 @@ pub struct Db {
     writer: mpsc::Sender<WriteMessage>,
     readers: queue::Sender<ReadMessage>,
     readers_len: usize,
+    inline: Arc<Inline>,
     schema: Arc<Schema>,
     ticks: Ticks,
     /// Whether the database is closed; without a sender it is, too.
@@ -97,7 +100,9 @@ impl Db {
 
     fn start(engine: &dyn Engine, writer: Box<dyn Writer>, schema: &Schema) -> Result<Db, DbError> {
         let readers_len = engine.readers();
-        let readers = (0..readers_len).map(|_| engine.reader()).collect::<Result<Vec<_>, _>>()?;
+        let open = |number: usize| (0..number).map(|_| engine.reader()).collect::<Result<Vec<_>, _>>();
+        let readers = open(readers_len)?;
+        let inline = Arc::new(Inline::new(open(engine.inline_readers())?));
         let ticks = Ticks::new();
         let stop = Arc::new(watch::Sender::new(false));
         engine.listen(ticks.clone(), stop.subscribe())?;
@@ -105,6 +110,7 @@ impl Db {
             writer: writer::spawn(writer, ticks.clone())?,
             readers: reader::spawn(readers)?,
             readers_len,
+            inline,
             schema: Arc::new(schema.clone()),
             ticks,
             stop,
@@ -144,6 +150,20 @@ impl Db {
         T: Send + 'static,
     {
         self.read_at(Pace::Short, f).await
+    }
+
+    /// As [`Db::read`], for a few look-ups by key: the thread that asks does them itself where that is likely to take
+    /// less than half a millisecond, which is seldom so of a database elsewhere.
+    pub async fn look_up<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: FnOnce(&ReadTx<'_>) -> Result<T, E> + Send + 'static,
+        E: From<DbError> + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.inline.run(f) {
+            Ok(result) => result,
+            Err(f) => self.read(f).await,
+        }
     }
 
     async fn read_at<T, E, F>(&self, pace: Pace, f: F) -> Result<T, E>
@@ -208,6 +228,7 @@ impl Db {
     /// with [`DbError::Closed`]. Nothing that was answered is lost without it. Closing twice is fine.
     pub async fn close(&self) -> Result<(), DbError> {
         self.stop.send_replace(true);
+        self.inline.close();
         for _ in 0..self.readers_len {
             let (answer, answered) = oneshot::channel();
             if self.readers.send(ReadMessage::Close(answer)).await.is_ok() {

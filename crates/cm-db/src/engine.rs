@@ -141,6 +141,11 @@ pub(crate) trait Engine {
     /// How many readers are worth having.
     fn readers(&self) -> usize;
 
+    /// How many more are worth having for look-ups on the threads that ask; none where a read waits for somebody else.
+    fn inline_readers(&self) -> usize {
+        0
+    }
+
     /// Begins to tick whenever another process commits, until `stop` changes or is closed. Nothing to do for an
     /// engine that has one process.
     fn listen(&self, ticks: Ticks, stop: watch::Receiver<bool>) -> Result<(), DbError> {

@@ -3,15 +3,15 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::FromRequestParts;
 use axum::http::Extensions;
 use axum::http::request::Parts;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::failure::{Failure, FailureClass};
-use crate::frame::RequestLimits;
 
 /// The deadline of a request, which a handler may lift whose work is long by its nature.
 #[derive(Clone, Debug, Default)]
@@ -39,11 +39,16 @@ impl<S: Sync> FromRequestParts<S> for Deadline {
 
 /// Answers 504 when the head of an answer is not there in time. The bodies of answers are bounded where they are
 /// written. A change that was begun goes on, for it runs as a task of its own.
-pub(crate) async fn enforce(mut request: Request, next: Next) -> Response {
-    let limit = RequestLimits::of(request.extensions()).deadline;
-    let deadline = Deadline::default();
-    request.extensions_mut().insert(deadline.clone());
-    let mut answer = std::pin::pin!(next.run(request));
+pub(crate) async fn within(
+    limit: Duration,
+    deadline: &Deadline,
+    answer: impl Future<Output = Response>,
+) -> Response {
+    let mut answer = std::pin::pin!(answer);
+    // Most answers are there before a timer would be set.
+    if let Poll::Ready(answer) = futures::poll!(answer.as_mut()) {
+        return answer;
+    }
     match tokio::time::timeout(limit, answer.as_mut()).await {
         Ok(answer) => answer,
         Err(_) if deadline.0.load(Ordering::Relaxed) => answer.await,

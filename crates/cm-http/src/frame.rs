@@ -1,23 +1,26 @@
 //! What surrounds every request, whatever it asks for.
 //!
-//! From the outside in: its id and its limits; span, access log and metrics; rendering of failures; headers
-//! that stop browsers from guessing; the deadline; a shield that finishes changes although the client has gone; a net
-//! under panics; the router; and, behind the routes, failures of the common shape.
+//! From the outside in: its id and its limits; span, access log and metrics; headers that stop browsers from guessing;
+//! rendering of failures; the deadline; a shield that finishes changes although the client has gone; a net under panics;
+//! the router; and, behind the routes, failures of the common shape.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
+use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::{Extensions, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Router};
 use cm_runtime::Tasks;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
+use futures::FutureExt;
+use tracing::Instrument;
 
 use crate::failure::{Failure, FailureClass};
-use crate::{Shape, deadline, observe, render, request_id, shield};
+use crate::observe::Observation;
+use crate::{Deadline, Shape, deadline, render, request_id, shield};
 
 /// What one request may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,18 +66,45 @@ impl RequestLimits {
 ///
 /// Requests that change something run as tasks of `tasks`, so that draining waits for them. Failures look as `shape` says.
 pub fn frame(router: Router, limits: RequestLimits, shape: Shape, tasks: &Tasks) -> Router {
-    // One layer of many parts: each layer of a router boxes every route, and each request copies what is inside of
-    // each, so that the cost would grow with the square of their number.
-    let surroundings = ServiceBuilder::new()
-        .layer(Extension(limits))
-        .layer(middleware::from_fn(request_id::assign))
-        .layer(middleware::from_fn(observe::observe))
-        .layer(middleware::from_fn_with_state(shape, render::render))
-        .layer(middleware::from_fn(cautious_headers))
-        .layer(middleware::from_fn(deadline::enforce))
-        .layer(middleware::from_fn_with_state(tasks.clone(), shield::shield))
-        .layer(CatchPanicLayer::custom(panicked));
+    // One layer, and one function in it: each layer of a router boxes every route anew, each function of a layer boxes
+    // its future, and every request pays for all of them.
+    let surroundings = Arc::new(Surroundings { limits, shape, tasks: tasks.clone() });
+    let surroundings = middleware::from_fn_with_state(surroundings, surround);
     router.fallback(unknown_route).method_not_allowed_fallback(unknown_method).layer(surroundings)
+}
+
+/// What every request is given.
+struct Surroundings {
+    limits: RequestLimits,
+    shape: Shape,
+    tasks: Tasks,
+}
+
+async fn surround(
+    State(surroundings): State<Arc<Surroundings>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Surroundings { limits, shape, tasks } = &*surroundings;
+    let id = request_id::of(request.headers());
+    let deadline = Deadline::default();
+    let extensions = request.extensions_mut();
+    extensions.insert(id.clone());
+    extensions.insert(*limits);
+    extensions.insert(deadline.clone());
+
+    let observation = Observation::begin(&request, &id);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let answered = answered.map(|answer| answer.unwrap_or_else(panicked));
+    let shielded = shield::shielded(tasks, method.is_safe(), answered);
+    let within = deadline::within(limits.deadline, &deadline, shielded);
+    let mut response = within.instrument(observation.span().clone()).await;
+    response = observation.span().in_scope(|| render::rendered(*shape, &id, method, &uri, response));
+    cautious_headers(&mut response);
+    observation.end(&response);
+    request_id::name(&mut response, &id);
+    response
 }
 
 /// Answers requests that no route matches.
@@ -97,8 +127,7 @@ fn panicked(payload: Box<dyn Any + Send>) -> Response {
 }
 
 /// Nothing is to be cached, guessed, framed or run by a browser unless the handler says otherwise.
-async fn cautious_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+fn cautious_headers(response: &mut Response) {
     let defaults = [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -109,7 +138,6 @@ async fn cautious_headers(request: Request, next: Next) -> Response {
     for (name, value) in defaults {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
-    response
 }
 
 #[cfg(test)]

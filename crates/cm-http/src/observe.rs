@@ -6,49 +6,74 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
-use axum::middleware::Next;
 use axum::response::Response;
 use cm_types::RequestId;
 use metrics::{counter, gauge, histogram};
-use tracing::{Instrument, field};
+use tracing::{Span, field};
 
 use crate::serve::Peer;
 
 const UNMATCHED: &str = "unmatched";
 
-/// Surrounds a request with a span that carries its id and, once known, who asks; afterwards one line in
+/// A request as it is observed: a span that carries its id and, once known, who asks; afterwards one line in
 /// the log, target `access`, and the metrics `http_requests_total`, `http_request_duration_seconds` (until
 /// the head of the answer) and `http_requests_in_flight`.
-pub(crate) async fn observe(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str).to_owned();
-    let method = method_label(request.method());
-    let id = request.extensions().get::<RequestId>().map(ToString::to_string);
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.to_string());
-    let path = request.uri().path().to_owned();
-    let span =
-        tracing::info_span!("request", id, method, path, tenant = field::Empty, principal = field::Empty,);
+pub(crate) struct Observation {
+    span: Span,
+    route: Option<MatchedPath>,
+    method: &'static str,
+    peer: Option<Peer>,
+    began: Instant,
+    _in_flight: InFlight,
+}
 
-    let _in_flight = InFlight::begin();
-    let began = Instant::now();
-    let response = next.run(request).instrument(span.clone()).await;
-    let duration = began.elapsed();
+impl Observation {
+    /// The request begins.
+    pub(crate) fn begin(request: &Request, id: &RequestId) -> Self {
+        let method = method_label(request.method());
+        let span = tracing::info_span!(
+            "request",
+            id = id.as_str(),
+            method,
+            path = request.uri().path(),
+            tenant = field::Empty,
+            principal = field::Empty,
+        );
+        Self {
+            span,
+            route: request.extensions().get().cloned(),
+            method,
+            peer: request.extensions().get().copied(),
+            began: Instant::now(),
+            _in_flight: InFlight::begin(),
+        }
+    }
 
-    let status = response.status().as_u16();
-    let _entered = span.enter();
-    tracing::info!(
-        target: "access",
-        route,
-        status,
-        peer,
-        duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-        "answered",
-    );
-    counter!("http_requests_total", "route" => route.clone(), "method" => method, "status" => status.to_string())
-        .increment(1);
-    histogram!("http_request_duration_seconds", "route" => route, "method" => method)
-        .record(duration.as_secs_f64());
-    response
+    /// What everything is logged in that concerns the request.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// The request was answered.
+    pub(crate) fn end(self, response: &Response) {
+        let (duration, status, method) = (self.began.elapsed(), response.status(), self.method);
+        let route = self.route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+        self.span.in_scope(|| {
+            tracing::info!(
+                target: "access",
+                route,
+                status = status.as_u16(),
+                peer = self.peer.map(|peer| field::display(peer.0)),
+                duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+                "answered",
+            );
+        });
+        let route = route.to_owned();
+        counter!("http_requests_total", "route" => route.clone(), "method" => method, "status" => status.as_str().to_owned())
+            .increment(1);
+        histogram!("http_request_duration_seconds", "route" => route, "method" => method)
+            .record(duration.as_secs_f64());
+    }
 }
 
 /// Methods are chosen by clients too; those nobody serves share one label.

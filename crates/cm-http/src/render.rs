@@ -1,9 +1,7 @@
 //! Turns a [`Failure`] into the body that clients read, and logs it once.
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use cm_types::RequestId;
 use serde_json::{Value, json};
@@ -57,15 +55,18 @@ pub fn shape(failure: &Failure, asked: &Asked) -> Rendered {
 }
 
 /// Writes the body of a failed answer, for only here the request's id is at hand.
-pub(crate) async fn render(State(shape): State<Shape>, request: Request, next: Next) -> Response {
-    let (id, method) = (request.extensions().get::<RequestId>().cloned(), request.method().clone());
-    let uri = request.uri().clone();
-    let mut response = next.run(request).await;
+pub(crate) fn rendered(
+    shape: Shape,
+    id: &RequestId,
+    method: Method,
+    uri: &Uri,
+    mut response: Response,
+) -> Response {
     let Some(failure) = response.extensions_mut().remove::<Failure>() else {
         return response;
     };
     log(&failure);
-    let asked = Asked { id, method, path: uri.path().to_owned() };
+    let asked = Asked { id: Some(id.clone()), method, path: uri.path().to_owned() };
     let rendered = shape(&failure, &asked);
     *response.status_mut() = rendered.status;
     // A length that was computed for the empty body would truncate this one.

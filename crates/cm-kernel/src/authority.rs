@@ -50,7 +50,7 @@ impl Kernel {
         let presented = self.identity().presented(bearer).map_err(invalid)?;
         // One transaction: every request waits for it, and nobody has roles of another moment than its credential.
         self.db()
-            .read(move |tx| {
+            .look_up(move |tx| {
                 let authenticated = presented.recognise(tx).map_err(invalid)?;
                 let principal = authenticated.principal();
                 let roles = existing_roles(tx, &principal.tenant, &principal.roles)?;
@@ -185,7 +185,7 @@ impl Kernel {
         let Ok(id) = ResourceId::parse(id) else { return Ok(None) };
         let catalog = self.catalog().clone();
         self.db()
-            .read(move |tx| {
+            .look_up(move |tx| {
                 let Some(record) = catalog.get(tx, &tenant, kind, &id)? else { return Ok(None) };
                 let guard = guard::guard_of(tx, &record)?;
                 Ok(Some(Found { record, guard }))

@@ -291,7 +291,7 @@ impl Within {
         );
         let text = |labels: &Labels| serde_json::to_value(labels).expect("labels are texts");
         compare("labels", Some(&text(&record.header.labels)), Some(&text(&labels)), &mut changes);
-        compare("", Some(&record.spec), Some(&spec), &mut changes);
+        compare("", Some(&*record.spec), Some(&spec), &mut changes);
         if changes.is_empty() {
             return Ok((Effect::Unchanged, None));
         }

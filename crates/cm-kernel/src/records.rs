@@ -305,7 +305,7 @@ impl Kernel {
     ) -> Result<Option<Record>, KernelError> {
         let Some(target) = permit.resource() else { return Ok(None) };
         let (catalog, tenant) = (self.catalog().clone(), permit.tenant().clone());
-        self.db().read(move |tx| Ok(catalog.latest(tx, &tenant, &target, kind)?)).await
+        self.db().look_up(move |tx| Ok(catalog.latest(tx, &tenant, &target, kind)?)).await
     }
 }
 
@@ -322,7 +322,7 @@ pub(crate) fn target_of<'a>(record: &'a Record, guard: Option<&'a Guard>) -> Tar
 }
 
 pub(crate) fn may_read(op: &OpContext, record: &Record, guard: Option<&Guard>) -> bool {
-    decide::<Read>(&op.subject(), &target_of(record, guard)).is_ok()
+    cm_policy::explain(Action::Read, &op.subject(), &target_of(record, guard)).allowed
 }
 
 /// A list of what the actor may read. It fails as a whole if the security policy of a record cannot be found out.

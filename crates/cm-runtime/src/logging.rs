@@ -1,13 +1,12 @@
 //! Where log lines go: always to standard error, and to files if asked.
 //!
-//! Writing never blocks the caller: each sink has a thread and a bounded queue; when it is full, lines
+//! Writing never blocks the caller: each place has a thread and a bounded buffer; when it is full, lines
 //! are dropped rather than requests delayed. Files are rotated by time; see [`Rotation`].
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -17,9 +16,11 @@ use crate::SystemClock;
 
 mod rotating_file;
 mod rotation;
+mod sink;
 
 use rotating_file::{RotatingFile, Settings};
 pub use rotation::{InvalidRotationUnit, Rotation, RotationUnit};
+use sink::{Sink, SinkGuard};
 
 /// The file of all lines, without `.log`.
 const ALL: &str = "cryptomesh";
@@ -87,6 +88,9 @@ pub enum LogError {
         /// The reason.
         source: std::io::Error,
     },
+    /// A thread that writes lines cannot be started.
+    #[error("cannot start the thread that writes the log")]
+    Thread(#[source] std::io::Error),
     /// The process logs already.
     #[error("logging was set up before")]
     AlreadySet,
@@ -96,47 +100,47 @@ pub enum LogError {
 #[derive(Debug)]
 #[must_use = "the last lines are lost when the guard is dropped early"]
 pub struct LogGuard {
-    _workers: Vec<WorkerGuard>,
+    _sinks: Vec<SinkGuard>,
 }
 
 /// Begins logging for the whole process. Call once, from the binary.
 pub fn init(config: &LogConfig) -> Result<LogGuard, LogError> {
     let filter = EnvFilter::try_new(&config.level)
         .map_err(|source| LogError::Level { level: config.level.clone(), source })?;
-    let (layers, workers) = layers(config)?;
+    let (layers, sinks) = layers(config)?;
     Registry::default().with(layers.with_filter(filter)).try_init().map_err(|_| LogError::AlreadySet)?;
-    Ok(LogGuard { _workers: workers })
+    Ok(LogGuard { _sinks: sinks })
 }
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-fn layers(config: &LogConfig) -> Result<(Vec<BoxedLayer>, Vec<WorkerGuard>), LogError> {
-    let (stderr, worker) = tracing_appender::non_blocking(std::io::stderr());
+fn layers(config: &LogConfig) -> Result<(Vec<BoxedLayer>, Vec<SinkGuard>), LogError> {
+    let (stderr, guard) = sink::open("stderr", std::io::stderr()).map_err(LogError::Thread)?;
     let mut layers = vec![layer(config.format, stderr, std::io::stderr().is_terminal())];
-    let mut workers = vec![worker];
-    let Some(file) = &config.file else { return Ok((layers, workers)) };
+    let mut guards = vec![guard];
+    let Some(file) = &config.file else { return Ok((layers, guards)) };
     if file.all {
-        let (writer, worker) = open(file, ALL)?;
+        let (writer, guard) = open(file, ALL)?;
         layers.push(layer(config.format, writer, false));
-        workers.push(worker);
+        guards.push(guard);
     }
     if file.errors {
-        let (writer, worker) = open(file, ERRORS)?;
+        let (writer, guard) = open(file, ERRORS)?;
         layers.push(Box::new(layer(config.format, writer, false).with_filter(LevelFilter::ERROR)));
-        workers.push(worker);
+        guards.push(guard);
     }
-    Ok((layers, workers))
+    Ok((layers, guards))
 }
 
-fn open(file: &LogFile, name: &'static str) -> Result<(NonBlocking, WorkerGuard), LogError> {
+fn open(file: &LogFile, name: &'static str) -> Result<(Sink, SinkGuard), LogError> {
     let settings =
         Settings { dir: file.dir.clone(), name, rotation: file.rotation, files_kept: file.files_kept };
     let writer = RotatingFile::open(settings, Arc::new(SystemClock))
         .map_err(|source| LogError::File { dir: file.dir.clone(), source })?;
-    Ok(tracing_appender::non_blocking(writer))
+    sink::open(name, writer).map_err(LogError::Thread)
 }
 
-fn layer(format: LogFormat, writer: NonBlocking, ansi: bool) -> BoxedLayer {
+fn layer(format: LogFormat, writer: Sink, ansi: bool) -> BoxedLayer {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(ansi);
     match format {
         LogFormat::Text => Box::new(layer),
@@ -167,14 +171,14 @@ mod tests {
 
     /// Logs a line of each kind and returns the files that hold some, by name.
     fn files_of(config: &LogConfig) -> Vec<(String, String)> {
-        let (layers, workers) = layers(config).unwrap();
+        let (layers, sinks) = layers(config).unwrap();
         let subscriber = Registry::default().with(layers.with_filter(EnvFilter::new("info")));
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("too fine");
             tracing::info!(tenant = "default", "ordinary");
             tracing::error!("broken");
         });
-        drop(workers);
+        drop(sinks);
         let entries = std::fs::read_dir(&config.file.as_ref().unwrap().dir).unwrap();
         let mut files: Vec<_> = entries
             .map(|entry| entry.unwrap())

@@ -52,12 +52,12 @@ impl Catalog {
         }
         for method in &kept {
             let spec = spec_of(object, method.record.spec.as_object().cloned().unwrap_or_default());
-            if spec == method.record.spec {
+            if method.record.spec == spec {
                 continue;
             }
             let checked = self.check_spec(ResourceKind::Function, &spec)?;
             let mut new = method.clone();
-            (new.record.spec, new.record.references) = (checked.spec, checked.references);
+            (new.record.spec, new.record.references) = (checked.spec.into(), checked.references);
             self.store(tx, actor, method, new, Happening::Updated, occasion)?;
         }
         let is_new = |name: &&String| !kept.iter().any(|method| method.record.header.name == **name);
@@ -72,7 +72,7 @@ impl Catalog {
                 updated_at: occasion.at,
                 ..object.header.clone()
             };
-            let (spec, references) = (checked.spec, checked.references);
+            let (spec, references) = (checked.spec.into(), checked.references);
             self.insert_new(tx, actor, Record { header, spec, status: Value::Null, references }, occasion)?;
         }
         Ok(())

@@ -213,7 +213,7 @@ fn check_indexes(tx: &ReadTx<'_>) {
     for placed in &records {
         let (tenant, kind, id) = placed.key();
         let typed = crate::kinds::check(kind, &placed.record.spec, &Limits::default()).unwrap();
-        assert_eq!((&typed.spec, &typed.references), (&placed.record.spec, &placed.record.references));
+        assert_eq!((&typed.spec, &typed.references), (&*placed.record.spec, &placed.record.references));
         owned.push((by_owner(placed), id.clone()));
         by_creation.push(((tenant.clone(), kind, placed.place), id.clone()));
         if name_identifies(kind) {

@@ -28,6 +28,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENTS_CACHED: usize = 256;
 /// Threads that read. Reads are short, so a few suffice; each holds a connection.
 const READERS: usize = 4;
+/// Connections for threads that read themselves, at most: one for each processor, for so many can read at once.
+const INLINE_READERS_MAX: usize = 16;
 
 /// Opens connections to one file.
 pub(crate) struct SqliteEngine {
@@ -143,6 +145,10 @@ impl Engine for SqliteEngine {
 
     fn readers(&self) -> usize {
         READERS
+    }
+
+    fn inline_readers(&self) -> usize {
+        std::thread::available_parallelism().map_or(READERS, usize::from).min(INLINE_READERS_MAX)
     }
 }
 

@@ -22,7 +22,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -32,6 +32,8 @@ use crate::Clock;
 
 /// How often is looked whether the file is still there, and tried to open one that is not.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// For the owner, and for a group of people who look after logs: a log names people and what they did.
+const FILE_MODE: u32 = 0o640;
 /// How many files of one period there may be: restarts with a clock that is set back, at worst.
 const SAME_PERIOD_MAX: u32 = 1000;
 
@@ -47,7 +49,7 @@ pub(super) struct Settings {
     pub(super) files_kept: usize,
 }
 
-/// The writer. Expects one whole line in each call of [`Write::write`], which never fails.
+/// The writer. Expects whole lines in each call of [`Write::write`], which never fails.
 pub(super) struct RotatingFile {
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -112,10 +114,11 @@ impl RotatingFile {
         written
     }
 
-    fn lose(&mut self, error: &io::Error) {
-        metrics::counter!("log_lines_lost_total", "file" => self.settings.name).increment(1);
-        self.lost += 1;
-        if self.lost == 1 {
+    fn lose(&mut self, lines: u64, error: &io::Error) {
+        metrics::counter!("log_lines_lost_total", "file" => self.settings.name).increment(lines);
+        let first = self.lost == 0;
+        self.lost += lines;
+        if first {
             // Goes to standard error, and comes back here to be counted.
             let file = self.settings.path();
             tracing::error!(file = %file.display(), %error, "log file cannot be written, lines are lost");
@@ -131,7 +134,10 @@ impl Write for RotatingFile {
                 tracing::warn!(file = %file.display(), lost, "log file is written again");
             }
             Ok(()) => {}
-            Err(error) => self.lose(&error),
+            Err(error) => {
+                let lost = line.iter().filter(|byte| **byte == b'\n').count().max(1);
+                self.lose(lost as u64, &error);
+            }
         }
         Ok(line.len())
     }
@@ -168,7 +174,8 @@ impl Settings {
 
     fn open(&self, now: SystemTime) -> io::Result<Current> {
         std::fs::create_dir_all(&self.dir)?;
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(self.path())?;
+        let mut options = OpenOptions::new();
+        let mut file = options.create(true).read(true).append(true).mode(FILE_MODE).open(self.path())?;
         let metadata = file.metadata()?;
         // A file that was there belongs to the period in which it was last written.
         let written = if metadata.len() == 0 { now } else { metadata.modified().unwrap_or(now) };

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! seclude ─ supervisor waits and ends as its child ended
-//!    └──── read Launch, confine, seal
+//!    └──── confine, seal ─ wait ─ read Launch, bound
 //!             └─ load and compile programs ─ make a key ─ Ready ─ serve ─ Exited
 //! ```
+//!
+//! All walls but the limits, which the launch message names, stand before anything is read. Between them and the
+//! launch message an instance may wait for as long as its launcher lives; what no launch changes is made ready
+//! meanwhile (`prepared`).
 //!
 //! The launcher hands over two sockets: the control socket as standard input and the listening socket as
 //! standard output. Any process start can place these two without running code of its own between fork
@@ -12,6 +16,7 @@
 
 mod control;
 mod inside;
+mod prepared;
 
 use std::io;
 use std::net::TcpListener;
@@ -30,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::sandbox::{self, Bounds, Layer, Secluded};
 use crate::server::{HANDSHAKES_MAX, Identities, InstanceKey, RUNNING_MAX, Runs, Server, Service};
 use control::{Control, Launched};
+use prepared::Prepared;
 
 /// The process was not started by a launcher, or lost it before anything could be said.
 const EXIT_NO_LAUNCHER: u8 = 64;
@@ -37,7 +43,7 @@ const EXIT_NO_LAUNCHER: u8 = 64;
 const EXIT_FAILED: u8 = 65;
 /// How long connections and runs may take to end after the instance was told to.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the launch message may take to arrive.
+/// How long the launch message may take to arrive, once its first byte has.
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why an instance does not begin.
@@ -96,32 +102,37 @@ fn enter() -> io::Result<u8> {
 
 /// From the launch message to the end.
 fn inhabit(control: &mut Control, listener: TcpListener, mut layers: Vec<Layer>) -> Result<(), StartError> {
+    sandbox::confine(&mut layers);
+    // What the loop needs of the kernel is made before the filter forbids it.
+    listener.set_nonblocking(true)?;
+    let later = control.duplicate()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    sandbox::seal(&mut layers);
+    // Threads inherit the walls, so that none may begin before they stand.
+    let mut prepared = if control.is_waiting()? { Prepared::nothing() } else { Prepared::everything() };
+    control.wait()?;
     let Launched { launch, programs, data_files } = control.launch()?;
     let limits = launch.limits.clone();
     let bounds = Bounds {
         data: limits.memory_bytes.saturating_mul(RUNNING_MAX as u64).saturating_add(limits.storage_bytes),
         connections: u64::from(limits.connections).saturating_add(HANDSHAKES_MAX as u64),
     };
-    sandbox::confine(&mut layers, bounds);
-    // What the loop needs of the kernel is made before the filter forbids it.
-    listener.set_nonblocking(true)?;
-    let later = control.duplicate()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    sandbox::seal(&mut layers);
+    sandbox::bound(&mut layers, bounds);
     demand(&launch.require_isolation, &layers)?;
 
     let policy = launch.policy_text.parse()?;
     let lifetime = remaining(policy.enclave_cert_expiry.to_timestamp(), SystemTime::now())?;
     let (observe, states) = control::states();
-    let loaded =
-        inside::load(&policy, &launch, programs, data_files, |artefact| control.send_artefact(artefact))?;
+    let engine = prepared.engine(policy.execution_strategy).map_err(inside::LoadError::from)?;
+    let keep = |artefact: &control::Artefact| control.send_artefact(artefact);
+    let loaded = inside::load(engine, &policy, &launch, programs, data_files, keep)?;
     let key = InstanceKey::generate(SystemTime::now(), lifetime)?;
     let isolation = layers.into_iter().map(described).collect();
     let ready =
         Ready { tls_spki_der: key.spki_der()?, tls_cert_der: key.certificate_der().to_vec(), isolation };
     let certificates =
         policy.identities.iter().map(|identity| (identity.id, identity.certificate.der().to_vec()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = prepared.provider();
     let identities = Arc::new(Identities::pin(certificates, provider)?);
     let tls = TlsAcceptor::from(Arc::new(key.server_config(identities.clone())?));
 

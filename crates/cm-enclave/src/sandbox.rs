@@ -1,13 +1,13 @@
 //! The walls around an instance.
 //!
-//! An instance is entered in three steps, while the process still has one thread:
+//! An instance is entered in three steps, while the process still has one thread, and a fourth when it knows its size:
 //!
 //! 1. [`seclude`] leaves the host's namespaces and forks, because a process becomes a member of a new
 //!    PID namespace only by birth. The parent stays as a [supervisor](Secluded::Supervisor) that owns
 //!    nothing and dies with its child; the child goes on.
-//! 2. [`confine`] takes away the root directory, files (Landlock), capabilities, resources and the
-//!    readability of its memory.
-//! 3. [`seal`] installs the system call filter, last, because the steps before need calls that it forbids.
+//! 2. [`confine`] takes away the root directory, files (Landlock), capabilities and the readability of its memory.
+//! 3. [`seal`] installs the system call filter, after the steps that need calls which it forbids.
+//! 4. [`bound`] sets resource limits, which the launch message names.
 //!
 //! No layer relies on another, so that a host without one of them still has the rest. A layer that could
 //! not be raised is recorded with the reason; whether that is an error is the launcher's decision
@@ -90,12 +90,10 @@ pub(crate) fn supervise(child: Pid) -> u8 {
 }
 
 /// Takes away everything that takes no system call filter.
-pub(crate) fn confine(layers: &mut Vec<Layer>, bounds: Bounds) {
-    let own_users = layers.iter().any(|layer| layer.name == namespaces::USER && layer.missing.is_none());
+pub(crate) fn confine(layers: &mut Vec<Layer>) {
     layers.push(Layer::of("empty-root", root::empty()));
     layers.push(Layer::of("no-new-privileges", rustix::thread::set_no_new_privs(true)));
     layers.push(Layer::of("landlock", files::deny_all()));
-    layers.push(Layer::of("resource-limits", limits::apply(bounds, own_users)));
     layers.push(Layer::of("no-capabilities", process::drop_capabilities()));
     layers.push(Layer::of(
         "not-dumpable",
@@ -106,6 +104,13 @@ pub(crate) fn confine(layers: &mut Vec<Layer>, bounds: Bounds) {
 /// Installs the system call filter. From here on: no new files, sockets, processes or programs.
 pub(crate) fn seal(layers: &mut Vec<Layer>) {
     layers.push(Layer::of("seccomp", syscalls::install()));
+}
+
+/// Limits what the kernel gives. The one step that needs to know what the instance is for; the filter lets a process
+/// lower its own limits.
+pub(crate) fn bound(layers: &mut Vec<Layer>, bounds: Bounds) {
+    let own_users = layers.iter().any(|layer| layer.name == namespaces::USER && layer.missing.is_none());
+    layers.push(Layer::of("resource-limits", limits::apply(bounds, own_users)));
 }
 
 #[cfg(test)]

@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cm_instance::policy::{Certificate, ProgramPolicy};
-use cm_kernel::catalog::Record;
 use cm_kernel::catalog::kinds::Function;
+use cm_kernel::catalog::{Dependents, Record};
+use cm_kernel::policy::{Delete, Permit};
 use cm_kernel::{Kernel, OpContext};
 use cm_runtime::Tasks;
 use cm_types::{ResourceId, Sha256Digest, TenantId};
 
+use crate::files::demand;
 use crate::instances::Running;
+use crate::launcher::{Launcher, Launches, ProcessLauncher};
 use crate::records::Records;
-use crate::{FunctionError, Launcher, LauncherConfig, MeasuredExecutable, ModuleCache};
+use crate::{FunctionError, LauncherConfig, MeasuredExecutable, ModuleCache};
 
 /// Settings of confidential functions.
 #[derive(Clone, Debug)]
@@ -52,7 +55,7 @@ pub(crate) struct Inner {
     pub(crate) records: Records,
     pub(crate) tasks: Tasks,
     pub(crate) config: FunctionsConfig,
-    pub(crate) launcher: Launcher,
+    pub(crate) launches: Launches,
     pub(crate) cache: Arc<ModuleCache>,
     pub(crate) node_certificate: Certificate,
     running: Mutex<HashMap<(TenantId, ResourceId), Running>>,
@@ -75,24 +78,31 @@ impl Functions {
         });
         let setup = setup.await.map_err(|_| FunctionError::Draining)?;
         let (executable, cache) = setup.map_err(FunctionError::Setup)?;
-        Self::with_executable(kernel, tasks, config, executable, cache).await
+        let launcher = Arc::new(ProcessLauncher::new(&config.launcher, executable, tasks));
+        Self::with_launcher(kernel, tasks, config, launcher, cache).await
     }
 
-    /// The same with another executable, for tests.
-    pub async fn with_executable(
+    /// The same with a launcher and a cache that are there already. What an earlier life of the node left on the
+    /// launcher's platform is ended first.
+    pub async fn with_launcher(
         kernel: Kernel,
         tasks: &Tasks,
         config: FunctionsConfig,
-        executable: MeasuredExecutable,
+        launcher: Arc<dyn Launcher>,
         cache: ModuleCache,
     ) -> Result<Self, FunctionError> {
+        let swept = launcher.sweep().await?;
+        if swept > 0 {
+            tracing::warn!(count = swept, "instances of an earlier life ended");
+        }
+        let LauncherConfig { instances_max, start_timeout, .. } = config.launcher;
         let pem = kernel.keys().ca().certificate_pem();
         let node_certificate = Certificate::parse(pem).map_err(FunctionError::NodeCertificate)?;
         let functions = Self(Arc::new(Inner {
             records: Records::new(kernel.clone()),
             kernel,
             tasks: tasks.clone(),
-            launcher: Launcher::new(config.launcher.clone(), executable),
+            launches: Launches::new(launcher, instances_max, start_timeout),
             config,
             cache: Arc::new(cache),
             node_certificate,
@@ -106,7 +116,27 @@ impl Functions {
 
     /// SHA-256 of the executable that every instance of this node runs.
     pub fn measurement(&self) -> Sha256Digest {
-        self.0.launcher.measurement()
+        self.0.launches.measurement()
+    }
+
+    /// Removes a function and the files that belong to it. The permit is for deleting the function.
+    ///
+    /// # Errors
+    /// Instances stand against it, whether they run or not.
+    pub async fn delete_function(
+        &self,
+        op: &OpContext,
+        function: &Record,
+        permit: &Permit<Delete>,
+    ) -> Result<(), FunctionError> {
+        demand(permit.resource(), function)?;
+        self.0.kernel.delete_record(op, permit, &function.header.id, None, Dependents::Refuse).await?;
+        // Nobody can reach the files any more: what is left of them is space, and no reason to fail.
+        if let Err(error) = self.delete_files(op, function).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(function = %function.header.id, error, "files of a deleted function left behind");
+        }
+        Ok(())
     }
 
     /// How many instances run.
@@ -117,6 +147,7 @@ impl Functions {
     /// Asks every instance to end and waits until they have. Call it before the tasks are drained, so
     /// that their ends are still recorded.
     pub async fn drain(&self) {
+        self.0.launches.launcher().drain();
         let watched: Vec<_> = self.0.running().drain().map(|(_, running)| running).collect();
         for running in watched {
             running.end().await;

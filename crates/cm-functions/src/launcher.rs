@@ -1,47 +1,157 @@
-//! Instances as child processes of the node.
+//! How an instance comes to run: the seam, behind which processes, containers and pods stand.
 //!
-//! The launcher starts the measured executable with two sockets and nothing else: no arguments but the
-//! command's name, no environment, no other descriptors. What it learns afterwards comes over the control
-//! socket. A launched process never outlives its handle: dropping one kills it, and frees its port when it
-//! is gone.
+//! A [`Launcher`] knows one platform. It gives out a [`Place`], because the address of an instance goes into the policy and
+//! must be known before the launch; from the place comes a [`Vessel`] with a connection on which the instance's own
+//! protocol is spoken (`cm_instance::control`). What is said there is the same for all of them and lives in [`Launches`],
+//! which also bounds how many run and how long a launch may take.
+//!
+//! | launcher | a vessel is | the connection is | seen as gone by |
+//! | --- | --- | --- | --- |
+//! | [`ProcessLauncher`] | a child process | an inherited socket | the operating system |
+//! | `DockerLauncher` | a container that runs [`agent`] | TLS 1.3 with both certificates pinned | the daemon |
+//! | [`KubernetesLauncher`] | a pod that runs [`agent`], and what belongs to it | the same | a watch |
+//!
+//! Whatever is dropped is undone: a place gives back its port, a vessel ends what runs in it. What a node that died could not
+//! undo is found by [`Launcher::sweep`] when it returns.
 
+pub mod agent;
 mod channel;
 mod executable;
+pub mod kubernetes;
+mod launches;
+pub mod link;
+mod pool;
 mod ports;
+mod process;
+mod remote;
 
+use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::os::fd::OwnedFd;
-use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
-use cm_instance::control::{ControlError, FromInstance, Launch, Ready, RunState, ToInstance};
+use cm_instance::control::ControlError;
 use cm_types::Sha256Digest;
-use tokio::process::{Child, Command};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use channel::Channel;
 pub use executable::MeasuredExecutable;
-use ports::{Port, Ports};
+pub use kubernetes::{KubernetesConfig, KubernetesError, KubernetesLauncher};
+pub use launches::{Launched, Launches, Reserved, RunningInstance, Told};
+pub use link::LinkError;
+pub use process::ProcessLauncher;
 
 /// The command of the executable that becomes an instance.
-const COMMAND: &str = "instance";
-/// How long an instance that was told to end may take until it is killed.
+pub const COMMAND: &str = "instance";
+/// How long an instance that was told to end may take until it is ended by force.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Settings of the launcher.
+/// What every launcher is told.
 #[derive(Clone, Debug)]
 pub struct LauncherConfig {
     /// The address on which instances listen.
     pub address: IpAddr,
-    /// Their ports; without a range the operating system chooses.
+    /// Their ports; without a range the operating system chooses, where the platform lets it.
     pub ports: Option<RangeInclusive<u16>>,
     /// Most instances at a time.
     pub instances_max: usize,
-    /// From the start of the process until it must be ready.
+    /// From the beginning of a launch until the instance must be ready.
     pub start_timeout: Duration,
+    /// Vessels that are kept started, waiting for what they shall run. Only processes wait.
+    pub pool: usize,
+}
+
+/// One platform on which instances run. Implementations must not block the thread that polls them for longer than it takes to
+/// start a process.
+pub trait Launcher: Send + Sync + 'static {
+    /// What people call it: `process`, `docker`, `kubernetes`.
+    fn name(&self) -> &'static str;
+
+    /// SHA-256 of the executable that every instance runs, as policies name it.
+    fn measurement(&self) -> Sha256Digest;
+
+    /// Takes a port. It is free again when the place, or what becomes of it, is dropped and gone.
+    fn reserve(&self) -> BoxFuture<'_, Result<Box<dyn Place>, LaunchError>>;
+
+    /// Ends whatever an earlier life of this node left on the platform. Idempotent; returns how many vessels it ended.
+    fn sweep(&self) -> BoxFuture<'_, Result<usize, LaunchError>>;
+
+    /// Lets go of what waits for work, and starts nothing more that would. Instances that run go on.
+    fn drain(&self);
+}
+
+/// A port for an instance that is about to be launched, and whatever of the instance is there already.
+pub trait Place: Send {
+    /// The port under which clients will reach the instance.
+    fn port(&self) -> u16;
+
+    /// The host under which they will, where the platform knows better than the node.
+    fn host(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether a vessel waits here already, so that a launch is over at once.
+    fn is_warm(&self) -> bool {
+        false
+    }
+
+    /// Starts the vessel and connects to the instance in it. The caller bounds the time; dropping the future leaves nothing.
+    fn start<'a>(self: Box<Self>, order: &'a Order) -> BoxFuture<'a, Result<Started, LaunchError>>;
+}
+
+/// What a platform has to know of an instance.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The instance's id.
+    pub instance: String,
+    /// The exact text of its policy.
+    pub policy_text: String,
+    /// SHA-256 of that text.
+    pub policy_hash: Sha256Digest,
+    /// Memory of one program, in bytes, as the policy says.
+    pub memory_bytes: u64,
+    /// Most bytes of all its files.
+    pub storage_bytes: u64,
+}
+
+/// Bytes in both directions between the node and an instance.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// A vessel with an instance that waits for its launch message.
+pub struct Started {
+    /// On which the instance's protocol is spoken.
+    pub control: Box<dyn Connection>,
+    /// What it runs in.
+    pub vessel: Box<dyn Vessel>,
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Started").finish_non_exhaustive()
+    }
+}
+
+/// What an instance runs in. Dropping it ends the instance, by force, and frees everything that belongs to it.
+pub trait Vessel: Send {
+    /// Ends it by force. Returns at once.
+    fn kill(&mut self);
+
+    /// Waits until it is gone. Cancel-safe, and may be called again.
+    fn ended(&mut self) -> BoxFuture<'_, Ended>;
+}
+
+/// How an instance's vessel ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With an exit code; 0 after an orderly shutdown.
+    Exited(i32),
+    /// By a signal, its own fault's or ours.
+    Killed,
+    /// The platform took it away, and says why.
+    Removed(String),
 }
 
 /// Why an instance does not run.
@@ -62,12 +172,37 @@ pub enum LaunchError {
     /// It said why it could not begin.
     #[error("the instance cannot begin: {0}")]
     Refused(String),
+    /// The key that it made is none that can be certified.
+    #[error("the key that the instance made cannot be certified")]
+    Certificate(#[source] cm_crypto::CryptoError),
     /// It ended without saying anything.
     #[error("the instance's process ended early")]
     EndedEarly,
     /// It was not ready in time.
     #[error("the instance was not ready in time")]
     Timeout,
+    /// The agent beside a remote instance cannot be reached or believed.
+    #[error("the agent of the instance cannot be reached")]
+    Link(#[from] LinkError),
+    /// The cluster does not do its part.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    /// The container or pod came to nothing.
+    #[error("the platform ended the instance before it was ready: {0}")]
+    Vessel(Ended),
+    /// The credentials of the link cannot be made.
+    #[error("the credentials of the instance's agent cannot be made")]
+    Credentials(#[from] cm_crypto::CryptoError),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::Exited(code) => write!(f, "it exited with code {code}"),
+            Ended::Killed => f.write_str("it was killed"),
+            Ended::Removed(reason) => f.write_str(reason),
+        }
+    }
 }
 
 /// A program for a new instance.
@@ -86,208 +221,4 @@ pub struct Artefact {
     pub wasm_sha256: Sha256Digest,
     /// The artefact.
     pub sealed: Vec<u8>,
-}
-
-/// Starts instances.
-#[derive(Debug)]
-pub struct Launcher {
-    config: LauncherConfig,
-    executable: Arc<MeasuredExecutable>,
-    ports: Ports,
-    places: Arc<Semaphore>,
-}
-
-/// A place and a port for an instance that is about to be launched. Its address goes into the policy, so
-/// it must be known first.
-#[derive(Debug)]
-pub struct Place {
-    listener: std::net::TcpListener,
-    address: SocketAddr,
-    port: Port,
-    permit: OwnedSemaphorePermit,
-}
-
-impl Place {
-    /// Where the instance will listen.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-/// An instance that is ready.
-#[derive(Debug)]
-pub struct Launched {
-    /// The process.
-    pub instance: RunningInstance,
-    /// What it said of itself.
-    pub ready: Ready,
-    /// What it compiled, for the cache.
-    pub artefacts: Vec<Artefact>,
-}
-
-/// The process of an instance. Dropping it kills the process.
-#[derive(Debug)]
-pub struct RunningInstance {
-    // The order of the fields is that of their dropping: first the process, then its port and place.
-    child: Child,
-    channel: Channel,
-    _port: Port,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// Something that an instance tells while it runs.
-#[derive(Debug)]
-pub enum Told {
-    /// A run changed its state.
-    Run(RunState),
-    /// The instance said that it ends, or its process is gone.
-    Ended,
-}
-
-/// How an instance's process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// With an exit code; 0 after an orderly shutdown.
-    Exited(i32),
-    /// By a signal, its own fault's or ours.
-    Killed,
-}
-
-impl Launcher {
-    /// A launcher of one measured executable.
-    pub fn new(config: LauncherConfig, executable: MeasuredExecutable) -> Self {
-        let ports = Ports::new(config.address, config.ports.clone());
-        let places = Arc::new(Semaphore::new(config.instances_max));
-        Self { config, executable: Arc::new(executable), ports, places }
-    }
-
-    /// SHA-256 of the executable that every instance runs.
-    pub fn measurement(&self) -> Sha256Digest {
-        self.executable.measurement()
-    }
-
-    /// Takes a place and a port. Both are free again when the value, or what becomes of it, is dropped.
-    pub fn reserve(&self) -> Result<Place, LaunchError> {
-        let permit = self.places.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| LaunchError::TooMany(self.config.instances_max))?;
-        let (listener, port) = self.ports.listen().map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => LaunchError::NoPort,
-            _ => LaunchError::Process(error),
-        })?;
-        let address = SocketAddr::new(self.config.address, port.number());
-        Ok(Place { listener, address, port, permit })
-    }
-
-    /// Starts an instance in a place and waits until it is ready. Dropping the future kills the process.
-    pub async fn launch(
-        &self,
-        place: Place,
-        launch: Launch,
-        programs: &[ProgramFile],
-        data_files: &[Vec<u8>],
-    ) -> Result<Launched, LaunchError> {
-        let starting = self.start(place, launch, programs, data_files);
-        tokio::time::timeout(self.config.start_timeout, starting).await.map_err(|_| LaunchError::Timeout)?
-    }
-
-    async fn start(
-        &self,
-        place: Place,
-        launch: Launch,
-        programs: &[ProgramFile],
-        data_files: &[Vec<u8>],
-    ) -> Result<Launched, LaunchError> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(LaunchError::Process)?;
-        // The two sockets take the places of standard input and output. Handing them over so needs no
-        // code between fork and exec, and lets the child be started without copying our memory map.
-        let child = Command::new(self.executable.path())
-            .arg(COMMAND)
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(OwnedFd::from(place.listener)))
-            .stderr(Stdio::null())
-            .current_dir("/")
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(LaunchError::Process)?;
-        let channel = Channel::new(ours).map_err(LaunchError::Process)?;
-        let mut instance = RunningInstance { child, channel, _port: place.port, _permit: place.permit };
-        let sent = instance.send_launch(launch, programs, data_files).await;
-        // An instance that refuses early may close its end before everything was written; its own words
-        // are the better answer then.
-        let mut artefacts = Vec::new();
-        loop {
-            match instance.channel.receive().await? {
-                Some(FromInstance::Artefact { wasm_sha256 }) => {
-                    let sealed = instance.channel.receive_raw().await?.ok_or(LaunchError::EndedEarly)?;
-                    artefacts.push(Artefact { wasm_sha256, sealed });
-                }
-                Some(FromInstance::Ready(ready)) => {
-                    sent?;
-                    return Ok(Launched { instance, ready, artefacts });
-                }
-                Some(FromInstance::Failed { reason }) => return Err(LaunchError::Refused(reason)),
-                Some(FromInstance::State(_)) => {}
-                Some(FromInstance::Exited { .. }) | None => return Err(LaunchError::EndedEarly),
-            }
-        }
-    }
-}
-
-impl RunningInstance {
-    async fn send_launch(
-        &mut self,
-        launch: Launch,
-        programs: &[ProgramFile],
-        data_files: &[Vec<u8>],
-    ) -> Result<(), LaunchError> {
-        self.channel.send(&ToInstance::Launch(Box::new(launch))).await?;
-        for program in programs {
-            self.channel.send_raw(&program.wasm).await?;
-            if let Some(artefact) = &program.artefact {
-                self.channel.send_raw(artefact).await?;
-            }
-        }
-        for file in data_files {
-            self.channel.send_raw(file).await?;
-        }
-        Ok(())
-    }
-
-    /// The next thing that the instance tells. Cancel-safe. A process that sends nonsense counts as ended.
-    pub async fn told(&mut self) -> Told {
-        loop {
-            match self.channel.receive().await {
-                Ok(Some(FromInstance::State(run))) => return Told::Run(run),
-                Ok(Some(FromInstance::Artefact { .. })) => {
-                    if self.channel.receive_raw().await.is_err() {
-                        return Told::Ended;
-                    }
-                }
-                Ok(Some(FromInstance::Ready(_))) => {}
-                Ok(Some(FromInstance::Failed { .. } | FromInstance::Exited { .. }) | None) | Err(_) => {
-                    return Told::Ended;
-                }
-            }
-        }
-    }
-
-    /// Asks the instance to end. It tells its last states first.
-    pub async fn ask_to_end(&mut self) {
-        // If it cannot be asked, it is gone or will be killed.
-        let _ = self.channel.send(&ToInstance::Shutdown).await;
-    }
-
-    /// Waits for the process to end, and kills it if it takes too long.
-    pub async fn ended(mut self) -> Ended {
-        let status = match tokio::time::timeout(SHUTDOWN_TIMEOUT, self.child.wait()).await {
-            Ok(status) => status,
-            Err(_) => {
-                // Already gone is as good.
-                let _ = self.child.start_kill();
-                self.child.wait().await
-            }
-        };
-        status.ok().as_ref().and_then(ExitStatus::code).map_or(Ended::Killed, Ended::Exited)
-    }
 }

@@ -103,6 +103,8 @@ pub struct InstanceSettings {
     pub storage: u64,
     /// Most bytes that compiled modules may take on disk.
     pub module_cache: u64,
+    /// Processes that wait to become an instance.
+    pub pool: usize,
 }
 
 /// Names of settings or variables that were given and have no effect, each with the reason.
@@ -312,7 +314,8 @@ pub(crate) fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Res
 }
 
 fn instance_settings(instances: InstancesToml) -> Result<InstanceSettings, ConfigError> {
-    let InstancesToml { require, max, start_timeout, run_timeout, memory, storage, module_cache } = instances;
+    let InstancesToml { require, max, start_timeout, run_timeout, memory, storage, module_cache, pool } =
+        instances;
     let bytes = |count: Option<ByteCount>, default: u64| count.map_or(default, |count| count.bytes());
     let require = require.unwrap_or_default();
     if let Some(unknown) = require.iter().find(|name| !LAYERS.contains(&name.as_str())) {
@@ -330,6 +333,7 @@ fn instance_settings(instances: InstancesToml) -> Result<InstanceSettings, Confi
         memory: bytes(memory, 256 << 20),
         storage: bytes(storage, 1 << 30),
         module_cache: bytes(module_cache, 1 << 30),
+        pool: pool.unwrap_or(2),
     })
 }
 

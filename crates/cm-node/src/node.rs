@@ -228,7 +228,13 @@ fn functions_config(config: &Config, data_dir: &DataDir, attestation_url: String
     FunctionsConfig {
         module_cache_dir: data_dir.path().join(MODULES_DIR),
         module_cache_bytes_max: instances.module_cache,
-        launcher: LauncherConfig { address, ports, instances_max, start_timeout: instances.start_timeout },
+        launcher: LauncherConfig {
+            address,
+            ports,
+            instances_max,
+            start_timeout: instances.start_timeout,
+            pool: instances.pool,
+        },
         public_host: address.to_string(),
         attestation_url,
         memory_bytes: instances.memory,

@@ -11,6 +11,7 @@ use cm_instance::control::{
 };
 use cm_instance::{ExecutionReport, GuestPath, Outcome};
 use cm_types::Sha256Digest;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
@@ -60,6 +61,26 @@ impl Control {
         socket.set_read_timeout(Some(timeout))?;
         socket.set_write_timeout(Some(timeout))?;
         Ok(Self(socket))
+    }
+
+    /// Whether something has arrived, or the launcher is gone.
+    pub(super) fn is_waiting(&self) -> io::Result<bool> {
+        self.poll(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+    }
+
+    /// Waits until something has arrived, or the launcher is gone, for as long as that takes.
+    pub(super) fn wait(&self) -> io::Result<()> {
+        while !self.poll(None)? {}
+        Ok(())
+    }
+
+    fn poll(&self, timeout: Option<&Timespec>) -> io::Result<bool> {
+        let mut sockets = [PollFd::new(&self.0, PollFlags::IN)];
+        match rustix::event::poll(&mut sockets, timeout) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Reads the launch message and everything that it announces.

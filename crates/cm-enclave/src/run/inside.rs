@@ -43,13 +43,13 @@ pub(super) enum LoadError {
 /// Checks what the launcher sent against the policy, stores it, and makes the programs ready to run. What had to be
 /// compiled is handed to `keep`, sealed.
 pub(super) fn load(
+    engine: Engine,
     policy: &FullPolicy,
     launch: &Launch,
     programs: Vec<ProgramBytes>,
     data_files: Vec<Vec<u8>>,
     mut keep: impl FnMut(&Artefact) -> Result<(), ControlFailure>,
 ) -> Result<Arc<dyn Host>, LoadError> {
-    let engine = Engine::new(policy.execution_strategy)?;
     let table = Arc::new(RightsTable::from_policy(policy));
     let limits = VfsLimits {
         storage_bytes: launch.limits.storage_bytes,
@@ -72,7 +72,7 @@ pub(super) fn load(
         engine,
         vfs,
         table,
-        streams: policy.std_streams_table.clone(),
+        streams: policy.streams(),
         clock: policy.enable_clock.then(|| Arc::new(SystemClock) as Arc<dyn Clock>),
         memory_bytes: policy.memory_bytes().min(launch.limits.memory_bytes),
         limits: launch.limits.clone(),
@@ -207,14 +207,27 @@ impl Host for Inside {
         self.vfs.files()
     }
 
-    fn execute(&self, path: &GuestPath, time_max: Duration, cancel: &CancellationToken) -> ExecutionReport {
+    fn exists(&self, path: &GuestPath) -> bool {
+        self.vfs.exists(path)
+    }
+
+    fn execute(
+        &self,
+        path: &GuestPath,
+        arguments: &[String],
+        time_max: Duration,
+        cancel: &CancellationToken,
+    ) -> ExecutionReport {
         let program = match self.program(path) {
             Ok(program) => program,
             Err(outcome) => return ExecutionReport::before_start(outcome),
         };
+        let arguments: Vec<String> =
+            std::iter::once(path.to_string()).chain(arguments.iter().cloned()).collect();
         let interrupt = Interrupt::new();
         let run = Run {
             view: View::new(self.vfs.clone(), self.table.clone(), &Principal::Program(path.clone())),
+            arguments: &arguments,
             streams: &self.streams,
             clock: self.clock.clone(),
             limits: RunLimits {

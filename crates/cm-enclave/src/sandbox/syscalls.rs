@@ -135,6 +135,8 @@ fn permitted(arch: TargetArch) -> Result<BpfProgram, FilterError> {
         libc::SYS_prctl,
         vec![SeccompRule::new(vec![equal(0, name)?])?, SeccompRule::new(vec![equal(0, area)?])?],
     );
+    // Limits of this process, which can only be lowered without the capability that is gone.
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![equal(0, 0)?])?]);
     // Flags of descriptors that exist; no duplicates, locks or owners.
     let fcntl = [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL];
     let fcntl = fcntl.map(|command| SeccompRule::new(vec![equal(1, u64::from(command.unsigned_abs()))?]));

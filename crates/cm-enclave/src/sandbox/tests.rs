@@ -30,10 +30,11 @@ fn probe() {
     println!("stranger {:?}", rustix::fs::fstat(&*stranger).map(|_| ()));
     println!("pid {}", std::process::id());
     println!("files-before-seal {:?}", std::fs::read_dir("/").map(Iterator::count).map_err(|e| e.kind()));
-    confine(&mut layers, Bounds { data: 1 << 30, connections: 8 });
+    confine(&mut layers);
     println!("dumpable {:?}", rustix::process::dumpable_behavior());
     println!("root {:?}", std::fs::read_dir("/").map(Iterator::count).map_err(|e| e.kind()));
     seal(&mut layers);
+    bound(&mut layers, Bounds { data: 1 << 30, connections: 8 });
     for layer in &layers {
         println!("layer {} {:?}", layer.name, layer.missing);
     }

@@ -1,4 +1,4 @@
-//! The launcher's end of the control socket.
+//! The launcher's end of the control connection.
 
 use std::io;
 
@@ -7,21 +7,24 @@ use cm_instance::control::{
     decode, raw_header,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
 
-use super::LaunchError;
+use super::{Connection, LaunchError};
 
-/// A framed socket. Reading is cancel-safe: what has arrived is kept.
-#[derive(Debug)]
+/// A framed connection. Reading is cancel-safe: what has arrived is kept.
 pub(super) struct Channel {
-    socket: UnixStream,
+    connection: Box<dyn Connection>,
     arrived: Vec<u8>,
 }
 
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channel").field("arrived", &self.arrived.len()).finish_non_exhaustive()
+    }
+}
+
 impl Channel {
-    pub(super) fn new(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket: UnixStream::from_std(socket)?, arrived: Vec::new() })
+    pub(super) fn new(connection: Box<dyn Connection>) -> Self {
+        Self { connection, arrived: Vec::new() }
     }
 
     pub(super) async fn send(&mut self, message: &ToInstance) -> Result<(), LaunchError> {
@@ -34,10 +37,15 @@ impl Channel {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), LaunchError> {
-        self.socket.write_all(bytes).await.map_err(LaunchError::Process)
+        self.connection.write_all(bytes).await.map_err(LaunchError::Process)
     }
 
-    /// The next message; `None` when the process has closed its end.
+    /// Sends on what a connection may have kept back.
+    pub(super) async fn flush(&mut self) -> Result<(), LaunchError> {
+        self.connection.flush().await.map_err(LaunchError::Process)
+    }
+
+    /// The next message; `None` when the instance has closed its end.
     pub(super) async fn receive(&mut self) -> Result<Option<FromInstance>, LaunchError> {
         match self.frame(MESSAGE_LEN_MAX).await? {
             Some(text) => Ok(Some(decode(&text)?)),
@@ -55,11 +63,10 @@ impl Channel {
             if let Some(frame) = self.take(len_max)? {
                 return Ok(Some(frame));
             }
-            match self.socket.read_buf(&mut self.arrived).await {
+            match self.connection.read_buf(&mut self.arrived).await {
                 Ok(0) => return Ok(None),
                 Ok(_) => {}
-                // A process that was killed may reset the connection instead of closing it.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) if is_gone(&error) => return Ok(None),
                 Err(error) => return Err(LaunchError::Process(error)),
             }
         }
@@ -76,4 +83,9 @@ impl Channel {
         frame.drain(..HEADER_LEN);
         Ok(Some(frame))
     }
+}
+
+/// A process that was killed may reset the connection instead of closing it, and one behind TLS cannot say goodbye.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)
 }

@@ -64,6 +64,18 @@ impl Drop for Port {
     }
 }
 
+/// Ports that this node has claims on, where the platform binds them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Claims(Arc<Mutex<BTreeSet<u16>>>);
+
+impl Claims {
+    /// A claim on a port, if there is none yet.
+    pub(super) fn claim(&self, number: u16) -> Option<Port> {
+        let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+        is_new.then(|| Port { number, taken: self.0.clone() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;

@@ -41,6 +41,7 @@ pub const KEYS: &[&str] = &[
     "instances.memory",
     "instances.storage",
     "instances.module_cache",
+    "instances.pool",
     "objects.size_max",
     "log.level",
     "log.format",
@@ -184,6 +185,8 @@ pub struct InstancesToml {
     pub storage: Option<ByteCount>,
     /// Most bytes that compiled modules may take on disk.
     pub module_cache: Option<ByteCount>,
+    /// Processes that wait to become an instance.
+    pub pool: Option<usize>,
 }
 
 /// `[endpoints]`.

@@ -1,0 +1,51 @@
+//! What an instance makes ready while it waits for its launch message: everything that takes time and that no launch changes.
+
+use std::sync::Arc;
+
+use cm_instance::policy::ExecutionStrategy;
+use rustls::crypto::CryptoProvider;
+
+use crate::engine::{Engine, EngineError};
+
+/// What is ready. An instance that is launched at once makes what it needs when it needs it.
+pub(super) struct Prepared {
+    provider: Option<Arc<CryptoProvider>>,
+    compiling: Option<Engine>,
+    interpreting: Option<Engine>,
+}
+
+impl Prepared {
+    /// Nothing is ready.
+    pub(super) fn nothing() -> Self {
+        Self { provider: None, compiling: None, interpreting: None }
+    }
+
+    /// Makes everything. What fails now is tried again when it is needed, and fails then with its reason.
+    pub(super) fn everything() -> Self {
+        let provider = Some(provider());
+        let compiling = Engine::new(ExecutionStrategy::Jit).ok();
+        let interpreting = Engine::new(ExecutionStrategy::Interpretation).ok();
+        // Gathers the generator's seed.
+        let _ = cm_crypto::sealed::seal(&cm_crypto::Secret::new([0; 32]), b"", b"");
+        Self { provider, compiling, interpreting }
+    }
+
+    /// The engine of a strategy; the other one is given back.
+    pub(super) fn engine(&mut self, strategy: ExecutionStrategy) -> Result<Engine, EngineError> {
+        let (wanted, other) = match strategy {
+            ExecutionStrategy::Jit => (self.compiling.take(), self.interpreting.take()),
+            ExecutionStrategy::Interpretation => (self.interpreting.take(), self.compiling.take()),
+        };
+        drop(other);
+        wanted.map_or_else(|| Engine::new(strategy), Ok)
+    }
+
+    /// The cryptography of TLS.
+    pub(super) fn provider(&mut self) -> Arc<CryptoProvider> {
+        self.provider.take().unwrap_or_else(provider)
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}

@@ -148,7 +148,6 @@ pub(crate) fn function_refusal(error: FunctionError) -> Failure {
         | FunctionError::NotRunning(_) => failure(FailureClass::Conflict, &error),
         FunctionError::Objects(error) => object_refusal(error),
         FunctionError::Policy(_)
-        | FunctionError::Name(_)
         | FunctionError::Path(_)
         | FunctionError::NotConfidential => failure(FailureClass::Invalid, &error),
         FunctionError::UnknownFile(_) => failure(FailureClass::NotFound, &error),

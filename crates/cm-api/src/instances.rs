@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use cm_functions::InstanceView;
+use cm_functions::{InstanceView, Wording, id_of};
 use cm_http::body::from_json;
 use cm_http::{Deadline, Failure, FailureClass, JsonBody, Params, Upload};
 use cm_kernel::Part;
@@ -33,11 +33,18 @@ const USER_POLICY_BYTES_MAX: usize = 8 << 20;
 /// What an instance was asked to be.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct InstanceSpec {
-    /// The function that it runs.
-    pub function: String,
+    /// The function that it runs, unless it was asked for with programs of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
     /// Who may do what in it: the user policy, JSON text exactly as it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_policy: Option<String>,
+    /// What was asked for with programs of its own: the VaaS policy, JSON text exactly as it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vaas_policy: Option<String>,
+    /// The full policy that it obeys, to the byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// What it may use.
     #[serde(default)]
     pub limits: serde_json::Map<String, Value>,
@@ -205,9 +212,9 @@ pub async fn create_instance(
         .map_err(|error| Failure::new(FailureClass::Malformed, "the body is no UTF-8").with_cause(error))?;
     let policy: UserPolicy = from_json(text.as_bytes())?;
     let (function, permit) =
-        api.kernel.look_up::<Invoke>(&op, ResourceKind::Function, &policy.function).await.map_err(refusal)?;
+        api.kernel.look_up::<Invoke>(&op, ResourceKind::Function, id_of(&policy.function).as_str()).await.map_err(refusal)?;
     let started =
-        api.functions.create_instance(&op, &function, &permit, &text).await.map_err(function_refusal)?;
+        api.functions.create_instance(&op, &function, &permit, &text, Wording::Native).await.map_err(function_refusal)?;
     let place = place(&format!("instances/{}", started.id))?;
     Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(StartedInstance::from(started)))
         .into_response())

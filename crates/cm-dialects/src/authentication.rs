@@ -3,6 +3,7 @@
 //! Earlier clients send no credential. A node in open mode lets them act as its own actor, as long as they are on the same
 //! machine and no foreign web page speaks through them; a node that asks for credentials takes bearer tokens.
 
+use std::io;
 use std::ops::Deref;
 
 use axum::extract::{FromRequestParts, Request, State};
@@ -10,10 +11,12 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
 use cm_http::local::require_local;
 use cm_http::{Bearer, Failure, FailureClass, RequestLimits};
 use cm_kernel::{Access, Actor, Kernel, OpContext};
 use cm_types::RequestId;
+use futures::{Stream, StreamExt as _, stream};
 
 use crate::failure::refusal;
 
@@ -54,6 +57,16 @@ impl Caller {
         }
         Ok(self)
     }
+}
+
+/// A body whose end is an error unless `check` allows it: whoever stores it only as a whole does not store it then.
+pub fn confirmed(
+    body: impl Stream<Item = io::Result<Bytes>> + Send,
+    check: impl Future<Output = Result<(), Failure>> + Send,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let refused = |failure| Err(io::Error::new(io::ErrorKind::PermissionDenied, failure));
+    let end = move |checked: Result<(), Failure>| std::future::ready(checked.err().map(refused));
+    body.chain(stream::once(check).filter_map(end))
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

@@ -2,11 +2,22 @@
 //! [`Shape`](cm_http::Shape) of each dialect.
 
 use std::io;
+use std::time::Duration;
 
 use cm_functions::{FunctionError, LaunchError};
 use cm_http::{Failure, FailureClass};
 use cm_kernel::objects::ObjectError;
 use cm_kernel::{ErrorClass, KernelError};
+
+/// When to try again for a place: runs last seconds.
+const PLACE_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The detail of a failure that says that there is no room for another instance.
+const FULL: &str = "full";
+
+/// Whether there is no room for another instance.
+pub fn is_full(failure: &Failure) -> bool {
+    failure.details().contains_key(FULL)
+}
 
 /// What the kernel refused.
 pub fn refusal(error: KernelError) -> Failure {
@@ -57,14 +68,14 @@ pub fn function_refusal(error: FunctionError) -> Failure {
     match error {
         FunctionError::Kernel(error) => refusal(error),
         FunctionError::Objects(error) => refusal(error.into()),
-        FunctionError::Policy(_)
-        | FunctionError::Name(_)
-        | FunctionError::Path(_)
-        | FunctionError::NotConfidential => failure(FailureClass::Invalid),
+        FunctionError::Policy(_) | FunctionError::Path(_) | FunctionError::NotConfidential => {
+            failure(FailureClass::Invalid)
+        }
         FunctionError::UnknownFile(_) | FunctionError::NotRunning(_) => failure(FailureClass::NotFound),
         FunctionError::MissingFile(_) => failure(FailureClass::Conflict),
         FunctionError::Launch(LaunchError::TooMany(_) | LaunchError::NoPort) => {
-            Failure::new(FailureClass::StorageFull, "no internal resources available!").with_cause(error)
+            let failure = Failure::new(FailureClass::TooMany, "no internal resources available!");
+            failure.with_detail(FULL, true).with_retry_after(PLACE_RETRY_AFTER).with_cause(error)
         }
         FunctionError::Draining => {
             Failure::new(FailureClass::Unavailable, "try again later").with_cause(error)
@@ -74,9 +85,9 @@ pub fn function_refusal(error: FunctionError) -> Failure {
 }
 
 /// A message with what caused it, for clients: policies say in their source which field is wrong.
-fn chain(error: &FunctionError) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         text.push_str(": ");
         text.push_str(&cause.to_string());

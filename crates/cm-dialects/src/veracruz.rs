@@ -2,6 +2,8 @@
 
 pub mod attestation;
 pub mod ccfaas;
+mod flask;
+mod listing;
 pub mod s3app;
 pub mod vaas;
 

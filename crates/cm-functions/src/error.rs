@@ -3,7 +3,7 @@
 use cm_instance::{InvalidPath, PolicyError};
 use cm_kernel::KernelError;
 use cm_kernel::objects::ObjectError;
-use cm_types::{InvalidId, ResourceId};
+use cm_types::ResourceId;
 
 use crate::launcher::LaunchError;
 
@@ -19,9 +19,6 @@ pub enum FunctionError {
     /// A policy is not well-formed, or the two do not fit together.
     #[error("the policy cannot be used")]
     Policy(#[from] PolicyError),
-    /// The instance's name cannot be its id.
-    #[error("the instance's name cannot be used")]
-    Name(#[from] InvalidId),
     /// A file name leads nowhere.
     #[error("the file name cannot be used")]
     Path(#[from] InvalidPath),

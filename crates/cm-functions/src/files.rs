@@ -106,6 +106,20 @@ impl Functions {
         self.0.records.delete_object(&self.node_op(op), &key(function, kind, &path)).await
     }
 
+    /// Removes all files of a function, whichever policy named them.
+    pub(crate) async fn delete_files(&self, op: &OpContext, function: &Record) -> Result<(), FunctionError> {
+        let node = self.node_op(op);
+        loop {
+            let keys = self.0.records.list_objects(&node, &prefix(function)).await?;
+            if keys.is_empty() {
+                return Ok(());
+            }
+            for key in keys {
+                self.0.records.delete_object(&node, &key).await?;
+            }
+        }
+    }
+
     /// The files are the node's own; the right to touch them was decided on the function.
     pub(crate) fn node_op(&self, op: &OpContext) -> OpContext {
         OpContext { actor: cm_kernel::Actor::node(), ..op.clone() }

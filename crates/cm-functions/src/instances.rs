@@ -1,32 +1,25 @@
-//! From a function and a user policy to a running instance, and evidence about it.
+//! Instances: what they are launched with, what runs, evidence about it, and its end.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use cm_attest::{Claims, Evidence, EvidenceKind, IsolationLayer, Nonce, ReportData};
 use cm_crypto::derive::derive_key;
 use cm_crypto::digest::{Sha256, sha256};
 use cm_instance::control::{CacheKey, Launch, LaunchFile, LaunchProgram, Limits};
-use cm_instance::policy::ProgramPolicy;
-use cm_instance::{
-    FullPolicy, Infrastructure, PolicyText, Principal, Rights, RightsTable, UserPolicy, merge,
-};
-use cm_kernel::catalog::kinds::{FunctionState, Instance};
-use cm_kernel::catalog::{Dependents, NewRecord, Record};
-use cm_kernel::policy::{Delete, Invoke, Permit, RoleFacts};
-use cm_kernel::{Actor, ActorFacts, OpContext};
-use cm_types::{PrincipalId, ResourceId, Sha256Digest};
-use serde_json::{Value, json};
+use cm_instance::{FileName, FullPolicy, Infrastructure, PolicyText, Principal, Rights, RightsTable};
+use cm_kernel::OpContext;
+use cm_kernel::catalog::{Dependents, Record};
+use cm_kernel::policy::{Delete, Invoke, Permit};
+use cm_types::{ResourceId, Sha256Digest};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::deployment::Deployment;
+use crate::certifier::Certifier;
+use crate::creation::{Of, Plan};
 use crate::files::{demand, files, key};
-use crate::functions::{Inner, program_policy};
-use crate::launcher::{Artefact, Launched, Place, ProgramFile};
-use crate::records::Metadata;
-use crate::watch::Watch;
+use crate::functions::Inner;
+use crate::launcher::{Artefact, Launched, Order, ProgramFile, Reserved};
 use crate::{FileKind, FunctionError, Functions};
 
 /// Part of the name of a compiled module in the cache: another engine or layout must not find it.
@@ -72,118 +65,18 @@ impl Running {
     }
 }
 
-/// What an instance is going to be made of.
-struct Plan {
-    function: Record,
-    policy: ProgramPolicy,
-    user: UserPolicy,
-    user_text: String,
-    id: ResourceId,
-}
-
 impl Functions {
-    /// Starts an instance of a function under a user policy (its JSON text). Returns when it is ready.
-    ///
-    /// The work goes on when the caller stops waiting. On any failure nothing is left: no process, no port,
-    /// no record.
-    pub async fn create_instance(
-        &self,
-        op: &OpContext,
-        function: &Record,
-        permit: &Permit<Invoke>,
-        user_policy: &str,
-    ) -> Result<InstanceView, FunctionError> {
-        demand(permit.resource(), function)?;
-        let user = UserPolicy::parse(user_policy.as_bytes())?;
-        let plan = Plan {
-            policy: program_policy(function)?,
-            function: function.clone(),
-            id: ResourceId::parse(user.instanceid.clone())?,
-            user,
-            user_text: user_policy.to_owned(),
-        };
-        let (this, permit) = (self.clone(), permit.clone());
-        let op = OpContext { cancel: self.0.tasks.token(), ..op.clone() };
-        let work = self.0.tasks.spawn("instance-create", async move { this.create(op, plan, permit).await });
-        work.await.map_err(|_| FunctionError::Draining)?
-    }
-
-    async fn create(
-        &self,
-        op: OpContext,
-        plan: Plan,
-        permit: Permit<Invoke>,
-    ) -> Result<InstanceView, FunctionError> {
+    pub(crate) fn infrastructure(&self, place: &Reserved) -> Infrastructure {
         let inner = &self.0;
-        let node = node_beside(&op, &plan.function);
-        let place = inner.launcher.reserve()?;
-        let full = merge(&plan.policy, &plan.user, &self.infrastructure(&place))?;
-        let text = full.to_text();
-        let spec = Instance {
-            function: plan.function.header.id.clone(),
-            user_policy: Some(plan.user_text.clone()),
-            limits: Default::default(),
-            lifetime_seconds: None,
-            security_policy: None,
-        };
-        let status = json!({ "state": "starting", "node": inner.kernel.node_id().as_str() });
-        let new = NewRecord { status, ..NewRecord::of(plan.id.as_str(), &spec).with_id(plan.id.clone()) };
-        let record = inner.records.create(&op, new).await?;
-        let state = |state: &str, metadata: Metadata| FunctionState {
-            function_id: plan.function.header.id.clone(),
-            instance_id: Some(plan.id.clone()),
-            state: state.to_owned(),
-            metadata,
-        };
-        let started = async {
-            inner.records.append_state(&op, &permit, state("initiated", Metadata::new())).await?;
-            inner.records.append_state(&op, &permit, state("deploying", Metadata::new())).await?;
-            inner.records.set_deployment(&node, &plan.function.header.id, &[Deployment::Deploying]).await?;
-            let launched = self.launch(&op, &plan, place, &full, &text).await?;
-            let view = self.view(&plan, record, &text, &full, &launched);
-            inner
-                .records
-                .set_status(&op, &plan.id, ready_status(&view, inner.kernel.node_id().as_str()))
-                .await?;
-            // Another instance may have failed in between.
-            let steps = [Deployment::Deploying, Deployment::Completed];
-            inner.records.set_deployment(&node, &plan.function.header.id, &steps).await?;
-            Ok::<_, FunctionError>((launched, view))
-        };
-        match started.await {
-            Ok((launched, view)) => {
-                self.watch(op, permit, &plan, launched, view.clone());
-                Ok(view)
-            }
-            Err(error) => {
-                let reason = error.to_string();
-                let metadata = Metadata::from([("reason".to_owned(), reason.clone())]);
-                let undone = async {
-                    inner.records.append_end(&op, &permit, state("failed", metadata)).await?;
-                    inner.records.delete(&op, &plan.id).await?;
-                    let failed = [Deployment::Failed { reason: &reason }];
-                    inner.records.set_deployment(&node, &plan.function.header.id, &failed).await
-                };
-                if let Err(undo) = undone.await {
-                    let undo = &undo as &dyn std::error::Error;
-                    tracing::error!(instance = %plan.id, error = undo, "failed instance not undone");
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn infrastructure(&self, place: &Place) -> Infrastructure {
-        let inner = &self.0;
-        let host = &inner.config.public_host;
-        let port = place.address().port();
+        let host = place.host().unwrap_or(&inner.config.public_host);
+        let port = place.port();
         let server_url = match host.parse::<IpAddr>() {
             Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
             _ => format!("{host}:{port}"),
         };
         Infrastructure {
             server_url,
-            measurement: inner.launcher.measurement(),
+            measurement: inner.launches.measurement(),
             node_certificate: inner.node_certificate.clone(),
             attestation_url: inner.config.attestation_url.clone(),
             expiry: inner.kernel.now().after(inner.config.lifetime),
@@ -192,11 +85,11 @@ impl Functions {
         }
     }
 
-    async fn launch(
+    pub(crate) async fn launch(
         &self,
         op: &OpContext,
         plan: &Plan,
-        place: Place,
+        place: Reserved,
         full: &FullPolicy,
         text: &PolicyText,
     ) -> Result<Launched, FunctionError> {
@@ -204,8 +97,8 @@ impl Functions {
         let node = self.node_op(op);
         let table = RightsTable::from_policy(full);
         let (mut launch_programs, mut programs) = (Vec::new(), Vec::new());
-        for (name, expected) in files(&plan.policy, FileKind::Program) {
-            let object = key(&plan.function, FileKind::Program, name.path());
+        for (of, name, expected) in files_of(plan, FileKind::Program) {
+            let object = key(&of.record, FileKind::Program, name.path());
             let Some(wasm) = inner.records.load_object(&node, &object, expected).await? else {
                 self.demand_provider(full, &table, name.path())?;
                 continue;
@@ -215,8 +108,8 @@ impl Functions {
             programs.push(ProgramFile { wasm, artefact });
         }
         let (mut launch_files, mut data_files) = (Vec::new(), Vec::new());
-        for (name, expected) in files(&plan.policy, FileKind::DataFile) {
-            let object = key(&plan.function, FileKind::DataFile, name.path());
+        for (of, name, expected) in files_of(plan, FileKind::DataFile) {
+            let object = key(&of.record, FileKind::DataFile, name.path());
             let Some(bytes) = inner.records.load_object(&node, &object, expected).await? else {
                 self.demand_provider(full, &table, name.path())?;
                 continue;
@@ -232,7 +125,16 @@ impl Functions {
             data_files: launch_files,
             require_isolation: inner.config.require_isolation.clone(),
         };
-        let mut launched = inner.launcher.launch(place, launch, &programs, &data_files).await?;
+        let order = Order {
+            instance: plan.id.to_string(),
+            policy_text: text.as_str().to_owned(),
+            policy_hash: text.hash(),
+            memory_bytes: launch.limits.memory_bytes,
+            storage_bytes: launch.limits.storage_bytes,
+        };
+        let certifier = Certifier::new(inner.kernel.clone(), full, text, inner.launches.measurement());
+        let launching = inner.launches.launch(place, &order, launch, &programs, &data_files, &certifier);
+        let mut launched = launching.await?;
         let artefacts = std::mem::take(&mut launched.artefacts);
         let sent: Vec<Sha256Digest> = programs.iter().map(|program| sha256(&program.wasm)).collect();
         self.keep(full, artefacts.into_iter().filter(|kept| sent.contains(&kept.wasm_sha256)).collect());
@@ -301,56 +203,6 @@ impl Functions {
         CacheKey::from_bytes(*key.expose())
     }
 
-    fn view(
-        &self,
-        plan: &Plan,
-        record: Record,
-        text: &PolicyText,
-        full: &FullPolicy,
-        launched: &Launched,
-    ) -> InstanceView {
-        let layers = launched.ready.isolation.iter().map(|layer| IsolationLayer {
-            name: layer.name.clone(),
-            active: layer.active,
-            reason: layer.reason.clone(),
-        });
-        InstanceView {
-            id: plan.id.clone(),
-            record,
-            policy_text: text.as_str().to_owned(),
-            policy_hash: text.hash(),
-            address: full.veracruz_server_url.clone(),
-            measurement: self.measurement(),
-            isolation: layers.collect(),
-        }
-    }
-
-    fn watch(
-        &self,
-        op: OpContext,
-        permit: Permit<Invoke>,
-        plan: &Plan,
-        launched: Launched,
-        view: InstanceView,
-    ) {
-        let (tell, gone) = watch::channel(false);
-        let stop = self.0.tasks.token().child_token();
-        let running = Running { view, spki_der: launched.ready.tls_spki_der, stop: stop.clone(), gone };
-        let name = (plan.function.header.tenant.clone(), plan.id.clone());
-        self.0.running().insert(name.clone(), running);
-        let watch = Watch {
-            functions: self.clone(),
-            op,
-            permit,
-            function: plan.function.header.id.clone(),
-            name,
-            instance: launched.instance,
-            stop,
-            tell,
-        };
-        self.0.tasks.spawn("instance-watch", watch.run());
-    }
-
     /// A running instance. Whether the caller may know of it was decided when its record was looked up.
     ///
     /// # Errors
@@ -406,14 +258,11 @@ impl Functions {
     }
 }
 
-/// The node itself, within the tenant of the function: what the platform finds is not written with the caller's rights.
-fn node_beside(op: &OpContext, function: &Record) -> OpContext {
-    let facts = ActorFacts {
-        principal: PrincipalId::node(),
-        tenant: function.header.tenant.clone(),
-        roles: vec![RoleFacts::administrator()],
-    };
-    OpContext { actor: Actor::Node(Arc::new(facts)), ..op.clone() }
+/// The files of a kind that the node hands to an instance: those of its function.
+fn files_of(plan: &Plan, kind: FileKind) -> impl Iterator<Item = (&Of, FileName, Sha256Digest)> {
+    plan.function()
+        .into_iter()
+        .flat_map(move |of| files(&of.policy, kind).into_iter().map(move |(name, hash)| (of, name, hash)))
 }
 
 /// Which programs run together, as one digest.
@@ -438,22 +287,4 @@ impl Inner {
             connections: self.config.connections,
         }
     }
-}
-
-/// Where the instance is, by whom it runs, and what isolates it.
-fn ready_status(view: &InstanceView, node: &str) -> Value {
-    let layers: Vec<Value> = view
-        .isolation
-        .iter()
-        .map(|layer| json!({ "name": layer.name, "active": layer.active, "reason": layer.reason }))
-        .collect();
-    json!({
-        "state": "ready",
-        "node": node,
-        "address": view.address,
-        "policy_hash": view.policy_hash,
-        "measurement": view.measurement,
-        "evidence": EvidenceKind::InsecureSoftware.as_str(),
-        "isolation": layers,
-    })
 }

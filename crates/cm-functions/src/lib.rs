@@ -6,10 +6,12 @@
 //! address, policy hash and public key, signs evidence about them, and sees neither inputs nor results:
 //! clients send those through TLS that ends inside the instance.
 //!
-//! Reading order: [`functions`] (the service), [`files`] (programs and data files), [`instances`] (from
-//! policy to running process), `watch` (what becomes of it), [`launcher`] (the process itself),
+//! Reading order: [`functions`] (the service), [`names`], [`files`] (programs and data files), [`creation`] (from
+//! policy to running process), [`instances`], `watch` (what becomes of it), [`launcher`] (the process itself),
 //! [`module_cache`].
 
+mod certifier;
+pub mod creation;
 mod deployment;
 mod error;
 pub mod files;
@@ -17,15 +19,20 @@ pub mod functions;
 pub mod instances;
 pub mod launcher;
 pub mod module_cache;
+pub mod names;
 mod records;
+mod refusals;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub use certifier::Certifier;
+pub use creation::Wording;
 pub use error::FunctionError;
 pub use files::{FileKind, FileView};
 pub use functions::{Functions, FunctionsConfig, check_policy};
 pub use instances::InstanceView;
-pub use launcher::{LaunchError, Launcher, LauncherConfig, MeasuredExecutable};
+pub use launcher::{LaunchError, Launcher, LauncherConfig, MeasuredExecutable, ProcessLauncher};
 pub use module_cache::ModuleCache;
+pub use names::id_of;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cm_kernel::catalog::kinds::{Bucket, FunctionResult, FunctionState, Instance};
 use cm_kernel::catalog::lifecycle::DEPLOYMENT_INITIATED;
 use cm_kernel::catalog::{CatalogError, Change, Dependents, NewRecord, Query, Record};
-use cm_kernel::objects::{DeleteObject, NewObject, ObjectError, ObjectInfo, ObjectRead};
+use cm_kernel::objects::{DeleteObject, ListQuery, NewObject, ObjectError, ObjectInfo, ObjectRead};
 use cm_kernel::policy::{Create, Delete, Invoke, List, Permit, Read, Update};
 use cm_kernel::{Kernel, KernelError, OpContext};
 use cm_types::{BucketName, ObjectKey, PageLimit, ResourceId, ResourceKind, Sha256Digest};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::FunctionError;
 use crate::deployment::Deployment;
+use crate::watch::ended;
 
 /// The bucket of functions' files. It belongs to the node.
 const BUCKET: &str = "cryptomesh-functions";
@@ -114,6 +115,19 @@ impl Records {
         Ok(found(self.kernel.objects().delete(&permit, &self.bucket, key, deletion).await)?.is_some())
     }
 
+    /// Some of the objects whose keys begin so.
+    pub(crate) async fn list_objects(
+        &self,
+        node: &OpContext,
+        prefix: &str,
+    ) -> Result<Vec<ObjectKey>, FunctionError> {
+        let (_, permit) =
+            self.kernel.look_up::<List>(node, ResourceKind::Bucket, self.bucket.as_str()).await?;
+        let query = ListQuery { prefix: prefix.to_owned(), ..ListQuery::default() };
+        let page = self.kernel.objects().list(&permit, &self.bucket, query).await?;
+        Ok(page.items.into_iter().map(|object| object.key).collect())
+    }
+
     pub(crate) async fn create(&self, op: &OpContext, new: NewRecord) -> Result<Record, KernelError> {
         let permit = self.kernel.authorize_labelled::<Create>(op, new.kind, &new.labels).await?;
         self.kernel.create_record(op, &permit, new).await
@@ -205,9 +219,9 @@ impl Records {
             for record in page.items {
                 if is_live(&record.status) && self.is_own(&record.status) {
                     let reason = "the node was restarted";
-                    let status = json!({ "state": "failed", "reason": reason });
+                    let status = ended(&record.status, json!({ "state": "failed", "reason": reason }));
                     self.set_status(node, &record.header.id, status).await?;
-                    let function = record.spec_as::<Instance>()?.function;
+                    let Some(function) = record.spec_as::<Instance>()?.function else { continue };
                     match self.set_deployment(node, &function, &[Deployment::Failed { reason }]).await {
                         Ok(()) | Err(KernelError::NotFound(_)) => {}
                         Err(error) => return Err(error),

@@ -18,7 +18,10 @@ use cm_types::{PageLimit, RequestId, ResourceId, ResourceKind, Timestamp};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{FunctionError, Functions, FunctionsConfig, LauncherConfig, MeasuredExecutable, ModuleCache};
+use crate::{
+    FunctionError, Functions, FunctionsConfig, LauncherConfig, MeasuredExecutable, ModuleCache,
+    ProcessLauncher,
+};
 
 const PROGRAM: &[u8] = b"\0asm a program";
 const DATA: &[u8] = b"1,2,3";
@@ -41,6 +44,7 @@ fn config(dir: &Path) -> FunctionsConfig {
             ports: None,
             instances_max: 1,
             start_timeout: Duration::from_secs(30),
+            pool: 0,
         },
         public_host: "127.0.0.1".to_owned(),
         attestation_url: "http://127.0.0.1:1".to_owned(),
@@ -133,8 +137,10 @@ impl House {
 
     async fn instance(&self, function: &Record, user_policy: &Value) -> Result<(), FunctionError> {
         let permit = self.permit::<Invoke>(function).await;
-        let created =
-            self.functions.create_instance(&self.admin, function, &permit, &user_policy.to_string()).await;
+        let created = self
+            .functions
+            .create_instance(&self.admin, function, &permit, &user_policy.to_string(), crate::Wording::Native)
+            .await;
         created.map(drop)
     }
 }
@@ -142,7 +148,8 @@ impl House {
 async fn service(kernel: &Kernel, tasks: &Tasks, config: FunctionsConfig, executable: &str) -> Functions {
     let executable = MeasuredExecutable::of(&program(executable)).unwrap();
     let cache = ModuleCache::open(&config.module_cache_dir, config.module_cache_bytes_max).unwrap();
-    Functions::with_executable(kernel.clone(), tasks, config, executable, cache).await.unwrap()
+    let launcher = Arc::new(ProcessLauncher::new(&config.launcher, executable, tasks));
+    Functions::with_launcher(kernel.clone(), tasks, config, launcher, cache).await.unwrap()
 }
 
 /// A program policy of one program and one data file.

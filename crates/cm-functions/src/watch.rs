@@ -6,30 +6,45 @@ use cm_kernel::catalog::kinds::FunctionState;
 use cm_kernel::policy::{Invoke, Permit};
 use cm_kernel::{KernelError, OpContext};
 use cm_types::{ResourceId, TenantId};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Functions;
 use crate::launcher::{Ended, RunningInstance, Told};
 use crate::records::Metadata;
+use crate::refusals::Allowance;
 
 /// Watches one instance until its process is gone. The process dies with this, at the latest.
 pub(crate) struct Watch {
-    pub(crate) functions: Functions,
-    /// The creator's operation: what is observed is recorded in its name.
-    pub(crate) op: OpContext,
-    pub(crate) permit: Permit<Invoke>,
-    pub(crate) function: ResourceId,
-    pub(crate) name: (TenantId, ResourceId),
+    pub(crate) subject: Subject,
     pub(crate) instance: RunningInstance,
     pub(crate) stop: CancellationToken,
     pub(crate) tell: watch::Sender<bool>,
 }
 
+/// Whose states are recorded, and where.
+pub(crate) struct Subject {
+    pub(crate) functions: Functions,
+    /// The creator's operation: what is observed is recorded in its name.
+    pub(crate) op: OpContext,
+    /// Where its runs are recorded, if it is an instance of a function.
+    pub(crate) history: Option<History>,
+    pub(crate) name: (TenantId, ResourceId),
+    /// The status that it has as long as it runs.
+    pub(crate) ready: Value,
+}
+
+/// The function whose states and results the runs of an instance are.
+pub(crate) struct History {
+    pub(crate) function: ResourceId,
+    pub(crate) permit: Permit<Invoke>,
+}
+
 impl Watch {
     pub(crate) async fn run(mut self) {
         let mut asked = false;
+        let mut allowance = Allowance::new(self.subject.functions.0.kernel.clock().monotonic());
         loop {
             let told = tokio::select! {
                 () = self.stop.cancelled(), if !asked => {
@@ -41,24 +56,27 @@ impl Watch {
             };
             match told {
                 Told::Run(run) => {
-                    if let Err(error) = self.record(run).await {
+                    if let Err(error) = self.subject.record(run).await {
                         let error = &error as &dyn std::error::Error;
-                        tracing::error!(instance = %self.name.1, error, "state of a run not recorded");
+                        tracing::error!(instance = %self.subject.name.1, error, "state of a run not recorded");
                     }
                 }
+                Told::Refused(refused) => self.subject.note(&refused, &mut allowance).await,
                 Told::Ended => break,
             }
         }
-        let Self { functions, op, name, instance, tell, .. } = self;
-        let ended = instance.ended().await;
-        let status = match ended {
+        let Self { subject: Subject { functions, op, name, ready, .. }, instance, tell, .. } = self;
+        let how = instance.ended().await;
+        let end = match how {
             Ended::Exited(0) => json!({ "state": "exited", "code": 0 }),
             Ended::Exited(code) => {
                 json!({ "state": "failed", "code": code, "reason": "the process broke off" })
             }
             Ended::Killed => json!({ "state": "failed", "reason": "the process was killed" }),
+            Ended::Removed(ref reason) => json!({ "state": "failed", "reason": reason }),
         };
-        tracing::info!(instance = %name.1, ?ended, "instance ended");
+        let status = ended(&ready, end);
+        tracing::info!(instance = %name.1, ?how, "instance ended");
         functions.0.running().remove(&name);
         match functions.0.records.set_status(&op, &name.1, status).await {
             Ok(()) | Err(KernelError::NotFound(_)) => {}
@@ -70,7 +88,9 @@ impl Watch {
         // Nobody may be waiting.
         let _ = tell.send(true);
     }
+}
 
+impl Subject {
     async fn record(&self, run: RunState) -> Result<(), KernelError> {
         let name = match run.state {
             // Waiting for its turn is no state of the function: others may be running it.
@@ -79,19 +99,36 @@ impl Watch {
             RunPhase::Completed => "completed",
             RunPhase::Failed => "failed",
         };
+        let records = &self.functions.0.records;
+        let Some(History { function, permit }) = &self.history else {
+            // Without a function whose history it is, the last run stands in the status of the instance.
+            let mut status = self.ready.clone();
+            status["last_run"] = json!({ "state": name, "metadata": metadata(&run) });
+            return records.set_status(&self.op, &self.name.1, status).await;
+        };
         let state = FunctionState {
-            function_id: self.function.clone(),
+            function_id: function.clone(),
             instance_id: Some(self.name.1.clone()),
             state: name.to_owned(),
             metadata: metadata(&run),
         };
-        let records = &self.functions.0.records;
         if run.report.is_some() {
-            records.append_end(&self.op, &self.permit, state).await
+            records.append_end(&self.op, permit, state).await
         } else {
-            records.append_state(&self.op, &self.permit, state).await.map(drop)
+            records.append_state(&self.op, permit, state).await.map(drop)
         }
     }
+}
+
+/// The status of an instance that has ended: how, and by what it is still known.
+pub(crate) fn ended(before: &Value, end: Value) -> Value {
+    let mut status = end;
+    for known in ["node", "address", "policy_hash", "measurement"] {
+        if let Some(value) = before.get(known) {
+            status[known] = value.clone();
+        }
+    }
+    status
 }
 
 /// What is known of a run, without anything that the program wrote: not even the engine's message of a

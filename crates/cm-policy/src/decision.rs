@@ -11,6 +11,9 @@ mod tests;
 /// What the owner may do to what it owns. Creating precedes ownership, and rights are granted by
 /// permission only.
 const OWNER_ACTIONS: [Action; 4] = [Action::Read, Action::Update, Action::Delete, Action::Invoke];
+/// What nobody but the owner and administrators may do, whatever roles permit: whoever relies on an instance that somebody
+/// else could end relies on everybody.
+const OWNER_ONLY: [(ResourceKind, Action); 1] = [(ResourceKind::Instance, Action::Delete)];
 /// What a guard may open to callers who did not authenticate.
 const OPEN_ACTIONS: [Action; 2] = [Action::Read, Action::Invoke];
 
@@ -54,8 +57,15 @@ pub fn decide<A: ActionKind>(subject: &Subject<'_>, target: &Target<'_>) -> Resu
     if explanation.allowed {
         Ok(Permit::mint(subject, target))
     } else {
-        Err(refuse(subject, target.id.is_some(), explanation))
+        Err(refuse(subject, target.id.is_some() && !is_known(subject, target, &explanation), explanation))
     }
+}
+
+/// Whether the subject may be told that the target exists and is somebody else's: it can read it, and no permission would
+/// change the decision.
+fn is_known(subject: &Subject<'_>, target: &Target<'_>, explanation: &Explanation) -> bool {
+    let owner_only = explanation.reasons.iter().any(|reason| matches!(reason, Reason::OwnerOnly { .. }));
+    owner_only && explain(Action::Read, subject, target).allowed
 }
 
 /// How a decision goes and why.
@@ -110,6 +120,9 @@ fn weigh(
     }
     if owned {
         return (true, vec![Reason::Owner]);
+    }
+    if target.id.is_some() && OWNER_ONLY.contains(&(target.kind, action)) {
+        return (false, vec![Reason::OwnerOnly { kind: target.kind, action }]);
     }
     if let Some(opened) = target.guard.and_then(|guard| opens(guard, action, target)) {
         return (true, vec![opened]);

@@ -12,7 +12,7 @@
 //! 2. An administrator, that is a subject with the role `admin` that permits `*:*`, may do everything
 //!    in its tenant; the administrator of the tenant `default` may do so in every tenant.
 //! 3. Nothing else crosses tenants.
-//! 4. The owner may read, update, delete and invoke what it owns.
+//! 4. The owner may read, update, delete and invoke what it owns. Nobody else may delete an instance.
 //! 5. A role's permission allows what it names, where its label selector matches. A guard narrows
 //!    that: if it lists roles, the subject must hold one of them.
 //! 6. A guard that demands no authentication opens its target, for reading and invoking only and as

@@ -14,6 +14,13 @@ pub enum Reason {
     },
     /// The subject owns the target.
     Owner,
+    /// Nobody but the owner and administrators may, whatever roles permit.
+    OwnerOnly {
+        /// The kind.
+        kind: ResourceKind,
+        /// The action.
+        action: Action,
+    },
     /// A role permits it.
     RolePermits {
         /// The role's name.
@@ -75,6 +82,7 @@ impl Reason {
         match self {
             Reason::Administrator { .. } => "administrator",
             Reason::Owner => "owner",
+            Reason::OwnerOnly { .. } => "owner-only",
             Reason::RolePermits { .. } => "role-permits",
             Reason::LabelsDiffer { .. } => "labels-differ",
             Reason::NoPermission { .. } => "no-permission",
@@ -94,6 +102,9 @@ impl std::fmt::Display for Reason {
             Reason::Administrator { across_tenants: false } => f.write_str("administrator"),
             Reason::Administrator { across_tenants: true } => f.write_str("administrator of all tenants"),
             Reason::Owner => f.write_str("owner"),
+            Reason::OwnerOnly { kind, action } => {
+                write!(f, "only the owner and administrators may do `{kind}:{action}`")
+            }
             Reason::RolePermits { role, permission } => write!(f, "role `{role}` permits `{permission}`"),
             Reason::LabelsDiffer { role, permission } => {
                 write!(f, "role `{role}` permits `{permission}`, but the labels differ")

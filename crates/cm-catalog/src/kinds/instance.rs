@@ -3,7 +3,7 @@
 use cm_types::{ByteCount, ResourceId, ResourceKind};
 use serde::{Deserialize, Serialize};
 
-use super::{GuardedBy, refer};
+use super::{GuardedBy, refer_optionally};
 use crate::validation::Findings;
 use crate::{FieldError, KindSpec, Limits, OnDelete, Reference};
 
@@ -29,11 +29,19 @@ pub struct InstanceLimits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Instance {
-    /// The function, which stays as long as it has instances.
-    pub function: ResourceId,
-    /// Who may do what in it: the user policy, JSON text exactly as it was sent.
+    /// The function, which stays as long as it has instances; `None` if the instance was asked for with programs of its
+    /// own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<ResourceId>,
+    /// Who may do what in an instance of a function: the user policy, JSON text exactly as it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_policy: Option<String>,
+    /// What was asked for together with its programs: the VaaS policy, JSON text exactly as it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vaas_policy: Option<String>,
+    /// The full policy that it obeys, to the byte. Instances that are older than this field have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// What it may use.
     #[serde(default)]
     pub limits: InstanceLimits,
@@ -50,8 +58,13 @@ impl KindSpec for Instance {
 
     fn validate(&self, _: &Limits) -> Result<(), Vec<FieldError>> {
         let mut findings = Findings::default();
-        if self.user_policy.as_ref().is_some_and(String::is_empty) {
-            findings.add("spec.user_policy", "must not be empty");
+        let texts = [
+            ("spec.user_policy", &self.user_policy),
+            ("spec.vaas_policy", &self.vaas_policy),
+            ("spec.policy", &self.policy),
+        ];
+        for (path, _) in texts.into_iter().filter(|(_, text)| text.as_ref().is_some_and(String::is_empty)) {
+            findings.add(path, "must not be empty");
         }
         let numbers = [
             ("spec.limits.memory", self.limits.memory.as_ref().map(ByteCount::bytes)),
@@ -68,7 +81,9 @@ impl KindSpec for Instance {
     }
 
     fn references(&self) -> Vec<Reference> {
-        let function = refer("function", ResourceKind::Function, &self.function, OnDelete::Restrict);
-        [vec![function], GuardedBy::references(self.security_policy.as_ref())].concat()
+        let function =
+            refer_optionally("function", ResourceKind::Function, self.function.as_ref(), OnDelete::Restrict);
+        let guarded = GuardedBy::references(self.security_policy.as_ref());
+        function.into_iter().chain(guarded).collect()
     }
 }

@@ -33,7 +33,7 @@ impl House {
         let results = self.records(ResourceKind::FunctionResult).await;
         assert_eq!(results.len(), failures, "{results:?}");
         // The one place there is is free again.
-        assert!(self.functions.0.launcher.reserve().is_ok(), "a place was left taken");
+        assert!(self.functions.0.launches.reserve().await.is_ok(), "a place was left taken");
     }
 }
 
@@ -148,7 +148,7 @@ async fn an_id_that_is_taken_leaves_its_instance_alone() {
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].header.generation, before.header.generation, "the other instance was touched");
     assert!(house.records(ResourceKind::FunctionState).await.is_empty(), "a state was told of no instance");
-    assert!(house.functions.0.launcher.reserve().is_ok());
+    assert!(house.functions.0.launches.reserve().await.is_ok());
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn without_a_place_or_a_port_nothing_begins() {
     drop(stranger);
     house.check_nothing_left(0).await;
 
-    let place = house.functions.0.launcher.reserve().unwrap();
+    let place = house.functions.0.launches.reserve().await.unwrap();
     let outcome = house.instance(&function, &user_policy("f", "i", PROVIDED)).await;
     assert!(matches!(outcome, Err(FunctionError::Launch(LaunchError::TooMany(1)))), "{outcome:?}");
     drop(place);
@@ -177,15 +177,17 @@ async fn policies_that_do_not_fit_start_nothing() {
     assert!(matches!(outcome, Err(FunctionError::Policy(_))), "{outcome:?}");
     let outcome = house.instance(&function, &json!({ "function": "f" })).await;
     assert!(matches!(outcome, Err(FunctionError::Policy(_))), "{outcome:?}");
-    let outcome = house.instance(&function, &user_policy("f", "not an id!", PROVIDED)).await;
-    assert!(matches!(outcome, Err(FunctionError::Name(_) | FunctionError::Policy(_))), "{outcome:?}");
+    let outcome = house.instance(&function, &user_policy("f", "a line\nand another", PROVIDED)).await;
+    assert!(matches!(outcome, Err(FunctionError::Policy(_))), "{outcome:?}");
     house.check_nothing_left(0).await;
 }
 
 fn instance_of(function: &str) -> Instance {
     Instance {
-        function: ResourceId::parse(function).unwrap(),
+        function: Some(ResourceId::parse(function).unwrap()),
         user_policy: None,
+        vaas_policy: None,
+        policy: None,
         limits: Default::default(),
         lifetime_seconds: None,
         security_policy: None,

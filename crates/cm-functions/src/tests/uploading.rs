@@ -73,7 +73,8 @@ async fn a_permit_for_one_function_opens_no_other() {
     assert!(matches!(outcome, Err(FunctionError::UnknownFile(_))));
     let permit = house.permit::<Invoke>(&own).await;
     let policy = user_policy("other", "i", &[("output", 8198)]).to_string();
-    let outcome = house.functions.create_instance(&house.admin, &other, &permit, &policy).await;
+    let outcome =
+        house.functions.create_instance(&house.admin, &other, &permit, &policy, crate::Wording::Native).await;
     assert!(matches!(outcome, Err(FunctionError::UnknownFile(_))));
     assert!(house.records(ResourceKind::Instance).await.is_empty());
 }

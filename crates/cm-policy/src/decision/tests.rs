@@ -83,16 +83,25 @@ impl Case {
         });
         let owner = self.owner.as_ref() == Some(principal)
             && matches!(self.action, Action::Read | Action::Update | Action::Delete | Action::Invoke);
+        let owners =
+            self.kind == ResourceKind::Instance && self.action == Action::Delete && self.id.is_some();
+        let permitted = self.roles.iter().any(permits) && !narrowed && !owners;
         (admin && tenant.as_str() == "default")
-            || (*tenant == self.target_tenant
-                && (admin || owner || opened || (self.roles.iter().any(permits) && !narrowed)))
+            || (*tenant == self.target_tenant && (admin || owner || opened || permitted))
     }
 }
 
 fn permission() -> impl Strategy<Value = Permission> {
-    let kinds = prop_oneof![Just("*"), Just("function"), Just("bucket")];
-    let actions =
-        prop_oneof![Just("*"), Just("read"), Just("invoke"), Just("create"), Just("list"), Just("grant")];
+    let kinds = prop_oneof![Just("*"), Just("function"), Just("bucket"), Just("instance")];
+    let actions = prop_oneof![
+        Just("*"),
+        Just("read"),
+        Just("invoke"),
+        Just("create"),
+        Just("list"),
+        Just("grant"),
+        Just("delete")
+    ];
     let selectors = prop_oneof![3 => Just(""), 1 => Just("@env=prod"), 1 => Just("@env=dev,zone=eu")];
     (kinds, actions, selectors)
         .prop_map(|(kind, action, selector)| format!("{kind}:{action}{selector}").parse().unwrap())
@@ -139,7 +148,12 @@ prop_compose! {
         principal in prop::option::weighted(0.85, principal()),
         tenant_of_subject in prop::option::weighted(0.9, tenant()),
         roles in prop::collection::vec(role(), 0..3),
-        kind in prop_oneof![Just(ResourceKind::Function), Just(ResourceKind::Bucket), Just(ResourceKind::Role)],
+        kind in prop_oneof![
+            Just(ResourceKind::Function),
+            Just(ResourceKind::Bucket),
+            Just(ResourceKind::Role),
+            Just(ResourceKind::Instance)
+        ],
         id in prop::option::weighted(0.8, Just("x".to_owned())),
         owner in prop::option::of(self::principal()),
         target_tenant in tenant(),
@@ -324,4 +338,33 @@ fn a_collection_is_no_secret_and_listing_needs_no_labels() {
         collection(&[("ops", "function:create@env=prod")], Action::Create),
         "forbidden: role `ops` permits `function:create@env=prod`, but the labels differ",
     );
+}
+
+#[test]
+fn an_instance_is_ended_by_nobody_but_its_owner_and_administrators() {
+    let id = |text: &str| PrincipalId::parse(text).unwrap();
+    let role = |name: &str, permissions: &[&str]| RoleFacts {
+        id: ResourceId::parse(name).unwrap(),
+        name: name.to_owned(),
+        permissions: permissions.iter().map(|permission| permission.parse().unwrap()).collect(),
+    };
+    let case = |principal: &str, roles: Vec<RoleFacts>| Case {
+        principal: Some(id(principal)),
+        tenant: Some(TenantId::default_tenant()),
+        roles,
+        kind: ResourceKind::Instance,
+        id: Some("i".to_owned()),
+        owner: Some(id("creator")),
+        target_tenant: TenantId::default_tenant(),
+        labels: Labels::new(),
+        guard: None,
+        action: Action::Delete,
+    };
+    assert!(case("creator", Vec::new()).decide().is_ok());
+    assert!(case("other", vec![RoleFacts::administrator()]).decide().is_ok());
+    // Whoever may know of it is told why; whoever may not is told what everybody is told of what does not exist.
+    let reader = case("other", vec![role("all", &["instance:*"])]).decide();
+    assert!(matches!(reader, Err(Denied::Forbidden(_))), "{reader:?}");
+    let stranger = case("other", vec![role("ends", &["instance:delete"])]).decide();
+    assert!(matches!(stranger, Err(Denied::Hidden(_))), "{stranger:?}");
 }

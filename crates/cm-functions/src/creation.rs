@@ -1,0 +1,294 @@
+//! From what people ask for to an instance that runs.
+
+use std::sync::Arc;
+
+use cm_attest::{EvidenceKind, IsolationLayer};
+use cm_instance::policy::ProgramPolicy;
+use cm_instance::{FullPolicy, Infrastructure, PolicyError, PolicyText, UserPolicy, VaasPolicy, merge};
+use cm_kernel::catalog::kinds::{FunctionState, Instance};
+use cm_kernel::catalog::{NewRecord, Record};
+use cm_kernel::policy::{Create, Invoke, Permit, RoleFacts};
+use cm_kernel::{Actor, ActorFacts, OpContext};
+use cm_types::{PrincipalId, ResourceId, ResourceKind};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::deployment::Deployment;
+use crate::files::demand;
+use crate::functions::program_policy;
+use crate::instances::Running;
+use crate::launcher::Launched;
+use crate::names::id_of;
+use crate::records::Metadata;
+use crate::watch::{History, Subject, Watch};
+use crate::{FunctionError, Functions, InstanceView};
+
+/// For whom the full policy of a function's instance is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wording {
+    /// For clients of the native API: certificates stay as they were written, and no program may read a clock unless its
+    /// policy says so.
+    #[default]
+    Native,
+    /// For clients of the earlier service: certificates without line ends inside, and a clock for programs whose policy says
+    /// nothing about one.
+    Earlier,
+}
+
+/// What an instance is going to be made of.
+pub(crate) struct Plan {
+    pub(crate) id: ResourceId,
+    documents: Documents,
+}
+
+/// What people wrote, each with its exact text.
+enum Documents {
+    /// An instance of a function.
+    Function { of: Of, user: UserPolicy, text: String, wording: Wording },
+    /// An instance with programs of its own.
+    Own { policy: VaasPolicy, text: String },
+}
+
+/// The function that an instance is one of.
+pub(crate) struct Of {
+    pub(crate) record: Record,
+    pub(crate) policy: ProgramPolicy,
+    permit: Permit<Invoke>,
+}
+
+impl Plan {
+    /// The function, if it is an instance of one.
+    pub(crate) fn function(&self) -> Option<&Of> {
+        match &self.documents {
+            Documents::Function { of, .. } => Some(of),
+            Documents::Own { .. } => None,
+        }
+    }
+
+    fn full(&self, infrastructure: &Infrastructure) -> Result<FullPolicy, PolicyError> {
+        match &self.documents {
+            Documents::Function { of, user, wording: Wording::Native, .. } => {
+                merge(&of.policy, user, infrastructure)
+            }
+            Documents::Function { of, user, wording: Wording::Earlier, .. } => {
+                let infrastructure = Infrastructure { enable_clock: true, ..infrastructure.clone() };
+                let mut user = user.clone();
+                for identity in &mut user.identities {
+                    identity.certificate = identity.certificate.without_line_ends();
+                }
+                merge(&of.policy, &user, &infrastructure)
+            }
+            Documents::Own { policy, .. } => policy.complete(infrastructure),
+        }
+    }
+
+    fn spec(&self, full: &PolicyText) -> Instance {
+        let (user_policy, vaas_policy) = match &self.documents {
+            Documents::Function { text, .. } => (Some(text.clone()), None),
+            Documents::Own { text, .. } => (None, Some(text.clone())),
+        };
+        Instance {
+            function: self.function().map(|of| of.record.header.id.clone()),
+            user_policy,
+            vaas_policy,
+            policy: Some(full.as_str().to_owned()),
+            limits: Default::default(),
+            lifetime_seconds: None,
+            security_policy: None,
+        }
+    }
+
+    fn state(&self, of: &Of, state: &str, metadata: Metadata) -> FunctionState {
+        FunctionState {
+            function_id: of.record.header.id.clone(),
+            instance_id: Some(self.id.clone()),
+            state: state.to_owned(),
+            metadata,
+        }
+    }
+}
+
+impl Functions {
+    /// Starts an instance of a function under a user policy (its JSON text). Returns when it is ready.
+    ///
+    /// The work goes on when the caller stops waiting. On any failure nothing is left: no process, no port,
+    /// no record.
+    pub async fn create_instance(
+        &self,
+        op: &OpContext,
+        function: &Record,
+        permit: &Permit<Invoke>,
+        user_policy: &str,
+        wording: Wording,
+    ) -> Result<InstanceView, FunctionError> {
+        demand(permit.resource(), function)?;
+        let user = UserPolicy::parse(user_policy.as_bytes())?;
+        let policy = program_policy(function)?;
+        let of = Of { record: function.clone(), policy, permit: permit.clone() };
+        let id = id_of(&user.instanceid);
+        let plan =
+            Plan { id, documents: Documents::Function { of, user, text: user_policy.to_owned(), wording } };
+        self.spawn_creation(op, plan).await
+    }
+
+    /// Starts an instance under a VaaS policy (its JSON text), which names programs of its own: whoever has the right
+    /// writes them into the instance, with the hashes that the policy demands. Returns when it is ready; the permit is for
+    /// creating instances.
+    ///
+    /// The work goes on when the caller stops waiting. On any failure nothing is left: no process, no port,
+    /// no record.
+    pub async fn create_instance_alone(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Create>,
+        vaas_policy: &str,
+    ) -> Result<InstanceView, FunctionError> {
+        debug_assert_eq!(permit.kind(), ResourceKind::Instance);
+        let policy = VaasPolicy::parse(vaas_policy.as_bytes())?;
+        // Names are labels there: many instances may have the same, or none.
+        let id = ResourceId::random();
+        let plan = Plan { id, documents: Documents::Own { policy, text: vaas_policy.to_owned() } };
+        self.spawn_creation(op, plan).await
+    }
+
+    async fn spawn_creation(&self, op: &OpContext, plan: Plan) -> Result<InstanceView, FunctionError> {
+        let this = self.clone();
+        let op = OpContext { cancel: self.0.tasks.token(), ..op.clone() };
+        let work = self.0.tasks.spawn("instance-create", async move { this.create(op, plan).await });
+        work.await.map_err(|_| FunctionError::Draining)?
+    }
+
+    async fn create(&self, op: OpContext, plan: Plan) -> Result<InstanceView, FunctionError> {
+        let inner = &self.0;
+        let place = inner.launches.reserve().await?;
+        let full = plan.full(&self.infrastructure(&place))?;
+        let text = full.to_text();
+        let status = json!({ "state": "starting", "node": inner.kernel.node_id().as_str() });
+        let new = NewRecord { status, ..NewRecord::of("", &plan.spec(&text)).with_id(plan.id.clone()) };
+        let record = inner.records.create(&op, new).await?;
+        let started = async {
+            self.tell_of_beginning(&op, &plan).await?;
+            let launched = self.launch(&op, &plan, place, &full, &text).await?;
+            let view = self.view(&plan, record, &text, &full, &launched);
+            let ready = ready_status(&view, inner.kernel.node_id().as_str());
+            inner.records.set_status(&op, &plan.id, ready.clone()).await?;
+            self.tell_of_success(&op, &plan).await?;
+            Ok::<_, FunctionError>((launched, view, ready))
+        };
+        match started.await {
+            Ok((launched, view, ready)) => {
+                self.watch(op, &plan, launched, view.clone(), ready);
+                Ok(view)
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                let undone = async {
+                    if let Some(of) = plan.function() {
+                        let metadata = Metadata::from([("reason".to_owned(), reason.clone())]);
+                        inner.records.append_end(&op, &of.permit, plan.state(of, "failed", metadata)).await?;
+                    }
+                    inner.records.delete(&op, &plan.id).await?;
+                    self.tell_of_deployment(&op, &plan, &[Deployment::Failed { reason: &reason }]).await
+                };
+                if let Err(undo) = undone.await {
+                    let undo = &undo as &dyn std::error::Error;
+                    tracing::error!(instance = %plan.id, error = undo, "failed instance not undone");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn tell_of_beginning(&self, op: &OpContext, plan: &Plan) -> Result<(), FunctionError> {
+        if let Some(of) = plan.function() {
+            for state in ["initiated", "deploying"] {
+                let state = plan.state(of, state, Metadata::new());
+                self.0.records.append_state(op, &of.permit, state).await?;
+            }
+        }
+        self.tell_of_deployment(op, plan, &[Deployment::Deploying]).await
+    }
+
+    async fn tell_of_success(&self, op: &OpContext, plan: &Plan) -> Result<(), FunctionError> {
+        // Another instance may have failed in between.
+        self.tell_of_deployment(op, plan, &[Deployment::Deploying, Deployment::Completed]).await
+    }
+
+    async fn tell_of_deployment(
+        &self,
+        op: &OpContext,
+        plan: &Plan,
+        steps: &[Deployment<'_>],
+    ) -> Result<(), FunctionError> {
+        let Some(Of { record, .. }) = plan.function() else { return Ok(()) };
+        let node = node_beside(op, record);
+        Ok(self.0.records.set_deployment(&node, &record.header.id, steps).await?)
+    }
+
+    fn view(
+        &self,
+        plan: &Plan,
+        record: Record,
+        text: &PolicyText,
+        full: &FullPolicy,
+        launched: &Launched,
+    ) -> InstanceView {
+        let layers = launched.ready.isolation.iter().map(|layer| IsolationLayer {
+            name: layer.name.clone(),
+            active: layer.active,
+            reason: layer.reason.clone(),
+        });
+        InstanceView {
+            id: plan.id.clone(),
+            record,
+            policy_text: text.as_str().to_owned(),
+            policy_hash: text.hash(),
+            address: full.veracruz_server_url.clone(),
+            measurement: self.measurement(),
+            isolation: layers.collect(),
+        }
+    }
+
+    fn watch(&self, op: OpContext, plan: &Plan, launched: Launched, view: InstanceView, ready: Value) {
+        let (tell, gone) = watch::channel(false);
+        let stop = self.0.tasks.token().child_token();
+        let name = (view.record.header.tenant.clone(), plan.id.clone());
+        let running = Running { view, spki_der: launched.ready.tls_spki_der, stop: stop.clone(), gone };
+        self.0.running().insert(name.clone(), running);
+        let history = plan
+            .function()
+            .map(|of| History { function: of.record.header.id.clone(), permit: of.permit.clone() });
+        let functions = self.clone();
+        let subject = Subject { functions, op, history, name, ready };
+        let watch = Watch { subject, instance: launched.instance, stop, tell };
+        self.0.tasks.spawn("instance-watch", watch.run());
+    }
+}
+
+/// The node itself, within the tenant of the function: what the platform finds is not written with the caller's rights.
+fn node_beside(op: &OpContext, function: &Record) -> OpContext {
+    let facts = ActorFacts {
+        principal: PrincipalId::node(),
+        tenant: function.header.tenant.clone(),
+        roles: vec![RoleFacts::administrator()],
+    };
+    OpContext { actor: Actor::Node(Arc::new(facts)), ..op.clone() }
+}
+
+/// Where the instance is, by whom it runs, and what isolates it.
+fn ready_status(view: &InstanceView, node: &str) -> Value {
+    let layers: Vec<Value> = view
+        .isolation
+        .iter()
+        .map(|layer| json!({ "name": layer.name, "active": layer.active, "reason": layer.reason }))
+        .collect();
+    json!({
+        "state": "ready",
+        "node": node,
+        "address": view.address,
+        "policy_hash": view.policy_hash,
+        "measurement": view.measurement,
+        "evidence": EvidenceKind::InsecureSoftware.as_str(),
+        "isolation": layers,
+    })
+}

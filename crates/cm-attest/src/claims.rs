@@ -6,18 +6,39 @@ use serde::{Deserialize, Serialize};
 use crate::{Nonce, ReportData};
 
 /// Who vouches for the instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EvidenceKind {
     /// The node's software, nobody else. Worthless against whoever controls the node.
     InsecureSoftware,
+    /// Amazon: an attestation document of the Nitro security module.
+    AwsNitro,
+    /// AMD: a report of the secure processor about a guest of SEV-SNP.
+    AmdSevSnp,
+    /// Intel: a quote about a trust domain.
+    IntelTdx,
+    /// Intel: a quote about an enclave.
+    IntelSgx,
 }
 
 impl EvidenceKind {
+    /// All kinds.
+    pub const ALL: [EvidenceKind; 5] = [
+        EvidenceKind::InsecureSoftware,
+        EvidenceKind::AwsNitro,
+        EvidenceKind::AmdSevSnp,
+        EvidenceKind::IntelTdx,
+        EvidenceKind::IntelSgx,
+    ];
+
     /// The name that is shown wherever evidence is.
     pub fn as_str(self) -> &'static str {
         match self {
             EvidenceKind::InsecureSoftware => "insecure-software",
+            EvidenceKind::AwsNitro => "aws-nitro",
+            EvidenceKind::AmdSevSnp => "amd-sev-snp",
+            EvidenceKind::IntelTdx => "intel-tdx",
+            EvidenceKind::IntelSgx => "intel-sgx",
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use cm_types::Sha256Digest;
 
+use crate::{EvidenceKind, Measurement};
+
 /// Why evidence was not believed. Each of them means: do not send anything.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttestError {
@@ -59,7 +61,51 @@ pub enum AttestError {
         /// Why it is not, if the node said so.
         reason: Option<String>,
     },
-    /// The report data does not bind the claims that stand beside it.
-    #[error("the report data does not bind the TLS key, policy and nonce of the evidence")]
+    /// The report data does not bind what it should: it was made for another key, policy, request or challenge.
+    #[error("the report data does not bind the expected key, policy and nonce")]
     ReportData,
+    /// The evidence is of another kind than the verifier judges.
+    #[error("the evidence is no {0} evidence")]
+    Kind(EvidenceKind),
+    /// The certificates do not lead from the signer to the pinned root at this time.
+    #[error("the signer's certificates do not lead to the pinned root: {reason}")]
+    Chain {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// The maker's own words about the platform are missing: a VCEK certificate, or collateral.
+    #[error("{0} evidence can only be judged with its maker's endorsements; give them along")]
+    NoEndorsements(EvidenceKind),
+    /// A quote does not stand up against its maker's collateral.
+    #[error("the quote is not authentic under this collateral: {reason}")]
+    Quote {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The instance was started so that it can be looked into.
+    #[error("the evidence is about an instance in debug mode, whose secrets whoever runs it can read")]
+    Debug,
+    /// The program is none that is accepted.
+    #[error("the measured program {found} is not accepted")]
+    Program {
+        /// What was measured.
+        found: Measurement,
+    },
+    /// The platform is older, or worse kept, than is accepted.
+    #[error("the platform is not kept as demanded: {found}")]
+    Tcb {
+        /// How it is kept.
+        found: String,
+    },
+}
+
+impl AttestError {
+    /// What is wrong with a signed token.
+    pub(crate) fn from_jws(error: cm_crypto::CryptoError) -> Self {
+        match error {
+            cm_crypto::CryptoError::UntrustedSigner => AttestError::UntrustedSigner,
+            cm_crypto::CryptoError::Signature => AttestError::Forged,
+            _ => AttestError::Malformed,
+        }
+    }
 }

@@ -81,7 +81,8 @@ impl From<&Claims> for Body {
 /// Reads the claims out of a body whose signature was found to hold.
 pub(crate) fn decode_claims(body: &[u8]) -> Result<Claims, AttestError> {
     let body: Body = serde_json::from_slice(body).map_err(|_| AttestError::Malformed)?;
-    if body.eat_profile != PROFILE || body.iat < 0 {
+    // A node vouches for nothing but its own software: other kinds have other signers.
+    if body.eat_profile != PROFILE || body.iat < 0 || body.cm_kind != EvidenceKind::InsecureSoftware {
         return Err(AttestError::Malformed);
     }
     let nonce = URL_SAFE_NO_PAD.decode(&body.eat_nonce).map_err(|_| AttestError::Malformed)?;
@@ -136,6 +137,7 @@ mod tests {
         refused(&|value| value["eat_nonce"] = "c2hvcnQ".into());
         refused(&|value| value["eat_nonce"] = "not base64!".into());
         refused(&|value| value["cm_kind"] = "hardware".into());
+        refused(&|value| value["cm_kind"] = "aws-nitro".into());
         refused(&|value| value["cm_measurement"] = "00".into());
         let fields: Vec<String> = body().as_object().unwrap().keys().cloned().collect();
         for field in fields {

@@ -1,13 +1,17 @@
 //! Judging evidence.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use cm_crypto::jws;
 use cm_crypto::sign::VerifyingKey;
-use cm_crypto::{CryptoError, digest, jws};
 use cm_types::{Sha256Digest, Timestamp};
 
+use crate::demands::judge_claims;
 use crate::evidence::decode_claims;
-use crate::{AttestError, Claims, Evidence, EvidenceKind, IsolationLayer, Nonce, ReportData};
+use crate::{
+    AttestError, Bound, Claims, Demands, Evidence, EvidenceKind, IsolationLayer, Nonce, Statement, Tcb,
+};
 
 /// The oldest evidence that is believed. The nonce already proves freshness; this bounds what a client that
 /// reuses nonces, or takes long to act, can be fooled with.
@@ -50,16 +54,42 @@ pub struct Expectation {
     pub require_isolation: Vec<String>,
 }
 
+/// Evidence as it was presented, and what its maker says about the platform. The latter is signed by the maker too: it
+/// may come from anybody.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    /// The evidence.
+    pub evidence: &'a [u8],
+    /// For SEV-SNP the VCEK's certificate, in DER or PEM; for TDX and SGX the collateral, as JSON.
+    pub endorsements: Option<&'a [u8]>,
+}
+
+impl<'a> From<&'a [u8]> for Presented<'a> {
+    fn from(evidence: &'a [u8]) -> Self {
+        Self { evidence, endorsements: None }
+    }
+}
+
 /// Judges one family of evidence. Every kind of trusted hardware brings its own.
 pub trait Verifier {
-    /// The claims, if the evidence is genuine, fresh and fulfils the expectation at the moment `now`; the
-    /// first reason against it otherwise.
-    fn verify(
+    /// Whose evidence it judges.
+    fn kind(&self) -> EvidenceKind;
+
+    /// What the evidence says, if its maker signed it, and its certificates hold at the moment `now`. Nothing of it is
+    /// compared with anybody's expectations.
+    fn authenticate(&self, presented: &Presented<'_>, now: Timestamp) -> Result<Statement, AttestError>;
+
+    /// What the evidence says, if it is authentic and says what is demanded; the first reason against it otherwise.
+    fn appraise(
         &self,
-        evidence: &Evidence,
-        expected: &Expectation,
+        presented: &Presented<'_>,
+        demands: &Demands,
         now: Timestamp,
-    ) -> Result<Claims, AttestError>;
+    ) -> Result<Statement, AttestError> {
+        let statement = self.authenticate(presented, now)?;
+        demands.judge(&statement)?;
+        Ok(statement)
+    }
 }
 
 /// Judges what nodes sign with their own keys.
@@ -73,31 +103,21 @@ impl SoftwareVerifier {
     pub fn new(trusted: Vec<VerifyingKey>) -> Self {
         Self { trusted }
     }
-}
 
-impl Verifier for SoftwareVerifier {
-    fn verify(
+    /// The claims, if the evidence is genuine, fresh and fulfils the expectation at the moment `now`; the first reason
+    /// against it otherwise.
+    pub fn verify(
         &self,
         evidence: &Evidence,
         expected: &Expectation,
         now: Timestamp,
     ) -> Result<Claims, AttestError> {
-        let (body, _signer) = jws::verify(evidence.as_str(), jws::TokenType::EAT, &self.trusted).map_err(
-            |error| match error {
-                CryptoError::UntrustedSigner => AttestError::UntrustedSigner,
-                CryptoError::Signature => AttestError::Forged,
-                _ => AttestError::Malformed,
-            },
-        )?;
-        let claims = decode_claims(&body)?;
-        match claims.kind {
-            EvidenceKind::InsecureSoftware if !expected.allow_insecure => {
-                return Err(AttestError::InsecureRefused);
-            }
-            EvidenceKind::InsecureSoftware => {}
+        let claims = self.claims(evidence.as_str())?;
+        if !expected.allow_insecure {
+            return Err(AttestError::InsecureRefused);
         }
         check_time(claims.issued_at, now)?;
-        check_binding(&claims, expected)?;
+        judge_claims(&claims, &expected.tls_spki_der, Some(&expected.policy_hash), &expected.nonce)?;
         if !expected.measurements.accepts(&claims.measurement) {
             return Err(AttestError::Measurement { found: claims.measurement });
         }
@@ -106,9 +126,43 @@ impl Verifier for SoftwareVerifier {
         }
         Ok(claims)
     }
+
+    /// What a trusted node signed, however old.
+    fn claims(&self, evidence: &str) -> Result<Claims, AttestError> {
+        let (body, _signer) =
+            jws::verify(evidence, jws::TokenType::EAT, &self.trusted).map_err(AttestError::from_jws)?;
+        decode_claims(&body)
+    }
 }
 
-fn check_time(issued_at: Timestamp, now: Timestamp) -> Result<(), AttestError> {
+impl Verifier for SoftwareVerifier {
+    fn kind(&self) -> EvidenceKind {
+        EvidenceKind::InsecureSoftware
+    }
+
+    fn authenticate(&self, presented: &Presented<'_>, now: Timestamp) -> Result<Statement, AttestError> {
+        let text = std::str::from_utf8(presented.evidence).map_err(|_| AttestError::Malformed)?;
+        let claims = self.claims(text.trim_ascii())?;
+        check_time(claims.issued_at, now)?;
+        Ok(Statement {
+            kind: claims.kind,
+            measurement: claims.measurement.into(),
+            registers: BTreeMap::new(),
+            bound: Bound {
+                report_data: Some(claims.report_data.digest().as_bytes().to_vec()),
+                nonce: Some(claims.nonce.as_bytes().to_vec()),
+                public_key: None,
+            },
+            debug: false,
+            tcb: Tcb::Unrated,
+            issued_at: Some(claims.issued_at),
+            claims: Some(claims),
+        })
+    }
+}
+
+/// Whether something was signed a moment ago.
+pub(crate) fn check_time(issued_at: Timestamp, now: Timestamp) -> Result<(), AttestError> {
     let ahead = issued_at.since(now);
     if ahead > CLOCK_SKEW_MAX {
         return Err(AttestError::FromTheFuture { ahead_secs: ahead.as_secs() });
@@ -120,27 +174,8 @@ fn check_time(issued_at: Timestamp, now: Timestamp) -> Result<(), AttestError> {
     Ok(())
 }
 
-/// Each part is compared on its own, for the sake of the message, and all together once more as the digest
-/// that hardware would have signed.
-fn check_binding(claims: &Claims, expected: &Expectation) -> Result<(), AttestError> {
-    if claims.nonce != expected.nonce {
-        return Err(AttestError::Nonce);
-    }
-    if claims.policy_hash != expected.policy_hash {
-        return Err(AttestError::Policy { expected: expected.policy_hash, found: claims.policy_hash });
-    }
-    if claims.tls_spki_sha256 != digest::sha256(&expected.tls_spki_der) {
-        return Err(AttestError::TlsKey);
-    }
-    let bound = ReportData::bind(&expected.tls_spki_der, &expected.policy_hash, &expected.nonce);
-    if claims.report_data != bound {
-        return Err(AttestError::ReportData);
-    }
-    Ok(())
-}
-
 /// A layer counts when it is listed, and active wherever it is listed.
-fn check_isolation(layers: &[IsolationLayer], wanted: &str) -> Result<(), AttestError> {
+pub(crate) fn check_isolation(layers: &[IsolationLayer], wanted: &str) -> Result<(), AttestError> {
     let mut entries = layers.iter().filter(|layer| layer.name == wanted).peekable();
     let listed = entries.peek().is_some();
     match entries.find(|layer| !layer.active) {

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cm_attest::{
-    AcceptedMeasurements, AttestError, Claims, Evidence, Expectation, Nonce, SoftwareVerifier, Verifier,
+    AcceptedMeasurements, AttestError, Claims, Evidence, Expectation, Nonce, SoftwareVerifier,
 };
 use cm_crypto::cert;
 use cm_crypto::sign::VerifyingKey;

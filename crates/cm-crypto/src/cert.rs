@@ -10,7 +10,7 @@ pub use authority::{
     CertificateAuthority, CertificateSpec, Extension, GeneratedKey, IssuedCertificate, generate_identity,
     generate_key, self_signed,
 };
-pub use inspect::{common_name, extension, fingerprint, pem_to_der, spki_der, subject, uris, validity};
+pub use inspect::{common_name, der_to_pem, extension, fingerprint, pem_to_der, spki_der, subject, uris, validity};
 
 #[cfg(test)]
 mod tests;

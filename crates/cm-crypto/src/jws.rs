@@ -23,6 +23,8 @@ pub struct TokenType(&'static str);
 impl TokenType {
     /// Attestation evidence (RFC 9711).
     pub const EAT: TokenType = TokenType("eat+jwt");
+    /// An attestation result (draft-ietf-rats-ear).
+    pub const EAR: TokenType = TokenType("ear+jwt");
     /// A bearer token (RFC 9068).
     pub const ACCESS: TokenType = TokenType("at+jwt");
 

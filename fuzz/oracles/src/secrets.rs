@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::sync::LazyLock;
 
-use cm_attest::{AcceptedMeasurements, Evidence, Expectation, Nonce, SoftwareVerifier, Verifier};
+use cm_attest::{AcceptedMeasurements, Evidence, Expectation, Nonce, SoftwareVerifier};
 use cm_crypto::seal::{Opener, RecipientPublicKey, RecipientSecretKey, open_slice, seal_slice};
 use cm_crypto::sign::{SigningKey, VerifyingKey};
 use cm_crypto::{Secret, sealed};

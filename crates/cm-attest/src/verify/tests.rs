@@ -2,11 +2,12 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cm_crypto::digest;
 use cm_crypto::sign::SigningKey;
 use proptest::prelude::*;
 
 use super::*;
-use crate::issue;
+use crate::{ReportData, issue};
 
 static NODE: LazyLock<SigningKey> = LazyLock::new(SigningKey::generate);
 const SPKI: &[u8] = b"the instance's public key";

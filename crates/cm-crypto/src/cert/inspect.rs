@@ -25,7 +25,8 @@ pub fn pem_to_der(text: &str) -> Result<Vec<u8>, CryptoError> {
     Ok(der.to_vec())
 }
 
-pub(super) fn der_to_pem(der: &[u8]) -> String {
+/// A certificate in PEM.
+pub fn der_to_pem(der: &[u8]) -> String {
     pem::encode(CERTIFICATE, der)
 }
 

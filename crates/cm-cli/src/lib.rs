@@ -17,6 +17,7 @@ mod kinds;
 pub mod manifest;
 pub mod object;
 pub mod output;
+pub mod policy;
 pub mod principal;
 pub mod removal;
 pub mod resource;
@@ -102,6 +103,9 @@ pub enum Command {
     /// Register and run functions, and see what became of them.
     #[command(subcommand)]
     Function(function::FunctionCommand),
+    /// Make policies, check them, and say what they mean. Speaks to no node.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Deploy endpoints, detach them, and see how they are.
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
@@ -144,6 +148,7 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Export(args) => manifest::export::run(args, connection).await,
         Command::Object(command) => object::run(command, connection).await,
         Command::Function(command) => function::run(command, connection).await,
+        Command::Policy(command) => policy::run(command, connection),
         Command::Endpoint(command) => endpoint::run(command, connection).await,
         Command::Principal(command) => principal::run(command, connection).await,
         Command::Login(args) => session::login(args, connection).await,

@@ -336,7 +336,11 @@ impl InstanceConnection {
         deadline: Duration,
     ) -> Result<ExecutionReport, ClientError> {
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        let body = RequestBody::Execute(Execute { file_name: program.to_owned(), deadline_ms });
+        let body = RequestBody::Execute(Execute {
+            file_name: program.to_owned(),
+            deadline_ms,
+            ..Execute::default()
+        });
         let answer = self.ask(body, deadline + EXECUTE_GRACE).await?;
         let report = answer.report.ok_or_else(|| self.failed(InstanceError::Incomplete("the report")))?;
         report.unpack().map_err(|_| self.failed(InstanceError::Incomplete("a readable report")))

@@ -1,7 +1,7 @@
 //! What reaches an instance: frames, policies, file names.
 
 use cm_instance::wire::{FrameDecoder, Request, encode_frame};
-use cm_instance::{FileName, FullPolicy, GuestPath, PolicyText, ProgramPolicy, UserPolicy, VaasPolicy};
+use cm_instance::{FileName, FullPolicy, GuestPath, Pipeline, PolicyText, ProgramPolicy, UserPolicy, VaasPolicy};
 
 /// Small, so that the limit itself is exercised.
 const FRAME_LEN_MAX: usize = 4096;
@@ -52,6 +52,27 @@ pub fn policies(data: &[u8]) {
         let text: PolicyText = policy.to_text();
         let again = text.parse().expect("what we write, we read");
         assert_eq!(again.to_text().hash(), text.hash(), "the form of a policy is not stable");
+    }
+}
+
+/// A pipeline that is accepted has a normal form, which means the same; its programs are files, and it ends however its
+/// conditions are answered.
+pub fn pipelines(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(pipeline) = Pipeline::parse(text) else { return };
+    assert_eq!(pipeline.as_str(), text, "the text of a policy is kept");
+    let written = pipeline.to_string();
+    let again = Pipeline::parse(written.as_str()).expect("what we write, we read");
+    assert_eq!(again, pipeline);
+    assert_eq!(again.to_string(), written);
+    assert!(pipeline.programs().iter().all(|program| !program.is_root()));
+    for answer in [false, true] {
+        let mut evaluation = pipeline.begin();
+        let mut left = pipeline.programs().len();
+        while let Ok(Some(program)) = evaluation.next_program(|_| Ok::<bool, std::convert::Infallible>(answer)) {
+            assert!(pipeline.programs().contains(&program));
+            left = left.checked_sub(1).expect("a pipeline runs no program more often than it names it");
+        }
     }
 }
 

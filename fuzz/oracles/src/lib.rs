@@ -11,7 +11,7 @@ mod secrets;
 mod text;
 
 pub use axo::active_objects;
-pub use instance::{frames, guest_paths, policies};
+pub use instance::{frames, guest_paths, pipelines, policies};
 pub use manifest::manifests;
 pub use secrets::{evidence, keys, sealed_artefacts, sealed_objects};
 pub use text::{byte_counts, labels, log_heads, permissions, ranges, row_keys};

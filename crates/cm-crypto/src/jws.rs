@@ -25,6 +25,8 @@ impl TokenType {
     pub const EAT: TokenType = TokenType("eat+jwt");
     /// An attestation result (draft-ietf-rats-ear).
     pub const EAR: TokenType = TokenType("ear+jwt");
+    /// A release policy: to which instances the owner of a sealed object releases its key.
+    pub const RELEASE: TokenType = TokenType("key-release+jwt");
     /// A bearer token (RFC 9068).
     pub const ACCESS: TokenType = TokenType("at+jwt");
 

@@ -25,22 +25,30 @@
 //! [`Opener`] releases plaintext segment by segment, each after its tag was checked. A reader that must
 //! not act on a prefix has to read to the end first: only the last segment proves that nothing was cut.
 //!
+//! Whoever is given the content key of one file can open that file and no other: [`Unsealer`] does so inside an
+//! instance to which the owner has released it.
+//!
 //! What sealing does not do: it does not say **who** sealed (anybody can seal for a public key), it does
 //! not hide the length, and a hint tells those who already hold a public key whether the file is
 //! sealed for it; to everybody else the recipients are unlinkable.
 //!
 //! Memory is constant: two segments, whatever the size of the file.
 
+mod content;
 mod error;
 mod header;
 mod key;
 mod opener;
 mod sealer;
+mod unsealer;
 
+pub use content::ContentKey;
 pub use error::{FormatProblem, InvalidRecipientKey, SealError};
+pub use header::SealedHeader;
 pub use key::{RecipientPublicKey, RecipientSecretKey};
 pub use opener::{Opener, open_slice};
 pub use sealer::{Sealer, seal_slice, sealed_len};
+pub use unsealer::Unsealer;
 
 /// The first bytes of every sealed file.
 pub const MAGIC: [u8; 8] = *b"cmsealed";

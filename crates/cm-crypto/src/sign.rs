@@ -63,6 +63,13 @@ impl SigningKey {
         Self(Arc::new(pair))
     }
 
+    /// The key of a seed of 32 bytes (RFC 8032, section 5.1.5).
+    pub fn from_seed(seed: &Secret<[u8; 32]>) -> Self {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose())
+            .expect("every 32 bytes are the seed of an Ed25519 key");
+        Self(Arc::new(pair))
+    }
+
     /// Reads a PKCS#8 private key, of our own writing or of `openssl genpkey -algorithm ed25519`.
     pub fn from_pkcs8_pem(text: &str) -> Result<Self, CryptoError> {
         let der: PrivatePkcs8KeyDer<'static> = pem::decode_one(PRIVATE_KEY, text)?;

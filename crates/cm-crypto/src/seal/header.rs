@@ -9,15 +9,17 @@ use hpke::kdf::HkdfSha256;
 use hpke::{Deserializable, OpModeR, OpModeS, Serializable};
 use zeroize::Zeroizing;
 
+use cm_types::Sha256Digest;
+
+use super::content::ContentKey;
 use super::error::{FormatProblem, SealError};
 use super::key::Kem;
 use super::{MAGIC, RECIPIENTS_MAX, RecipientPublicKey, RecipientSecretKey, SegmentCipher, VERSION};
 
 const SALT_BYTES: usize = 16;
-const CONTENT_KEY_BYTES: usize = 32;
 const HINT_BYTES: usize = 8;
 const ENCAPSULATED_BYTES: usize = 32;
-const WRAPPED_BYTES: usize = CONTENT_KEY_BYTES + super::TAG_BYTES;
+const WRAPPED_BYTES: usize = super::content::CONTENT_KEY_BYTES + super::TAG_BYTES;
 const STANZA_BYTES: usize = HINT_BYTES + ENCAPSULATED_BYTES + WRAPPED_BYTES;
 const PREAMBLE_BYTES: usize = MAGIC.len() + 2 + SALT_BYTES;
 const HEADER_TAG_BYTES: usize = 32;
@@ -33,11 +35,9 @@ pub(super) const fn header_bytes(recipients: usize) -> usize {
     PREAMBLE_BYTES + recipients * STANZA_BYTES + HEADER_TAG_BYTES
 }
 
-type ContentKey = Zeroizing<[u8; CONTENT_KEY_BYTES]>;
-
 /// Makes a fresh content key, wraps it for every recipient, and returns the header with the cipher of the
 /// segments.
-pub(super) fn create(recipients: &[RecipientPublicKey]) -> Result<(Vec<u8>, SegmentCipher), SealError> {
+pub(super) fn create(recipients: &[RecipientPublicKey]) -> Result<(SealedHeader, SegmentCipher), SealError> {
     let mut distinct: Vec<&RecipientPublicKey> = Vec::with_capacity(recipients.len().min(RECIPIENTS_MAX));
     for recipient in recipients {
         if !distinct.contains(&recipient) {
@@ -50,9 +50,8 @@ pub(super) fn create(recipients: &[RecipientPublicKey]) -> Result<(Vec<u8>, Segm
     if distinct.is_empty() || distinct.len() > RECIPIENTS_MAX {
         return Err(SealError::Recipients { found: distinct.len() });
     }
-    let mut content_key = Zeroizing::new([0; CONTENT_KEY_BYTES]);
+    let content_key = ContentKey::generate()?;
     let mut salt = [0; SALT_BYTES];
-    rand::fill(content_key.as_mut()).map_err(|_| SealError::NoRandomness)?;
     rand::fill(&mut salt).map_err(|_| SealError::NoRandomness)?;
 
     let count = u8::try_from(distinct.len()).expect("at most 64 recipients, checked above");
@@ -66,7 +65,7 @@ pub(super) fn create(recipients: &[RecipientPublicKey]) -> Result<(Vec<u8>, Segm
             &OpModeS::Base,
             &recipient.0,
             WRAP_INFO,
-            content_key.as_ref(),
+            content_key.expose(),
             &preamble,
         )
         .map_err(|_| SealError::WeakRecipient { position })?;
@@ -78,11 +77,69 @@ pub(super) fn create(recipients: &[RecipientPublicKey]) -> Result<(Vec<u8>, Segm
     let tag = hmac::sign(&header_key(&keys), &header);
     header.extend_from_slice(tag.as_ref());
     let cipher = segment_cipher(&keys, &header);
-    Ok((header, cipher))
+    Ok((SealedHeader { bytes: header }, cipher))
+}
+
+/// The header of a sealed file. It commits the file to one content key: no other segments belong to it than those of
+/// whoever sealed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedHeader {
+    bytes: Vec<u8>,
+}
+
+impl SealedHeader {
+    /// Reads exactly the header, never more.
+    pub fn read(reader: &mut impl Read) -> Result<Self, SealError> {
+        read(reader).map(|bytes| Self { bytes })
+    }
+
+    /// The header at the beginning of some bytes; `None` if more of them are needed.
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, SealError> {
+        if bytes.len() < MAGIC.len() && MAGIC.starts_with(bytes) {
+            return Ok(None);
+        }
+        match read(&mut &bytes[..]) {
+            Ok(bytes) => Ok(Some(Self { bytes })),
+            Err(SealError::Truncated) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// SHA-256 of its bytes: a name for the sealed file that nobody else can give to another.
+    pub fn digest(&self) -> Sha256Digest {
+        crate::digest::sha256(&self.bytes)
+    }
+
+    /// The content key, if it was wrapped for the holder of this secret key and the header is authentic.
+    pub fn content_key(&self, secret: &RecipientSecretKey) -> Result<ContentKey, SealError> {
+        let (signed, _) = self.bytes.split_at(self.bytes.len() - HEADER_TAG_BYTES);
+        let (preamble, stanzas) = signed.split_at(PREAMBLE_BYTES);
+        let content_key = unwrap_content_key(preamble, stanzas, secret)?;
+        self.cipher(&content_key)?;
+        Ok(content_key)
+    }
+
+    /// What opens the segments, if the header is authentic under the key.
+    pub(super) fn cipher(&self, content_key: &ContentKey) -> Result<SegmentCipher, SealError> {
+        let (signed, tag) = self.bytes.split_at(self.bytes.len() - HEADER_TAG_BYTES);
+        let keys = derive(content_key, &signed[MAGIC.len() + 2..PREAMBLE_BYTES]);
+        hmac::verify(&header_key(&keys), signed, tag).map_err(|_| SealError::TamperedHeader)?;
+        Ok(segment_cipher(&keys, &self.bytes))
+    }
 }
 
 /// Reads a header and unwraps the content key. Reads exactly the header, never more.
 pub(super) fn open(reader: &mut impl Read, secret: &RecipientSecretKey) -> Result<SegmentCipher, SealError> {
+    let header = SealedHeader::read(reader)?;
+    header.cipher(&header.content_key(secret)?)
+}
+
+fn read(reader: &mut impl Read) -> Result<Vec<u8>, SealError> {
     let mut header = vec![0; PREAMBLE_BYTES];
     read_exact(reader, &mut header[..MAGIC.len()]).map_err(|error| match error {
         SealError::Truncated => SealError::Format(FormatProblem::Magic),
@@ -102,13 +159,7 @@ pub(super) fn open(reader: &mut impl Read, secret: &RecipientSecretKey) -> Resul
     }
     header.resize(header_bytes(recipients), 0);
     read_exact(reader, &mut header[PREAMBLE_BYTES..])?;
-
-    let (signed, tag) = header.split_at(header.len() - HEADER_TAG_BYTES);
-    let (preamble, stanzas) = signed.split_at(PREAMBLE_BYTES);
-    let content_key = unwrap_content_key(preamble, stanzas, secret)?;
-    let keys = derive(&content_key, &preamble[MAGIC.len() + 2..]);
-    hmac::verify(&header_key(&keys), signed, tag).map_err(|_| SealError::TamperedHeader)?;
-    Ok(segment_cipher(&keys, &header))
+    Ok(header)
 }
 
 fn unwrap_content_key(
@@ -137,9 +188,8 @@ fn unwrap_content_key(
         );
         if let Ok(opened) = opened {
             let opened = Zeroizing::new(opened);
-            let key = <[u8; CONTENT_KEY_BYTES]>::try_from(opened.as_slice())
-                .expect("a wrapped key is 48 bytes long, hence 32 when opened");
-            return Ok(Zeroizing::new(key));
+            return Ok(ContentKey::from_slice(&opened)
+                .expect("a wrapped key is 48 bytes long, hence 32 when opened"));
         }
     }
     Err(if addressed { SealError::TamperedHeader } else { SealError::NotForYou })
@@ -157,7 +207,7 @@ fn hint(salt: &[u8], recipient: &RecipientPublicKey) -> [u8; HINT_BYTES] {
 }
 
 fn derive(content_key: &ContentKey, salt: &[u8]) -> hkdf::Prk {
-    hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(content_key.as_ref())
+    hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(content_key.expose())
 }
 
 struct Length(usize);

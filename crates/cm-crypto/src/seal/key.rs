@@ -9,12 +9,16 @@ use hpke::{Deserializable, Serializable};
 use zeroize::Zeroizing;
 
 use super::error::InvalidRecipientKey;
+use crate::derive::derive_key;
+use crate::sign::SigningKey;
 
 pub(super) type Kem = X25519HkdfSha256;
 
 const KEY_BYTES: usize = 32;
 const PUBLIC_PREFIX: &str = "cmpub";
 const SECRET_PREFIX: &str = "cmsec";
+/// Sets the derived signing key apart from everything else that is derived from a secret.
+const SIGNING_PURPOSE: &str = "cryptomesh seal v1 signing key";
 
 /// Whom a file is sealed for. Its text form is bech32m (BIP 350) and begins with `cmpub1`.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,6 +56,13 @@ impl RecipientSecretKey {
     /// The key that others seal for.
     pub fn public_key(&self) -> RecipientPublicKey {
         RecipientPublicKey(Kem::sk_to_pk(&self.0))
+    }
+
+    /// The key with which its holder signs what is to be done with what was sealed for it. It is derived, so that
+    /// one secret is enough for both, and tells nothing of the secret.
+    pub fn signing_key(&self) -> SigningKey {
+        let bytes = Zeroizing::new(<[u8; KEY_BYTES]>::from(self.0.to_bytes()));
+        SigningKey::from_seed(&derive_key(&*bytes, SIGNING_PURPOSE))
     }
 
     /// The text form, `cmsec1…`. Whoever holds it reads everything sealed for this key.

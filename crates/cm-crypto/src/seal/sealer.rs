@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use aead_stream::StreamPrimitive;
 use zeroize::Zeroizing;
 
+use super::header::SealedHeader;
 use super::{RecipientPublicKey, SEGMENT_BYTES, SEGMENTS_MAX, SealError, SegmentCipher, TAG_BYTES, header};
 
 /// Seals what is written to it, segment by segment.
@@ -14,6 +15,7 @@ use super::{RecipientPublicKey, SEGMENT_BYTES, SEGMENTS_MAX, SealError, SegmentC
 pub struct Sealer<W: Write> {
     writer: W,
     cipher: SegmentCipher,
+    header: SealedHeader,
     /// Plaintext of the segment being filled. A full one waits until it is known whether it is the last.
     pending: Zeroizing<Vec<u8>>,
     position: u64,
@@ -27,9 +29,14 @@ impl<W: Write> Sealer<W> {
     /// [`SealError::Recipients`], [`SealError::WeakRecipient`], or whatever the writer says.
     pub fn new(mut writer: W, recipients: &[RecipientPublicKey]) -> Result<Self, SealError> {
         let (header, cipher) = header::create(recipients)?;
-        writer.write_all(&header)?;
+        writer.write_all(header.as_bytes())?;
         let pending = Zeroizing::new(Vec::with_capacity(SEGMENT_BYTES + TAG_BYTES));
-        Ok(Self { writer, cipher, pending, position: 0, poisoned: false })
+        Ok(Self { writer, cipher, header, pending, position: 0, poisoned: false })
+    }
+
+    /// The header that was written.
+    pub fn header(&self) -> &SealedHeader {
+        &self.header
     }
 
     /// Writes the last segment, flushes, and gives the writer back. Whether the bytes are durable is the

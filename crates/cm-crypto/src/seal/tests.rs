@@ -259,3 +259,11 @@ proptest! {
         prop_assert!(open_slice(&bytes, &secret).is_err());
     }
 }
+
+#[test]
+fn the_signing_key_of_a_secret_is_always_the_same_and_no_other_s() {
+    let (secret, other) = (RecipientSecretKey::generate(), RecipientSecretKey::generate());
+    let again: RecipientSecretKey = secret.to_text().parse().unwrap();
+    assert_eq!(secret.signing_key().verifying_key(), again.signing_key().verifying_key());
+    assert_ne!(secret.signing_key().verifying_key(), other.signing_key().verifying_key());
+}

@@ -105,9 +105,9 @@ pub async fn list_objects(
     let params = params.decode()?;
     let query = ListQuery {
         prefix: params.prefix.unwrap_or_default(),
-        delimiter: None,
         after: cursor(params.after),
         limit: page_limit(params.limit),
+        ..ListQuery::default()
     };
     let page = api.kernel.objects().list(&permit, &bucket, query).await.map_err(object_refusal)?;
     Ok(Listing {

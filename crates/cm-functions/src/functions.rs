@@ -15,7 +15,9 @@ use cm_types::{ResourceId, Sha256Digest, TenantId};
 
 use crate::files::demand;
 use crate::instances::Running;
-use crate::launcher::{Launcher, Launches, ProcessLauncher};
+use crate::launcher::{
+    DockerConfig, DockerLauncher, KubernetesConfig, KubernetesLauncher, LaunchError, Launcher, Launches, ProcessLauncher,
+};
 use crate::records::Records;
 use crate::{FunctionError, LauncherConfig, MeasuredExecutable, ModuleCache};
 
@@ -28,6 +30,8 @@ pub struct FunctionsConfig {
     pub module_cache_bytes_max: u64,
     /// How instances are started.
     pub launcher: LauncherConfig,
+    /// On what they run.
+    pub platform: Platform,
     /// The host name or address under which clients reach instances.
     pub public_host: String,
     /// Where evidence is asked for, as it stands in full policies.
@@ -44,6 +48,17 @@ pub struct FunctionsConfig {
     pub lifetime: Duration,
     /// Isolation layers without which no instance may start, by name.
     pub require_isolation: Vec<String>,
+}
+
+/// On what instances run.
+#[derive(Clone, Debug)]
+pub enum Platform {
+    /// As processes of the node.
+    Process,
+    /// As containers.
+    Docker(DockerConfig),
+    /// As pods.
+    Kubernetes(KubernetesConfig),
 }
 
 /// Functions and their instances. Clones share everything.
@@ -78,7 +93,18 @@ impl Functions {
         });
         let setup = setup.await.map_err(|_| FunctionError::Draining)?;
         let (executable, cache) = setup.map_err(FunctionError::Setup)?;
-        let launcher = Arc::new(ProcessLauncher::new(&config.launcher, executable, tasks));
+        let measurement = executable.measurement();
+        let launcher: Arc<dyn Launcher> = match &config.platform {
+            Platform::Process => Arc::new(ProcessLauncher::new(&config.launcher, executable, tasks)),
+            Platform::Docker(docker) => {
+                let launcher = DockerLauncher::new(docker.clone(), measurement, tasks).await;
+                Arc::new(launcher.map_err(LaunchError::from)?)
+            }
+            Platform::Kubernetes(kubernetes) => {
+                let launcher = KubernetesLauncher::new(kubernetes.clone(), measurement, tasks).await;
+                Arc::new(launcher.map_err(LaunchError::from)?)
+            }
+        };
         Self::with_launcher(kernel, tasks, config, launcher, cache).await
     }
 

@@ -8,7 +8,7 @@
 //! | launcher | a vessel is | the connection is | seen as gone by |
 //! | --- | --- | --- | --- |
 //! | [`ProcessLauncher`] | a child process | an inherited socket | the operating system |
-//! | `DockerLauncher` | a container that runs [`agent`] | TLS 1.3 with both certificates pinned | the daemon |
+//! | [`DockerLauncher`] | a container that runs [`agent`] | TLS 1.3 with both certificates pinned | the daemon |
 //! | [`KubernetesLauncher`] | a pod that runs [`agent`], and what belongs to it | the same | a watch |
 //!
 //! Whatever is dropped is undone: a place gives back its port, a vessel ends what runs in it. What a node that died could not
@@ -16,6 +16,7 @@
 
 pub mod agent;
 mod channel;
+pub mod docker;
 mod executable;
 pub mod kubernetes;
 mod launches;
@@ -36,6 +37,7 @@ use cm_types::Sha256Digest;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use docker::{DockerConfig, DockerError, DockerLauncher};
 pub use executable::MeasuredExecutable;
 pub use kubernetes::{KubernetesConfig, KubernetesError, KubernetesLauncher};
 pub use launches::{Launched, Launches, Reserved, RunningInstance, Told};
@@ -184,6 +186,9 @@ pub enum LaunchError {
     /// The agent beside a remote instance cannot be reached or believed.
     #[error("the agent of the instance cannot be reached")]
     Link(#[from] LinkError),
+    /// The daemon does not do its part.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
     /// The cluster does not do its part.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),

@@ -8,8 +8,9 @@
 //!
 //! Reading order: [`functions`] (the service), [`names`], [`files`] (programs and data files), [`creation`] (from
 //! policy to running process), [`instances`], `watch` (what becomes of it), [`launcher`] (the process itself),
-//! [`module_cache`].
+//! [`module_cache`]; and beside all that [`attestation`], which judges evidence for others.
 
+pub mod attestation;
 mod certifier;
 pub mod creation;
 mod deployment;
@@ -27,12 +28,18 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use attestation::{
+    AppraisalError, AppraisalSubject, Attestation, AttestationConfig, Conclusion, Submission,
+};
 pub use certifier::Certifier;
 pub use creation::Wording;
 pub use error::FunctionError;
 pub use files::{FileKind, FileView};
-pub use functions::{Functions, FunctionsConfig, check_policy};
+pub use functions::{Functions, FunctionsConfig, Platform, check_policy};
 pub use instances::InstanceView;
-pub use launcher::{LaunchError, Launcher, LauncherConfig, MeasuredExecutable, ProcessLauncher};
+pub use launcher::{
+    DockerConfig, DockerLauncher, KubernetesConfig, KubernetesLauncher, LaunchError, Launcher, LauncherConfig,
+    MeasuredExecutable, ProcessLauncher,
+};
 pub use module_cache::ModuleCache;
 pub use names::id_of;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cm_functions::AttestationConfig;
 use cm_kernel::Database;
 use cm_runtime::logging::LogConfig;
 use cm_types::ByteCount;
@@ -14,18 +15,21 @@ use cm_types::ByteCount;
 use crate::environment;
 
 mod api;
+mod attestation;
 mod database;
 mod endpoints;
+mod instances;
 mod listen;
 mod log;
 mod written;
 
 pub use api::ApiSettings;
 pub use endpoints::{ChoreographySettings, EndpointSettings};
+pub use instances::{DockerSettings, InstanceSettings, KubernetesSettings, LauncherSettings};
 pub use listen::{InstancePorts, ListenSettings};
 pub use written::{
-    ApiToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, EndpointsToml, InstancesToml, KEYS,
-    LimitsToml, ListenToml, LogToml, ObjectsToml, ShutdownToml,
+    ApiToml, AttestationToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, DockerToml, EndpointsToml, InstancesToml,
+    KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml, ObjectsToml, S3AppToml, ShutdownToml,
 };
 
 /// The isolation layers of an instance's process, as `cryptomesh instance` reports them.
@@ -51,9 +55,9 @@ pub const LAYERS: &[&str] = &[
 const NAME_CHARS_MAX: usize = 128;
 
 /// Keys whose value is a list; without brackets it is written with commas.
-const LISTS: &[&str] = &["instances.require", "api.cors_origins"];
+const LISTS: &[&str] = &["instances.require", "attestation.measurements", "attestation.tcb_statuses", "s3app.endpoints", "kubernetes.resources", "api.cors_origins"];
 /// Keys whose value is a text even where it looks like a number.
-const TEXTS: &[&str] = &["api.title", "api.version"];
+const TEXTS: &[&str] = &["api.title", "api.version", "attestation.snp_tcb_min"];
 
 /// Complete and valid settings of a node.
 #[derive(Clone, Debug)]
@@ -74,10 +78,14 @@ pub struct Config {
     pub log: LogConfig,
     /// Confidential instances.
     pub instances: InstanceSettings,
+    /// What the attestation service accepts.
+    pub attestation: AttestationConfig,
     /// Deployed endpoints.
     pub endpoints: EndpointSettings,
     /// Who is told of choreographies.
     pub choreography: ChoreographySettings,
+    /// S3 services from which the S3 app may copy, `HOST` or `HOST:PORT`; any but those of the link if there is none.
+    pub s3_endpoints: Vec<String>,
     /// Largest object, in bytes.
     pub object_size_max: u64,
     /// Bounds of what one catalogue entry may ask for.
@@ -86,25 +94,15 @@ pub struct Config {
     pub without_effect: WithoutEffect,
 }
 
-/// Limits of confidential instances.
-#[derive(Clone, Debug)]
-pub struct InstanceSettings {
-    /// Isolation layers without which no instance may start.
-    pub require: Vec<String>,
-    /// Most instances at a time.
-    pub max: usize,
-    /// Within what time an instance must be ready.
-    pub start_timeout: Duration,
-    /// How long one run may take.
-    pub run_timeout: Duration,
-    /// Memory of one program, in bytes, where its policy names none.
-    pub memory: u64,
-    /// Most bytes that one instance's files may hold.
-    pub storage: u64,
-    /// Most bytes that compiled modules may take on disk.
-    pub module_cache: u64,
-    /// Processes that wait to become an instance.
-    pub pool: usize,
+/// Hosts, perhaps with ports.
+fn s3_endpoints(S3AppToml { endpoints }: S3AppToml) -> Result<Vec<String>, ConfigError> {
+    let endpoints = endpoints.unwrap_or_default();
+    match endpoints.iter().find(|named| named.is_empty() || named.contains(['/', ' ', '@'])) {
+        Some(wrong_one) => {
+            Err(wrong("s3app.endpoints", format!("`{wrong_one}` is neither HOST nor HOST:PORT")))
+        }
+        None => Ok(endpoints),
+    }
 }
 
 /// Names of settings or variables that were given and have no effect, each with the reason.
@@ -232,8 +230,12 @@ impl Config {
             shutdown,
             log,
             instances,
+            docker,
+            kubernetes,
+            attestation,
             endpoints,
             choreography,
+            s3app,
             objects,
             limits,
         } = written;
@@ -248,15 +250,22 @@ impl Config {
             api: api::settings(api)?,
             shutdown_deadline: Duration::from_secs(deadline.unwrap_or(10)),
             log,
-            instances: instance_settings(instances)?,
+            instances: instances::settings(instances, docker, kubernetes)?,
+            attestation: attestation::settings(attestation)?,
             endpoints: endpoints::settings(endpoints)?,
             choreography: endpoints::choreography(choreography)?,
+            s3_endpoints: s3_endpoints(s3app)?,
             object_size_max: size_max.map_or(5 << 40, |size| size.bytes()),
             limits: resource_limits(limits)?,
             without_effect: without_effect.into_iter().chain(unused).collect(),
         };
         if config.open {
             config.listen.check_open()?;
+        }
+        if config.instances.launcher == LauncherSettings::Kubernetes
+            && config.listen.instances.is_some_and(|ports| ports.first == 0)
+        {
+            return Err(wrong("listen.instances", "must be a range of ports, those of the Service"));
         }
         Ok(config)
     }
@@ -311,30 +320,6 @@ pub(crate) fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Res
     }
     inner.insert(last.to_owned(), value);
     Ok(())
-}
-
-fn instance_settings(instances: InstancesToml) -> Result<InstanceSettings, ConfigError> {
-    let InstancesToml { require, max, start_timeout, run_timeout, memory, storage, module_cache, pool } =
-        instances;
-    let bytes = |count: Option<ByteCount>, default: u64| count.map_or(default, |count| count.bytes());
-    let require = require.unwrap_or_default();
-    if let Some(unknown) = require.iter().find(|name| !LAYERS.contains(&name.as_str())) {
-        let problem = format!("`{unknown}` is no isolation layer, expected some of {}", LAYERS.join(", "));
-        return Err(wrong("instances.require", problem));
-    }
-    if max == Some(0) {
-        return Err(wrong("instances.max", "must be at least 1; `listen.instances=off` allows none"));
-    }
-    Ok(InstanceSettings {
-        require,
-        max: max.unwrap_or(64),
-        start_timeout: Duration::from_secs(start_timeout.unwrap_or(30)),
-        run_timeout: Duration::from_secs(run_timeout.unwrap_or(300)),
-        memory: bytes(memory, 256 << 20),
-        storage: bytes(storage, 1 << 30),
-        module_cache: bytes(module_cache, 1 << 30),
-        pool: pool.unwrap_or(2),
-    })
 }
 
 fn resource_limits(limits: LimitsToml) -> Result<ResourceLimits, ConfigError> {

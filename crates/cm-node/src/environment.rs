@@ -78,6 +78,7 @@ const SECTIONS: &[&str] = &[
     "DATABASE",
     "LISTEN",
     "API",
+    "ATTESTATION",
     "SHUTDOWN",
     "LOG",
     "INSTANCES",

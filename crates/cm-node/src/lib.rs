@@ -14,6 +14,7 @@ mod listeners;
 mod logs;
 pub mod node;
 pub mod offline;
+mod platform;
 mod process;
 
 pub use cm_db::{BackupSummary, Versions};

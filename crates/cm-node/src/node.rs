@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cm_api::{Api, Settings, ShieldX};
+use cm_api::{Engines, Settings, ShieldX};
 use cm_dialects::Veracruz;
 use cm_dialects::veracruz::{attestation, ccfaas, s3app, vaas};
 use cm_endpoints::{Endpoints, EndpointsConfig, ProcessLauncher};
-use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
+use cm_functions::{Attestation, Functions, FunctionsConfig, LauncherConfig};
 use cm_http::{RequestLimits, ServerLimits};
 use cm_kernel::catalog::{Integrity, Limits};
 use cm_kernel::{Access, Actor, DeploymentQuota, Kernel, KernelConfig};
@@ -81,14 +81,14 @@ impl Node {
         let attestation_url = ["attestation", "api"].iter().find_map(|name| sockets.address(name));
         let attestation_url = attestation_url.map_or_else(String::new, |address| address.to_string());
         let functions =
-            Functions::open(kernel.clone(), &tasks, functions_config(&config, &data_dir, attestation_url))
+            Functions::open(kernel.clone(), &tasks, functions_config(&config, &data_dir, attestation_url, &kernel))
                 .await?;
         let launcher = Arc::new(ProcessLauncher::of_this_program());
         let endpoints =
             Endpoints::open(kernel.clone(), &tasks, endpoints_config(&config, &kernel), launcher).await?;
         let listeners = sockets.addresses();
         let access = if config.open { Access::Open(Actor::node()) } else { Access::Credential };
-        let api = Api {
+        let api = Engines {
             kernel: kernel.clone(),
             functions: functions.clone(),
             endpoints: endpoints.clone(),
@@ -107,7 +107,12 @@ impl Node {
         sockets.serve("vaas", &limits, &tasks, || vaas::router(veracruz(), requests()));
         sockets.serve("ccfaas", &limits, &tasks, || ccfaas::router(veracruz(), requests()));
         sockets.serve("s3app", &limits, &tasks, || s3app::router(veracruz(), requests()));
-        sockets.serve("attestation", &limits, &tasks, || attestation::router(veracruz(), requests()));
+        let judge = || {
+            Attestation::new(kernel.clone(), functions.measurement(), config.attestation.clone())
+        };
+        sockets.serve("attestation", &limits, &tasks, || {
+            attestation::router(judge(), veracruz().gate(), requests())
+        });
         let first_start_token = first_start.then_some(token_file);
         let node =
             Node { config, data_dir, kernel, functions, endpoints, tasks, listeners, first_start_token };
@@ -216,7 +221,12 @@ async fn open_kernel(
     Ok((kernel, first_start.load(Ordering::Relaxed)))
 }
 
-fn functions_config(config: &Config, data_dir: &DataDir, attestation_url: String) -> FunctionsConfig {
+fn functions_config(
+    config: &Config,
+    data_dir: &DataDir,
+    attestation_url: String,
+    kernel: &Kernel,
+) -> FunctionsConfig {
     let instances = &config.instances;
     // Without a listener for instances there is room for none.
     let (address, ports, instances_max) = match config.listen.instances {
@@ -235,7 +245,8 @@ fn functions_config(config: &Config, data_dir: &DataDir, attestation_url: String
             start_timeout: instances.start_timeout,
             pool: instances.pool,
         },
-        public_host: address.to_string(),
+        platform: crate::platform::platform(config, kernel.node_id().as_str()),
+        public_host: instances.host.clone().unwrap_or_else(|| address.to_string()),
         attestation_url,
         memory_bytes: instances.memory,
         storage_bytes: instances.storage,

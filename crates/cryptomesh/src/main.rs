@@ -1,6 +1,7 @@
 //! The one binary: `up` runs a node, `demo` shows what it is for, `instance` is what a node starts for each
 //! confidential instance, and everything else is a command that talks to a node.
 
+mod agent;
 mod db;
 mod demo;
 mod endpoint_server;
@@ -56,6 +57,9 @@ enum Command {
     /// Run one confidential instance; a node starts this with its inherited sockets.
     #[command(hide = true)]
     Instance,
+    /// Stand beside one confidential instance in a container or pod; a node's launcher starts this.
+    #[command(hide = true)]
+    InstanceAgent(agent::AgentArgs),
     /// Serve one deployed endpoint; a node starts this with its inherited sockets.
     #[command(hide = true)]
     ServeEndpoint,
@@ -81,7 +85,12 @@ fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
     let flag = matches.value_source("data_dir") == Some(ValueSource::CommandLine);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match run(cli, flag) {
+    // It brings a runtime of one thread, with which its instance dies.
+    let outcome = match cli.command {
+        Command::InstanceAgent(args) => agent::run(args),
+        _ => run(cli, flag),
+    };
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             // The whole chain, once, here.
@@ -124,7 +133,7 @@ fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
             cm_cli::output::line(&cm_node::openapi());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Instance | Command::ServeEndpoint => Ok(ExitCode::from(EXIT_USAGE)),
+        Command::Instance | Command::InstanceAgent(_) | Command::ServeEndpoint => Ok(ExitCode::from(EXIT_USAGE)),
         Command::Remote(cm_cli::Command::Audit(cm_cli::audit::AuditCommand::Verify(args)))
             if args.offline =>
         {

@@ -22,7 +22,7 @@ async fn start(node: &Node, party: &Party, name: &str, wat: &str) -> InstanceCon
 }
 
 /// The processes that descend from one, which must live.
-fn descendants(pid: u32) -> Vec<u32> {
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let parent = |process: u32| {
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
         let line = status.lines().find(|line| line.starts_with("PPid:"))?.to_owned();
@@ -150,7 +150,7 @@ async fn an_exhausted_range_and_a_taken_name_leave_nothing_behind() {
     let port = probe.local_addr().unwrap().port();
     drop(probe);
     let root = tempfile::tempdir().unwrap();
-    let set = vec![format!("listen.instances=127.0.0.1:{port}-{port}")];
+    let set = vec![format!("listen.instances=127.0.0.1:{port}-{port}"), "instances.pool=0".to_owned()];
     let node = Node::start(root.path(), &NodeOptions { set, ..NodeOptions::default() });
     let party = enrol(&node, "party", &["developer", "analyst"]).await;
     let mut first = start(&node, &party, "first", ENDS).await;

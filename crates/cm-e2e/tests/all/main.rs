@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
+mod attestation;
 mod commands;
 mod confidentiality;
 mod contract;
@@ -12,10 +13,15 @@ mod endpoints;
 mod enforced;
 mod examples;
 mod instances;
+mod launchers;
 mod limits;
 mod logs;
 mod manifests;
 mod routes;
+mod s3;
+mod s3app;
+mod soak;
 mod tamper;
 mod two_nodes;
+mod veracruz_services;
 mod views;

@@ -56,6 +56,8 @@ pub struct KubernetesConfig {
     pub namespace: String,
     /// The Service under whose name clients reach instances, and the beginning of every name.
     pub service: String,
+    /// Under what host clients reach instances: a name that leads to the Service.
+    pub host: String,
     /// The image of pods: one of this node's release.
     pub image: String,
     /// Ports of instances. The Service names them all.
@@ -297,7 +299,7 @@ impl Place for PodPlace {
     }
 
     fn host(&self) -> Option<&str> {
-        Some(&self.cluster.config.service)
+        Some(&self.cluster.config.host)
     }
 
     fn start<'a>(self: Box<Self>, order: &'a Order) -> BoxFuture<'a, Result<Started, LaunchError>> {

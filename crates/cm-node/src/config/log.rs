@@ -7,6 +7,9 @@ use cm_runtime::logging::{LogConfig, LogFile, LogFormat, Rotation, RotationUnit}
 
 use super::{ConfigError, LogToml, WithoutEffect, wrong};
 
+/// The adapter of S3 logs every refusal as an error, and what signatures should have been.
+const MUTED: &[&str] = &["s3s"];
+
 /// The earlier implementation's folder.
 const DIR: &str = "./logs";
 /// A new file begins every ten hours, as in the earlier implementation.
@@ -48,7 +51,8 @@ pub(super) fn settings(log: LogToml) -> Result<(LogConfig, WithoutEffect), Confi
         let given = given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key.to_owned());
         without_effect.extend(given.map(|key| (key, "neither log.to_file nor log.error_file is on")));
     }
-    Ok((LogConfig { level: filter(level.as_deref().unwrap_or("info"))?, format, file }, without_effect))
+    let level = filter(level.as_deref().unwrap_or("info"))?;
+    Ok((LogConfig { level, muted: MUTED, format, file }, without_effect))
 }
 
 fn rotation(unit: Option<&str>, interval: u32) -> Result<Rotation, ConfigError> {

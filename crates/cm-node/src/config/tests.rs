@@ -92,8 +92,16 @@ fn what_is_not_known_is_refused_by_name() {
         ("endpoints.pubsub_base_port=65535", "endpoints.deployed_max"),
         ("choreography.shieldx_url=localhost:20000", "choreography.shieldx_url"),
         ("choreography.shieldx_url=http://", "choreography.shieldx_url"),
+        ("s3app.endpoints=http://minio:9000", "s3app.endpoints"),
         ("instances.require=[\"bogus\"]", "instances.require"),
         ("instances.max=0", "instances.max"),
+        ("instances.launcher=bogus", "instances.launcher"),
+        ("instances.launcher=docker", "instances.image"),
+        ("instances.control_port=0", "instances.control_port"),
+        ("kubernetes.namespace=No", "kubernetes.namespace"),
+        ("kubernetes.service=-a", "kubernetes.service"),
+        ("kubernetes.resources=vsock", "kubernetes.resources"),
+        ("kubernetes.owner=node-0", "kubernetes.owner"),
         ("novalue", "KEY=VALUE"),
     ] {
         let error = gather(&[set], &[]).expect_err(set);
@@ -281,6 +289,9 @@ fn the_page_names_every_key_with_its_true_default_and_its_variables() {
             "endpoints.cpu_max" => "3",
             "endpoints.ram_max" => "3GB",
             "database.url" => "postgresql://host/database",
+            "kubernetes.resources" => "smarter-devices/vsock=1",
+            "kubernetes.owner" => "node-0/0a1b",
+            "attestation.measurements" => "abababababababababababababababababababababababababababababababab",
             // Only together with an address; see the test of the database.
             "database.root_certificate" => continue,
             _ => value,

@@ -42,6 +42,25 @@ pub const KEYS: &[&str] = &[
     "instances.storage",
     "instances.module_cache",
     "instances.pool",
+    "instances.launcher",
+    "instances.image",
+    "instances.host",
+    "instances.control_port",
+    "docker.socket",
+    "docker.network",
+    "kubernetes.kubeconfig",
+    "kubernetes.namespace",
+    "kubernetes.service",
+    "kubernetes.cpu",
+    "kubernetes.resources",
+    "kubernetes.hugepages",
+    "kubernetes.owner",
+    "attestation.allow_insecure",
+    "attestation.measurements",
+    "attestation.tcb_statuses",
+    "attestation.snp_tcb_min",
+    "attestation.challenge_lifetime",
+    "s3app.endpoints",
     "objects.size_max",
     "log.level",
     "log.format",
@@ -72,10 +91,18 @@ pub struct ConfigToml {
     pub log: LogToml,
     /// Confidential instances.
     pub instances: InstancesToml,
+    /// Instances as containers.
+    pub docker: DockerToml,
+    /// Instances as pods.
+    pub kubernetes: KubernetesToml,
+    /// What the attestation service accepts.
+    pub attestation: AttestationToml,
     /// Deployed endpoints.
     pub endpoints: EndpointsToml,
     /// Who is told of choreographies.
     pub choreography: ChoreographyToml,
+    /// The S3 app.
+    pub s3app: S3AppToml,
     /// Stored objects.
     pub objects: ObjectsToml,
     /// Bounds of what one catalogue entry may ask for.
@@ -187,6 +214,68 @@ pub struct InstancesToml {
     pub module_cache: Option<ByteCount>,
     /// Processes that wait to become an instance.
     pub pool: Option<usize>,
+    /// `process`, `docker` or `kubernetes`.
+    pub launcher: Option<String>,
+    /// The image of containers and pods.
+    pub image: Option<String>,
+    /// The host name or address under which clients reach instances.
+    pub host: Option<String>,
+    /// Where the agents in containers and pods take their node's connection.
+    pub control_port: Option<u16>,
+}
+
+/// `[docker]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DockerToml {
+    /// The daemon's socket.
+    pub socket: Option<PathBuf>,
+    /// The network that the node and its containers are in.
+    pub network: Option<String>,
+}
+
+/// `[kubernetes]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KubernetesToml {
+    /// A file that says where the cluster is.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where objects are made.
+    pub namespace: Option<String>,
+    /// The Service that leads to instances.
+    pub service: Option<String>,
+    /// Processors that a pod asks for.
+    pub cpu: Option<String>,
+    /// Further resources that a pod asks for, each as `NAME=AMOUNT`.
+    pub resources: Option<Vec<String>>,
+    /// Whether the memory of programs is asked for in huge pages.
+    pub hugepages: Option<bool>,
+    /// The pod that the node runs in, as `NAME/UID`.
+    pub owner: Option<String>,
+}
+
+/// `[attestation]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AttestationToml {
+    /// Whether a node's own word about its instances is enough.
+    pub allow_insecure: Option<bool>,
+    /// Measurements that may run beside this node's own executable.
+    pub measurements: Option<Vec<String>>,
+    /// Statuses of Intel's platforms that are good enough.
+    pub tcb_statuses: Option<Vec<String>>,
+    /// The least versions of AMD's platforms: `BOOTLOADER.TEE.SNP.MICROCODE`.
+    pub snp_tcb_min: Option<String>,
+    /// Seconds for which a challenge can be answered.
+    pub challenge_lifetime: Option<u64>,
+}
+
+/// `[s3app]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S3AppToml {
+    /// Which S3 services may be asked, `HOST` or `HOST:PORT`.
+    pub endpoints: Option<Vec<String>>,
 }
 
 /// `[endpoints]`.

@@ -10,6 +10,7 @@ fn config() -> KubernetesConfig {
         kubeconfig: None,
         namespace: "default".to_owned(),
         service: "veracruz-nitro-server".to_owned(),
+        host: "veracruz-nitro-server".to_owned(),
         image: "example/cryptomesh:1".to_owned(),
         ports: 3014..=3016,
         family: "0.0.0.0".parse().unwrap(),

@@ -11,8 +11,12 @@ use crate::{Connection, Format, Outcome, output, session};
 pub enum PrincipalCommand {
     /// Set a password, asked for or read from standard input; ends all tokens of the principal.
     Passwd(PasswdArgs),
-    /// Make an API key; its text is printed this once.
+    /// Make an API key, or one for S3; its text is printed this once.
     ApiKey(ApiKeyArgs),
+    /// List the API keys of a principal, without their secrets.
+    ApiKeys(ApiKeysArgs),
+    /// Revoke an API key, or one for S3.
+    RevokeApiKey(RevokeApiKeyArgs),
 }
 
 /// `cryptomesh principal passwd`
@@ -30,6 +34,25 @@ pub struct ApiKeyArgs {
     /// What the key is for.
     #[arg(long)]
     pub label: String,
+    /// Make a pair of an access key id and a secret, to sign requests of S3 with.
+    #[arg(long)]
+    pub s3: bool,
+}
+
+/// `cryptomesh principal api-keys`
+#[derive(Args, Debug)]
+pub struct ApiKeysArgs {
+    /// The principal.
+    pub principal: String,
+}
+
+/// `cryptomesh principal revoke-api-key`
+#[derive(Args, Debug)]
+pub struct RevokeApiKeyArgs {
+    /// The principal.
+    pub principal: String,
+    /// The id of the key; for S3, the access key id.
+    pub key: String,
 }
 
 /// Runs one of them.
@@ -40,6 +63,33 @@ pub async fn run(command: PrincipalCommand, connection: &Connection) -> Outcome 
             let password = session::ask_password(&args.principal)?;
             api.set_password(&args.principal, &password).await?;
             output::note(connection, &format!("password of {} set", args.principal));
+        }
+        PrincipalCommand::ApiKey(args) if args.s3 => {
+            let made = api.create_s3_key(&args.principal, &args.label).await?;
+            match connection.output {
+                Format::Json | Format::Yaml => output::document_of(
+                    connection,
+                    &serde_json::json!({ "access_key_id": made.id, "secret_access_key": made.key }),
+                ),
+                // As the tools of S3 read them from the environment.
+                Format::Table => {
+                    output::line(&format!("AWS_ACCESS_KEY_ID={}", made.id));
+                    output::line(&format!("AWS_SECRET_ACCESS_KEY={}", made.key));
+                }
+            }
+            output::note(connection, "keep it: the secret is not shown again");
+        }
+        PrincipalCommand::ApiKeys(args) => {
+            let keys = api.api_keys(&args.principal).await?;
+            let rows = keys.iter().filter_map(|key| match serde_json::to_value(key) {
+                Ok(serde_json::Value::Object(row)) => Some(row),
+                _ => None,
+            });
+            output::entries(connection, &rows.collect::<Vec<_>>());
+        }
+        PrincipalCommand::RevokeApiKey(args) => {
+            api.revoke_api_key(&args.principal, &args.key).await?;
+            output::note(connection, &format!("key {} of {} revoked", args.key, args.principal));
         }
         PrincipalCommand::ApiKey(args) => {
             let made = api.create_api_key(&args.principal, &args.label).await?;

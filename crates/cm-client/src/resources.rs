@@ -76,8 +76,23 @@ pub struct IssuedToken {
 /// An API key that was just made; its text is never shown again.
 #[derive(Debug, Deserialize)]
 pub struct IssuedApiKey {
-    /// The key's text.
+    /// Its id; for S3, the access key id.
+    pub id: String,
+    /// The key's text; for S3, the secret access key.
     pub key: String,
+}
+
+/// An API key without its secret.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct ApiKey {
+    /// Its id; for S3, the access key id.
+    pub id: String,
+    /// What it opens: `bearer` or `s3`.
+    pub kind: String,
+    /// What it is for.
+    pub label: String,
+    /// When it was made, as RFC 3339.
+    pub created_at: String,
 }
 
 /// Whether somebody may do something, and why.
@@ -171,6 +186,23 @@ impl Api {
     pub async fn create_api_key(&self, principal: &str, label: &str) -> Result<IssuedApiKey, ClientError> {
         let path = format!("{}/api-keys", item(ResourceKind::Principal, principal));
         self.post(&path, &serde_json::json!({ "label": label })).await
+    }
+
+    /// Makes a key for a principal to sign requests of S3 with.
+    pub async fn create_s3_key(&self, principal: &str, label: &str) -> Result<IssuedApiKey, ClientError> {
+        let path = format!("{}/api-keys", item(ResourceKind::Principal, principal));
+        self.post(&path, &serde_json::json!({ "label": label, "kind": "s3" })).await
+    }
+
+    /// The API keys of a principal, without their secrets.
+    pub async fn api_keys(&self, principal: &str) -> Result<Vec<ApiKey>, ClientError> {
+        self.get(&format!("{}/api-keys", item(ResourceKind::Principal, principal))).await
+    }
+
+    /// Revokes an API key, of either kind.
+    pub async fn revoke_api_key(&self, principal: &str, key: &str) -> Result<(), ClientError> {
+        let path = format!("{}/api-keys/{}", item(ResourceKind::Principal, principal), segment(key));
+        self.delete(&path).await
     }
 
     /// Whether `principal` may do `action` to `resource`, and why.

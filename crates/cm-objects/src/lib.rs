@@ -46,12 +46,13 @@
 //! does it), quotas, copies on other nodes.
 //!
 //! Reading order: [`object`], [`range`], [`error`], [`config`], [`objects`] (the engine), then what it does:
-//! `put`, [`uploads`], [`parts`], [`read`], [`list`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims`, `abandoned`
+//! `put`, [`uploads`], [`parts`], [`completion`], [`read`], [`list`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims`, `abandoned`
 //! and `tables`.
 
 mod abandoned;
 mod chunks;
 mod claims;
+pub mod completion;
 pub mod config;
 pub mod error;
 pub mod garbage;
@@ -68,6 +69,7 @@ mod trail;
 pub mod uploads;
 
 pub use chunks::CHUNK_BYTES;
+pub use completion::{Completion, Contents};
 pub use config::Config;
 pub use error::{Damage, Flaw, ObjectError};
 pub use garbage::Collected;

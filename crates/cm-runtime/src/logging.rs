@@ -32,6 +32,9 @@ const ERRORS: &str = "cryptomesh-error";
 pub struct LogConfig {
     /// A filter in the syntax of `tracing-subscriber`: `info`, or `info,cm_functions=debug`.
     pub level: String,
+    /// Targets of which nothing is logged, whatever the level: libraries that log secrets, or their callers' mistakes as
+    /// errors.
+    pub muted: &'static [&'static str],
     /// How a line looks, on standard error and in files.
     pub format: LogFormat,
     /// Files besides standard error.
@@ -41,7 +44,7 @@ pub struct LogConfig {
 impl Default for LogConfig {
     /// `info` as text to standard error.
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text, file: None }
+        Self { level: "info".into(), muted: &[], format: LogFormat::Text, file: None }
     }
 }
 
@@ -105,11 +108,20 @@ pub struct LogGuard {
 
 /// Begins logging for the whole process. Call once, from the binary.
 pub fn init(config: &LogConfig) -> Result<LogGuard, LogError> {
-    let filter = EnvFilter::try_new(&config.level)
-        .map_err(|source| LogError::Level { level: config.level.clone(), source })?;
+    let filter = filter(config)?;
     let (layers, sinks) = layers(config)?;
     Registry::default().with(layers.with_filter(filter)).try_init().map_err(|_| LogError::AlreadySet)?;
     Ok(LogGuard { _sinks: sinks })
+}
+
+fn filter(config: &LogConfig) -> Result<EnvFilter, LogError> {
+    let understood = |text: &str| {
+        EnvFilter::try_new(text).map_err(|source| LogError::Level { level: text.to_owned(), source })
+    };
+    understood(&config.level)?;
+    // Among directives of the same target, the last one counts.
+    let muted: String = config.muted.iter().map(|target| format!(",{target}=off")).collect();
+    understood(&format!("{}{muted}", config.level))
 }
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
@@ -158,6 +170,7 @@ mod tests {
     fn config(dir: &Path) -> LogConfig {
         LogConfig {
             level: "info".into(),
+            muted: &["noisy"],
             format: LogFormat::Json,
             file: Some(LogFile {
                 dir: dir.join("logs"),
@@ -172,11 +185,12 @@ mod tests {
     /// Logs a line of each kind and returns the files that hold some, by name.
     fn files_of(config: &LogConfig) -> Vec<(String, String)> {
         let (layers, sinks) = layers(config).unwrap();
-        let subscriber = Registry::default().with(layers.with_filter(EnvFilter::new("info")));
+        let subscriber = Registry::default().with(layers.with_filter(filter(config).unwrap()));
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("too fine");
             tracing::info!(tenant = "default", "ordinary");
             tracing::error!("broken");
+            tracing::error!(target: "noisy::inner", "not ours to tell");
         });
         drop(sinks);
         let entries = std::fs::read_dir(&config.file.as_ref().unwrap().dir).unwrap();

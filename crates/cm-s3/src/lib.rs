@@ -1,10 +1,24 @@
-//! The S3 dialect over the kernel's objects.
+//! The S3 dialect: buckets and objects of the kernel, as clients of S3 know them.
+//!
+//! What is stored here is what the native API shows, under the same permits, with the same events. The adapter `s3s` turns
+//! HTTP into typed operations and back, and checks signatures; what it does not do is done here:
+//!
+//! - [`gate`] stands before it. It refuses what is signed too little or too old a way, and keeps chunk-signed bodies from
+//!   being held in memory ([`framing`]). On a node in open mode it takes signatures off instead, for nobody looks at them.
+//! - [`caller`] knows whose key a request was signed with, and asks again at the end of a long body.
+//! - `operations` does the work: one file each for buckets, reading, writing, copying, listing and uploads in parts.
+//! - [`content`] compares bodies with what was announced of them; [`describe`] translates headers, [`failure`] errors.
+//!
+//! Deliberately absent: versions, access control lists, bucket policies, encryption by the server. Requests that ask for
+//! them are refused, never served without.
 
-use axum::Router;
-use cm_http::{RequestLimits, frame, shape};
-use cm_kernel::{Access, Kernel};
+pub mod caller;
+pub mod content;
+pub mod describe;
+mod face;
+pub mod failure;
+pub mod framing;
+pub mod gate;
+mod operations;
 
-/// The routes.
-pub fn router(kernel: Kernel, _access: Access, limits: RequestLimits) -> Router {
-    frame(Router::new(), limits, shape, kernel.tasks())
-}
+pub use face::router;

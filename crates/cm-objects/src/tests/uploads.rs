@@ -36,7 +36,8 @@ impl Bench {
         conditions: Vec<Condition>,
     ) -> Result<ObjectInfo, ObjectError> {
         let permit = permit::<Update>("scans", upload.key.as_str());
-        self.objects.complete_upload(&permit, upload, parts, conditions, LateHeaders::default(), None).await
+        let completion = Completion { parts, conditions, ..Completion::default() };
+        self.objects.complete_upload(&permit, upload, completion, |contents| contents).await
     }
 
     async fn uploads(&self, after: Option<(String, Option<Uuid>)>) -> UploadPage {
@@ -176,4 +177,21 @@ async fn uploads_and_parts_are_listed_in_pages() {
     assert_eq!((parts.iter().map(|part| part.number).collect::<Vec<_>>(), more), (vec![1, 2], true));
     let (_, parts, more) = bench.objects.list_parts(&permit, &begun[2], 2, limit).await.unwrap();
     assert_eq!((parts.len(), more), (1, false));
+}
+
+#[tokio::test]
+async fn whoever_looks_at_the_contents_may_refuse_them() {
+    let bench = bench().await;
+    let upload = bench.begin("k").await;
+    let part = bench.part(&upload, 1, b"content").await.unwrap();
+    let permit = permit::<Update>("scans", "k");
+    let parts = vec![(1, part.tag.clone())];
+    let completion = Completion { parts, ..Completion::default() };
+    let refuse = |contents: Contents| {
+        contents.chain(stream::once(async { Err(io::Error::other("not these")) })).boxed()
+    };
+    let refused = bench.objects.complete_upload(&permit, &upload, completion, refuse).await;
+    assert!(matches!(refused, Err(ObjectError::Body(_))));
+    assert!(matches!(bench.read("k", None).await, Err(ObjectError::NotFound { .. })));
+    bench.complete(&upload, &[&part]).await.unwrap();
 }

@@ -1,0 +1,113 @@
+//! Whose key a request was signed with.
+
+use std::ops::Deref;
+
+use axum::http::Extensions;
+use cm_kernel::{ErrorClass, Kernel, KernelError, OpContext};
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{Credentials, S3Auth, SecretKey};
+use s3s::{S3Error, S3ErrorCode, S3Result};
+
+use crate::failure;
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    op: OpContext,
+    signer: Option<Credentials>,
+}
+
+impl Deref for Caller {
+    type Target = OpContext;
+
+    fn deref(&self) -> &OpContext {
+        &self.op
+    }
+}
+
+impl Caller {
+    /// Somebody on a node in open mode.
+    pub(crate) fn open(op: OpContext) -> Self {
+        Self { op, signer: None }
+    }
+
+    /// Who asks this request.
+    ///
+    /// # Errors
+    /// `AccessDenied`, if nobody said that they may.
+    pub(crate) fn of(extensions: &Extensions) -> S3Result<Self> {
+        extensions.get().cloned().ok_or_else(denied)
+    }
+
+    /// Authenticates again. A body takes its time: whoever was known when it began may be disabled, and the key revoked,
+    /// when it ends.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(crate) async fn again(mut self, kernel: &Kernel) -> S3Result<Self> {
+        if let Some(signer) = &self.signer {
+            let actor = kernel.authenticate_s3(&signer.access_key, signer.secret_key.expose()).await;
+            self.op.actor = actor.map_err(failure::kernel)?;
+        }
+        Ok(self)
+    }
+}
+
+fn denied() -> S3Error {
+    S3Error::with_message(S3ErrorCode::AccessDenied, "a signature is required")
+}
+
+/// Knows the secrets that signatures are checked with.
+pub(crate) struct Keys(Kernel);
+
+impl Keys {
+    pub(crate) fn new(kernel: Kernel) -> Self {
+        Self(kernel)
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Keys {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        match self.0.s3_secret(access_key).await {
+            Ok(secret) => Ok(SecretKey::from(secret.expose().as_str())),
+            Err(error) => Err(unknown_key(error)),
+        }
+    }
+}
+
+fn unknown_key(error: KernelError) -> S3Error {
+    match error.class() {
+        ErrorClass::Unauthenticated => S3Error::with_message(
+            S3ErrorCode::InvalidAccessKeyId,
+            "the access key does not exist, or its owner is disabled",
+        ),
+        _ => failure::kernel(error),
+    }
+}
+
+/// Lets in who signed, before anything else of a request is decoded.
+pub(crate) struct Door(Kernel);
+
+impl Door {
+    pub(crate) fn new(kernel: Kernel) -> Self {
+        Self(kernel)
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Door {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let signer = context.credentials().cloned().ok_or_else(denied)?;
+        let actor = self.0.authenticate_s3(&signer.access_key, signer.secret_key.expose()).await;
+        let mut op = context.extensions_mut().get::<OpContext>().cloned().ok_or_else(denied)?;
+        op.actor = actor.map_err(unknown_key)?;
+        let span = tracing::Span::current();
+        span.record("tenant", op.tenant().as_str());
+        if let Some(principal) = op.principal() {
+            span.record("principal", principal.as_str());
+        }
+        context.extensions_mut().insert(Caller { op, signer: Some(signer) });
+        Ok(())
+    }
+}

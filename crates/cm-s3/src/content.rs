@@ -1,0 +1,248 @@
+//! Bodies, and what was announced of them: their length, their checksums.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use cm_crypto::secret::constant_time_eq;
+use cm_kernel::objects::LateHeaders;
+use futures::{Stream, StreamExt, stream};
+use http_body::Body as HttpBody;
+use s3s::checksum::ChecksumHasher;
+use s3s::dto::{Checksum, StreamingBlob};
+use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
+
+use crate::failure::sha256_mismatch;
+use crate::framing::Trailers;
+
+/// Says that a stored checksum is of the whole object.
+pub(crate) const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
+const FULL_OBJECT: &str = "FULL_OBJECT";
+const TRAILER: &str = "x-amz-trailer";
+const PREFIX: &str = "x-amz-checksum-";
+
+/// A body as the adapter takes it.
+pub(crate) fn body<B>(body: B) -> s3s::Body
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    Box<dyn std::error::Error + Send + Sync>: From<B::Error>,
+{
+    s3s::Body::http_body_unsync(body)
+}
+
+/// The ways in which S3 sums contents up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// CRC-32 of ISO-HDLC.
+    Crc32,
+    /// CRC-32C.
+    Crc32c,
+    /// CRC-64/NVME.
+    Crc64Nvme,
+    /// SHA-1.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+
+    /// The header that carries such a sum.
+    pub fn header(self) -> &'static str {
+        match self {
+            Self::Crc32 => "x-amz-checksum-crc32",
+            Self::Crc32c => "x-amz-checksum-crc32c",
+            Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
+            Self::Sha1 => "x-amz-checksum-sha1",
+            Self::Sha256 => "x-amz-checksum-sha256",
+        }
+    }
+
+    fn hasher(self) -> ChecksumHasher {
+        use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
+        let mut hasher = ChecksumHasher::default();
+        match self {
+            Self::Crc32 => hasher.crc32 = Some(Crc32::new()),
+            Self::Crc32c => hasher.crc32c = Some(Crc32c::new()),
+            Self::Crc64Nvme => hasher.crc64nvme = Some(Crc64Nvme::new()),
+            Self::Sha1 => hasher.sha1 = Some(Sha1::new()),
+            Self::Sha256 => hasher.sha256 = Some(Sha256::new()),
+        }
+        hasher
+    }
+
+    fn of(self, sums: Checksum) -> Option<String> {
+        match self {
+            Self::Crc32 => sums.checksum_crc32,
+            Self::Crc32c => sums.checksum_crc32c,
+            Self::Crc64Nvme => sums.checksum_crc64nvme,
+            Self::Sha1 => sums.checksum_sha1,
+            Self::Sha256 => sums.checksum_sha256,
+        }
+    }
+}
+
+/// A checksum that a body must have.
+struct Sum {
+    algorithm: Algorithm,
+    hasher: ChecksumHasher,
+    /// `None` if it follows the body.
+    expected: Option<String>,
+}
+
+/// What a body must be.
+pub(crate) struct Announced {
+    length: Option<u64>,
+    sum: Option<Sum>,
+    trailers: (Option<TrailingHeaders>, Option<Trailers>),
+    late: LateHeaders,
+}
+
+impl Announced {
+    /// What headers say of the body that follows them.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if they contradict each other, `NotImplemented` for unknown checksums.
+    pub(crate) fn of(
+        headers: &HeaderMap,
+        length: Option<i64>,
+        trailers: (Option<TrailingHeaders>, Option<Trailers>),
+    ) -> S3Result<Self> {
+        let length = length.map(u64::try_from).transpose().map_err(|_| invalid("the length is negative"))?;
+        Ok(Self { length, sum: sum(headers)?, trailers, late: LateHeaders::default() })
+    }
+
+    /// The headers that the content has once it has been seen: its checksum.
+    pub(crate) fn late_headers(&self) -> LateHeaders {
+        self.late.clone()
+    }
+
+    fn take(&mut self, bytes: &Bytes) -> S3Result<()> {
+        if let Some(length) = &mut self.length {
+            *length = length.checked_sub(bytes.len() as u64).ok_or_else(incomplete)?;
+        }
+        if let Some(sum) = &mut self.sum {
+            sum.hasher.update(bytes);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> S3Result<()> {
+        if self.length.is_some_and(|missing| missing > 0) {
+            return Err(incomplete());
+        }
+        let Some(Sum { algorithm, hasher, expected }) = self.sum.take() else { return Ok(()) };
+        let found = algorithm.of(hasher.finalize()).unwrap_or_default();
+        let expected = match expected {
+            Some(expected) => expected,
+            None => self.trailer(algorithm).ok_or_else(|| {
+                S3Error::with_message(
+                    S3ErrorCode::Custom("MalformedTrailerError".into()),
+                    "the checksum is missing",
+                )
+            })?,
+        };
+        if !constant_time_eq(found.as_bytes(), expected.as_bytes()) {
+            let message = format!("the body has another {}", algorithm.header());
+            return Err(S3Error::with_message(S3ErrorCode::BadDigest, message));
+        }
+        let named = [(algorithm.header(), found), (CHECKSUM_TYPE, FULL_OBJECT.to_owned())];
+        let named: BTreeMap<_, _> = named.map(|(name, value)| (name.to_owned(), value)).into();
+        // Set once: a body ends once.
+        let _ = self.late.set(named);
+        Ok(())
+    }
+
+    fn trailer(&self, algorithm: Algorithm) -> Option<String> {
+        let (adapters, ours) = &self.trailers;
+        let text = |trailers: &HeaderMap| {
+            trailers.get(algorithm.header()).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        let adapters = adapters.as_ref().and_then(TrailingHeaders::take);
+        adapters.as_ref().and_then(text).or_else(|| ours.as_ref()?.0.get().and_then(text))
+    }
+}
+
+/// The one checksum that is announced, before or behind the body.
+fn sum(headers: &HeaderMap) -> S3Result<Option<Sum>> {
+    let mut sums = Vec::new();
+    for algorithm in Algorithm::ALL {
+        if let Some(value) = headers.get(algorithm.header()) {
+            let value = value.to_str().map_err(|_| invalid("the checksum is unreadable"))?;
+            sums.push((algorithm, Some(value.to_owned())));
+        }
+    }
+    let announced = headers.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
+    for name in announced.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()) {
+        match Algorithm::ALL.into_iter().find(|algorithm| algorithm.header() == name) {
+            Some(algorithm) => sums.push((algorithm, None)),
+            None if name.starts_with(PREFIX) => {
+                return Err(S3Error::with_message(
+                    S3ErrorCode::NotImplemented,
+                    "the checksum is not known here",
+                ));
+            }
+            None => {}
+        }
+    }
+    if sums.len() > 1 {
+        return Err(invalid("a body has one checksum"));
+    }
+    Ok(sums.pop().map(|(algorithm, expected)| Sum { algorithm, hasher: algorithm.hasher(), expected }))
+}
+
+/// The body as far as it is what was announced, and if `confirm` says so at its end.
+pub(crate) fn checked(
+    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    announced: Announced,
+    confirm: impl Future<Output = S3Result<()>> + Send + 'static,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    let state = Some((body.boxed(), announced, Box::pin(confirm)));
+    stream::unfold(state, |state| async move {
+        let (mut body, mut announced, confirm) = state?;
+        let refused = |error: S3Error| Some((Err(io::Error::other(error)), None));
+        match body.next().await {
+            Some(Ok(bytes)) => match announced.take(&bytes) {
+                Ok(()) => Some((Ok(bytes), Some((body, announced, confirm)))),
+                Err(error) => refused(error),
+            },
+            Some(Err(error)) => Some((Err(error), None)),
+            None => match announced.finish() {
+                Ok(()) => confirm.await.err().and_then(refused),
+                Err(error) => refused(error),
+            },
+        }
+    })
+}
+
+/// The body of an operation; empty if it has none.
+pub(crate) fn received(
+    body: Option<StreamingBlob>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    stream::iter(body).flatten().map(|piece| piece.map_err(|error| io::Error::other(broken(&*error))))
+}
+
+/// What ended a body before its time. The adapter's own errors are known by their words only.
+fn broken(error: &(dyn std::error::Error + 'static)) -> S3Error {
+    let text = error.to_string();
+    let said = |words: &str| text.contains(words);
+    let code = match () {
+        () if said("SignatureMismatch") => S3ErrorCode::SignatureDoesNotMatch,
+        () if said("Sha256Mismatch") => sha256_mismatch(),
+        () if said("timed out") => S3ErrorCode::RequestTimeout,
+        () => S3ErrorCode::IncompleteBody,
+    };
+    S3Error::with_message(code, "the body is not what was announced, or did not arrive")
+}
+
+fn incomplete() -> S3Error {
+    S3Error::with_message(S3ErrorCode::IncompleteBody, "the body is not as long as announced")
+}
+
+pub(crate) fn invalid(message: &'static str) -> S3Error {
+    S3Error::with_message(S3ErrorCode::InvalidRequest, message)
+}

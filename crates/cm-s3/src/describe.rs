@@ -1,0 +1,122 @@
+//! What is said about an object: headers of S3 to what the engine keeps, and back.
+
+use std::collections::BTreeMap;
+
+use cm_kernel::objects::ObjectInfo;
+use s3s::dto::{ETag, Timestamp, TimestampFormat};
+
+pub(crate) const CACHE_CONTROL: &str = "cache-control";
+pub(crate) const CONTENT_DISPOSITION: &str = "content-disposition";
+pub(crate) const CONTENT_ENCODING: &str = "content-encoding";
+pub(crate) const CONTENT_LANGUAGE: &str = "content-language";
+pub(crate) const EXPIRES: &str = "expires";
+/// The framing of a body, which is not an encoding of the object.
+const FRAMING: &str = "aws-chunked";
+/// The media type of an object of which no other is known.
+pub(crate) const MEDIA_TYPE: &str = "binary/octet-stream";
+
+/// Headers that were said, under the names that they are kept by.
+pub(crate) fn headers<const N: usize>(
+    said: [(&str, Option<String>); N],
+    expires: Option<Timestamp>,
+) -> BTreeMap<String, String> {
+    let mut kept = BTreeMap::new();
+    for (name, value) in said {
+        let value = value.map(|value| match name {
+            CONTENT_ENCODING => without_framing(&value),
+            _ => value,
+        });
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            kept.insert(name.to_owned(), value);
+        }
+    }
+    if let Some(text) = expires.and_then(|expires| http_date(&expires)) {
+        kept.insert(EXPIRES.to_owned(), text);
+    }
+    kept
+}
+
+fn without_framing(value: &str) -> String {
+    let kept: Vec<&str> = value.split(',').map(str::trim).filter(|name| *name != FRAMING).collect();
+    kept.join(", ")
+}
+
+fn http_date(time: &Timestamp) -> Option<String> {
+    let mut text = Vec::new();
+    time.format(TimestampFormat::HttpDate, &mut text).ok()?;
+    String::from_utf8(text).ok()
+}
+
+/// A header of an object.
+pub(crate) fn header(info: &ObjectInfo, name: &str) -> Option<String> {
+    info.headers.get(name).cloned()
+}
+
+/// When an object's content is stale, as its writer said.
+pub(crate) fn expires(info: &ObjectInfo) -> Option<Timestamp> {
+    Timestamp::parse(TimestampFormat::HttpDate, info.headers.get(EXPIRES)?).ok()
+}
+
+/// The entity tag.
+pub(crate) fn etag(info: &ObjectInfo) -> ETag {
+    ETag::Strong(info.etag())
+}
+
+/// A moment, in the precision of S3.
+pub(crate) fn time(at: cm_types::Timestamp) -> Timestamp {
+    let nanos = i128::from(at.as_micros()) * 1000;
+    time::OffsetDateTime::from_unix_timestamp_nanos(nanos).map(Timestamp::from).unwrap_or_default()
+}
+
+/// Fills in the fields that say what an object is; they are named alike wherever one is described.
+macro_rules! described {
+    ($output:expr, $info:expr, $with_checksum:expr) => {{
+        let (output, info) = (&mut $output, $info);
+        output.accept_ranges = Some("bytes".to_owned());
+        output.cache_control = $crate::describe::header(info, $crate::describe::CACHE_CONTROL);
+        output.content_disposition = $crate::describe::header(info, $crate::describe::CONTENT_DISPOSITION);
+        output.content_encoding = $crate::describe::header(info, $crate::describe::CONTENT_ENCODING);
+        output.content_language = $crate::describe::header(info, $crate::describe::CONTENT_LANGUAGE);
+        output.content_type =
+            Some(info.content_type.clone().unwrap_or_else(|| $crate::describe::MEDIA_TYPE.to_owned()));
+        output.e_tag = Some($crate::describe::etag(info));
+        output.expires = $crate::describe::expires(info);
+        output.last_modified = Some($crate::describe::time(info.created_at));
+        output.metadata = Some(info.metadata.clone().into_iter().collect());
+        if $with_checksum {
+            $crate::describe::summed!(output, &info.headers);
+            output.checksum_type =
+                info.headers.get($crate::content::CHECKSUM_TYPE).map(|text| text.clone().into());
+        }
+    }};
+}
+
+/// Fills in the checksums.
+macro_rules! summed {
+    ($output:expr, $headers:expr) => {{
+        let (output, headers) = (&mut *$output, $headers);
+        let sum = |algorithm: $crate::content::Algorithm| headers.get(algorithm.header()).cloned();
+        output.checksum_crc32 = sum($crate::content::Algorithm::Crc32);
+        output.checksum_crc32c = sum($crate::content::Algorithm::Crc32c);
+        output.checksum_crc64nvme = sum($crate::content::Algorithm::Crc64Nvme);
+        output.checksum_sha1 = sum($crate::content::Algorithm::Sha1);
+        output.checksum_sha256 = sum($crate::content::Algorithm::Sha256);
+    }};
+}
+
+/// What a request says of an object that is to be.
+macro_rules! said {
+    ($input:expr) => {
+        $crate::describe::headers(
+            [
+                ($crate::describe::CACHE_CONTROL, $input.cache_control.take()),
+                ($crate::describe::CONTENT_DISPOSITION, $input.content_disposition.take()),
+                ($crate::describe::CONTENT_ENCODING, $input.content_encoding.take()),
+                ($crate::describe::CONTENT_LANGUAGE, $input.content_language.take()),
+            ],
+            $input.expires.take(),
+        )
+    };
+}
+
+pub(crate) use {described, said, summed};

@@ -1,0 +1,101 @@
+//! The routes, and the way through the adapter.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use cm_http::{Deadline, Failure, RequestLimits, Upload, frame};
+use cm_kernel::{Access, Kernel, OpContext};
+use cm_types::{BucketName, RequestId};
+use futures::TryStreamExt;
+use http_body_util::StreamBody;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::validation::NameValidation;
+
+use crate::caller::{Caller, Door, Keys};
+use crate::framing::Frames;
+use crate::gate::{self, Framed};
+use crate::operations::Store;
+use crate::{content, failure};
+
+/// The name of a request, under the header that clients of S3 report.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+
+#[derive(Clone)]
+struct Face {
+    kernel: Kernel,
+    access: Access,
+    adapter: S3Service,
+}
+
+/// The routes.
+pub fn router(kernel: Kernel, access: Access, limits: RequestLimits) -> Router {
+    let mut adapter = S3ServiceBuilder::new(Store::new(kernel.clone()));
+    adapter.set_validation(Names);
+    if let Access::Credential = access {
+        adapter.set_auth(Keys::new(kernel.clone()));
+        adapter.set_access(Door::new(kernel.clone()));
+    }
+    let tasks = kernel.tasks().clone();
+    let face = Face { kernel, access, adapter: adapter.build() };
+    let routes = Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(face);
+    frame(routes, limits, failure::shape, &tasks)
+}
+
+/// Names are what they are elsewhere on the node: a bucket that the native API made can be reached.
+struct Names;
+
+impl NameValidation for Names {
+    fn validate_bucket_name(&self, name: &str) -> bool {
+        BucketName::parse(name).is_ok()
+    }
+}
+
+async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) -> Result<Response, Failure> {
+    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
+    let (request, framed) = match &face.access {
+        Access::Credential => gate::examine(request)?,
+        Access::Open(_) => gate::strip(request)?,
+    };
+    // Bodies are bounded by their pace, and what is done without one, such as copying, by the size of objects.
+    if !request.method().is_safe() {
+        deadline.lift();
+    }
+    let mut request = into_adapter(request, framed).await;
+    let mut op =
+        OpContext::new(cm_kernel::Actor::Anonymous, id.clone(), face.kernel.tasks().token().child_token());
+    if let Access::Open(actor) = &face.access {
+        op.actor = actor.clone();
+        request.extensions_mut().insert(Caller::open(op.clone()));
+    }
+    request.extensions_mut().insert(op);
+    let answered =
+        face.adapter.call(request).await.map_err(|error| Failure::internal(format!("{error:?}")))?;
+    let mut answer = answered.map(Body::new).into_response();
+    let name = HeaderValue::from_str(id.as_str()).expect("ids are visible ASCII");
+    answer.headers_mut().insert(REQUEST_ID, name);
+    Ok(answer)
+}
+
+/// The request as the adapter takes it, its body as a stream that must keep flowing.
+async fn into_adapter(request: Request, framed: Framed) -> s3s::HttpRequest {
+    let is_empty = axum::body::HttpBody::is_end_stream(request.body());
+    let (parts, body) = request.into_parts();
+    if is_empty {
+        return Request::from_parts(parts, s3s::Body::empty());
+    }
+    let mut paced = Request::new(body);
+    *paced.extensions_mut() = parts.extensions.clone();
+    let Ok(upload) = Upload::from_request(paced, &()).await;
+    let stream = upload.into_stream();
+    let body = match framed {
+        Framed::Plain => content::body(StreamBody::new(stream.map_ok(http_body::Frame::data))),
+        Framed::Chunks(mode, trailers) => {
+            let frames = Frames::new(stream, mode, trailers);
+            content::body(StreamBody::new(frames.map_ok(http_body::Frame::data)))
+        }
+    };
+    Request::from_parts(parts, body)
+}

@@ -1,0 +1,148 @@
+//! Refusals and failures as S3 names them.
+
+use std::error::Error;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use cm_http::render::{Asked, Rendered};
+use cm_http::{Failure, FailureClass};
+use cm_kernel::catalog::CatalogError;
+use cm_kernel::objects::ObjectError;
+use cm_kernel::{ErrorClass, KernelError};
+use cm_types::ResourceKind;
+use s3s::{S3Error, S3ErrorCode};
+
+/// The detail of a [`Failure`] that names an S3 code of its own.
+pub(crate) const CODE: &str = "s3_code";
+
+/// How failures look that happen before the adapter, or around it.
+pub(crate) fn shape(failure: &Failure, asked: &Asked) -> Rendered {
+    let (status, usual) = match failure.class() {
+        FailureClass::Malformed | FailureClass::Invalid => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+        FailureClass::Unauthenticated | FailureClass::Forbidden => (StatusCode::FORBIDDEN, "AccessDenied"),
+        FailureClass::NotFound => (StatusCode::NOT_FOUND, "NoSuchKey"),
+        FailureClass::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+        FailureClass::RequestTimeout => (StatusCode::BAD_REQUEST, "RequestTimeout"),
+        FailureClass::UnsupportedMediaType => (StatusCode::NOT_IMPLEMENTED, "NotImplemented"),
+        FailureClass::TooMany | FailureClass::Unavailable | FailureClass::DeadlineExceeded => {
+            (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable")
+        }
+        class => (class.status(), "InternalError"),
+    };
+    let code = failure.details().get(CODE).and_then(|code| code.as_str()).unwrap_or(usual);
+    let id = asked.id.as_ref().map_or("", |id| id.as_str());
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>\
+         <Resource>{}</Resource><RequestId>{id}</RequestId></Error>",
+        escaped(failure.message()),
+        escaped(&asked.path),
+    );
+    Rendered { status, media_type: "application/xml", body }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// What the kernel refused.
+pub(crate) fn kernel(error: KernelError) -> S3Error {
+    let code = match &error {
+        KernelError::Unauthenticated | KernelError::Forbidden(_) => S3ErrorCode::AccessDenied,
+        // An object is looked up by its bucket: what is not there is that.
+        KernelError::NotFound(resource)
+            if matches!(resource.kind, ResourceKind::Bucket | ResourceKind::Object) =>
+        {
+            return S3Error::with_message(S3ErrorCode::NoSuchBucket, "the bucket does not exist");
+        }
+        KernelError::Catalog(CatalogError::Exists(_)) => S3ErrorCode::BucketAlreadyExists,
+        KernelError::Objects(_) => {
+            let KernelError::Objects(error) = error else { unreachable!("just matched") };
+            return object(error);
+        }
+        error => return of_class(error.class(), error),
+    };
+    S3Error::with_message(code, error.to_string())
+}
+
+/// What the object store refused.
+pub(crate) fn object(error: ObjectError) -> S3Error {
+    if error.is_full() {
+        log(&error);
+        let mut full =
+            S3Error::with_message(S3ErrorCode::Custom("StorageFull".into()), "no space left on the node");
+        full.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
+        return full;
+    }
+    let code = match &error {
+        ObjectError::NotFound { .. } => S3ErrorCode::NoSuchKey,
+        ObjectError::BucketNotFound { .. } => S3ErrorCode::NoSuchBucket,
+        ObjectError::BucketExists { .. } => S3ErrorCode::BucketAlreadyExists,
+        ObjectError::BucketNotEmpty { .. } => S3ErrorCode::BucketNotEmpty,
+        ObjectError::AlreadyExists { .. } | ObjectError::PreconditionFailed { .. } => {
+            S3ErrorCode::PreconditionFailed
+        }
+        ObjectError::DigestMismatch { .. } => sha256_mismatch(),
+        ObjectError::Md5Mismatch => S3ErrorCode::BadDigest,
+        ObjectError::UploadNotFound { .. } => S3ErrorCode::NoSuchUpload,
+        ObjectError::PartNotFound { .. } => S3ErrorCode::InvalidPart,
+        ObjectError::PartOrder => S3ErrorCode::InvalidPartOrder,
+        ObjectError::PartTooSmall { .. } => S3ErrorCode::EntityTooSmall,
+        ObjectError::TooLarge { .. } => S3ErrorCode::EntityTooLarge,
+        ObjectError::DescriptionTooLong { .. } => S3ErrorCode::MetadataTooLarge,
+        ObjectError::DescriptionCharacter { .. } | ObjectError::InvalidCursor => S3ErrorCode::InvalidArgument,
+        ObjectError::Busy | ObjectError::TooManyUploads { .. } => return slow_down(&error),
+        ObjectError::RangeNotSatisfiable { size } => return unsatisfiable(*size),
+        ObjectError::Body(_) => {
+            let ObjectError::Body(error) = error else { unreachable!("just matched") };
+            return match error.downcast::<S3Error>() {
+                Ok(own) => own,
+                Err(error) => S3Error::with_message(S3ErrorCode::IncompleteBody, error.to_string()),
+            };
+        }
+        _ => {
+            let error = KernelError::from(error);
+            return of_class(error.class(), &error);
+        }
+    };
+    S3Error::with_message(code, error.to_string())
+}
+
+pub(crate) fn sha256_mismatch() -> S3ErrorCode {
+    S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into())
+}
+
+fn unsatisfiable(size: u64) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::InvalidRange, "no byte lies in the range");
+    let range = HeaderValue::try_from(format!("bytes */{size}")).expect("digits make a header value");
+    error.set_headers([(header::CONTENT_RANGE, range)].into_iter().collect());
+    error
+}
+
+fn slow_down(error: &dyn Error) -> S3Error {
+    let mut slow = S3Error::with_message(S3ErrorCode::SlowDown, error.to_string());
+    slow.set_headers([(header::RETRY_AFTER, HeaderValue::from_static("1"))].into_iter().collect());
+    slow
+}
+
+fn of_class(class: ErrorClass, error: &(dyn Error + 'static)) -> S3Error {
+    let code = match class {
+        ErrorClass::Unauthenticated | ErrorClass::Forbidden => S3ErrorCode::AccessDenied,
+        ErrorClass::NotFound => S3ErrorCode::NoSuchKey,
+        ErrorClass::Conflict => S3ErrorCode::OperationAborted,
+        ErrorClass::Stale => S3ErrorCode::PreconditionFailed,
+        ErrorClass::Invalid | ErrorClass::Range => S3ErrorCode::InvalidRequest,
+        ErrorClass::TooLarge => S3ErrorCode::EntityTooLarge,
+        ErrorClass::TooMany { .. } => return slow_down(error),
+        ErrorClass::Unavailable => {
+            return S3Error::with_message(S3ErrorCode::ServiceUnavailable, "try again later");
+        }
+        ErrorClass::Internal => {
+            log(error);
+            return S3Error::with_message(S3ErrorCode::InternalError, "internal error");
+        }
+    };
+    S3Error::with_message(code, error.to_string())
+}
+
+fn log(error: &(dyn Error + 'static)) {
+    tracing::error!(error, "request failed");
+}

@@ -1,0 +1,263 @@
+//! What is looked at before the adapter sees a request.
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use cm_http::local::require_local;
+use cm_http::{Failure, FailureClass};
+
+use crate::failure::CODE;
+use crate::framing::{Mode, Trailers};
+
+/// How long a presigned URL may be good for, in seconds: a week, as with S3.
+const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 3600;
+const CONTENT_SHA256: &str = "x-amz-content-sha256";
+const DECODED_LENGTH: &str = "x-amz-decoded-content-length";
+/// What presigned URLs carry.
+const PRESIGNED: [&str; 10] = [
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Signature",
+    "X-Amz-Security-Token",
+    "AWSAccessKeyId",
+    "Signature",
+    "Expires",
+];
+
+/// How a body is framed, and what is to become of it.
+#[derive(Clone, Debug)]
+pub enum Framed {
+    /// Not at all.
+    Plain,
+    /// In chunks.
+    Chunks(Mode, Trailers),
+}
+
+/// Refuses what must not reach the adapter on a node that demands credentials: older signatures, those that leave out what
+/// they should cover, and forms, which the adapter would hold in memory before it knows who sent them.
+///
+/// # Errors
+/// 400 and 403.
+pub fn examine(request: Request) -> Result<(Request, Framed), Failure> {
+    refuse_forms(&request)?;
+    let query = request.uri().query().unwrap_or_default();
+    if parameter(query, "Signature").is_some() || parameter(query, "AWSAccessKeyId").is_some() {
+        return Err(too_old());
+    }
+    let in_query = parameter(query, "X-Amz-Signature").is_some();
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let signed = match (in_query, authorization) {
+        (true, Some(_)) => {
+            return Err(invalid("a request is signed in its query or its headers, not in both"));
+        }
+        (true, None) => Some(presigned(query)?),
+        (false, Some(value)) => Some(signed_headers(value)?),
+        (false, None) => None,
+    };
+    if let Some(signed) = signed {
+        require_signed(request.headers(), &signed, in_query)?;
+    }
+    let framed = match content_sha256(request.headers()) {
+        Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER") => Framed::Chunks(Mode::Cut, Trailers::default()),
+        Some(text) if text.starts_with("STREAMING-") => Framed::Chunks(Mode::Keep, Trailers::default()),
+        _ => Framed::Plain,
+    };
+    Ok((request, framed))
+}
+
+/// Takes a signature off, and the framing that may belong to it: on a node in open mode nobody looks at them.
+///
+/// # Errors
+/// 403 for what does not come from this machine.
+pub fn strip(mut request: Request) -> Result<(Request, Framed), Failure> {
+    require_local(&request)?;
+    refuse_forms(&request)?;
+    request.headers_mut().remove(header::AUTHORIZATION);
+    if let Some(uri) = without_signature(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    let is_framed = content_sha256(request.headers()).is_some_and(|text| text.starts_with("STREAMING-"));
+    if !is_framed {
+        return Ok((request, Framed::Plain));
+    }
+    let headers = request.headers_mut();
+    headers.remove(CONTENT_SHA256);
+    headers.remove(header::CONTENT_LENGTH);
+    if let Some(length) = headers.get(DECODED_LENGTH).cloned() {
+        headers.insert(header::CONTENT_LENGTH, length);
+    }
+    let trailers = Trailers::default();
+    request.extensions_mut().insert(trailers.clone());
+    Ok((request, Framed::Chunks(Mode::Remove, trailers)))
+}
+
+fn refuse_forms(request: &Request) -> Result<(), Failure> {
+    let media_type =
+        request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_form = media_type.to_ascii_lowercase().trim_ascii_start().starts_with(b"multipart/");
+    match request.method() == Method::POST && is_form {
+        true => Err(Failure::new(FailureClass::UnsupportedMediaType, "objects are not taken from forms")
+            .with_detail(CODE, "NotImplemented")),
+        false => Ok(()),
+    }
+}
+
+fn content_sha256(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_SHA256)?.to_str().ok()
+}
+
+/// The headers that a signature in `Authorization` covers.
+fn signed_headers(value: &HeaderValue) -> Result<Vec<String>, Failure> {
+    let text = value.to_str().map_err(|_| invalid("`Authorization` is unreadable"))?;
+    let fields = text.strip_prefix("AWS4-HMAC-SHA256").ok_or_else(too_old)?;
+    let field = |name: &str| fields.split(',').find_map(|field| field.trim().strip_prefix(name));
+    require_scope(field("Credential=").unwrap_or_default())?;
+    let signed = field("SignedHeaders=").ok_or_else(|| invalid("`Authorization` lacks `SignedHeaders`"))?;
+    Ok(signed.split(';').map(str::to_owned).collect())
+}
+
+/// The headers that a presigned URL covers.
+fn presigned(query: &str) -> Result<Vec<String>, Failure> {
+    let decoded = |name| parameter(query, name).map(decode).unwrap_or_default();
+    require_scope(&decoded("X-Amz-Credential"))?;
+    let is_short =
+        decoded("X-Amz-Expires").parse().is_ok_and(|seconds: u64| seconds <= PRESIGNED_SECONDS_MAX);
+    if !is_short {
+        return Err(invalid("a presigned URL may be good for a week at most"));
+    }
+    Ok(decoded("X-Amz-SignedHeaders").split(';').map(str::to_owned).collect())
+}
+
+/// A key's scope is `KEY/DATE/REGION/s3/aws4_request`.
+fn require_scope(credential: &str) -> Result<(), Failure> {
+    match credential.ends_with("/s3/aws4_request") {
+        true => Ok(()),
+        false => Err(invalid("the signature is not for S3")),
+    }
+}
+
+/// A header that changes what a request means must be signed, or whoever carries the request could add it. A presigned
+/// URL cannot cover the body, hence not its digest.
+fn require_signed(headers: &HeaderMap, signed: &[String], in_query: bool) -> Result<(), Failure> {
+    let covers = |name: &str| signed.iter().any(|covered| covered.eq_ignore_ascii_case(name));
+    let demanded = |name: &str| name.starts_with("x-amz-") && !(in_query && name == CONTENT_SHA256);
+    let uncovered = headers.keys().map(|name| name.as_str()).find(|name| demanded(name) && !covers(name));
+    let missing = if covers("host") { uncovered } else { Some("host") };
+    match missing {
+        None => Ok(()),
+        Some(name) => {
+            Err(Failure::new(FailureClass::Forbidden, format!("the header `{name}` is not signed")))
+        }
+    }
+}
+
+/// The address without what presigned URLs carry; `None` if it carries nothing of it.
+fn without_signature(uri: &Uri) -> Option<Uri> {
+    let query = uri.query()?;
+    let is_ours = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        !PRESIGNED.iter().any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let kept: Vec<&str> = query.split('&').filter(is_ours).collect();
+    let kept = kept.join("&");
+    if kept.len() == query.len() {
+        return None;
+    }
+    let path = if kept.is_empty() { uri.path().to_owned() } else { format!("{}?{kept}", uri.path()) };
+    path.parse().ok()
+}
+
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then_some(value)
+    })
+}
+
+fn decode(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn invalid(message: &'static str) -> Failure {
+    Failure::new(FailureClass::Malformed, message)
+}
+
+fn too_old() -> Failure {
+    invalid("requests are signed with AWS4-HMAC-SHA256 here")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    const SCOPE: &str = "CMS30123456789ABCDEF/20260101/us-east-1/s3/aws4_request";
+
+    fn request(uri: &str, headers: &[(&str, &str)]) -> Request {
+        let mut request = Request::builder().uri(uri).header("host", "127.0.0.1:9000");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Body::empty()).unwrap()
+    }
+
+    fn check(uri: &str, headers: &[(&str, &str)], expected: bool) {
+        let found = examine(request(uri, headers));
+        assert_eq!(found.is_ok(), expected, "{uri} {headers:?}: {:?}", found.err());
+    }
+
+    #[test]
+    fn what_is_signed_too_little_is_refused() {
+        let signed = |scope: &str, names: &str| {
+            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature=00")
+        };
+        let of = |names: &str| signed(SCOPE, names);
+        check("/b/k", &[], true);
+        check("/b/k", &[("authorization", &of("host"))], true);
+        check("/b/k", &[("authorization", &of("x-amz-date"))], false);
+        let source = ("x-amz-copy-source", "b/other");
+        check("/b/k", &[("authorization", &of("host;x-amz-copy-source")), source], true);
+        check("/b/k", &[("authorization", &of("host")), source], false);
+        let sts = SCOPE.replace("/s3/", "/sts/");
+        check("/b/k", &[("authorization", &signed(&sts, "host"))], false);
+        check("/b/k", &[("authorization", "AWS key:signature")], false);
+        check("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[], false);
+    }
+
+    #[test]
+    fn presigned_urls_are_short_and_cover_what_they_must() {
+        let of = |seconds: &str, names: &str| {
+            let scope = SCOPE.replace('/', "%2F");
+            format!(
+                "/b/k?X-Amz-Credential={scope}&X-Amz-Expires={seconds}&X-Amz-SignedHeaders={names}&X-Amz-Signature=0"
+            )
+        };
+        check(&of("3600", "host"), &[], true);
+        check(&of("3600", "host"), &[("x-amz-content-sha256", "UNSIGNED-PAYLOAD")], true);
+        check(&of("3600", "host"), &[("x-amz-acl", "public-read")], false);
+        check(&of("3600", "host%3Bx-amz-acl"), &[("x-amz-acl", "public-read")], true);
+        check(&of("604801", "host"), &[], false);
+        check(&of("3600", "host"), &[("authorization", "AWS4-HMAC-SHA256 x")], false);
+    }
+
+    #[test]
+    fn in_open_mode_nothing_is_left_of_a_signature() {
+        let uri = "/b/k?list-type=2&X-Amz-Signature=0&X-Amz-Date=1&prefix=a%20b";
+        let headers = [
+            ("authorization", "AWS whatever"),
+            ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
+            ("x-amz-decoded-content-length", "5"),
+            ("content-length", "500"),
+        ];
+        let (stripped, framed) = strip(request(uri, &headers)).unwrap();
+        assert_eq!(stripped.uri(), "/b/k?list-type=2&prefix=a%20b");
+        assert!(!stripped.headers().contains_key("authorization"));
+        assert_eq!(stripped.headers()["content-length"], "5");
+        assert!(matches!(framed, Framed::Chunks(Mode::Remove, _)));
+        let foreign = Request::builder().uri("/").header("host", "evil.example").body(Body::empty()).unwrap();
+        assert!(strip(foreign).is_err());
+    }
+}

@@ -1,0 +1,70 @@
+//! Conditions on what there is.
+
+use cm_kernel::objects::{Condition, ObjectInfo};
+use s3s::dto::{ETagCondition, Timestamp};
+use s3s::{S3Error, S3ErrorCode, S3Result};
+
+use crate::describe::time;
+
+/// Whether the content is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Freshness {
+    /// It is.
+    Send,
+    /// The client has it.
+    NotModified,
+}
+
+/// What a read demands of the object.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReadConditions {
+    pub(super) if_match: Option<ETagCondition>,
+    pub(super) if_none_match: Option<ETagCondition>,
+    pub(super) if_modified_since: Option<Timestamp>,
+    pub(super) if_unmodified_since: Option<Timestamp>,
+}
+
+impl ReadConditions {
+    /// In the order of RFC 9110, section 13.2.2. Times have the precision of a second.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`.
+    pub(super) fn check(&self, info: &ObjectInfo) -> S3Result<Freshness> {
+        let is = |condition: &ETagCondition| match condition {
+            ETagCondition::Any => true,
+            ETagCondition::ETag(tag) => tag.value() == info.etag(),
+        };
+        let seconds = |at: &Timestamp| ::time::OffsetDateTime::from(at.clone()).unix_timestamp();
+        let modified = seconds(&time(info.created_at));
+        let unmet = match (&self.if_match, &self.if_unmodified_since) {
+            (Some(condition), _) => !is(condition),
+            (None, Some(since)) => modified > seconds(since),
+            (None, None) => false,
+        };
+        if unmet {
+            return Err(S3Error::with_message(S3ErrorCode::PreconditionFailed, "the object is another one"));
+        }
+        let has_it = match (&self.if_none_match, &self.if_modified_since) {
+            (Some(condition), _) => is(condition),
+            (None, Some(since)) => modified <= seconds(since),
+            (None, None) => false,
+        };
+        Ok(if has_it { Freshness::NotModified } else { Freshness::Send })
+    }
+}
+
+/// What a write demands of what it replaces.
+pub(super) fn write_conditions(
+    if_match: Option<ETagCondition>,
+    if_none_match: Option<ETagCondition>,
+) -> Vec<Condition> {
+    let if_match = if_match.map(|condition| match condition {
+        ETagCondition::Any => Condition::Present,
+        ETagCondition::ETag(tag) => Condition::OneOf(vec![tag.into_value()]),
+    });
+    let if_none_match = if_none_match.map(|condition| match condition {
+        ETagCondition::Any => Condition::Absent,
+        ETagCondition::ETag(tag) => Condition::NoneOf(vec![tag.into_value()]),
+    });
+    if_match.into_iter().chain(if_none_match).collect()
+}

@@ -1,0 +1,184 @@
+//! Listing the objects of a bucket, in either of the two ways that S3 has.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cm_kernel::objects::{ListQuery, Listing, ObjectInfo};
+use cm_kernel::policy::List;
+use cm_types::{Cursor, PageLimit, ResourceKind};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use s3s::dto::*;
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+
+use super::refusals::refuse;
+use super::{Store, bucket_name};
+use crate::caller::Caller;
+use crate::describe::{etag, time};
+use crate::failure;
+
+/// What `encoding-type=url` leaves alone.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
+
+/// What is to be listed, whichever way.
+struct Wanted {
+    bucket: String,
+    prefix: Option<String>,
+    delimiter: Option<String>,
+    after: Option<Cursor>,
+    start_after: Option<String>,
+    /// `None` if nothing is wanted.
+    limit: Option<PageLimit>,
+}
+
+impl Store {
+    pub(super) async fn list(
+        &self,
+        caller: Caller,
+        request: S3Request<ListObjectsInput>,
+    ) -> S3Result<S3Response<ListObjectsOutput>> {
+        let input = request.input;
+        refuse!(input; expected_bucket_owner, optional_object_attributes);
+        let encode = encoder(input.encoding_type.as_ref())?;
+        let limit = page_limit(input.max_keys)?;
+        let wanted = Wanted {
+            bucket: input.bucket.clone(),
+            prefix: input.prefix.clone(),
+            delimiter: input.delimiter.clone(),
+            after: None,
+            start_after: input.marker.clone().filter(|marker| !marker.is_empty()),
+            limit,
+        };
+        let (page, owner) = self.page(&caller, wanted).await?;
+        // The cursor is the last thing on the page, behind two letters that say what it is.
+        let next = page.next.as_ref().and_then(|cursor| cursor.0.get(2..)).map(encode);
+        let output = ListObjectsOutput {
+            name: Some(input.bucket),
+            is_truncated: Some(page.next.is_some()),
+            contents: Some(contents(page.items, encode, Some(&owner))),
+            common_prefixes: Some(common_prefixes(page.common_prefixes, encode)),
+            marker: Some(encode(&input.marker.unwrap_or_default())),
+            next_marker: next.filter(|_| input.delimiter.is_some()),
+            max_keys: Some(limit.map_or(0, |limit| limit.get() as i32)),
+            prefix: Some(encode(&input.prefix.unwrap_or_default())),
+            delimiter: encoded(encode, input.delimiter),
+            encoding_type: input.encoding_type,
+            ..ListObjectsOutput::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn list_v2(
+        &self,
+        caller: Caller,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = request.input;
+        refuse!(input; expected_bucket_owner, optional_object_attributes);
+        let encode = encoder(input.encoding_type.as_ref())?;
+        let limit = page_limit(input.max_keys)?;
+        let wanted = Wanted {
+            bucket: input.bucket.clone(),
+            prefix: input.prefix.clone(),
+            delimiter: input.delimiter.clone(),
+            after: input.continuation_token.as_deref().map(cursor).transpose()?,
+            start_after: input.start_after.clone().filter(|text| !text.is_empty()),
+            limit,
+        };
+        let (page, owner) = self.page(&caller, wanted).await?;
+        let owner = Some(&owner).filter(|_| input.fetch_owner == Some(true));
+        let count = page.items.len() + page.common_prefixes.len();
+        let output = ListObjectsV2Output {
+            name: Some(input.bucket),
+            is_truncated: Some(page.next.is_some()),
+            key_count: Some(count as i32),
+            contents: Some(contents(page.items, encode, owner)),
+            common_prefixes: Some(common_prefixes(page.common_prefixes, encode)),
+            continuation_token: input.continuation_token,
+            next_continuation_token: page.next.map(|cursor| URL_SAFE_NO_PAD.encode(cursor.0)),
+            max_keys: Some(limit.map_or(0, |limit| limit.get() as i32)),
+            prefix: Some(encode(&input.prefix.unwrap_or_default())),
+            delimiter: encoded(encode, input.delimiter),
+            start_after: encoded(encode, input.start_after),
+            encoding_type: input.encoding_type,
+            ..ListObjectsV2Output::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    /// The page, and who owns the bucket and with it the objects.
+    async fn page(&self, caller: &Caller, wanted: Wanted) -> S3Result<(Listing, Owner)> {
+        let bucket = bucket_name(wanted.bucket)?;
+        let found = self.kernel.look_up::<List>(caller, ResourceKind::Bucket, bucket.as_str()).await;
+        let (record, permit) = found.map_err(failure::kernel)?;
+        let id = record.header.owner.to_string();
+        let owner = Owner { display_name: Some(id.clone()), id: Some(id) };
+        let Some(limit) = wanted.limit else {
+            return Ok((Listing { items: Vec::new(), common_prefixes: Vec::new(), next: None }, owner));
+        };
+        let query = ListQuery {
+            prefix: wanted.prefix.unwrap_or_default(),
+            delimiter: wanted.delimiter,
+            after: wanted.after,
+            start_after: wanted.start_after,
+            limit,
+        };
+        let page = self.kernel.objects().list(&permit, &bucket, query).await.map_err(failure::object)?;
+        Ok((page, owner))
+    }
+}
+
+fn contents(items: Vec<ObjectInfo>, encode: fn(&str) -> String, owner: Option<&Owner>) -> Vec<Object> {
+    let listed = |info: ObjectInfo| Object {
+        key: Some(encode(info.key.as_str())),
+        e_tag: Some(etag(&info)),
+        last_modified: Some(time(info.created_at)),
+        size: Some(info.size as i64),
+        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        owner: owner.cloned(),
+        ..Object::default()
+    };
+    items.into_iter().map(listed).collect()
+}
+
+fn common_prefixes(prefixes: Vec<String>, encode: fn(&str) -> String) -> Vec<CommonPrefix> {
+    prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(encode(&prefix)) }).collect()
+}
+
+fn cursor(token: &str) -> S3Result<Cursor> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    text.map(Cursor).ok_or_else(|| {
+        S3Error::with_message(
+            S3ErrorCode::InvalidArgument,
+            "the continuation token is not one of this bucket",
+        )
+    })
+}
+
+/// How many entries are wanted, 1000 unless told; `None` for none.
+pub(super) fn page_limit(asked: Option<i32>) -> S3Result<Option<PageLimit>> {
+    match asked {
+        None => Ok(Some(PageLimit::MAX)),
+        Some(0) => Ok(None),
+        Some(entries) => match usize::try_from(entries) {
+            Ok(entries) => Ok(Some(PageLimit::clamped(entries))),
+            Err(_) => {
+                Err(S3Error::with_message(S3ErrorCode::InvalidArgument, "a page has no negative length"))
+            }
+        },
+    }
+}
+
+/// How names are written in the answer.
+pub(super) fn encoder(encoding: Option<&EncodingType>) -> S3Result<fn(&str) -> String> {
+    match encoding.map(EncodingType::as_str) {
+        None => Ok(str::to_owned),
+        Some("url") => Ok(|text| utf8_percent_encode(text, ENCODED).to_string()),
+        Some(_) => {
+            Err(S3Error::with_message(S3ErrorCode::InvalidArgument, "names are encoded as `url` or not"))
+        }
+    }
+}
+
+pub(super) fn encoded(encode: fn(&str) -> String, text: Option<String>) -> Option<String> {
+    text.map(|text| encode(&text))
+}

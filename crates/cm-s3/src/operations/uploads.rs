@@ -1,0 +1,275 @@
+//! Uploads in parts.
+
+use std::time::Duration;
+
+use cm_kernel::objects::{Completion, Contents, NewPart, NewUpload, ObjectInfo, UploadInfo, UploadRef};
+use cm_kernel::policy::{List, Permit, Update};
+use cm_types::{PageLimit, ResourceKind};
+use futures::StreamExt;
+use futures::future::{BoxFuture, Either, FutureExt, select};
+use s3s::dto::*;
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use uuid::Uuid;
+
+use super::conditions::write_conditions;
+use super::listing::{encoded, encoder, page_limit};
+use super::refusals::{refuse, refuse_for_new};
+use super::writing::{announced_sha256, md5, part_number};
+use super::{Store, bucket_name, object_key};
+use crate::caller::Caller;
+use crate::content::{Announced, checked, invalid, received};
+use crate::describe::{etag, said, summed, time};
+use crate::failure;
+use crate::framing::Trailers;
+
+/// How long a client waits for the outcome of a completion in silence; afterwards the answer begins, and spaces are sent
+/// until there is an outcome, as S3 does.
+const SILENCE: Duration = Duration::from_secs(10);
+
+impl Store {
+    pub(super) async fn begin(
+        &self,
+        caller: Caller,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        let mut input = request.input;
+        refuse_for_new!(input);
+        let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
+        let permit =
+            self.kernel.look_up_object::<Update>(&caller, &bucket, &key).await.map_err(failure::kernel)?;
+        let new = NewUpload {
+            content_type: input.content_type.take(),
+            metadata: input.metadata.take().unwrap_or_default().into_iter().collect(),
+            headers: said!(input),
+        };
+        let begun = self.kernel.objects().begin_upload(&permit, &bucket, &key, new).await;
+        let begun = begun.map_err(failure::object)?;
+        let output = CreateMultipartUploadOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(begun.upload.id.to_string()),
+            checksum_algorithm: input.checksum_algorithm,
+            checksum_type: input.checksum_type,
+            ..CreateMultipartUploadOutput::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn write_part(
+        &self,
+        caller: Caller,
+        mut request: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        refuse!(request.input; expected_bucket_owner, sse_customer_algorithm, sse_customer_key);
+        let announced = Announced::of(
+            &request.headers,
+            request.input.content_length,
+            (request.trailing_headers.take(), request.extensions.get::<Trailers>().cloned()),
+        )?;
+        let input = request.input;
+        let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
+        let number = part_number(input.part_number)?;
+        let permit = self.permit_to_upload(&caller, &upload).await?;
+        let new = NewPart {
+            expected_sha256: announced_sha256(&request.headers),
+            expected_md5: md5(input.content_md5.as_deref())?,
+            late_headers: announced.late_headers(),
+            ..NewPart::default()
+        };
+        let still = self.still_permitted::<Update>(caller, upload.bucket.clone(), upload.key.clone());
+        let body = checked(received(input.body), announced, still);
+        let part = self.kernel.objects().put_part(&permit, &upload, number, new, body).await;
+        let part = part.map_err(failure::object)?;
+        let mut output =
+            UploadPartOutput { e_tag: Some(ETag::Strong(part.tag)), ..UploadPartOutput::default() };
+        summed!(&mut output, &part.headers);
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn complete(
+        &self,
+        caller: Caller,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let mut input = request.input;
+        refuse!(input; expected_bucket_owner, sse_customer_algorithm, sse_customer_key);
+        let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
+        let permit = self.permit_to_upload(&caller, &upload).await?;
+        // A checksum of checksums cannot be told from here; one of the whole is compared.
+        let of_parts = input.checksum_type.as_ref().is_some_and(|kind| kind.as_str() == "COMPOSITE");
+        let headers = if of_parts { Default::default() } else { request.headers };
+        let announced = Announced::of(&headers, input.mpu_object_size, (None, None))?;
+        let completion = Completion {
+            parts: chosen(input.multipart_upload.take().unwrap_or_default())?,
+            conditions: write_conditions(input.if_match, input.if_none_match),
+            late_headers: announced.late_headers(),
+            request: Some(caller.request.clone()),
+        };
+        let still = self.still_permitted::<Update>(caller, upload.bucket.clone(), upload.key.clone());
+        let through = |contents: Contents| checked(contents, announced, still).boxed();
+        let objects = self.kernel.objects().clone();
+        let work = async move {
+            let info = objects.complete_upload(&permit, &upload, completion, through).await;
+            info.map(|info| completed(&info)).map_err(failure::object)
+        };
+        let work: BoxFuture<'static, S3Result<CompleteMultipartUploadOutput>> = work.boxed();
+        let silence = Box::pin(tokio::time::sleep(SILENCE));
+        match select(work, silence).await {
+            Either::Left((outcome, _)) => Ok(S3Response::new(outcome?)),
+            Either::Right(((), work)) => {
+                let output = CompleteMultipartUploadOutput { future: Some(work), ..Default::default() };
+                Ok(S3Response::new(output))
+            }
+        }
+    }
+
+    pub(super) async fn abort(
+        &self,
+        caller: Caller,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let input = request.input;
+        refuse!(input; expected_bucket_owner, if_match_initiated_time);
+        let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
+        let permit = self.permit_to_upload(&caller, &upload).await?;
+        self.kernel.objects().abort_upload(&permit, &upload).await.map_err(failure::object)?;
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+
+    pub(super) async fn parts(
+        &self,
+        caller: Caller,
+        request: S3Request<ListPartsInput>,
+    ) -> S3Result<S3Response<ListPartsOutput>> {
+        let input = request.input;
+        refuse!(input; expected_bucket_owner, sse_customer_algorithm, sse_customer_key);
+        let after = part_number(input.part_number_marker.unwrap_or_default())?;
+        let limit = page_limit(input.max_parts)?.unwrap_or(PageLimit::clamped(1));
+        let upload = upload_ref(input.bucket.clone(), input.key.clone(), &input.upload_id)?;
+        let permit = self.permit_to_upload(&caller, &upload).await?;
+        let listed = self.kernel.objects().list_parts(&permit, &upload, after, limit).await;
+        let (upload, parts, more) = listed.map_err(failure::object)?;
+        let last = parts.last().map(|part| i32::from(part.number));
+        let parts = parts.into_iter().map(|found| {
+            let mut part = Part {
+                e_tag: Some(ETag::Strong(found.tag)),
+                last_modified: Some(time(found.created_at)),
+                part_number: Some(i32::from(found.number)),
+                size: Some(found.size as i64),
+                ..Part::default()
+            };
+            summed!(&mut part, &found.headers);
+            part
+        });
+        let output = ListPartsOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(input.upload_id),
+            initiator: Some(initiator(&upload)),
+            owner: Some(owner(&upload)),
+            is_truncated: Some(more),
+            max_parts: Some(limit.get() as i32),
+            part_number_marker: Some(i32::from(after)),
+            next_part_number_marker: last,
+            parts: Some(parts.collect()),
+            storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+            ..ListPartsOutput::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn uploads(
+        &self,
+        caller: Caller,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        let input = request.input;
+        refuse!(input; expected_bucket_owner, delimiter);
+        let encode = encoder(input.encoding_type.as_ref())?;
+        let limit = page_limit(input.max_uploads)?.unwrap_or(PageLimit::clamped(1));
+        let bucket = bucket_name(input.bucket.clone())?;
+        let looked_up = self.kernel.look_up::<List>(&caller, ResourceKind::Bucket, bucket.as_str()).await;
+        let (_, permit) = looked_up.map_err(failure::kernel)?;
+        let upload_id = input.upload_id_marker.as_deref().map(upload_id).transpose()?;
+        let after = input.key_marker.clone().map(|key| (key, upload_id));
+        let prefix = input.prefix.clone().unwrap_or_default();
+        let page = self.kernel.objects().list_uploads(&permit, &bucket, prefix, after, limit).await;
+        let page = page.map_err(failure::object)?;
+        let last = page.items.last().filter(|_| page.more).map(|last| last.upload.clone());
+        let uploads = page.items.into_iter().map(|found| MultipartUpload {
+            key: Some(encode(found.upload.key.as_str())),
+            upload_id: Some(found.upload.id.to_string()),
+            initiated: Some(time(found.created_at)),
+            initiator: Some(initiator(&found)),
+            owner: Some(owner(&found)),
+            storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+            ..MultipartUpload::default()
+        });
+        let output = ListMultipartUploadsOutput {
+            uploads: Some(uploads.collect()),
+            bucket: Some(input.bucket),
+            prefix: encoded(encode, input.prefix),
+            key_marker: encoded(encode, input.key_marker),
+            upload_id_marker: input.upload_id_marker,
+            next_key_marker: last.as_ref().map(|last| encode(last.key.as_str())),
+            next_upload_id_marker: last.map(|last| last.id.to_string()),
+            is_truncated: Some(page.more),
+            max_uploads: Some(limit.get() as i32),
+            encoding_type: input.encoding_type,
+            ..ListMultipartUploadsOutput::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn permit_to_upload(
+        &self,
+        caller: &Caller,
+        upload: &UploadRef,
+    ) -> S3Result<Permit<Update>> {
+        let permit = self.kernel.look_up_object::<Update>(caller, &upload.bucket, &upload.key).await;
+        permit.map_err(failure::kernel)
+    }
+}
+
+/// An upload by the texts that name it.
+pub(super) fn upload_ref(bucket: String, key: String, id: &str) -> S3Result<UploadRef> {
+    Ok(UploadRef { bucket: bucket_name(bucket)?, key: object_key(key)?, id: upload_id(id)? })
+}
+
+fn upload_id(text: &str) -> S3Result<Uuid> {
+    Uuid::parse_str(text)
+        .map_err(|_| S3Error::with_message(S3ErrorCode::NoSuchUpload, "the upload does not exist"))
+}
+
+/// The parts that a completion names.
+fn chosen(upload: CompletedMultipartUpload) -> S3Result<Vec<(u16, String)>> {
+    let parts = upload.parts.unwrap_or_default().into_iter().map(|part| {
+        let (Some(number), Some(tag)) = (part.part_number, part.e_tag) else {
+            return Err(invalid("each part has a number and an entity tag"));
+        };
+        Ok((part_number(number)?, tag.into_value()))
+    });
+    parts.collect()
+}
+
+fn completed(info: &ObjectInfo) -> CompleteMultipartUploadOutput {
+    let mut output = CompleteMultipartUploadOutput {
+        bucket: Some(info.bucket.to_string()),
+        key: Some(info.key.to_string()),
+        location: Some(format!("/{}/{}", info.bucket, info.key)),
+        e_tag: Some(etag(info)),
+        ..CompleteMultipartUploadOutput::default()
+    };
+    summed!(&mut output, &info.headers);
+    output
+}
+
+fn owner(upload: &UploadInfo) -> Owner {
+    let id = upload.owner.as_ref().map(ToString::to_string);
+    Owner { display_name: id.clone(), id }
+}
+
+fn initiator(upload: &UploadInfo) -> Initiator {
+    let Owner { display_name, id } = owner(upload);
+    Initiator { display_name, id }
+}

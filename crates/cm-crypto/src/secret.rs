@@ -64,6 +64,11 @@ pub fn fill_random(bytes: &mut [u8]) {
     aws_lc_rs::rand::fill(bytes).expect("AWS-LC ends the process rather than return without entropy");
 }
 
+/// Wipes bytes that were secret, wherever they were held.
+pub fn wipe(bytes: &mut Vec<u8>) {
+    bytes.zeroize();
+}
+
 /// Random bytes, for nonces, salts and keys.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | extension [`MEASUREMENT_OID`], not critical | the measurement, 32 raw bytes, where the published clients look for it |
 //! | alternative name, `ni:///sha-256;…` (RFC 6920) | the SHA-256 of the policy's text |
+//! | alternative name, `urn:cryptomesh:evidence:…` | on whose word that was certified |
 //! | alternative name, [`DNS_NAME`] | the name that clients of the first era compare |
 //!
 //! The policy stands there as a name and not as an extension of our own, because there is a standard for naming a text by
@@ -19,8 +20,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cm_crypto::cert::{self, CertificateAuthority, CertificateSpec, Extension};
 use cm_crypto::CryptoError;
+use cm_crypto::cert::{self, CertificateAuthority, CertificateSpec, Extension};
 use cm_types::{Sha256Digest, Timestamp};
 
 use crate::FullPolicy;
@@ -34,6 +35,10 @@ const ORGANIZATION: &str = "Veracruz";
 const ORGANIZATIONAL_UNIT: &str = "Compute Enclave";
 /// How RFC 6920 names bytes by their SHA-256, whoever has them.
 const NAMED_BY_SHA256: &str = "ni:///sha-256;";
+/// Before the kind of evidence that a certificate was issued on.
+const EVIDENCE: &str = "urn:cryptomesh:evidence:";
+/// The kind of evidence that a node has about what it launched itself: its own word.
+pub const NODE_EVIDENCE: &str = "insecure-software";
 
 /// What a certificate says about its instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +79,7 @@ pub enum InvalidClaims {
 
 impl InstanceClaims {
     /// Issues a certificate, in DER, for the key of an instance (SubjectPublicKeyInfo, DER), which holds from `now` until
-    /// `until`.
+    /// `until`. It is issued by the node that launched the instance, and says that nobody else vouches.
     pub fn certify(
         &self,
         authority: &CertificateAuthority,
@@ -83,13 +88,12 @@ impl InstanceClaims {
         until: Timestamp,
     ) -> Result<Vec<u8>, CryptoError> {
         let policy = URL_SAFE_NO_PAD.encode(self.policy_hash.as_bytes());
-        let measurement =
-            Extension { oid: MEASUREMENT_OID, content: self.measurement.as_bytes().to_vec() };
+        let measurement = Extension { oid: MEASUREMENT_OID, content: self.measurement.as_bytes().to_vec() };
         let spec = CertificateSpec {
             organization: Some(ORGANIZATION.to_owned()),
             organizational_unit: Some(ORGANIZATIONAL_UNIT.to_owned()),
             dns_names: vec![DNS_NAME.to_owned()],
-            uris: vec![format!("{NAMED_BY_SHA256}{policy}")],
+            uris: vec![format!("{NAMED_BY_SHA256}{policy}"), format!("{EVIDENCE}{NODE_EVIDENCE}")],
             extensions: vec![measurement],
             ..CertificateSpec::new(COMMON_NAME, now, until.since(now))
         };
@@ -120,6 +124,15 @@ impl InstanceClaims {
         }
         Ok(())
     }
+}
+
+/// The kind of evidence that a certificate says it was issued on, as [`NODE_EVIDENCE`]; `None` if it says nothing, or
+/// several things.
+pub fn evidence_kind(certificate_der: &[u8]) -> Result<Option<String>, CryptoError> {
+    let uris = cert::uris(certificate_der)?;
+    let mut kinds = uris.iter().filter_map(|uri| uri.strip_prefix(EVIDENCE));
+    let first = kinds.next().map(str::to_owned);
+    Ok(if kinds.next().is_some() { None } else { first })
 }
 
 fn digest(raw: &[u8]) -> Option<Sha256Digest> {
@@ -158,6 +171,7 @@ mod tests {
         let claims = claims(0xfb, 0xff);
         let der = claims.certify(&authority, &key.spki_der, now(), now().after(HOUR)).unwrap();
         assert_eq!(InstanceClaims::read(&der), Ok(claims));
+        assert_eq!(evidence_kind(&der).unwrap().as_deref(), Some(NODE_EVIDENCE));
         assert_eq!(cert::spki_der(&der).unwrap(), key.spki_der);
         assert_eq!(cert::validity(&der).unwrap().1, now().after(HOUR));
         let subject = cert::subject(&der).unwrap();

@@ -8,7 +8,8 @@
 //! Reading order: [`path`] (how files are named), [`rights`] (what can be done to one), [`pipeline`] (programs one
 //! after the other), [`policy`] (the documents, their merging and their hash), [`draft`] (making them), [`review`] and
 //! [`explain`] (what they mean, in words), [`table`] (who may do what, resolved), [`wire`] (what clients and an instance
-//! say to each other), [`certificate`] (how a client knows it), [`refusal`] (what it would not do), [`report`] (how a
+//! say to each other), [`certificate`] (how a client knows it), [`refusal`] (what it would not do), [`release`] (to which instances
+//! a key is released), [`report`] (how a
 //! run ended), [`control`] (what the launcher and an instance say to each other).
 
 pub mod certificate;
@@ -19,6 +20,7 @@ pub mod path;
 pub mod pipeline;
 pub mod policy;
 pub mod refusal;
+pub mod release;
 pub mod report;
 pub mod review;
 pub mod rights;

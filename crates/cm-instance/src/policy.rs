@@ -16,6 +16,7 @@ mod error;
 mod form;
 mod full;
 mod merge;
+mod python;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -58,6 +58,8 @@ pub enum RefusalKind {
     Path,
     /// The bytes of a file are not those that the policy demands.
     Hash,
+    /// A sealed file does not open under the key that was released for it.
+    Seal,
 }
 
 impl RefusalKind {
@@ -77,6 +79,7 @@ impl RefusalKind {
             Self::Right => "right",
             Self::Path => "path",
             Self::Hash => "hash",
+            Self::Seal => "seal",
         }
     }
 }

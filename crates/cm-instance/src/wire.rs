@@ -6,6 +6,7 @@
 
 mod frame;
 mod message;
+pub mod posted;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,8 @@ mod tests;
 pub use frame::{FRAME_LEN_MAX, FrameDecoder, FrameError, HEADER_LEN, append_frame, encode_frame};
 pub use message::{
     ARGUMENTS_LEN_MAX, ARGUMENTS_MAX, Cancel, Cert, Data, ErrorText, Execute, FileEntry, FileList, ListFiles,
-    PiHash, PolicyHash, ReadFile, Report, Request, RequestBody, RequestPiHash, RequestPipeline,
-    RequestPolicyHash, RequestResult, RequestShutdown, Response, ResultData, State, Status, arguments_fit,
+    PiHash, PolicyHash, ProvideKey, ReadFile, Report, Request, RequestBody, RequestPiHash, RequestPipeline,
+    RequestPolicyHash, RequestResult, RequestShutdown, Response, ResultData, State, Status, WriteSealed,
+    arguments_fit,
 };
 pub use request::{Incoming, RequestDecoder};

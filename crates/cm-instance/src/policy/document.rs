@@ -370,7 +370,8 @@ pub(super) fn check_programs(programs: &[Program]) -> Result<(), PolicyError> {
 }
 
 pub(super) fn check_hashes(programs: &[Program], hashes: &[FileHash]) -> Result<(), PolicyError> {
-    check_length("file_hashes", hashes.len(), FILES_MAX)?;
+    // Full policies list the hashes of programs too.
+    check_length("file_hashes", hashes.len(), FILES_MAX + PROGRAMS_MAX)?;
     for (at, hash) in hashes.iter().enumerate() {
         let path = format!("file_hashes[{at}].file_path");
         check_file(&path, &hash.file_path)?;

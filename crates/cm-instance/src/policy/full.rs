@@ -10,6 +10,7 @@ use super::document::{
     check_file_rights, check_hashes, check_length, check_memory, check_name, check_native_modules,
     check_numbered_identities, check_pipelines, check_programs, from_json,
 };
+use super::python::Python;
 use super::{
     Certificate, Ciphersuite, ExecutionStrategy, Expiry, FieldProblem, FileRight, MEMORY_MIB_DEFAULT,
     PipelineEntry, PolicyError, Program,
@@ -237,12 +238,11 @@ impl FullPolicy {
     }
 }
 
-/// A document of this module as JSON with sorted keys, indented by four. The same document always gives the same text.
+/// A document of this module as JSON with sorted keys, indented by four, in ASCII. The same document always gives the same text.
 pub fn sorted_text(document: &impl Serialize) -> String {
     let value = serde_json::to_value(document).expect("a policy has only text keys");
     let mut bytes = Vec::new();
-    let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut json = serde_json::Serializer::with_formatter(&mut bytes, indent);
+    let mut json = serde_json::Serializer::with_formatter(&mut bytes, Python::new());
     Sorted(&value).serialize(&mut json).expect("writing to memory does not fail");
     String::from_utf8(bytes).expect("JSON is UTF-8")
 }

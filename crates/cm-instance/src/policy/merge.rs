@@ -58,10 +58,14 @@ pub fn merge(
         file_rights: identity.file_rights.clone(),
         id,
     });
-    let hashes = program
-        .data_files
-        .iter()
-        .map(|file| FileHash { file_path: file.data_file.clone(), hash: file.pi_hash });
+    // Later clients look for the hashes of programs here, earlier ones in the programs.
+    let programs = program.programs.iter().filter_map(|program| {
+        Some(FileHash { file_path: program.program_file_name.clone(), hash: program.pi_hash? })
+    });
+    let data_files = program.data_files.iter();
+    let data_files =
+        data_files.map(|file| FileHash { file_path: file.data_file.clone(), hash: file.pi_hash });
+    let hashes = programs.chain(data_files);
     let full = FullPolicy {
         debug: program.debug.unwrap_or(false),
         enable_clock: program.enable_clock.unwrap_or(infrastructure.enable_clock),

@@ -11,13 +11,27 @@ pub struct Request {
     #[prost(uint32, tag = "1")]
     pub context: u32,
     /// What is asked.
-    #[prost(oneof = "RequestBody", tags = "2, 3, 4, 5, 8, 10, 11, 12, 100, 101, 102")]
+    #[prost(oneof = "RequestBody", tags = "2, 3, 4, 5, 8, 10, 11, 12, 100, 101, 102, 103, 104")]
     pub body: Option<RequestBody>,
 }
 
 impl From<RequestBody> for Request {
     fn from(body: RequestBody) -> Self {
         Self { context: 0, body: Some(body) }
+    }
+}
+
+impl RequestBody {
+    /// The name of the file that the request is about, as the client spelled it.
+    pub fn file_name(&self) -> Option<&str> {
+        match self {
+            Self::WriteFile(data) | Self::AppendFile(data) => Some(&data.file_name),
+            Self::RequestPiHash(request) => Some(&request.file_name),
+            Self::RequestResult(request) => Some(&request.file_name),
+            Self::ReadFile(request) => Some(&request.file_name),
+            Self::Execute(request) => Some(&request.file_name),
+            _ => None,
+        }
     }
 }
 
@@ -57,6 +71,12 @@ pub enum RequestBody {
     /// The files that this identity may know of.
     #[prost(message, tag = "102")]
     ListFiles(ListFiles),
+    /// Hand over the key of a sealed file that somebody will carry here.
+    #[prost(message, tag = "103")]
+    ProvideKey(ProvideKey),
+    /// Write a piece of a sealed file, whose key was handed over.
+    #[prost(message, tag = "104")]
+    WriteSealed(WriteSealed),
 }
 
 /// A file and bytes for it.
@@ -154,6 +174,51 @@ pub struct Cancel {}
 /// Asks for the list of files.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ListFiles {}
+
+/// Hands over the content key of one sealed file. It serves until the file has arrived, and for that file only.
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+pub struct ProvideKey {
+    /// What the file will be called here.
+    #[prost(string, tag = "1")]
+    pub file_name: String,
+    /// The content key, 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub content_key: Vec<u8>,
+    /// SHA-256 of the file's sealed header, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub sealed_header: Vec<u8>,
+}
+
+impl std::fmt::Debug for ProvideKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProvideKey").field("file_name", &self.file_name).finish_non_exhaustive()
+    }
+}
+
+impl Drop for ProvideKey {
+    fn drop(&mut self) {
+        cm_crypto::secret::wipe(&mut self.content_key);
+    }
+}
+
+/// Writes a piece of a sealed file. The pieces come in their order; the file is there once the last one proved that
+/// all of it is authentic.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct WriteSealed {
+    /// What the file will be called here.
+    #[prost(string, tag = "1")]
+    pub file_name: String,
+    /// The piece.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: Bytes,
+    /// How many bytes of the sealed file stand before it; 0 begins anew.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+    /// Whether the file ends with it.
+    #[prost(bool, tag = "4")]
+    pub last: bool,
+}
 
 /// An answer.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -333,7 +333,8 @@ mod tests {
             write(false, "input-0", vec![7; 300]),
         ];
         let encoded: Vec<Vec<u8>> = requests.iter().map(Request::encode_to_vec).collect();
-        let stream = [encoded[0].clone(), framed(&encoded[1]), encoded[1].clone(), encoded[2].clone()].concat();
+        let stream =
+            [encoded[0].clone(), framed(&encoded[1]), encoded[1].clone(), encoded[2].clone()].concat();
         for step in [1, 2, 7, 1000] {
             let mut decoder = RequestDecoder::of_both_eras(1 << 30);
             let found = all(&mut decoder, &stream, step).unwrap();

@@ -61,9 +61,15 @@ fn request() -> impl Strategy<Value = Request> {
             }),
         Just(RequestBody::Cancel(Cancel {})),
         Just(RequestBody::ListFiles(ListFiles {})),
+        (".{0,20}", any::<[u8; 32]>(), any::<[u8; 32]>()).prop_map(|(file_name, key, header)| {
+            let (content_key, sealed_header) = (key.to_vec(), header.to_vec());
+            RequestBody::ProvideKey(ProvideKey { file_name, content_key, sealed_header })
+        }),
+        (data(), any::<u64>(), any::<bool>()).prop_map(|(Data { file_name, data }, offset, last)| {
+            RequestBody::WriteSealed(WriteSealed { file_name, data, offset, last })
+        }),
     ];
-    (any::<u32>(), prop::option::of(body))
-        .prop_map(|(context, body)| Request { context, body })
+    (any::<u32>(), prop::option::of(body)).prop_map(|(context, body)| Request { context, body })
 }
 
 proptest! {

@@ -43,6 +43,22 @@ impl EvidenceKind {
     }
 }
 
+/// There is no kind of evidence of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no kind of evidence; there are `insecure-software`, `aws-nitro`, `amd-sev-snp`, `intel-tdx`, `intel-sgx`"
+)]
+pub struct UnknownKind(pub String);
+
+impl std::str::FromStr for EvidenceKind {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        let found = EvidenceKind::ALL.into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| UnknownKind(text.to_owned()))
+    }
+}
+
 impl std::fmt::Display for EvidenceKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

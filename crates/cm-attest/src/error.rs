@@ -100,6 +100,30 @@ pub enum AttestError {
 }
 
 impl AttestError {
+    /// A stable name, for logs and programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            AttestError::Malformed => "malformed",
+            AttestError::UntrustedSigner => "untrusted-signer",
+            AttestError::Forged => "forged",
+            AttestError::InsecureRefused => "insecure-software",
+            AttestError::Stale { .. } => "stale",
+            AttestError::FromTheFuture { .. } => "from-the-future",
+            AttestError::Nonce => "other-nonce",
+            AttestError::Policy { .. } => "other-policy",
+            AttestError::TlsKey => "other-key",
+            AttestError::Measurement { .. } | AttestError::Program { .. } => "other-measurement",
+            AttestError::Isolation { .. } => "isolation",
+            AttestError::ReportData => "other-report-data",
+            AttestError::Kind(_) => "other-kind",
+            AttestError::Chain { .. } => "certificates",
+            AttestError::NoEndorsements(_) => "no-endorsements",
+            AttestError::Quote { .. } => "collateral",
+            AttestError::Debug => "debug",
+            AttestError::Tcb { .. } => "old-platform",
+        }
+    }
+
     /// What is wrong with a signed token.
     pub(crate) fn from_jws(error: cm_crypto::CryptoError) -> Self {
         match error {

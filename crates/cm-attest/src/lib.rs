@@ -37,7 +37,7 @@ pub mod statement;
 pub mod tcb;
 pub mod verify;
 
-pub use claims::{Claims, EvidenceKind, IsolationLayer};
+pub use claims::{Claims, EvidenceKind, IsolationLayer, UnknownKind};
 pub use dcap::DcapVerifier;
 pub use demands::{Accepted, Demands, ReportBinding};
 pub use detect::detect;

@@ -23,7 +23,7 @@ use crate::{AttestError, Demands, EvidenceKind, Measurement, Nonce, Statement};
 const PROFILE: &str = "tag:github.com,2023:veraison/ear";
 /// By what rules results come about: those of [`TrustVector::of`].
 const POLICY: &str = "urn:cryptomesh:appraisal:1";
-const DEVELOPER: &str = "https://github.com/cryptomesh";
+const DEVELOPER: &str = "CryptoMesh";
 const BUILD: &str = concat!("cm-attest ", env!("CARGO_PKG_VERSION"));
 const MICROS_PER_SEC: i64 = 1_000_000;
 

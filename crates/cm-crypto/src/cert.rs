@@ -5,12 +5,16 @@
 mod authority;
 mod inspect;
 mod key;
+mod request;
 
 pub use authority::{
     CertificateAuthority, CertificateSpec, Extension, GeneratedKey, IssuedCertificate, generate_identity,
     generate_key, self_signed,
 };
-pub use inspect::{common_name, der_to_pem, extension, fingerprint, pem_to_der, spki_der, subject, uris, validity};
+pub use inspect::{
+    common_name, der_to_pem, extension, fingerprint, pem_to_der, spki_der, subject, uris, validity,
+};
+pub use request::{CertificateRequest, REQUEST_LEN_MAX};
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,9 @@ pub enum CryptoError {
     /// The bytes are no X.509 certificate, or have others behind it.
     #[error("not a well-formed X.509 certificate")]
     Certificate,
+    /// The bytes are no request for a certificate of an ECDSA P-256 key.
+    #[error("not a certificate request (PKCS#10) for an ECDSA P-256 key")]
+    CertificateRequest,
     /// The certificate was not made for the key that came with it.
     #[error("the certificate and the private key do not belong together")]
     KeyMismatch,

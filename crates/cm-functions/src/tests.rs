@@ -27,10 +27,10 @@ const PROGRAM: &[u8] = b"\0asm a program";
 const DATA: &[u8] = b"1,2,3";
 
 /// A kernel, an administrator, and the service.
-struct House {
+pub(crate) struct House {
     dir: tempfile::TempDir,
-    kernel: Kernel,
-    admin: OpContext,
+    pub(crate) kernel: Kernel,
+    pub(crate) admin: OpContext,
     functions: Functions,
     tasks: Tasks,
 }
@@ -46,6 +46,7 @@ fn config(dir: &Path) -> FunctionsConfig {
             start_timeout: Duration::from_secs(30),
             pool: 0,
         },
+        platform: crate::Platform::Process,
         public_host: "127.0.0.1".to_owned(),
         attestation_url: "http://127.0.0.1:1".to_owned(),
         memory_bytes: 64 << 20,
@@ -64,7 +65,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 impl House {
-    async fn open(executable: &str) -> House {
+    pub(crate) async fn open(executable: &str) -> House {
         Self::open_with(executable, |_| {}).await
     }
 

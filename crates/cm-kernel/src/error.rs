@@ -52,6 +52,12 @@ pub enum KernelError {
         /// How much more was asked for.
         asked: u64,
     },
+    /// The caller has as many challenges open or answered as are remembered.
+    #[error("{max} challenges are remembered at a time; use those, or wait", max = crate::challenges::CHALLENGES_MAX)]
+    TooManyChallenges {
+        /// When some will have ended.
+        retry_after: Duration,
+    },
     /// The endpoint is not deployed, or not any more.
     #[error("`{0}` is not deployed")]
     NotDeployed(ResourceRef),
@@ -149,6 +155,9 @@ impl KernelError {
             }
             KernelError::CreationGone(_) => ErrorClass::Conflict,
             KernelError::QuotaReached { .. } => ErrorClass::TooMany { retry_after: QUOTA_RETRY_AFTER },
+            KernelError::TooManyChallenges { retry_after } => {
+                ErrorClass::TooMany { retry_after: *retry_after }
+            }
             KernelError::NotDeployed(_) | KernelError::StillDeployed(_) => ErrorClass::Conflict,
             KernelError::AdminKey(_) | KernelError::NodeId(_) => ErrorClass::Internal,
             KernelError::ShuttingDown => ErrorClass::Unavailable,
@@ -227,7 +236,9 @@ fn object_class(error: &ObjectError) -> ErrorClass {
         | ObjectError::InvalidCursor => ErrorClass::Invalid,
         ObjectError::TooLarge { .. } => ErrorClass::TooLarge,
         ObjectError::RangeNotSatisfiable { .. } => ErrorClass::Range,
-        ObjectError::Busy | ObjectError::TooManyUploads { .. } => ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT },
+        ObjectError::Busy | ObjectError::TooManyUploads { .. } => {
+            ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT }
+        }
         ObjectError::Lost => ErrorClass::Unavailable,
         ObjectError::NotPermitted { .. }
         | ObjectError::Damaged(_)

@@ -6,11 +6,12 @@
 //! compile. Effect and event are one transaction.
 //!
 //! Reading order: [`context`], [`kernel`] (opening and parts), [`authority`] (who may), [`records`],
-//! [`changes`], [`manifest`], [`idempotency`], [`deployments`],
+//! [`changes`], [`challenges`], [`manifest`], [`idempotency`], [`deployments`],
 //! [`principals`], [`credentials`], [`trail`], [`error`].
 
 mod active_objects;
 pub mod authority;
+pub mod challenges;
 pub mod changes;
 pub mod config;
 pub mod context;
@@ -26,6 +27,7 @@ pub mod leases;
 pub mod manifest;
 mod node_id;
 pub mod principals;
+mod recognised;
 pub mod records;
 pub mod relations;
 mod s3_keys;
@@ -36,6 +38,7 @@ mod within;
 #[cfg(test)]
 mod tests;
 
+pub use challenges::{Answered, Challenge};
 pub use config::{Database, KernelConfig};
 pub use context::{Access, Actor, ActorFacts, OpContext};
 pub use credentials::CredentialPermit;

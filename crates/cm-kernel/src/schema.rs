@@ -2,7 +2,7 @@
 
 use cm_db::Schema;
 
-use crate::{deployments, idempotency, leases};
+use crate::{challenges, deployments, idempotency, leases};
 
 /// The version of the data. Raise it with every migration, and whenever older binaries must not open the data any
 /// more.
@@ -15,6 +15,7 @@ pub fn schema() -> Schema {
         .with_tables(cm_identity::TABLES)
         .with_tables(cm_catalog::TABLES)
         .with_tables(cm_objects::TABLES)
+        .with_tables(challenges::TABLES)
         .with_tables(deployments::TABLES)
         .with_tables(idempotency::TABLES)
         .with_tables(leases::TABLES)

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Actor, ErrorClass, Kernel, KernelConfig, KernelError, OpContext};
 
+mod challenges;
 mod hierarchy;
 mod idempotency;
 mod manifests;

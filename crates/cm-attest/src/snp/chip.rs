@@ -115,3 +115,21 @@ fn chip_id(certificate: &X509Certificate<'_>) -> Result<[u8; 64], AttestError> {
     let bare = value.strip_prefix(&[4, 64]).filter(|bare| bare.len() == 64).unwrap_or(value);
     bare.try_into().map_err(|_| AttestError::Malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pinned_lines_lead_to_their_roots() {
+        let [milan, genoa] = &AMD;
+        for product in [milan, genoa] {
+            let (ark, ask) = (parse(product.ark).unwrap(), parse(product.ask).unwrap());
+            assert_eq!(check_issued(&ark, &ark), Ok(()), "{}", product.name);
+            assert_eq!(check_issued(&ask, &ark), Ok(()), "{}", product.name);
+            assert!(check_issued(&ark, &ask).is_err(), "{}", product.name);
+        }
+        let (other, ask) = (parse(genoa.ark).unwrap(), parse(milan.ask).unwrap());
+        assert!(check_issued(&ask, &other).is_err(), "another line's root");
+    }
+}

@@ -115,15 +115,6 @@ fn reports_of_another_shape_are_malformed() {
     refused(&|report| report[REPORT_LEN - 1] = 1);
 }
 
-#[test]
-fn the_pinned_lines_lead_to_their_roots() {
-    for product in &crate::roots::AMD {
-        // Not a chip's certificate, but its issuer's: everything up to the missing versions is checked.
-        let found = chip::verify(product.ask, now());
-        assert!(found.is_err(), "{}", product.name);
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

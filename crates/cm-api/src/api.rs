@@ -1,5 +1,6 @@
 //! What the handlers are given.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::http::HeaderValue;
@@ -12,9 +13,26 @@ use crate::shieldx::ShieldX;
 /// Writes the metrics of the process in Prometheus' text format.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// The engines behind the API. Cheap to clone.
+/// What the handlers are given: the engines behind the API. Cheap to clone, which happens several times per request.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<Engines>);
+
+impl From<Engines> for Api {
+    fn from(engines: Engines) -> Self {
+        Self(Arc::new(engines))
+    }
+}
+
+impl Deref for Api {
+    type Target = Engines;
+
+    fn deref(&self) -> &Engines {
+        &self.0
+    }
+}
+
+/// The engines behind the API.
+pub struct Engines {
     /// Identity, policy, catalogue, objects, events.
     pub kernel: Kernel,
     /// Functions and their instances.

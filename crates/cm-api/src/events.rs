@@ -17,7 +17,7 @@ use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
 use crate::failure::refusal;
-use crate::listing::{Listing, bad_parameter, page_limit};
+use crate::listing::{Listing, Order, bad_parameter, page_limit};
 use crate::verifications::Verifications;
 
 /// Something that happened.
@@ -73,9 +73,13 @@ fn outcome_name(outcome: Outcome) -> &'static str {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EventParams {
-    /// Only events with a greater number. `next` of the page before, or 0.
+    /// Where to begin: the `Next-Cursor` of the page before. Only events with a greater number or, newest first, with a
+    /// smaller one; 0 for all.
     #[serde(default)]
     pub after: u64,
+    /// `oldest-first`, unless told, or `newest-first`.
+    #[param(inline)]
+    pub order: Option<Order>,
     /// The most events to answer with, 1 to 1000; 100 unless told.
     pub limit: Option<usize>,
     /// Only this verb, or all that begin so: `function.`.
@@ -113,7 +117,7 @@ impl EventParams {
 #[utoipa::path(
     get, path = "/events", operation_id = "list_events", tag = "events", params(EventParams),
     extensions(("x-permission" = json!("event:list"))),
-    responses((status = 200, description = "Events in the order of their numbers", body = Vec<EventView>))
+    responses((status = 200, description = "Events in the order of their numbers, or backwards", body = Vec<EventView>))
 )]
 /// Lists events.
 pub async fn list_events(
@@ -124,7 +128,14 @@ pub async fn list_events(
     let permit = api.kernel.authorize::<List>(&op, ResourceKind::Event).await.map_err(refusal)?;
     let params = params.decode()?;
     let filter = params.filter(&op)?;
-    let page = api.kernel.event_page(&permit, params.after, page_limit(params.limit), filter).await;
+    let (kernel, limit) = (&api.kernel, page_limit(params.limit));
+    let page = match params.order.is_some_and(Order::is_newest_first) {
+        true => {
+            let before = (params.after > 0).then_some(params.after);
+            kernel.event_page_backwards(&permit, before, limit, filter).await
+        }
+        false => kernel.event_page(&permit, params.after, limit, filter).await,
+    };
     Ok(Listing::of(page.map_err(refusal)?, EventView::from))
 }
 

@@ -63,7 +63,7 @@ pub mod storages;
 mod verifications;
 pub mod watch;
 
-pub use api::{Api, MetricsText, Settings};
+pub use api::{Api, Engines, MetricsText, Settings};
 pub use document::{openapi, openapi_text};
 pub use routes::router;
 pub use shieldx::{HttpClientError, ShieldX};

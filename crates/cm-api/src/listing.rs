@@ -1,7 +1,6 @@
 //! Pages of collections.
 
-use axum::Json;
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use cm_http::{Failure, FailureClass};
 use cm_types::{Cursor, LabelSelector, Page, PageLimit};
@@ -20,9 +19,24 @@ pub struct Listing<T> {
     pub next: Option<String>,
 }
 
+/// What an entry takes as a rule, in bytes.
+const ITEM_BYTES: usize = 512;
+
+/// An answer in JSON, made in memory that is large enough as a rule: growing costs as much as writing does.
+pub(crate) fn json(value: &impl Serialize, bytes: usize) -> Response {
+    let mut text = Vec::with_capacity(bytes);
+    match serde_json::to_writer(&mut text, value) {
+        Ok(()) => {
+            let json = HeaderValue::from_static("application/json");
+            ([(header::CONTENT_TYPE, json)], text).into_response()
+        }
+        Err(error) => Failure::internal(error).into_response(),
+    }
+}
+
 impl<T: Serialize> IntoResponse for Listing<T> {
     fn into_response(self) -> Response {
-        let mut response = Json(self.items).into_response();
+        let mut response = json(&self.items, self.items.len() * ITEM_BYTES);
         if let Some(next) = self.next {
             let next = percent_encoding::utf8_percent_encode(&next, percent_encoding::NON_ALPHANUMERIC);
             let next = HeaderValue::try_from(next.to_string()).expect("percent-encoded text is ASCII");
@@ -37,8 +51,10 @@ impl<T: Serialize> IntoResponse for Listing<T> {
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// What was first comes first.
+    #[serde(alias = "asc")]
     OldestFirst,
     /// What was last comes first.
+    #[serde(alias = "desc")]
     NewestFirst,
 }
 

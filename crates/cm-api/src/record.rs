@@ -25,7 +25,7 @@ use crate::expand::{ExpandParams, expanded};
 use crate::failure::refusal;
 use crate::fields::{Fields, Sent, Unknown, decode_spec, wrong};
 use crate::listing::{FILTER, ListParams, Listing, cursor, filters, page_limit, selector};
-use crate::{record_watch, stream};
+use crate::{listing, record_watch, stream};
 
 /// A kind's spec as it travels.
 pub trait WireSpec: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -421,6 +421,9 @@ pub(crate) async fn created<S: WireSpec>(
     Ok(([(header::LOCATION, place)], answer).into_response())
 }
 
+/// What a record takes as a rule, in bytes.
+const RECORD_BYTES: usize = 1024;
+
 /// An answer with tag and body.
 pub(crate) async fn tagged<S: WireSpec>(
     kernel: &Kernel,
@@ -430,7 +433,7 @@ pub(crate) async fn tagged<S: WireSpec>(
 ) -> Result<Response, Failure> {
     let etag = ETag::version(record.header.generation.0);
     let view = view_of::<S>(kernel, op, record).await?;
-    Ok((status, [(header::ETAG, etag.header())], Json(view)).into_response())
+    Ok((status, [(header::ETAG, etag.header())], listing::json(&view, RECORD_BYTES)).into_response())
 }
 
 /// The value of `Location` for a path below `/api/v1` whose segments need no escaping.

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use cm_kernel::Access;
 
-use crate::api::Api;
+use crate::api::{Api, Engines};
 use crate::authentication::authenticate;
 use crate::document::{self, PREFIX};
 use crate::listing::NEXT_CURSOR;
@@ -24,7 +24,8 @@ use crate::{
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
-pub fn router(api: Api, limits: RequestLimits) -> Router {
+pub fn router(engines: Engines, limits: RequestLimits) -> Router {
+    let api = Api::from(engines);
     let tasks = api.kernel.tasks().clone();
     let (settings, open) = (api.settings.clone(), matches!(api.access, Access::Open(_)));
     let shape: Shape = if open { earlier_errors::shape } else { cm_http::shape };

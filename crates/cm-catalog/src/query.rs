@@ -10,8 +10,10 @@ use crate::{CatalogError, Record};
 
 /// Most records that one page looks at; past them it ends, with a cursor.
 pub const SCANNED_MAX: usize = 10_000;
+/// Most bytes of specs and statuses on one page; past them it ends, with a cursor. One record may have so many alone.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Most index rows read at a time.
-const BATCH_MAX: usize = 256;
+const BATCH_MAX: usize = 128;
 
 /// Which records of a kind to list.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,7 +153,7 @@ pub(crate) fn run(
     // The place of the last entry on the page; the page is known to have a next one when an entry is
     // found that does not fit any more.
     let mut last_on_page = place;
-    let mut scanned = 0;
+    let (mut scanned, mut bytes) = (0, 0);
     // As many as fill the page and tell whether there is a next one, if all of them are on it. If they are not, most of
     // what is looked at may have to be skipped, and is read in larger steps.
     let mut wanted = query.limit.get().saturating_add(1).min(BATCH_MAX);
@@ -168,9 +170,10 @@ pub(crate) fn run(
             if !query.selects(&placed.record) || !visible(&placed.record) {
                 continue;
             }
-            if items.len() == query.limit.get() {
+            if items.len() == query.limit.get() || bytes >= PAGE_BYTES_MAX {
                 return Ok(Page { items, next: cursor(last_on_page) });
             }
+            bytes += weight(&placed.record);
             items.push(placed.record);
             last_on_page = at;
         }
@@ -181,6 +184,12 @@ pub(crate) fn run(
             return Ok(Page { items, next: cursor(place) });
         }
     }
+}
+
+/// How much of a page a record takes, in bytes, but for what all of them have.
+fn weight(record: &Record) -> usize {
+    let status = if record.status.is_null() { 0 } else { record.status.to_string().len() };
+    record.spec.text_len() + status
 }
 
 /// The next records in the order of the query, by place; at most `limit`.

@@ -40,6 +40,14 @@ impl Spec {
         }
     }
 
+    /// Its length as text, in bytes.
+    pub fn text_len(&self) -> usize {
+        match &self.text {
+            Some(text) => text.get().len(),
+            None => self.deref().to_string().len(),
+        }
+    }
+
     /// The tree.
     pub fn into_value(mut self) -> Value {
         std::mem::take(self.deref_mut())

@@ -34,6 +34,7 @@ pub struct Db {
     inline: Arc<Inline>,
     schema: Arc<Schema>,
     ticks: Ticks,
+    is_shared: bool,
     /// Whether the database is closed; without a sender it is, too.
     stop: Arc<watch::Sender<bool>>,
 }
@@ -113,6 +114,7 @@ impl Db {
             inline,
             schema: Arc::new(schema.clone()),
             ticks,
+            is_shared: engine.is_shared(),
             stop,
         })
     }
@@ -198,6 +200,12 @@ impl Db {
     /// not even those of a time when the server could not be reached.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.ticks.all.subscribe()
+    }
+
+    /// How many commits there were, where all of them are this process's own: the number is higher before the caller of
+    /// the next one is answered. `None` where other processes may write, too.
+    pub fn commits(&self) -> Option<u64> {
+        (!self.is_shared).then(|| *self.ticks.all.borrow())
     }
 
     /// As [`Db::changes`], but only of other processes, and after a commit of this one whose effect is unknown.

@@ -138,6 +138,11 @@ pub(crate) trait Engine {
     /// Called after the writer has prepared the tables.
     fn reader(&self) -> Result<Box<dyn Reader>, DbError>;
 
+    /// Whether other processes may write as well.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// How many readers are worth having.
     fn readers(&self) -> usize;
 

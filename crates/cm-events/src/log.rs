@@ -186,6 +186,38 @@ impl EventLog {
         Ok(Page { items, next: Some(Cursor(at.to_string())) })
     }
 
+    /// The events before `before`, or all of them, that pass the filter, the newest first. A page may be short as one
+    /// of [`EventLog::page`] may; `next` is the number to continue before.
+    pub fn page_backwards(
+        &self,
+        tx: &ReadTx<'_>,
+        before: Option<u64>,
+        limit: PageLimit,
+        filter: &EventFilter,
+    ) -> Result<Page<Event>, EventError> {
+        let (mut items, mut scanned, mut at) = (Vec::new(), 0, before);
+        while scanned < SCAN_LEN_MAX {
+            let range = at.map_or_else(KeyRange::all, |at| KeyRange::all().before(&at));
+            let rows = numbered(tx.raw_range::<Records>(range, Direction::Backward, BATCH_LEN)?, 0)?;
+            let last_batch = rows.len() < BATCH_LEN;
+            for (seq, row) in rows {
+                if items.len() == limit.get() {
+                    return Ok(Page { items, next: at.map(|at| Cursor(at.to_string())) });
+                }
+                let event = read_record(seq, &row)?;
+                if filter.matches(&event) {
+                    items.push(event);
+                }
+                at = Some(seq);
+                scanned += 1;
+            }
+            if last_batch {
+                return Ok(Page { items, next: None });
+            }
+        }
+        Ok(Page { items, next: at.map(|at| Cursor(at.to_string())) })
+    }
+
     /// Verifies the whole log in one snapshot; the first finding as [`EventError::Broken`]. For long logs
     /// [`crate::verify()`] is kinder to the reader threads.
     pub fn verify(
@@ -238,7 +270,11 @@ pub(crate) fn read_after(
     after: u64,
     limit: usize,
 ) -> Result<Vec<(u64, Vec<u8>)>, EventError> {
-    let rows = tx.raw_range::<Records>(KeyRange::all().after(&after), Direction::Forward, limit)?;
+    numbered(tx.raw_range::<Records>(KeyRange::all().after(&after), Direction::Forward, limit)?, after)
+}
+
+/// Rows by their numbers; those that have none are found behind `after`.
+fn numbered(rows: Vec<(Vec<u8>, Vec<u8>)>, after: u64) -> Result<Vec<(u64, Vec<u8>)>, EventError> {
     let number = |(key, row): (Vec<u8>, Vec<u8>)| match <[u8; 8]>::try_from(key.as_slice()) {
         Ok(bytes) => Ok((u64::from_be_bytes(bytes), row)),
         Err(_) => {

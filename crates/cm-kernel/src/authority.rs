@@ -12,6 +12,7 @@ use cm_types::{
 };
 use serde_json::{Map, Value};
 
+use crate::recognised::Asked;
 use crate::{Actor, ActorFacts, Kernel, KernelError, OpContext};
 
 /// A record together with the security policy in force on it.
@@ -47,18 +48,27 @@ impl Kernel {
             IdentityError::InvalidCredential(_) => KernelError::Unauthenticated,
             error => error.into(),
         };
+        let asked = Asked::of(bearer, self.db());
+        if let Some(known) = asked.and_then(|asked| self.recognised().find(&asked, self.now())) {
+            return Ok(known);
+        }
         let presented = self.identity().presented(bearer).map_err(invalid)?;
         // One transaction: every request waits for it, and nobody has roles of another moment than its credential.
-        self.db()
+        let actor = self
+            .db()
             .look_up(move |tx| {
                 let authenticated = presented.recognise(tx).map_err(invalid)?;
                 let principal = authenticated.principal();
                 let roles = existing_roles(tx, &principal.tenant, &principal.roles)?;
                 let facts =
                     ActorFacts { principal: principal.id.clone(), tenant: principal.tenant.clone(), roles };
-                Ok(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
+                Ok::<_, KernelError>(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
             })
-            .await
+            .await?;
+        if let Some(asked) = asked {
+            self.recognised().keep(asked, &actor);
+        }
+        Ok(actor)
     }
 
     /// Decides about the collection of a kind: may the actor create in it, or list it?

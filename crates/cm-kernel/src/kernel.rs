@@ -17,6 +17,7 @@ use crate::config::Database;
 use crate::denials::Denials;
 use crate::leases::Leases;
 use crate::node_id::NodeId;
+use crate::recognised::Recognised;
 use crate::{KernelConfig, KernelError, schema};
 
 /// The database, within the data directory.
@@ -44,6 +45,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     tasks: Tasks,
     denials: Denials,
+    recognised: Recognised,
 }
 
 impl Kernel {
@@ -110,6 +112,7 @@ impl Kernel {
             clock,
             tasks: tasks.clone(),
             denials: Denials::default(),
+            recognised: Recognised::default(),
         }));
         kernel.bootstrap(keep_admin_key).await?;
         Ok(kernel)
@@ -205,6 +208,10 @@ impl Kernel {
 
     pub(crate) fn db(&self) -> &Db {
         &self.0.db
+    }
+
+    pub(crate) fn recognised(&self) -> &Recognised {
+        &self.0.recognised
     }
 
     pub(crate) fn denials(&self) -> &Denials {

@@ -25,6 +25,19 @@ impl Kernel {
         self.db().read(move |tx| Ok(events.page(tx, after, limit, &filter)?)).await
     }
 
+    /// Events before `before`, or all of them, newest first.
+    pub async fn event_page_backwards(
+        &self,
+        permit: &Permit<List>,
+        before: Option<u64>,
+        limit: PageLimit,
+        filter: EventFilter,
+    ) -> Result<Page<Event>, KernelError> {
+        let filter = EventFilter { tenant: Some(permit.tenant().clone()), ..filter };
+        let events = self.events().clone();
+        self.db().read(move |tx| Ok(events.page_backwards(tx, before, limit, &filter)?)).await
+    }
+
     /// The signed end of the log; `None` while it is empty.
     pub async fn event_head(&self, _permit: &Permit<List>) -> Result<Option<Head>, KernelError> {
         let events = self.events().clone();

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::{Router, response::Response};
 use bytes::Bytes;
-use cm_api::Api;
+use cm_api::Engines;
 use cm_endpoints::{Ended, Endpoints, EndpointsConfig, LaunchError, LaunchSpec, Launched, Launcher, News};
 use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
 use cm_http::RequestLimits;
@@ -119,7 +119,7 @@ impl Node {
         let admin = kept.lock().unwrap().clone();
         let (metrics, settings): (cm_api::MetricsText, _) =
             (Arc::new(|| "up 1\n".to_owned()), Arc::new(cm_api::Settings::default()));
-        let api = Api { kernel, functions, endpoints, access, metrics, settings, shieldx };
+        let api = Engines { kernel, functions, endpoints, access, metrics, settings, shieldx };
         Node { router: cm_api::router(api, RequestLimits::default()), admin, tasks, launcher, _dir: dir }
     }
 

@@ -2,12 +2,13 @@
 //!
 //! To hand a closure to another thread and its result back costs two changes of context, several times what a few
 //! look-ups cost in a file that the operating system has in memory. Threads of an asynchronous runtime must not be held
-//! up, though, and a file that is not in memory does hold them up. Hence the pause: after a read that took long, the
-//! next ones are handed over for [`PAUSE_FACTOR`] times as long, so that slow reads cost the runtime's threads a tenth
-//! of their time at most, and a database on a slow disk is read by threads that may wait.
+//! up, though, and a file that is not in memory does hold them up. Hence the pause: where more than one read in
+//! [`SLOW_WEIGHT`] takes long, the next ones are handed over for some time, so that a database on a slow disk is read by
+//! threads that may wait. One slow read among many quick ones means nothing: a busy machine takes every thread its
+//! processor away now and then.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,19 @@ use crate::{DbError, ReadTx};
 
 /// What the thread of a runtime may be held up for.
 const LONG: Duration = Duration::from_micros(500);
-/// How many times as long as a slow read took the pause after it takes.
-const PAUSE_FACTOR: u32 = 9;
+/// How many quick reads make up for a slow one.
+const SLOW_WEIGHT: u32 = 8;
+/// From so many slow reads on that nothing has made up for, reads are handed over.
+const SLOW_MAX: u32 = 3;
+/// How many times as long as the last slow read the pause takes.
+const PAUSE_FACTOR: u32 = 10;
 
 /// Connections for whoever finds one free.
 pub(super) struct Inline {
     readers: Vec<Mutex<Option<Box<dyn Reader>>>>,
     next: AtomicUsize,
+    /// Slow reads, [`SLOW_WEIGHT`] each, less the quick ones since.
+    slowness: AtomicU32,
     began: Instant,
     /// The end of the pause, in nanoseconds after `began`.
     paused_until: AtomicU64,
@@ -33,6 +40,7 @@ impl Inline {
         Self {
             readers: readers.into_iter().map(|reader| Mutex::new(Some(reader))).collect(),
             next: AtomicUsize::new(0),
+            slowness: AtomicU32::new(0),
             began: Instant::now(),
             paused_until: AtomicU64::new(0),
         }
@@ -80,7 +88,17 @@ impl Inline {
 
     /// Keeps in mind how long a read took.
     fn note(&self, began: Instant, took: Duration) {
-        if took > LONG {
+        // Two threads that count at once may lose a count, which matters to nobody.
+        let slowness = self.slowness.load(Ordering::Relaxed);
+        if took <= LONG {
+            if slowness > 0 {
+                self.slowness.store(slowness - 1, Ordering::Relaxed);
+            }
+            return;
+        }
+        let slowness = (slowness + SLOW_WEIGHT).min(SLOW_MAX * SLOW_WEIGHT);
+        self.slowness.store(slowness, Ordering::Relaxed);
+        if slowness == SLOW_MAX * SLOW_WEIGHT {
             let until = began.saturating_duration_since(self.began) + took * (1 + PAUSE_FACTOR);
             self.paused_until.fetch_max(nanoseconds(until), Ordering::Relaxed);
         }
@@ -153,14 +171,17 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_read_makes_the_next_ones_be_handed_over_for_a_while() {
+    fn slow_reads_make_the_next_ones_be_handed_over_for_a_while() {
         let inline = inline(1);
-        let now = Instant::now();
-        inline.note(now, LONG);
-        assert!(!inline.is_paused(now));
-        inline.note(now, Duration::from_secs(2));
-        assert!(inline.is_paused(now + Duration::from_secs(19)));
-        assert!(!inline.is_paused(now + Duration::from_secs(21)));
+        let (now, slow) = (Instant::now(), Duration::from_secs(2));
+        for _ in 0..100 {
+            inline.note(now, slow);
+            (0..SLOW_WEIGHT).for_each(|_| inline.note(now, LONG));
+        }
+        assert!(!inline.is_paused(now), "few of many are slow");
+        (0..SLOW_MAX).for_each(|_| inline.note(now, slow));
+        assert!(inline.is_paused(now + slow * PAUSE_FACTOR));
+        assert!(!inline.is_paused(now + slow * (2 + PAUSE_FACTOR)));
         assert!(inline.run(|_| Ok::<_, DbError>(7)).is_err());
     }
 

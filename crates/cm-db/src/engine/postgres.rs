@@ -94,6 +94,10 @@ impl Engine for PostgresEngine {
         Ok(Box::new(PostgresReader(Session::new(self.shared.clone(), ""))))
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn readers(&self) -> usize {
         self.shared.config.readers
     }

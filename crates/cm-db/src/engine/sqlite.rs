@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::{Engine, Pace, Pair, ReadStore, Reader, WriteStore, Writer};
 use crate::{Corruption, DbError, Direction, Effect, KeyRange, StorageClass, StorageError, Versions};
@@ -160,10 +160,8 @@ impl Writer for SqliteConnection {
         _: Pace,
         body: &mut dyn FnMut(&dyn WriteStore) -> Result<(), DbError>,
     ) -> Result<(), DbError> {
-        // Dropped without a commit, it rolls back.
-        let transaction =
-            self.0.transaction_with_behavior(TransactionBehavior::Immediate).map_err(storage_error)?;
-        body(&SqliteStore(&transaction))?;
+        let transaction = Transaction::begin(&self.0, "BEGIN IMMEDIATE").map_err(storage_error)?;
+        body(&SqliteStore(&self.0))?;
         // A serious failure makes SQLite roll back by itself; COMMIT would then fail as "no transaction".
         transaction.commit().map_err(|error| {
             let source = StorageError::from(error);
@@ -186,9 +184,41 @@ impl Writer for SqliteConnection {
 
 impl Reader for SqliteConnection {
     fn snapshot(&mut self, _: Pace, body: &mut dyn FnMut(&dyn ReadStore)) -> Result<(), DbError> {
-        let transaction = self.0.transaction().map_err(storage_error)?;
-        body(&SqliteStore(&transaction));
+        let _transaction = Transaction::begin(&self.0, "BEGIN DEFERRED").map_err(storage_error)?;
+        body(&SqliteStore(&self.0));
         Ok(())
+    }
+}
+
+/// A transaction, rolled back when it is dropped without a commit. As that of `rusqlite`, whose statements are parsed
+/// anew each time, which is a third of what a look-up costs.
+struct Transaction<'a>(&'a Connection);
+
+impl<'a> Transaction<'a> {
+    fn begin(connection: &'a Connection, sql: &str) -> rusqlite::Result<Self> {
+        if !connection.is_autocommit() {
+            // An earlier one could not be rolled back.
+            connection.execute_batch("ROLLBACK")?;
+        }
+        connection.prepare_cached(sql)?.execute([])?;
+        Ok(Self(connection))
+    }
+
+    /// If it fails, whatever is left of the transaction is rolled back.
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.0.is_autocommit() {
+            return;
+        }
+        let rolled_back = self.0.prepare_cached("ROLLBACK").and_then(|mut rollback| rollback.execute([]));
+        if let Err(error) = rolled_back {
+            tracing::error!(%error, "transaction not rolled back");
+        }
     }
 }
 
@@ -215,6 +245,12 @@ impl SqliteStore<'_> {
             }
             _ => storage_error(error),
         })
+    }
+
+    /// Runs a statement that begins or ends something.
+    fn control(&self, sql: &str) -> Result<(), DbError> {
+        let mut statement = self.0.prepare_cached(sql).map_err(storage_error)?;
+        statement.execute([]).map(drop).map_err(storage_error)
     }
 
     fn batch(&self, sql: &str) -> Result<(), DbError> {
@@ -300,11 +336,11 @@ impl WriteStore for SqliteStore<'_> {
     }
 
     fn savepoint(&self) -> Result<(), DbError> {
-        self.batch("SAVEPOINT closure")
+        self.control("SAVEPOINT closure")
     }
 
     fn release(&self) -> Result<(), DbError> {
-        self.batch("RELEASE closure")
+        self.control("RELEASE closure")
     }
 
     fn rollback(&self) -> Result<(), DbError> {

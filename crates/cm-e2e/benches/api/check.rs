@@ -39,6 +39,9 @@ fn check_operation(place: &Place, server: Option<&PostgresServer>, operation: Op
     };
     let mut found = Vec::new();
     for n in 0..ATTEMPTS {
+        // A commit, after which no credential is remembered.
+        ask(&place.server()?, &Operation::Post.request(place, n))?;
+        settled(place, server)?;
         let before = statements(place, server)?.len();
         ask(&place.server()?, &operation.request(place, n))?;
         found = issued(place, server, before, expected.len())?;
@@ -54,6 +57,11 @@ fn check_operation(place: &Place, server: Option<&PostgresServer>, operation: Op
         found.join("\n  ")
     )
     .into())
+}
+
+/// Waits until nothing more is written about earlier requests.
+fn settled(place: &Place, server: Option<&PostgresServer>) -> Outcome<()> {
+    issued(place, server, 0, 0).map(drop)
 }
 
 /// What was issued after the first `before` statements: at least as many as expected, and no more within the time that

@@ -9,7 +9,7 @@ use crate::client::{self, Request, Server, ask};
 use crate::fill::Filled;
 use crate::measured::{Run, Runs, Table, progress};
 use crate::options::Options;
-use crate::place::{Engine, Place, copy, postgres};
+use crate::place::{Engine, LOG_LEVEL_DEFAULT, Place, copy, postgres};
 use crate::statements::Transaction;
 use crate::usage::Usage;
 use crate::{CALLERS, Outcome, postgres_alone, sqlite_alone};
@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 fn measure(options: &Options, filled: &Filled, engine: Engine, bare: &Bare) -> Outcome<()> {
     let server = (engine == Engine::Postgres).then(postgres);
     let root = filled.root().join(format!("compare-{}", engine.name()));
-    let place = Place::serve(filled, root.clone(), engine, server.as_ref(), "info")?;
+    let place = Place::serve(filled, root.clone(), engine, server.as_ref(), LOG_LEVEL_DEFAULT)?;
     let node = place.server()?;
     let mut alone = match &server {
         None => {
@@ -56,7 +56,7 @@ fn measure(options: &Options, filled: &Filled, engine: Engine, bare: &Bare) -> O
         progress(&format!("{}: {}", engine.name(), operation.name()));
         let body = ask(&node, &operation.request(&place, 0))?.body.len();
         let idle = Server { address: bare.address(), pid: bare.pid(), token: node.token.clone() };
-        let transactions = operation.transactions();
+        let transactions = operation.transactions(engine);
         let (mut api, mut sql, mut nothing) = (Runs::default(), Runs::default(), Runs::default());
         // The first round finds caches cold and statements not prepared.
         for round in 0..=options.rounds {

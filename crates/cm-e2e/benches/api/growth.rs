@@ -5,7 +5,7 @@ use crate::client;
 use crate::fill::Filled;
 use crate::measured::{Runs, Table, progress};
 use crate::options::Options;
-use crate::place::{Engine, Place, postgres};
+use crate::place::{Engine, LOG_LEVEL_DEFAULT, Place, postgres};
 use crate::statements::Operation;
 
 /// The longest that 99 of 100 requests may take with the largest catalogue, in milliseconds.
@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         filled.fill_to(*size)?;
         for ((engine, server), places) in servers.iter().zip(&mut places) {
             let root = filled.root().join(format!("{}-{size}", engine.name()));
-            let mut place = Place::serve(&filled, root, **engine, server.as_ref(), "info")?;
+            let mut place = Place::serve(&filled, root, **engine, server.as_ref(), LOG_LEVEL_DEFAULT)?;
             place.find_middle()?;
             progress(&format!("{} with {size} records is served", engine.name()));
             places.push(place);

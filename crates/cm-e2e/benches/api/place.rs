@@ -78,6 +78,9 @@ pub(crate) struct Place {
     names: Cell<u64>,
 }
 
+/// What a node logs when nobody says otherwise: one line per request.
+pub(crate) const LOG_LEVEL_DEFAULT: &str = "info";
+
 impl Place {
     /// Copies the data directory of a node that was stopped, and serves it.
     pub(crate) fn serve(
@@ -107,7 +110,11 @@ impl Place {
     }
 
     fn start(&mut self, log_level: &str) {
-        let mut set = vec![format!("log.level={log_level}"), "log.format=json".to_owned()];
+        let mut set = vec![format!("log.level={log_level}")];
+        if log_level != LOG_LEVEL_DEFAULT {
+            // For those who look something up in it.
+            set.push("log.format=json".to_owned());
+        }
         set.extend(self.database.iter().map(|database| format!("database.url={}", database.url())));
         self.node = Some(Node::start(&self.root, &NodeOptions { set, ..NodeOptions::default() }));
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::client::Request;
-use crate::place::{Place, role_id};
+use crate::place::{Engine, Place, role_id};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,10 @@ impl Operation {
         }
     }
 
-    /// What one request does in the database.
-    pub(crate) fn transactions(self) -> Vec<Transaction> {
+    /// What one request does in the database, when the node remembers nothing of the credential: it was recognised
+    /// before somebody committed last. With PostgreSQL, whose other nodes may commit as well, it is recognised whenever it
+    /// is needed; in SQLite once per commit, hence not again after a body has arrived.
+    pub(crate) fn transactions(self, engine: Engine) -> Vec<Transaction> {
         let listed = || {
             let steps = vec![
                 Step::Scan("catalog_by_creation", INDEX_ROWS),
@@ -71,9 +73,13 @@ impl Operation {
         };
         let find = || Transaction::read(vec![Step::Get("catalog_records", Row::Record)]);
         match self {
-            Operation::Post => vec![sign_in(), sign_in(), create()],
+            Operation::Post if engine == Engine::Postgres => vec![sign_in(), sign_in(), create()],
+            Operation::Post => vec![sign_in(), create()],
             Operation::Get => vec![sign_in(), find()],
-            Operation::Put => vec![sign_in(), find(), sign_in(), find(), change()],
+            Operation::Put if engine == Engine::Postgres => {
+                vec![sign_in(), find(), sign_in(), find(), change()]
+            }
+            Operation::Put => vec![sign_in(), find(), find(), change()],
             Operation::List | Operation::ListMiddle => listed(),
         }
     }
@@ -188,7 +194,7 @@ pub(crate) fn sqlite(step: Step) -> String {
 /// All statements of a request in SQLite, in their order.
 pub(crate) fn all_sqlite(operation: Operation) -> Vec<String> {
     let mut all = Vec::new();
-    for transaction in operation.transactions() {
+    for transaction in operation.transactions(Engine::Sqlite) {
         let (begin, end): (&[&str], &[&str]) = match transaction.writes {
             true => (&["BEGIN IMMEDIATE", "SAVEPOINT closure"], &["RELEASE closure", "COMMIT"]),
             false => (&["BEGIN DEFERRED"], &["ROLLBACK"]),
@@ -286,7 +292,7 @@ pub(crate) fn postgres_scan(table: &str) -> String {
 /// All statements of a request in PostgreSQL, in their order.
 pub(crate) fn all_postgres(operation: Operation) -> Vec<String> {
     let mut all = Vec::new();
-    for transaction in operation.transactions() {
+    for transaction in operation.transactions(Engine::Postgres) {
         let (begin, end) = if transaction.writes { POSTGRES_WRITE } else { POSTGRES_READ };
         all.push(begin.to_owned());
         let mut batch = Batch::default();

@@ -1,0 +1,118 @@
+//! Who presented a credential a moment ago.
+//!
+//! Nearly every request presents a credential that the one before presented, too. Who that is can only change with a
+//! commit. So a credential that was recognised is recognised again without a look at the tables, for as long as nobody has
+//! committed anything at all. Only where every commit is this process's own, and counted before it is answered
+//! ([`Db::commits`]): a credential has no effect from the moment on at which its revocation was acknowledged, and with a
+//! database that other nodes write to nothing is remembered.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cm_crypto::digest;
+use cm_db::Db;
+use cm_identity::Credential;
+use cm_types::{Sha256Digest, Timestamp};
+
+use crate::Actor;
+
+/// Most credentials that are remembered; beyond it, all are forgotten.
+const REMEMBERED_MAX: usize = 1024;
+
+/// Credentials by their digests, all recognised after the same commit.
+#[derive(Default)]
+pub(crate) struct Recognised(Mutex<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    commits: u64,
+    actors: HashMap<Sha256Digest, Actor>,
+}
+
+/// A credential, by its digest, at a moment of the database.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    digest: Sha256Digest,
+    commits: u64,
+}
+
+impl Asked {
+    /// To be called before the tables are looked at. `None` where nothing can be remembered.
+    pub(crate) fn of(bearer: &str, db: &Db) -> Option<Self> {
+        db.commits().map(|commits| Self { digest: digest::sha256(bearer.as_bytes()), commits })
+    }
+}
+
+impl Recognised {
+    /// Whose credential it is, if it was recognised since the last commit and has not expired.
+    pub(crate) fn find(&self, asked: &Asked, now: Timestamp) -> Option<Actor> {
+        let remembered = self.lock();
+        let actor = remembered.actors.get(&asked.digest).filter(|_| remembered.commits == asked.commits)?;
+        (!has_expired(actor, now)).then(|| actor.clone())
+    }
+
+    /// Whose credential it was found to be.
+    pub(crate) fn keep(&self, asked: Asked, actor: &Actor) {
+        let mut remembered = self.lock();
+        // What was found out before somebody committed is nothing to those who ask after it.
+        if asked.commits < remembered.commits {
+            return;
+        }
+        if asked.commits > remembered.commits || remembered.actors.len() >= REMEMBERED_MAX {
+            remembered.actors.clear();
+            remembered.commits = asked.commits;
+        }
+        remembered.actors.insert(asked.digest, actor.clone());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn has_expired(actor: &Actor, now: Timestamp) -> bool {
+    match actor {
+        Actor::Principal(_, authenticated) => match authenticated.credential() {
+            Credential::Token { expires_at, .. } => *expires_at <= now,
+            _ => false,
+        },
+        Actor::Anonymous | Actor::Node(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(text: &str, commits: u64) -> Asked {
+        Asked { digest: digest::sha256(text.as_bytes()), commits }
+    }
+
+    fn knows(recognised: &Recognised, asked: Asked) -> bool {
+        recognised.find(&asked, Timestamp::from_micros(0)).is_some()
+    }
+
+    #[test]
+    fn who_was_recognised_is_forgotten_with_the_next_commit() {
+        let recognised = Recognised::default();
+        recognised.keep(asked("a", 1), &Actor::node());
+        assert!(knows(&recognised, asked("a", 1)));
+        assert!(!knows(&recognised, asked("b", 1)));
+        assert!(!knows(&recognised, asked("a", 2)));
+        recognised.keep(asked("b", 2), &Actor::node());
+        assert!(knows(&recognised, asked("b", 2)));
+        assert!(!knows(&recognised, asked("a", 2)), "what was known before is gone");
+        recognised.keep(asked("a", 1), &Actor::node());
+        assert!(!knows(&recognised, asked("a", 1)), "what was found out too late is not kept");
+    }
+
+    #[test]
+    fn few_are_remembered() {
+        let recognised = Recognised::default();
+        for n in 0..=REMEMBERED_MAX {
+            recognised.keep(asked(&n.to_string(), 1), &Actor::node());
+        }
+        assert!(!knows(&recognised, asked("0", 1)));
+        assert!(knows(&recognised, asked(&REMEMBERED_MAX.to_string(), 1)));
+    }
+}

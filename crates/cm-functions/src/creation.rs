@@ -17,7 +17,7 @@ use crate::deployment::Deployment;
 use crate::files::demand;
 use crate::functions::program_policy;
 use crate::instances::Running;
-use crate::launcher::Launched;
+use crate::launcher::{Launched, Reserved};
 use crate::names::id_of;
 use crate::records::Metadata;
 use crate::watch::{History, Subject, Watch};
@@ -55,6 +55,18 @@ pub(crate) struct Of {
     pub(crate) policy: ProgramPolicy,
     permit: Permit<Invoke>,
 }
+
+/// What a launch is made from.
+#[derive(Clone, Copy)]
+struct Launching<'a> {
+    op: &'a OpContext,
+    plan: &'a Plan,
+    full: &'a FullPolicy,
+    text: &'a PolicyText,
+}
+
+/// An instance that is ready, how people see it, and the status of its record.
+type Begun = (Launched, InstanceView, Value);
 
 impl Plan {
     /// The function, if it is an instance of one.
@@ -159,54 +171,89 @@ impl Functions {
     }
 
     async fn create(&self, op: OpContext, plan: Plan) -> Result<InstanceView, FunctionError> {
-        let inner = &self.0;
-        let place = inner.launches.reserve().await?;
+        let place = self.0.launches.reserve().await?;
         let full = plan.full(&self.infrastructure(&place))?;
         let text = full.to_text();
-        let status = json!({ "state": "starting", "node": inner.kernel.node_id().as_str() });
-        let new = NewRecord { status, ..NewRecord::of("", &plan.spec(&text)).with_id(plan.id.clone()) };
-        let record = inner.records.create(&op, new).await?;
+        let launching = Launching { op: &op, plan: &plan, full: &full, text: &text };
+        let (launched, view, ready) = if place.is_warm() {
+            self.launch_then_record(&launching, place).await?
+        } else {
+            self.record_then_launch(&launching, place).await?
+        };
+        self.watch(op, &plan, launched, view.clone(), ready);
+        Ok(view)
+    }
+
+    /// For a launch that takes a while: everybody sees that it has begun.
+    async fn record_then_launch(&self, launching: &Launching<'_>, place: Reserved) -> Result<Begun, FunctionError> {
+        let Launching { op, plan, full, text } = *launching;
+        let record = self.record(launching, json!({ "state": "starting" })).await?;
         let started = async {
-            self.tell_of_beginning(&op, &plan).await?;
-            let launched = self.launch(&op, &plan, place, &full, &text).await?;
-            let view = self.view(&plan, record, &text, &full, &launched);
-            let ready = ready_status(&view, inner.kernel.node_id().as_str());
-            inner.records.set_status(&op, &plan.id, ready.clone()).await?;
-            self.tell_of_success(&op, &plan).await?;
+            self.tell_of_deployment(op, plan, &[Deployment::Deploying]).await?;
+            let launched = self.launch(op, plan, place, full, text).await?;
+            let view = self.view(launching, record, &launched);
+            let ready = self.ready_status(launching, &launched);
+            self.0.records.set_status(op, &plan.id, ready.clone()).await?;
+            self.tell_of_success(op, plan).await?;
             Ok::<_, FunctionError>((launched, view, ready))
         };
         match started.await {
-            Ok((launched, view, ready)) => {
-                self.watch(op, &plan, launched, view.clone(), ready);
-                Ok(view)
+            Ok(begun) => Ok(begun),
+            Err(error) => Err(self.undone(op, plan, error).await),
+        }
+    }
+
+    /// For a launch that is over at once: what would be told of its beginning is told with its success, in one
+    /// transaction. A node that dies in between leaves neither record nor process.
+    async fn launch_then_record(&self, launching: &Launching<'_>, place: Reserved) -> Result<Begun, FunctionError> {
+        let Launching { op, plan, full, text } = *launching;
+        match self.launch(op, plan, place, full, text).await {
+            Ok(launched) => {
+                let ready = self.ready_status(launching, &launched);
+                let record = self.record(launching, ready.clone()).await?;
+                let view = self.view(launching, record, &launched);
+                match self.tell_of_success(op, plan).await {
+                    Ok(()) => Ok((launched, view, ready)),
+                    Err(error) => Err(self.undone(op, plan, error).await),
+                }
             }
             Err(error) => {
-                let reason = error.to_string();
-                let undone = async {
-                    if let Some(of) = plan.function() {
-                        let metadata = Metadata::from([("reason".to_owned(), reason.clone())]);
-                        inner.records.append_end(&op, &of.permit, plan.state(of, "failed", metadata)).await?;
-                    }
-                    inner.records.delete(&op, &plan.id).await?;
-                    self.tell_of_deployment(&op, &plan, &[Deployment::Failed { reason: &reason }]).await
-                };
-                if let Err(undo) = undone.await {
-                    let undo = &undo as &dyn std::error::Error;
-                    tracing::error!(instance = %plan.id, error = undo, "failed instance not undone");
-                }
-                Err(error)
+                self.record(launching, json!({ "state": "starting" })).await?;
+                self.tell_of_deployment(op, plan, &[Deployment::Deploying]).await?;
+                Err(self.undone(op, plan, error).await)
             }
         }
     }
 
-    async fn tell_of_beginning(&self, op: &OpContext, plan: &Plan) -> Result<(), FunctionError> {
-        if let Some(of) = plan.function() {
-            for state in ["initiated", "deploying"] {
-                let state = plan.state(of, state, Metadata::new());
-                self.0.records.append_state(op, &of.permit, state).await?;
+    /// Makes the record of an instance, together with what is told of its function, by the launch.
+    async fn record(&self, launching: &Launching<'_>, mut status: Value) -> Result<Record, FunctionError> {
+        let Launching { op, plan, text, .. } = *launching;
+        status["node"] = self.0.kernel.node_id().as_str().into();
+        let new = NewRecord { status, ..NewRecord::of("", &plan.spec(text)).with_id(plan.id.clone()) };
+        let told = plan.function().map(|of| {
+            let states = ["initiated", "deploying"].map(|state| plan.state(of, state, Metadata::new()));
+            (&of.permit, Vec::from(states))
+        });
+        Ok(self.0.records.create(op, new, told).await?)
+    }
+
+    /// Records that a launch failed, removes the record, and gives the reason back.
+    async fn undone(&self, op: &OpContext, plan: &Plan, error: FunctionError) -> FunctionError {
+        let reason = error.to_string();
+        let records = &self.0.records;
+        let undone = async {
+            if let Some(of) = plan.function() {
+                let metadata = Metadata::from([("reason".to_owned(), reason.clone())]);
+                records.append_end(op, &of.permit, plan.state(of, "failed", metadata)).await?;
             }
+            records.delete(op, &plan.id).await?;
+            self.tell_of_deployment(op, plan, &[Deployment::Failed { reason: &reason }]).await
+        };
+        if let Err(undo) = undone.await {
+            let undo = &undo as &dyn std::error::Error;
+            tracing::error!(instance = %plan.id, error = undo, "failed instance not undone");
         }
-        self.tell_of_deployment(op, plan, &[Deployment::Deploying]).await
+        error
     }
 
     async fn tell_of_success(&self, op: &OpContext, plan: &Plan) -> Result<(), FunctionError> {
@@ -225,28 +272,32 @@ impl Functions {
         Ok(self.0.records.set_deployment(&node, &record.header.id, steps).await?)
     }
 
-    fn view(
-        &self,
-        plan: &Plan,
-        record: Record,
-        text: &PolicyText,
-        full: &FullPolicy,
-        launched: &Launched,
-    ) -> InstanceView {
-        let layers = launched.ready.isolation.iter().map(|layer| IsolationLayer {
-            name: layer.name.clone(),
-            active: layer.active,
-            reason: layer.reason.clone(),
-        });
+    fn view(&self, launching: &Launching<'_>, record: Record, launched: &Launched) -> InstanceView {
         InstanceView {
-            id: plan.id.clone(),
+            id: launching.plan.id.clone(),
             record,
-            policy_text: text.as_str().to_owned(),
-            policy_hash: text.hash(),
-            address: full.veracruz_server_url.clone(),
+            policy_text: launching.text.as_str().to_owned(),
+            policy_hash: launching.text.hash(),
+            address: launching.full.veracruz_server_url.clone(),
             measurement: self.measurement(),
-            isolation: layers.collect(),
+            isolation: isolation(launched).collect(),
         }
+    }
+
+    /// Where the instance is, by whom it runs, and what isolates it.
+    fn ready_status(&self, launching: &Launching<'_>, launched: &Launched) -> Value {
+        let layers: Vec<Value> = isolation(launched)
+            .map(|layer| json!({ "name": layer.name, "active": layer.active, "reason": layer.reason }))
+            .collect();
+        json!({
+            "state": "ready",
+            "node": self.0.kernel.node_id().as_str(),
+            "address": launching.full.veracruz_server_url,
+            "policy_hash": launching.text.hash(),
+            "measurement": self.measurement(),
+            "evidence": EvidenceKind::InsecureSoftware.as_str(),
+            "isolation": layers,
+        })
     }
 
     fn watch(&self, op: OpContext, plan: &Plan, launched: Launched, view: InstanceView, ready: Value) {
@@ -275,20 +326,10 @@ fn node_beside(op: &OpContext, function: &Record) -> OpContext {
     OpContext { actor: Actor::Node(Arc::new(facts)), ..op.clone() }
 }
 
-/// Where the instance is, by whom it runs, and what isolates it.
-fn ready_status(view: &InstanceView, node: &str) -> Value {
-    let layers: Vec<Value> = view
-        .isolation
-        .iter()
-        .map(|layer| json!({ "name": layer.name, "active": layer.active, "reason": layer.reason }))
-        .collect();
-    json!({
-        "state": "ready",
-        "node": node,
-        "address": view.address,
-        "policy_hash": view.policy_hash,
-        "measurement": view.measurement,
-        "evidence": EvidenceKind::InsecureSoftware.as_str(),
-        "isolation": layers,
+fn isolation(launched: &Launched) -> impl Iterator<Item = IsolationLayer> + '_ {
+    launched.ready.isolation.iter().map(|layer| IsolationLayer {
+        name: layer.name.clone(),
+        active: layer.active,
+        reason: layer.reason.clone(),
     })
 }

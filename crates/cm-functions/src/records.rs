@@ -128,9 +128,17 @@ impl Records {
         Ok(page.items.into_iter().map(|object| object.key).collect())
     }
 
-    pub(crate) async fn create(&self, op: &OpContext, new: NewRecord) -> Result<Record, KernelError> {
+    /// Makes a record, and adds states of what it is an instance of, in one transaction.
+    pub(crate) async fn create(
+        &self,
+        op: &OpContext,
+        new: NewRecord,
+        told: Option<(&Permit<Invoke>, Vec<FunctionState>)>,
+    ) -> Result<Record, KernelError> {
         let permit = self.kernel.authorize_labelled::<Create>(op, new.kind, &new.labels).await?;
-        self.kernel.create_record(op, &permit, new).await
+        let Some((invoke, states)) = told else { return self.kernel.create_record(op, &permit, new).await };
+        let states = states.iter().map(|state| NewRecord::of(state.state.clone(), state)).collect();
+        self.kernel.create_record_and_history(op, &permit, new, invoke, states).await
     }
 
     pub(crate) async fn set_status(

@@ -64,6 +64,40 @@ impl Kernel {
             .await
     }
 
+    /// As [`Kernel::create_record`], and adds states to what the second permit is for, all in one transaction.
+    pub async fn create_record_and_history(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Create>,
+        new: NewRecord,
+        invoke: &Permit<Invoke>,
+        history: Vec<NewRecord>,
+    ) -> Result<Record, KernelError> {
+        let (catalog, invoke, occasion) = (self.catalog().clone(), invoke.clone(), self.occasion(op));
+        self.create_record_and(op, permit, new, move |tx, record| {
+            for new in history {
+                catalog.append_history(tx, &invoke, new, &occasion)?;
+            }
+            Ok(record)
+        })
+        .await
+    }
+
+    /// What the actor created under the key, if anything: for creations whose effects go beyond the catalogue, to be asked
+    /// before them.
+    ///
+    /// # Errors
+    /// As [`Kernel::create_record_once`].
+    pub async fn created_under(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Create>,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Record>, KernelError> {
+        let (within, kind, key) = (self.within(op), permit.kind(), key.clone());
+        self.db().look_up(move |tx| key.find(tx, &within, kind)).await
+    }
+
     /// As [`Kernel::create_record`], and does something with the new record in the same transaction.
     pub(crate) async fn create_record_and<T: Send + 'static>(
         &self,
@@ -83,7 +117,7 @@ impl Kernel {
     }
 
     /// Decides about the labels that a new record is to have.
-    async fn demand_creation(
+    pub(crate) async fn demand_creation(
         &self,
         op: &OpContext,
         permit: &Permit<Create>,
@@ -187,6 +221,8 @@ impl Kernel {
     /// What [`Kernel::delete_record`] would come to, as far as the actor may read it.
     ///
     /// # Errors
+    /// A bucket that has objects is refused as its deletion would be.
+    ///
     /// [`CatalogError::StillReferenced`] that names nothing, if only what the actor may not read stands against it: the
     /// plan would look as if nothing did.
     pub async fn plan_deletion(
@@ -196,7 +232,8 @@ impl Kernel {
         id: &ResourceId,
         dependents: Dependents,
     ) -> Result<Deletion, KernelError> {
-        let (catalog, identity) = (self.catalog().clone(), self.identity().clone());
+        let (catalog, objects, identity) =
+            (self.catalog().clone(), self.objects().clone(), self.identity().clone());
         let (op, permit, id) = (op.clone(), permit.clone(), id.clone());
         self.db()
             .read(move |tx| {
@@ -204,6 +241,9 @@ impl Kernel {
                 if permit.kind() == ResourceKind::Role {
                     plan.refusing.extend(holders_of(&identity, tx, permit.tenant(), &id)?);
                     plan.refusing.truncate(REFERRERS_SHOWN_MAX);
+                }
+                if permit.kind() == ResourceKind::Bucket {
+                    objects.refuse_unless_empty(tx, permit.tenant(), &bucket_name(&id)?)?;
                 }
                 let is_refused = !plan.refusing.is_empty();
                 for list in [&mut plan.goes, &mut plan.refusing, &mut plan.orphaned] {

@@ -5,6 +5,7 @@
 //! how results look; results go to standard output, everything else to standard error.
 
 pub mod agreement;
+pub mod attest;
 pub mod audit;
 pub mod decision;
 pub mod describe;
@@ -127,6 +128,9 @@ pub enum Command {
     /// Read, follow and verify the audit log.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Judge evidence and attestation results. Speaks to no node.
+    #[command(subcommand)]
+    Attest(attest::AttestCommand),
     /// Make keys: certificates for instances, key pairs for sealed objects.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -158,6 +162,7 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Events(args) => events::run(args, connection).await,
         Command::Top(args) => top::run(args, connection).await,
         Command::Audit(command) => audit::run(command, connection).await,
+        Command::Attest(command) => attest::run(command, connection),
         Command::Keys(command) => keys::run(command, connection),
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! - **Time**: a thread pulls a run's `brake` exactly when its deadline has passed, and so does who cancels it. A
 //!   compiled program finds the page gone that it reads at loops and calls (`checks`); an interpreted
-//!   one finds the engine's epoch advanced. There is no periodic tick, so that nothing is spent on runs that
+//!   one, and every component, finds the engine's epoch advanced. There is no periodic tick, so that nothing is spent on runs that
 //!   end in time.
 //! - **Memory**: growing over the limit ends the run, rather than to let a program guess why it got -1.
 //! - **Storage**: see [`crate::vfs`]. **Fuel**: optional, because counting costs about a third of the speed.
@@ -22,13 +22,14 @@
 mod artefact;
 mod brake;
 mod checks;
+mod components;
 mod interrupt;
 mod limits;
 mod outcome;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cm_instance::ExecutionReport;
@@ -37,14 +38,16 @@ use cm_runtime::Clock;
 use wasmtime::{Config, Inlining, Linker, Store, Trap, UpdateDeadline};
 
 use crate::vfs::View;
-use crate::wasi::{End, Wasi, WasiState, add_to_linker};
+use crate::wasi::{End, Time, Wasi, WasiState, add_to_linker};
 
 pub use artefact::{Artefact, Program};
 pub use interrupt::Interrupt;
 
+use artefact::{Linked, Module};
 use brake::{Brake, Page};
+use components::Components;
 use interrupt::Alarm;
-use limits::MemoryLimit;
+pub(crate) use limits::MemoryLimit;
 
 /// The function that a program begins with.
 const ENTRY: &str = "_start";
@@ -83,6 +86,8 @@ pub struct RunLimits {
 pub struct Run<'a> {
     /// The files as the program may use them.
     pub view: View,
+    /// What the program was called with, the name that it was called by first.
+    pub arguments: &'a [String],
     /// The standard streams.
     pub streams: &'a [StreamEntry],
     /// A clock, if the policy enables one.
@@ -97,6 +102,7 @@ pub struct Run<'a> {
 pub struct Engine {
     inner: wasmtime::Engine,
     linker: Linker<WasiState<MemoryLimit>>,
+    components: OnceLock<Components>,
     strategy: ExecutionStrategy,
     fuel: bool,
     alarm: Alarm,
@@ -116,12 +122,14 @@ impl Engine {
 
     /// An engine, and whether it counts fuel. Starts the thread that wakes at deadlines.
     pub fn with_fuel(strategy: ExecutionStrategy, fuel: bool) -> Result<Self, EngineError> {
-        let inner = config(strategy, fuel).and_then(|config| wasmtime::Engine::new(&config));
+        let epochs = strategy == ExecutionStrategy::Interpretation;
+        let inner = config(strategy, fuel, epochs).and_then(|config| wasmtime::Engine::new(&config));
         let inner = inner.map_err(EngineError::Setup)?;
         let mut linker = Linker::new(&inner);
         add_to_linker(&mut linker).map_err(EngineError::Setup)?;
+        crate::nn::add_to_linker(&mut linker).map_err(EngineError::Setup)?;
         let alarm = Alarm::start().map_err(EngineError::Thread)?;
-        Ok(Self { inner, linker, strategy, fuel, alarm })
+        Ok(Self { inner, linker, components: OnceLock::new(), strategy, fuel, alarm })
     }
 
     /// How it runs programs.
@@ -131,22 +139,32 @@ impl Engine {
 
     /// Runs a program to its end and says how it ended. Blocks; the caller moves off the runtime.
     pub fn run(&self, program: &Program, run: Run<'_>) -> ExecutionReport {
+        match program.linked() {
+            Linked::Module(module) => self.run_module(module, run),
+            Linked::Component(component) => self.run_component(component, run),
+        }
+    }
+
+    fn run_module(&self, module: &Module, run: Run<'_>) -> ExecutionReport {
         let started = Instant::now();
         let deadline = started + run.limits.wall;
-        let memory_max = usize::try_from(run.limits.memory_bytes).unwrap_or(usize::MAX);
-        let wasi = Wasi::new(run.view, run.streams, run.clock, deadline, run.interrupt.clone());
-        let limit = MemoryLimit::new(memory_max, program.checks_len());
+        let time = Time::new(run.clock, deadline, run.interrupt.clone());
+        let wasi = Wasi::new(run.view, run.streams, run.arguments, time);
+        let limit = MemoryLimit::new(run.limits.memory_bytes, module.checks_len);
         let mut store = Store::new(&self.inner, WasiState::new(wasi, limit));
         store.limiter(|state| &mut state.limits);
-        let fuel = if self.fuel { run.limits.fuel.or(Some(u64::MAX)) } else { None };
+        let fuel = self.fuel(&run.limits);
         let ready = fuel.map_or(Ok(()), |fuel| store.set_fuel(fuel));
         let interrupt = run.interrupt;
-        let brake = Arc::new(self.brake(&mut store, deadline, &interrupt));
+        let brake = Arc::new(match self.strategy {
+            ExecutionStrategy::Jit => Brake::Page(Page::default()),
+            ExecutionStrategy::Interpretation => epoch_brake(&self.inner, &mut store, deadline, &interrupt),
+        });
         let guard = self.alarm.watch(deadline, &interrupt, &brake);
         // A cancellation before the deadline was set has advanced an epoch that nobody waited for.
         let result = match check(&interrupt, deadline) {
             Some(end) => Err(wasmtime::Error::new(end)),
-            None => ready.and_then(|()| self.enter(&mut store, program, &brake)),
+            None => ready.and_then(|()| enter(&mut store, module, &brake)),
         };
         drop(guard);
         let result = result.map_err(|error| match (&*brake, error.downcast_ref::<Trap>()) {
@@ -156,47 +174,45 @@ impl Engine {
             _ => error,
         });
         let burnt = fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
-        outcome::report(result, store.data(), burnt, started.elapsed())
+        let state = store.data();
+        outcome::report(result, state.wasi.view(), &state.limits, burnt, started.elapsed())
     }
 
-    /// What stops a run in this store.
-    fn brake(
-        &self,
-        store: &mut Store<WasiState<MemoryLimit>>,
-        deadline: Instant,
-        interrupt: &Interrupt,
-    ) -> Brake {
-        if self.strategy == ExecutionStrategy::Jit {
-            return Brake::Page(Page::default());
-        }
-        let watched = interrupt.clone();
-        store.epoch_deadline_callback(move |_| match check(&watched, deadline) {
-            Some(end) => Err(wasmtime::Error::new(end)),
-            None => Ok(UpdateDeadline::Continue(1)),
-        });
-        store.set_epoch_deadline(1);
-        Brake::Epoch(self.inner.clone())
+    /// The fuel of a run, if this engine counts it.
+    fn fuel(&self, limits: &RunLimits) -> Option<u64> {
+        if self.fuel { limits.fuel.or(Some(u64::MAX)) } else { None }
     }
+}
 
-    fn enter(
-        &self,
-        store: &mut Store<WasiState<MemoryLimit>>,
-        program: &Program,
-        brake: &Brake,
-    ) -> wasmtime::Result<()> {
-        let instance = program.linked().instantiate(&mut *store)?;
-        if let Brake::Page(page) = brake {
-            let memory = instance.get_memory(&mut *store, checks::STOP);
-            let memory = memory.ok_or_else(|| wasmtime::Error::msg("the program could not be stopped"))?;
-            // The checks alone read this memory, which lives as long as the store and cannot grow.
-            page.arm(memory.data_ptr(&*store), memory.data_size(&*store));
-            if let Some(start) = instance.get_func(&mut *store, checks::START) {
-                start.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
-            }
+fn enter(store: &mut Store<WasiState<MemoryLimit>>, module: &Module, brake: &Brake) -> wasmtime::Result<()> {
+    let instance = module.linked.instantiate(&mut *store)?;
+    if let Brake::Page(page) = brake {
+        let memory = instance.get_memory(&mut *store, checks::STOP);
+        let memory = memory.ok_or_else(|| wasmtime::Error::msg("the program could not be stopped"))?;
+        // The checks alone read this memory, which lives as long as the store and cannot grow.
+        page.arm(memory.data_ptr(&*store), memory.data_size(&*store));
+        if let Some(start) = instance.get_func(&mut *store, checks::START) {
+            start.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
         }
-        let entry = instance.get_typed_func::<(), ()>(&mut *store, ENTRY)?;
-        entry.call(store, ())
     }
+    let entry = instance.get_typed_func::<(), ()>(&mut *store, ENTRY)?;
+    entry.call(store, ())
+}
+
+/// Lets a store look, whenever the engine's epoch advances, whether its run has to end.
+fn epoch_brake<T: 'static>(
+    engine: &wasmtime::Engine,
+    store: &mut Store<T>,
+    deadline: Instant,
+    interrupt: &Interrupt,
+) -> Brake {
+    let watched = interrupt.clone();
+    store.epoch_deadline_callback(move |_| match check(&watched, deadline) {
+        Some(end) => Err(wasmtime::Error::new(end)),
+        None => Ok(UpdateDeadline::Continue(1)),
+    });
+    store.set_epoch_deadline(1);
+    Brake::Epoch(engine.clone())
 }
 
 fn check(interrupt: &Interrupt, deadline: Instant) -> Option<End> {
@@ -206,12 +222,12 @@ fn check(interrupt: &Interrupt, deadline: Instant) -> Option<End> {
     (Instant::now() >= deadline).then_some(End::Limit(cm_instance::Limit::Time))
 }
 
-fn config(strategy: ExecutionStrategy, fuel: bool) -> wasmtime::Result<Config> {
+fn config(strategy: ExecutionStrategy, fuel: bool, epochs: bool) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     if strategy == ExecutionStrategy::Interpretation {
         config.target(if cfg!(target_pointer_width = "64") { "pulley64" } else { "pulley32" })?;
     }
-    config.epoch_interruption(strategy == ExecutionStrategy::Interpretation);
+    config.epoch_interruption(epochs);
     // A check that stands twice in a function could be left out once; see `checks`.
     config.compiler_inlining(Inlining::No);
     config.consume_fuel(fuel);

@@ -11,11 +11,16 @@
 //! nor its database.
 //!
 //! Reading order: [`run`] (the process from its first line to its last), `sandbox` (the walls around it), [`vfs`] (files
-//! and rights), [`wasi`] (what a program may call), [`engine`] (running one), `server` (who may connect and ask).
+//! and rights), [`wasi`] (what a program may call), `component` (what a component may), `nn` (inference),
+//! [`engine`] (running either), `server` (who may connect and ask).
 
+mod component;
 pub mod engine;
+mod nn;
 pub mod run;
 mod sandbox;
 mod server;
 pub mod vfs;
 pub mod wasi;
+
+pub use sandbox::close_inherited;

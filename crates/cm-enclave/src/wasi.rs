@@ -20,7 +20,8 @@
 //!   The one directory that is open from the start, `/` on descriptor 3, claims in `fd_fdstat_get` to
 //!   let all rights through, because older C libraries intersect with that claim before they ask.
 //! - Reading a clock, or waiting for one, fails with `EACCES` unless the policy enables it. The times of files
-//!   are 0 unless set. There are no arguments, no environment and no sockets. Randomness is the system's.
+//!   are 0 unless set. There is no environment and there are no sockets. Arguments are the caller's, behind the
+//!   program's name. Randomness is the system's.
 //! - A write over the limit on storage ends the run: a program that ignores `ENOSPC` would else run for ever.
 
 mod descriptors;
@@ -28,28 +29,29 @@ mod linker;
 mod memory;
 mod names;
 mod poll;
+mod streams;
 #[cfg(test)]
 mod tests;
-
-use std::sync::Arc;
-use std::time::Instant;
+mod time;
 
 use cm_instance::policy::StreamEntry;
 use cm_instance::{Limit, Rights};
-use cm_runtime::Clock;
 
-use crate::engine::Interrupt;
-use crate::vfs::{Errno, Handle, NodeKind, OpenOptions, View};
+use crate::vfs::{Errno, Handle, NodeKind, View};
 
 pub use linker::{WasiState, add_to_linker};
 pub use memory::Guest;
+pub(crate) use poll::RANDOM_MAX;
+pub(crate) use streams::open_streams;
+pub(crate) use time::RESOLUTION_NS;
+pub use time::Time;
 
 /// Most descriptors that a program has open at once.
 pub const DESCRIPTORS_MAX: usize = 1024;
 /// The descriptor of `/`.
 const ROOT_FD: u32 = 3;
 /// All that WASI has bits for; the right to execute has none there.
-const WASI_RIGHTS: Rights = Rights::ALL.difference(Rights::FILE_EXECUTE);
+pub(crate) const WASI_RIGHTS: Rights = Rights::ALL.difference(Rights::FILE_EXECUTE);
 
 /// Why a call does not return to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +65,9 @@ pub enum End {
     /// Somebody cancelled the run.
     #[error("cancelled")]
     Cancelled,
+    /// The program asked for the time in a way that has no answer but the time.
+    #[error("the policy enables no clock")]
+    NoClock,
 }
 
 /// How a call ends that does not succeed.
@@ -102,10 +107,8 @@ enum Descriptor {
 pub struct Wasi {
     view: View,
     descriptors: Vec<Option<Descriptor>>,
-    clock: Option<Arc<dyn Clock>>,
-    started: Option<Instant>,
-    deadline: Instant,
-    interrupt: Interrupt,
+    arguments: Vec<String>,
+    time: Time,
 }
 
 impl std::fmt::Debug for Wasi {
@@ -115,25 +118,14 @@ impl std::fmt::Debug for Wasi {
 }
 
 impl Wasi {
-    /// The world of a program: its view of the files, the streams of the policy, a clock if the policy
-    /// enables one, and what ends its waiting.
-    pub fn new(
-        view: View,
-        streams: &[StreamEntry],
-        clock: Option<Arc<dyn Clock>>,
-        deadline: Instant,
-        interrupt: Interrupt,
-    ) -> Self {
-        let started = clock.as_ref().map(|clock| clock.monotonic());
-        let mut wasi = Self { view, descriptors: Vec::new(), clock, started, deadline, interrupt };
-        for number in 0..ROOT_FD {
-            let stream = streams.iter().find(|stream| stream.descriptor() == number);
-            let handle = stream.and_then(|stream| wasi.open_stream(stream));
-            wasi.descriptors.push(Some(handle.map_or(Descriptor::Null, Descriptor::Open)));
-        }
-        let root = wasi.view.open_root();
-        wasi.descriptors.push(Some(Descriptor::Open(root)));
-        wasi
+    /// The world of a program: its view of the files, the streams of the policy, its arguments, the name that it is
+    /// called by first, and its time.
+    pub fn new(mut view: View, streams: &[StreamEntry], arguments: &[String], time: Time) -> Self {
+        let streams = open_streams(&mut view, streams);
+        let root = view.open_root();
+        let streams = streams.map(|handle| Some(handle.map_or(Descriptor::Null, Descriptor::Open)));
+        let descriptors = streams.into_iter().chain([Some(Descriptor::Open(root))]).collect();
+        Self { view, descriptors, arguments: arguments.to_vec(), time }
     }
 
     /// The view, with the list of refusals.
@@ -141,25 +133,14 @@ impl Wasi {
         &self.view
     }
 
-    /// A stream that cannot be opened is none: a program must be able to run without.
-    fn open_stream(&mut self, stream: &StreamEntry) -> Option<Handle> {
-        let path = stream.file_right().file_name.path();
-        let held = self.view.rights_on(path);
-        let options = match stream {
-            StreamEntry::Stdin(_) => OpenOptions { wanted: held, ..OpenOptions::default() },
-            StreamEntry::Stdout(_) | StreamEntry::Stderr(_) => OpenOptions {
-                wanted: held,
-                create: held.contains(Rights::PATH_CREATE_FILE),
-                truncate: held.contains(Rights::PATH_FILESTAT_SET_SIZE),
-                append: true,
-                ..OpenOptions::default()
-            },
-        };
-        if !held.contains(Rights::PATH_OPEN) {
-            return None;
-        }
-        self.view.begin("std_streams");
-        self.view.open(None, path.as_str(), options).ok()
+    /// The view, for calls of other interfaces.
+    pub(crate) fn view_mut(&mut self) -> &mut View {
+        &mut self.view
+    }
+
+    /// The time of the run.
+    pub(crate) fn time(&self) -> &Time {
+        &self.time
     }
 
     fn descriptor(&self, fd: u32) -> Result<&Descriptor, Errno> {
@@ -202,7 +183,7 @@ impl Wasi {
 }
 
 /// A write or a new entry that meets the limit on storage ends the run.
-fn or_end(errno: Errno) -> Stop {
+pub(crate) fn or_end(errno: Errno) -> Stop {
     match errno {
         Errno::Nospc => Stop::End(End::Limit(Limit::Storage)),
         Errno::Fbig => Stop::End(End::Limit(Limit::Output)),

@@ -7,6 +7,8 @@ use crate::wasi::End;
 
 /// Most entries of all tables of a program together; a table entry takes 8 bytes.
 const TABLE_ENTRIES_MAX: usize = 1_000_000;
+/// Most instances, memories and tables of a component, each. Every memory reserves gibibytes of addresses.
+const PARTS_MAX: usize = 100;
 
 /// Counts and limits the memory of one run.
 #[derive(Debug)]
@@ -21,9 +23,26 @@ pub(crate) struct MemoryLimit {
 
 impl MemoryLimit {
     /// A limit on the program's memory, of which the engine's addition is no part.
-    pub(super) fn new(bytes_max: usize, bytes_added: usize) -> Self {
-        let bytes_max = bytes_max.saturating_add(bytes_added);
+    pub(crate) fn new(bytes_max: u64, bytes_added: usize) -> Self {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).saturating_add(bytes_added);
         Self { bytes_added, bytes_max, bytes: 0, bytes_peak: 0, table_entries: 0 }
+    }
+
+    /// Counts memory that the host holds for the program, together with its own.
+    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), End> {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let bytes = self.bytes.saturating_add(bytes);
+        if bytes > self.bytes_max {
+            return Err(End::Limit(Limit::Memory));
+        }
+        self.bytes = bytes;
+        self.bytes_peak = self.bytes_peak.max(bytes);
+        Ok(())
+    }
+
+    /// Counts so much of it no longer.
+    pub(crate) fn release(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 
     pub(super) fn bytes_peak(&self) -> u64 {
@@ -69,5 +88,17 @@ impl ResourceLimiter for MemoryLimit {
         }
         self.table_entries = entries;
         Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        PARTS_MAX
+    }
+
+    fn memories(&self) -> usize {
+        PARTS_MAX
+    }
+
+    fn tables(&self) -> usize {
+        PARTS_MAX
     }
 }

@@ -6,18 +6,19 @@ use cm_instance::{ExecutionReport, Limit, Outcome, TrapKind};
 use wasmtime::Trap;
 
 use super::limits::MemoryLimit;
-use crate::wasi::{End, WasiState};
+use crate::vfs::View;
+use crate::wasi::End;
 
 /// Longest message from the engine in a report, in bytes.
 const MESSAGE_LEN_MAX: usize = 512;
 
 pub(super) fn report(
     result: wasmtime::Result<()>,
-    state: &WasiState<MemoryLimit>,
+    view: &View,
+    limits: &MemoryLimit,
     fuel: Option<u64>,
     wall: Duration,
 ) -> ExecutionReport {
-    let view = state.wasi.view();
     let outcome = match result.map_or_else(|error| classify(&error), |()| Outcome::Completed) {
         // A program that fails after it was refused something is told by the refusal, not by its aftermath.
         failed @ (Outcome::Exit { .. } | Outcome::Trap { .. }) => match view.last_denied() {
@@ -34,9 +35,10 @@ pub(super) fn report(
         outcome,
         fuel,
         wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-        memory_peak: state.limits.bytes_peak(),
+        memory_peak: limits.bytes_peak(),
         denied: view.denied().to_vec(),
         denied_count: view.denied_count(),
+        steps: Vec::new(),
     }
 }
 
@@ -47,6 +49,7 @@ fn classify(error: &wasmtime::Error) -> Outcome {
             End::Exit(code) => Outcome::Exit { code },
             End::Limit(which) => Outcome::LimitExceeded { which },
             End::Cancelled => Outcome::Cancelled,
+            End::NoClock => Outcome::Trap { trap: TrapKind::Other, message: end.to_string() },
         };
     }
     match error.downcast_ref::<Trap>() {

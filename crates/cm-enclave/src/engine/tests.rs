@@ -7,6 +7,7 @@ use cm_instance::{
 use super::*;
 use crate::vfs::{Vfs, VfsLimits};
 
+mod examples;
 mod stopping;
 
 const MIB: u64 = 1024 * 1024;
@@ -52,6 +53,7 @@ impl Case {
         let engine = Engine::with_fuel(self.strategy, self.limits.fuel.is_some()).unwrap();
         let (program, _) = engine.prepare(wasm).unwrap();
         let run = Run {
+            arguments: &[],
             view: View::new(vfs.clone(), Arc::new(table), &principal),
             streams: &[],
             clock: None,
@@ -191,6 +193,7 @@ fn a_cancellation_during_a_run_ends_it_within_a_moment() {
     let vfs = Vfs::new(VfsLimits::default(), &table);
     let interrupt = Interrupt::new();
     let run = Run {
+        arguments: &[],
         view: View::new(vfs.clone(), Arc::new(table), &principal),
         streams: &[],
         clock: None,
@@ -230,7 +233,7 @@ fn a_failed_run_is_blamed_on_the_right_it_lacked() {
 #[test]
 fn what_is_no_module_is_refused() {
     let engine = Engine::new(ExecutionStrategy::Interpretation).unwrap();
-    for bytes in [b"".as_slice(), b"(module)", b"\0asm\x01\0\0", b"\0asm\x0d\0\x01\0"] {
+    for bytes in [b"".as_slice(), b"(module)", b"\0asm\x01\0\0", b"\0asm\x0d\0\x01\0x"] {
         assert!(matches!(engine.compile(bytes), Err(EngineError::Module(_))), "{bytes:?}");
     }
     let unknown = wat(r#"(module (import "env" "system" (func)) (func (export "_start")))"#);

@@ -84,6 +84,17 @@ impl Handle {
         self.kind
     }
 
+    /// The number of what it is open on, never given to anything else.
+    pub fn inode(&self) -> u64 {
+        self.node
+    }
+
+    /// From now on, writes go to the end.
+    pub(crate) fn append_only(mut self) -> Self {
+        self.append = true;
+        self
+    }
+
     /// The rights it had when last used; a move since then may have taken some away.
     pub fn rights(&self) -> Rights {
         self.rights

@@ -46,7 +46,8 @@ pub struct View {
 /// Calls that ordinary programs make as a hint and survive the refusal of. They are listed as refused, but
 /// are not what a failed run is blamed on: Rust's `fs::read`, for one, asks for a file's size to reserve
 /// memory, and under the published rights of a reader it must do without.
-const HINTS: [&str; 2] = ["fd_filestat_get", "fd_advise"];
+const HINTS: [&str; 5] =
+    ["fd_filestat_get", "fd_advise", "descriptor.stat", "descriptor.advise", "descriptor.metadata-hash"];
 
 impl View {
     /// The view of a principal. One that is not in the table may do nothing.
@@ -71,6 +72,21 @@ impl View {
             position: 0,
             append: false,
         }
+    }
+
+    /// A second handle on what a handle is open on, with the same rights and a position of its own.
+    pub fn duplicate(&self, handle: &Handle, position: u64) -> Result<Handle, Errno> {
+        self.vfs.lock().opened(handle.node)?;
+        Ok(Handle {
+            vfs: self.vfs.clone(),
+            node: handle.node,
+            kind: handle.kind,
+            path: handle.path.clone(),
+            rights: handle.rights,
+            moves: handle.moves,
+            position,
+            append: handle.append,
+        })
     }
 
     /// Names the call under which refusals are listed from now on.

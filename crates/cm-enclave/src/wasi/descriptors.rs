@@ -167,7 +167,7 @@ impl Wasi {
         let pick = |given: u16, now: u16, value: u64| match (flags & given != 0, flags & now != 0) {
             (true, true) => Err(Errno::Inval),
             (true, false) => Ok(Some(value)),
-            (false, true) => self.realtime_ns().map(Some),
+            (false, true) => self.time.realtime_ns().map(Some),
             (false, false) => Ok(None),
         };
         Ok(TimeChange {

@@ -4,6 +4,7 @@ use wasmtime::{Caller, Extern, Linker, Memory};
 
 use super::names::PathOpen;
 use super::{CallResult, End, Guest, Stop, Wasi};
+use crate::nn::Nn;
 use crate::vfs::Errno;
 
 const MODULE: &str = "wasi_snapshot_preview1";
@@ -16,6 +17,8 @@ pub struct WasiState<L> {
     pub wasi: Wasi,
     /// The limits of the run.
     pub limits: L,
+    /// The models that the program has loaded.
+    pub(crate) nn: Nn,
     /// The program's memory, once it was looked up.
     memory: Option<Memory>,
 }
@@ -23,7 +26,22 @@ pub struct WasiState<L> {
 impl<L> WasiState<L> {
     /// The state of a new run.
     pub fn new(wasi: Wasi, limits: L) -> Self {
-        Self { wasi, limits, memory: None }
+        Self { wasi, limits, nn: Nn::default(), memory: None }
+    }
+}
+
+impl<L: 'static> WasiState<L> {
+    /// The memory of the program that calls, beside the state; `None` if it has none.
+    pub(crate) fn with_memory<'a>(caller: &'a mut Caller<'_, Self>) -> Option<(&'a mut [u8], &'a mut Self)> {
+        let memory = match caller.data().memory {
+            Some(memory) => memory,
+            None => {
+                let Some(Extern::Memory(memory)) = caller.get_export(MEMORY) else { return None };
+                caller.data_mut().memory = Some(memory);
+                memory
+            }
+        };
+        Some(memory.data_and_store_mut(caller))
     }
 }
 
@@ -31,17 +49,7 @@ fn call<L: 'static>(
     caller: &mut Caller<'_, WasiState<L>>,
     body: impl FnOnce(&mut Wasi, &mut Guest<'_>) -> CallResult,
 ) -> wasmtime::Result<i32> {
-    let memory = match caller.data().memory {
-        Some(memory) => memory,
-        None => {
-            let Some(Extern::Memory(memory)) = caller.get_export(MEMORY) else {
-                return Ok(Errno::Fault as i32);
-            };
-            caller.data_mut().memory = Some(memory);
-            memory
-        }
-    };
-    let (bytes, state) = memory.data_and_store_mut(caller);
+    let Some((bytes, state)) = WasiState::with_memory(caller) else { return Ok(Errno::Fault as i32) };
     match body(&mut state.wasi, &mut Guest::new(bytes)) {
         Ok(()) => Ok(0),
         Err(Stop::Errno(errno)) => Ok(errno as i32),
@@ -74,10 +82,10 @@ pub fn add_to_linker<L: 'static>(linker: &mut Linker<WasiState<L>>) -> wasmtime:
 }
 
 fn define_process<L: 'static>(l: &mut Linker<WasiState<L>>) -> wasmtime::Result<()> {
-    define!(l, args_get(_v: u32, _b: u32) |_w, _g| Ok(()));
-    define!(l, args_sizes_get(count: u32, len: u32) |w, g| w.empty_sizes_get(g, count, len));
+    define!(l, args_get(places: u32, bytes: u32) |w, g| w.args_get(g, places, bytes));
+    define!(l, args_sizes_get(count: u32, len: u32) |w, g| w.args_sizes_get(g, count, len));
     define!(l, environ_get(_v: u32, _b: u32) |_w, _g| Ok(()));
-    define!(l, environ_sizes_get(count: u32, len: u32) |w, g| w.empty_sizes_get(g, count, len));
+    define!(l, environ_sizes_get(count: u32, len: u32) |w, g| w.environ_sizes_get(g, count, len));
     define!(l, clock_res_get(id: u32, out: u32) |w, g| w.clock_res_get(g, id, out));
     define!(l, clock_time_get(id: u32, _precision: u64, out: u32) |w, g| w.clock_time_get(g, id, out));
     define!(l, poll_oneoff(list: u32, events: u32, n: u32, out: u32) |w, g| w.poll_oneoff(g, list, events, n, out));

@@ -1,17 +1,15 @@
 //! Clocks, waiting, randomness, and what a program is told about itself.
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::Duration;
 
-use cm_instance::{Limit, Rights};
+use cm_instance::Rights;
 
 use super::memory::offset;
-use super::{CallResult, End, Guest, Stop, Wasi};
+use super::{CallResult, Guest, RESOLUTION_NS, Wasi};
 use crate::vfs::Errno;
 
 const REALTIME: u32 = 0;
 const MONOTONIC: u32 = 1;
-/// What clocks claim to distinguish, in nanoseconds: a millisecond, so that a program is a poor stopwatch.
-const RESOLUTION_NS: u64 = 1_000_000;
 
 const SUBSCRIPTION_LEN: u32 = 48;
 const EVENT_LEN: u32 = 32;
@@ -24,7 +22,7 @@ const KIND_READ: u8 = 1;
 const KIND_WRITE: u8 = 2;
 
 /// Most random bytes in one call.
-const RANDOM_MAX: u32 = 64 * 1024 * 1024;
+pub(crate) const RANDOM_MAX: u32 = 64 * 1024 * 1024;
 
 struct Event {
     user: u64,
@@ -33,21 +31,12 @@ struct Event {
 }
 
 impl Wasi {
-    pub(super) fn realtime_ns(&self) -> Result<u64, Errno> {
-        let clock = self.clock.as_ref().ok_or(Errno::Acces)?;
-        let since = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_nanos()).map_err(|_| Errno::Overflow)
-    }
-
     fn clock_ns(&self, id: u32) -> Result<u64, Errno> {
-        let (Some(clock), Some(started)) = (&self.clock, self.started) else { return Err(Errno::Acces) };
         match id {
-            REALTIME => self.realtime_ns(),
-            MONOTONIC => {
-                let since = clock.monotonic().saturating_duration_since(started);
-                u64::try_from(since.as_nanos()).map_err(|_| Errno::Overflow)
-            }
-            _ => Err(Errno::Inval),
+            REALTIME => self.time.realtime_ns(),
+            MONOTONIC => self.time.monotonic_ns(),
+            // Without a clock nobody learns which ones there could be.
+            _ => self.time.monotonic_ns().and(Err(Errno::Inval)),
         }
     }
 
@@ -72,8 +61,29 @@ impl Wasi {
         Ok(())
     }
 
-    /// `args_sizes_get` and `environ_sizes_get`: there are none.
-    pub fn empty_sizes_get(&mut self, guest: &mut Guest<'_>, count: u32, len: u32) -> CallResult {
+    /// `args_sizes_get`. Each argument counts with the zero byte behind it.
+    pub fn args_sizes_get(&mut self, guest: &mut Guest<'_>, count: u32, len: u32) -> CallResult {
+        let bytes: usize = self.arguments.iter().map(|argument| argument.len() + 1).sum();
+        guest.put_u32(count, u32::try_from(self.arguments.len()).map_err(|_| Errno::Overflow)?)?;
+        Ok(guest.put_u32(len, u32::try_from(bytes).map_err(|_| Errno::Overflow)?)?)
+    }
+
+    /// `args_get`: the places of the arguments, and the arguments one behind the other.
+    pub fn args_get(&mut self, guest: &mut Guest<'_>, places: u32, bytes: u32) -> CallResult {
+        let (mut place, mut at) = (places, bytes);
+        for argument in &self.arguments {
+            guest.put_u32(place, at)?;
+            place = offset(place, 4)?;
+            for piece in [argument.as_bytes(), b"\0"] {
+                guest.put(at, piece)?;
+                at = offset(at, piece.len() as u32)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `environ_sizes_get`: there is no environment.
+    pub fn environ_sizes_get(&mut self, guest: &mut Guest<'_>, count: u32, len: u32) -> CallResult {
         guest.put_u32(count, 0)?;
         Ok(guest.put_u32(len, 0)?)
     }
@@ -114,7 +124,7 @@ impl Wasi {
         let now =
             if ready.is_empty() { waits.iter().map(|(wait, _)| *wait).min() } else { Some(Duration::ZERO) };
         let now = now.unwrap_or_default();
-        self.pause(now)?;
+        self.time.pause(now)?;
         ready.extend(waits.into_iter().filter(|(wait, _)| *wait <= now).map(|(_, user)| Event {
             user,
             errno: None,
@@ -142,14 +152,5 @@ impl Wasi {
         let timeout = guest.u64(offset(at, 24)?)?;
         let absolute = guest.u16(offset(at, 40)?)? & ABSOLUTE != 0;
         Ok(Duration::from_nanos(if absolute { timeout.saturating_sub(now) } else { timeout }))
-    }
-
-    /// Waits, but neither beyond the deadline nor beyond a cancellation.
-    fn pause(&self, wait: Duration) -> Result<(), Stop> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if self.interrupt.wait(wait.min(left)) {
-            return Err(End::Cancelled.into());
-        }
-        if wait > left { Err(End::Limit(Limit::Time).into()) } else { Ok(()) }
     }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cm_instance::{FileName, Grants, GuestPath, Principal, Rights, RightsTable};
+use cm_runtime::Clock;
 
 use super::names::PathOpen;
 use super::*;
+use crate::engine::Interrupt;
 use crate::vfs::{Vfs, VfsLimits};
 
 const MEMORY_LEN: usize = 64 * 1024;
@@ -46,7 +48,8 @@ impl World {
         let vfs = Vfs::new(limits, &table);
         let view = View::new(vfs.clone(), table, &me());
         let deadline = Instant::now() + Duration::from_secs(60);
-        let wasi = Wasi::new(view, &[], clock, deadline, Interrupt::new());
+        let time = Time::new(clock, deadline, Interrupt::new());
+        let wasi = Wasi::new(view, &[], &[], time);
         Self { wasi, vfs, memory: vec![0; MEMORY_LEN] }
     }
 

@@ -98,7 +98,10 @@ fn one_run_is_stopped_and_the_others_go_on() {
     let run = |wall, interrupt: &Interrupt| {
         let view = View::new(vfs.clone(), table.clone(), &principal);
         let limits = limits(wall);
-        engine.run(&program, Run { view, streams: &[], clock: None, limits, interrupt: interrupt.clone() })
+        engine.run(
+            &program,
+            Run { view, arguments: &[], streams: &[], clock: None, limits, interrupt: interrupt.clone() },
+        )
     };
     let interrupt = Interrupt::new();
     std::thread::scope(|scope| {

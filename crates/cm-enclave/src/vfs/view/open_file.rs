@@ -123,6 +123,14 @@ impl View {
         stat(&tree, handle.node)
     }
 
+    /// The number of what is open, which also tells who may list the directory.
+    pub fn inode(&mut self, handle: &mut Handle) -> Result<u64, Errno> {
+        let vfs = self.vfs.clone();
+        let tree = Self::lock(&vfs);
+        self.require_open(&tree, handle, &[Rights::FD_FILESTAT_GET, Rights::FD_READDIR])?;
+        Ok(handle.node)
+    }
+
     /// Sets the file's times.
     pub fn set_times(&mut self, handle: &mut Handle, change: TimeChange) -> Result<(), Errno> {
         let vfs = self.vfs.clone();

@@ -257,7 +257,7 @@ fn calls_that_need_no_right_work_without_any() {
         assert_eq!(w.fd_prestat_dir_name(g, ROOT, BUFFER, 1), Ok(()));
         assert_eq!(w.fd_prestat_get(g, fd, BUFFER), Err(Errno::Badf.into()));
         assert_eq!(w.random_get(g, BUFFER, 32), Ok(()));
-        assert_eq!(w.empty_sizes_get(g, BUFFER, NAME), Ok(()));
+        assert_eq!(w.args_sizes_get(g, BUFFER, NAME), Ok(()));
         assert_eq!(w.fd_renumber(fd, fd), Ok(()));
         assert_eq!(w.fd_close(fd), Ok(()));
         assert_eq!(w.fd_close(fd), Err(Errno::Badf.into()));
@@ -312,11 +312,59 @@ fn a_wait_ends_with_the_run() {
         world.with(|w, g| w.poll_oneoff(g, BUFFER, NAME, 1, OUT))
     };
     let mut late = World::new(RightsTable::default(), Some(clock.clone()));
-    late.wasi.deadline = Instant::now();
+    late.wasi.time = Time::new(Some(clock.clone()), Instant::now(), Interrupt::new());
     assert_eq!(subscribe(&mut late), Err(End::Limit(Limit::Time).into()));
-    let mut cancelled = World::new(RightsTable::default(), Some(clock));
-    cancelled.wasi.interrupt.cancel();
+    let interrupt = Interrupt::new();
+    let mut cancelled = World::new(RightsTable::default(), None);
+    cancelled.wasi.time = Time::new(Some(clock), Instant::now() + Duration::from_secs(60), interrupt.clone());
+    interrupt.cancel();
     assert_eq!(subscribe(&mut cancelled), Err(End::Cancelled.into()));
+}
+
+#[test]
+fn arguments_arrive_as_they_were_given() {
+    let mut world = World::alone(&[]);
+    let arguments = ["p.wasm".to_owned(), String::new(), "größer".to_owned()];
+    let view = View::new(world.vfs.clone(), Arc::new(RightsTable::default()), &me());
+    let time = Time::new(None, Instant::now(), Interrupt::new());
+    world.wasi = Wasi::new(view, &[], &arguments, time);
+    world.with(|w, g| w.args_sizes_get(g, OUT, OUT + 4)).unwrap();
+    let len: usize = arguments.iter().map(|argument| argument.len() + 1).sum();
+    assert_eq!(world.memory[..8], [[3, 0, 0, 0], (len as u32).to_le_bytes()].concat());
+    world.with(|w, g| w.args_get(g, LIST, BUFFER)).unwrap();
+    assert_eq!(&world.memory[BUFFER as usize..][..len], "p.wasm\0\0größer\0".as_bytes());
+    let third = &world.memory[LIST as usize + 8..][..4];
+    assert_eq!(third, (BUFFER + 8).to_le_bytes());
+    world.with(|w, g| w.environ_sizes_get(g, OUT, OUT + 4)).unwrap();
+    assert_eq!(world.memory[..8], [0; 8]);
+    assert_eq!(world.with(|w, g| w.args_get(g, LIST, MEMORY_LEN as u32 - 3)), Err(Errno::Fault.into()));
+}
+
+#[test]
+fn streams_are_files_and_have_the_rights_of_their_names() {
+    use cm_instance::policy::FileRight;
+    let entries = [("stdin", Rights::READER), ("stdout", Rights::WRITER), ("stderr", Rights::FD_WRITE)];
+    let [stdin, stdout, stderr] =
+        entries.map(|(name, rights)| FileRight { file_name: FileName::parse(name).unwrap(), rights });
+    let streams = [StreamEntry::Stdin(stdin), StreamEntry::Stdout(stdout), StreamEntry::Stderr(stderr)];
+    let mut table = RightsTable::default();
+    table.insert(me(), grants(&entries));
+    let table = Arc::new(table);
+    let vfs = Vfs::new(VfsLimits::default(), &table);
+    vfs.store(&path("stdin"), b"in").unwrap();
+    let view = View::new(vfs.clone(), table, &me());
+    let mut world = World::alone(&[]);
+    world.wasi = Wasi::new(view, &streams, &[], Time::new(None, Instant::now(), Interrupt::new()));
+    assert_eq!(world.read(0), Ok(b"in".to_vec()));
+    assert_eq!(world.write(0, b"x"), Err(Errno::Notcapable.into()));
+    for text in [b"o", b"k"] {
+        assert_eq!(world.write(1, text), Ok(()));
+    }
+    assert_eq!(vfs.load(&path("stdout")).unwrap(), b"ok");
+    assert_eq!(world.read(1), Err(Errno::Notcapable.into()));
+    // It may be written, but not opened: what goes in is gone.
+    assert_eq!(world.write(2, b"lost"), Ok(()));
+    assert!(!vfs.exists(&path("stderr")));
 }
 
 #[test]

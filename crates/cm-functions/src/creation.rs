@@ -185,7 +185,11 @@ impl Functions {
     }
 
     /// For a launch that takes a while: everybody sees that it has begun.
-    async fn record_then_launch(&self, launching: &Launching<'_>, place: Reserved) -> Result<Begun, FunctionError> {
+    async fn record_then_launch(
+        &self,
+        launching: &Launching<'_>,
+        place: Reserved,
+    ) -> Result<Begun, FunctionError> {
         let Launching { op, plan, full, text } = *launching;
         let record = self.record(launching, json!({ "state": "starting" })).await?;
         let started = async {
@@ -205,7 +209,11 @@ impl Functions {
 
     /// For a launch that is over at once: what would be told of its beginning is told with its success, in one
     /// transaction. A node that dies in between leaves neither record nor process.
-    async fn launch_then_record(&self, launching: &Launching<'_>, place: Reserved) -> Result<Begun, FunctionError> {
+    async fn launch_then_record(
+        &self,
+        launching: &Launching<'_>,
+        place: Reserved,
+    ) -> Result<Begun, FunctionError> {
         let Launching { op, plan, full, text } = *launching;
         match self.launch(op, plan, place, full, text).await {
             Ok(launched) => {

@@ -16,7 +16,8 @@ use cm_types::{ResourceId, Sha256Digest, TenantId};
 use crate::files::demand;
 use crate::instances::Running;
 use crate::launcher::{
-    DockerConfig, DockerLauncher, KubernetesConfig, KubernetesLauncher, LaunchError, Launcher, Launches, ProcessLauncher,
+    DockerConfig, DockerLauncher, KubernetesConfig, KubernetesLauncher, LaunchError, Launcher, Launches,
+    ProcessLauncher,
 };
 use crate::records::Records;
 use crate::{FunctionError, LauncherConfig, MeasuredExecutable, ModuleCache};

@@ -1,7 +1,9 @@
 //! What becomes of a running instance: every state of its runs is recorded, and its end.
 
-use cm_instance::Outcome;
+use std::collections::BTreeMap;
+
 use cm_instance::control::{RunPhase, RunState};
+use cm_instance::{ExecutionReport, Outcome};
 use cm_kernel::catalog::kinds::FunctionState;
 use cm_kernel::policy::{Invoke, Permit};
 use cm_kernel::{KernelError, OpContext};
@@ -45,6 +47,7 @@ impl Watch {
     pub(crate) async fn run(mut self) {
         let mut asked = false;
         let mut allowance = Allowance::new(self.subject.functions.0.kernel.clock().monotonic());
+        let mut unfinished: BTreeMap<u64, RunState> = BTreeMap::new();
         loop {
             let told = tokio::select! {
                 () = self.stop.cancelled(), if !asked => {
@@ -56,6 +59,10 @@ impl Watch {
             };
             match told {
                 Told::Run(run) => {
+                    match run.report {
+                        None => drop(unfinished.insert(run.run_id, run.clone())),
+                        Some(_) => drop(unfinished.remove(&run.run_id)),
+                    }
                     if let Err(error) = self.subject.record(run).await {
                         let error = &error as &dyn std::error::Error;
                         tracing::error!(instance = %self.subject.name.1, error, "state of a run not recorded");
@@ -65,8 +72,17 @@ impl Watch {
                 Told::Ended => break,
             }
         }
-        let Self { subject: Subject { functions, op, name, ready, .. }, instance, tell, .. } = self;
+        let Self { subject, instance, tell, .. } = self;
         let how = instance.ended().await;
+        for run in unfinished.into_values().filter(|run| run.state != RunPhase::Starting) {
+            // Its instance can no longer say how it ended.
+            let report = Some(ExecutionReport::before_start(Outcome::Cancelled));
+            if let Err(error) = subject.record(RunState { state: RunPhase::Failed, report, ..run }).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(instance = %subject.name.1, error, "end of a run not recorded");
+            }
+        }
+        let Subject { functions, op, name, ready, .. } = subject;
         let end = match how {
             Ended::Exited(0) => json!({ "state": "exited", "code": 0 }),
             Ended::Exited(code) => {

@@ -1,13 +1,14 @@
 //! What every launcher does, asked of each through a whole node: the same suite for processes, containers and pods.
 //!
-//! There is no daemon and no cluster at hand, so containers and pods are simulated up to their API; what runs in them is the
-//! real binary, started as a process. With `CRYPTOMESH_TEST_DOCKER_IMAGE` or `CRYPTOMESH_TEST_KUBERNETES_IMAGE` naming an image of this
-//! release, the suite also runs against the daemon at `/var/run/docker.sock` or the cluster of `KUBECONFIG`.
+//! A daemon and a cluster are simulated up to their API; what runs in containers and pods is the real binary, started as a
+//! process. Where a real one is at hand, `CRYPTOMESH_TEST_DOCKER` or `CRYPTOMESH_TEST_KUBERNETES` holds the settings of a node that
+//! uses it, separated by blanks, among them `instances.image` of this very build, and the suite runs there as well.
 
 mod agents;
 mod cluster;
 mod engine;
 mod faults;
+mod real;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

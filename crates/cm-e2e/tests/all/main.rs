@@ -8,6 +8,7 @@ mod confidentiality;
 mod contract;
 mod crash;
 mod demo;
+mod deploy;
 mod earlier_clients;
 mod endpoints;
 mod enforced;

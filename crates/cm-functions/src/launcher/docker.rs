@@ -317,12 +317,15 @@ impl Engine {
                     if state.oom_killed == Some(true) {
                         return Ended::Removed("the container took more memory than it may".to_owned());
                     }
-                    if let Some(code) = code.or_else(|| state.exit_code.filter(|_| state.running == Some(false))) {
+                    if let Some(code) =
+                        code.or_else(|| state.exit_code.filter(|_| state.running == Some(false)))
+                    {
                         return exited(code);
                     }
                 }
                 Err(error) if error.is_status(404) => {
-                    return code.map_or_else(|| Ended::Removed("the container was removed".to_owned()), exited);
+                    return code
+                        .map_or_else(|| Ended::Removed("the container was removed".to_owned()), exited);
                 }
                 Err(_) => {
                     if let Some(code) = code {

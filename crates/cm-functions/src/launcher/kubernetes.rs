@@ -235,7 +235,8 @@ impl Cluster {
     async fn remove(&self, name: &str) {
         let removal = async {
             let found = timed(self.maps.get_opt(name)).await?;
-            let Some(map) = found.filter(|map| map.labels().get(objects::NODE_LABEL) == Some(&self.config.node))
+            let Some(map) =
+                found.filter(|map| map.labels().get(objects::NODE_LABEL) == Some(&self.config.node))
             else {
                 return Ok(());
             };
@@ -317,7 +318,9 @@ impl Place for PodPlace {
             // The life begins when there is something to watch.
             let _ = begun.send(());
             let starting = async {
-                let ip = follow::until(&cluster.pods, &name, objects::address).await.map_err(LaunchError::Vessel)?;
+                let ip = follow::until(&cluster.pods, &name, objects::address)
+                    .await
+                    .map_err(LaunchError::Vessel)?;
                 cluster.create(&cluster.slices, made.slice(config, ip, port)).await?;
                 connect(SocketAddr::new(ip, config.control_port), &connector, cluster.measurement).await
             };

@@ -223,14 +223,18 @@ impl RunningInstance {
 
     /// Waits for the instance to be gone, and ends it by force if it takes too long.
     pub async fn ended(mut self) -> Ended {
-        match tokio::time::timeout(SHUTDOWN_TIMEOUT, self.vessel.ended()).await {
+        let ended = match tokio::time::timeout(SHUTDOWN_TIMEOUT, self.vessel.ended()).await {
             Ok(ended) => ended,
             Err(_) => {
                 self.vessel.kill();
                 let ended = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.vessel.ended()).await;
                 ended.unwrap_or(Ended::Killed)
             }
-        }
+        };
+        // What ran within what ended may take a moment longer, and has the port until then.
+        let rest = async { while let Ok(Some(_)) = self.channel.receive().await {} };
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, rest).await;
+        ended
     }
 }
 

@@ -225,3 +225,6 @@ pub(super) fn ended(status: &ExitStatus) -> Ended {
         None => Ended::Killed,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,4 +106,3 @@ pub(super) async fn unless_ended<T>(
         ended = kept.ended() => Err(LaunchError::Vessel(ended)),
     }
 }
-

@@ -43,7 +43,8 @@ impl Agent {
         }
         let root = dir.path().to_string_lossy().into_owned();
         let arguments = arguments.iter().map(|argument| {
-            let translated = translation.replaced.iter().fold(argument.clone(), |text, (from, to)| text.replace(from, to));
+            let translated =
+                translation.replaced.iter().fold(argument.clone(), |text, (from, to)| text.replace(from, to));
             if translated.starts_with("/run/") { format!("{root}{translated}") } else { translated }
         });
         let mut child = Command::new(cryptomesh())

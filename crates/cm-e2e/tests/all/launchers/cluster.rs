@@ -93,9 +93,11 @@ async fn collection(
         return failed();
     }
     let response = match method {
-        Method::POST => {
-            answer(serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_REQUEST).and_then(|object| cluster.store.create(&kind, object)))
-        }
+        Method::POST => answer(
+            serde_json::from_slice(&body)
+                .map_err(|_| StatusCode::BAD_REQUEST)
+                .and_then(|object| cluster.store.create(&kind, object)),
+        ),
         Method::GET if query.get("watch").is_some_and(|watch| watch == "true" || watch == "1") => {
             watch(&cluster, kind, &query)
         }

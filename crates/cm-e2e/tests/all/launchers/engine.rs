@@ -58,7 +58,10 @@ impl Engine {
 
     /// Kills every container's process as the kernel would.
     pub(super) fn kill_all(&self) {
-        self.containers().values().filter_map(|container| container.running.as_ref()).for_each(|(agent, _)| agent.kill());
+        self.containers()
+            .values()
+            .filter_map(|container| container.running.as_ref())
+            .for_each(|(agent, _)| agent.kill());
     }
 
     fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Container>> {
@@ -113,7 +116,8 @@ impl Engine {
         };
         let is_running = container.running.is_some() && code.is_none();
         let state = json!({ "Running": is_running, "ExitCode": code.unwrap_or(0), "OOMKilled": false });
-        let found = json!({ "Id": name, "State": state, "NetworkSettings": { "Ports": ports, "Networks": {} } });
+        let found =
+            json!({ "Id": name, "State": state, "NetworkSettings": { "Ports": ports, "Networks": {} } });
         Ok(axum::Json(found).into_response())
     }
 

@@ -69,9 +69,10 @@ fn is_label(text: &str) -> bool {
 
 /// The claim on a port. It belongs to the node's own pod, where that is known.
 pub(super) fn config_map(config: &KubernetesConfig, name: &str) -> Value {
-    let owners = config.owner.iter().map(|(name, uid)| {
-        json!({ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid })
-    });
+    let owners = config
+        .owner
+        .iter()
+        .map(|(name, uid)| json!({ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid }));
     json!({
         "metadata": {
             "name": name,
@@ -111,7 +112,8 @@ impl Made<'_> {
         config: &KubernetesConfig,
         files: &[(&'static str, Secret<String>)],
     ) -> Value {
-        let files = files.iter().map(|(name, content)| ((*name).to_owned(), content.expose().as_str().into()));
+        let files =
+            files.iter().map(|(name, content)| ((*name).to_owned(), content.expose().as_str().into()));
         json!({
             "metadata": self.metadata(config),
             "type": "Opaque",

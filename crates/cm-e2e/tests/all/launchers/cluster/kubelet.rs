@@ -40,9 +40,10 @@ impl Kubelet {
         let mounted = mounts.iter().find(|mount| mount["name"] == "link").unwrap();
         let dir = PathBuf::from(mounted["mountPath"].as_str().unwrap());
         let data = secret.and_then(|secret| secret["stringData"].as_object());
-        let files = data.into_iter().flatten().map(|(name, content)| {
-            (dir.join(name), content.as_str().unwrap().as_bytes().to_vec())
-        });
+        let files = data
+            .into_iter()
+            .flatten()
+            .map(|(name, content)| (dir.join(name), content.as_str().unwrap().as_bytes().to_vec()));
         let texts = |list: &Value| -> Vec<String> {
             list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
         };

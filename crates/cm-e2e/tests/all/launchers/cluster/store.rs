@@ -99,9 +99,8 @@ impl Store {
             "pods" => {
                 let store = self.clone();
                 let pod = inner.objects[&key].clone();
-                let secret = Kubelet::secret(&pod).and_then(|secret| {
-                    inner.objects.get(&("secrets".to_owned(), secret)).cloned()
-                });
+                let secret = Kubelet::secret(&pod)
+                    .and_then(|secret| inner.objects.get(&("secrets".to_owned(), secret)).cloned());
                 let kubelet = Kubelet::run(&self.tasks, &pod, secret.as_ref(), move |name, code| {
                     store.pod_ended(&name, &uid, code);
                 });
@@ -219,7 +218,8 @@ impl Store {
     /// The garbage collector.
     fn collect(&self, inner: &mut Inner) {
         loop {
-            let uids: Vec<Value> = inner.objects.values().map(|object| object["metadata"]["uid"].clone()).collect();
+            let uids: Vec<Value> =
+                inner.objects.values().map(|object| object["metadata"]["uid"].clone()).collect();
             let deleting = |uid: &Value| {
                 inner.objects.values().any(|owner| {
                     owner["metadata"]["uid"] == *uid && owner["metadata"].get("deletionTimestamp").is_some()

@@ -57,7 +57,9 @@ fn a_pod_asks_for_what_the_policy_needs_and_the_devices() {
     check(
         2561,
         true,
-        devices(json!({ "cpu": "500m", "memory": "128Mi", "hugepages-1Gi": "2Gi", "hugepages-2Mi": "514Mi" })),
+        devices(
+            json!({ "cpu": "500m", "memory": "128Mi", "hugepages-1Gi": "2Gi", "hugepages-2Mi": "514Mi" }),
+        ),
         devices(json!({ "memory": "576Mi", "hugepages-1Gi": "2Gi", "hugepages-2Mi": "514Mi" })),
     );
     check(
@@ -102,8 +104,10 @@ fn a_pod_says_how_it_ended() {
     let check = |status: Value, expected: Option<Ended>| {
         assert_eq!(ended(Some(&pod(status.clone()))), expected, "{status}");
     };
-    let container = |state: Value| json!({ "containerStatuses": [{
-        "name": "instance", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state }] });
+    let container = |state: Value| {
+        json!({ "containerStatuses": [{
+        "name": "instance", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state }] })
+    };
     assert!(matches!(ended(None), Some(Ended::Removed(_))));
     check(json!({ "phase": "Pending" }), None);
     check(json!({ "phase": "Running", "podIP": "10.0.0.1" }), None);

@@ -106,7 +106,7 @@ impl Node {
         sockets.serve("s3", &limits, &tasks, || cm_s3::router(kernel.clone(), access.clone(), requests()));
         sockets.serve("vaas", &limits, &tasks, || vaas::router(veracruz(), requests()));
         sockets.serve("ccfaas", &limits, &tasks, || ccfaas::router(veracruz(), requests()));
-        sockets.serve("s3app", &limits, &tasks, || s3app::router(veracruz(), requests()));
+        sockets.serve("s3app", &limits, &tasks, || s3app::router(veracruz(), s3app::Endpoints::new(config.s3_endpoints.clone()), requests()));
         let judge = || {
             Attestation::new(kernel.clone(), functions.measurement(), config.attestation.clone())
         };

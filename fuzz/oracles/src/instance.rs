@@ -1,6 +1,8 @@
 //! What reaches an instance: frames, policies, file names.
 
-use cm_instance::wire::{FrameDecoder, Request, encode_frame};
+use cm_instance::InstanceClaims;
+use cm_instance::wire::posted::{self, BODY_LEN_MAX, HEAD_LEN_MAX};
+use cm_instance::wire::{FrameDecoder, Incoming, Request, RequestDecoder, encode_frame};
 use cm_instance::{FileName, FullPolicy, GuestPath, Pipeline, PolicyText, ProgramPolicy, UserPolicy, VaasPolicy};
 
 /// Small, so that the limit itself is exercised.
@@ -34,6 +36,64 @@ fn requests(stream: &[u8], piece_len: usize) -> Vec<Request> {
         }
     }
     found
+}
+
+/// Requests of both eras mean the same however the stream is cut, and as many bytes of a long file arrive as were announced.
+pub fn requests_of_both_eras(data: &[u8]) {
+    let Some((&cut, stream)) = data.split_first() else { return };
+    let whole = incoming(stream, stream.len().max(1));
+    let pieces = incoming(stream, usize::from(cut % 16) + 1);
+    assert_eq!(whole, pieces, "the cutting of a stream changed its meaning");
+}
+
+/// What arrived up to the first error, the pieces of each file put together.
+fn incoming(stream: &[u8], piece_len: usize) -> Vec<Incoming> {
+    let mut decoder = RequestDecoder::of_both_eras(1 << 30);
+    let mut found: Vec<Incoming> = Vec::new();
+    let mut announced = 0;
+    for piece in stream.chunks(piece_len) {
+        decoder.push(piece);
+        loop {
+            match decoder.next_incoming() {
+                Ok(Some(Incoming::Piece(bytes))) => {
+                    announced -= bytes.len() as u64;
+                    match found.last_mut() {
+                        Some(Incoming::Piece(before)) => *before = [&before[..], &bytes[..]].concat().into(),
+                        _ => found.push(Incoming::Piece(bytes)),
+                    }
+                }
+                Ok(Some(other)) => {
+                    match other {
+                        Incoming::Begin { length, .. } => announced = length,
+                        Incoming::End => assert_eq!(announced, 0, "a file ended early"),
+                        Incoming::Message(_) | Incoming::Piece(_) => {}
+                    }
+                    found.push(other);
+                }
+                Ok(None) => break,
+                Err(_) => return found,
+            }
+        }
+    }
+    found
+}
+
+/// A head that is read fits its limits and is the same with anything behind it; a body that is read is written the same way.
+pub fn posts(data: &[u8]) {
+    if let Ok(Some(head)) = posted::read_head(data) {
+        assert!(head.length <= data.len().min(HEAD_LEN_MAX) && head.body_len <= BODY_LEN_MAX);
+        assert_eq!(posted::read_head(&data[..head.length]), Ok(Some(head)));
+    }
+    if let Ok((session, records)) = posted::read_body(data) {
+        let answer = posted::to_response(session, &records);
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    }
+}
+
+/// What a certificate says about an instance is read without harm.
+pub fn instance_certificates(data: &[u8]) {
+    let claims = InstanceClaims::read(data);
+    assert!(claims.is_err() || cm_instance::certificate::evidence_kind(data).is_ok());
 }
 
 /// A policy that is accepted fulfils its own validation; a full one is written in one form, whose hash does not

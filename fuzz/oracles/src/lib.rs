@@ -4,15 +4,21 @@
 //! states what a parser owes its caller, above all that what was accepted is written in one form and read back as
 //! the same thing. The tests here run every oracle over examples, their mutations and noise.
 
+mod attestation;
 mod axo;
 mod instance;
 mod manifest;
+mod s3;
 mod secrets;
 mod text;
 
+pub use attestation::{attestation_results, certificate_requests, dcap_quotes, nitro_documents, snp_reports};
 pub use axo::active_objects;
-pub use instance::{frames, guest_paths, pipelines, policies};
+pub use instance::{
+    frames, guest_paths, instance_certificates, pipelines, policies, posts, requests_of_both_eras,
+};
 pub use manifest::manifests;
+pub use s3::aws_chunked;
 pub use secrets::{evidence, keys, sealed_artefacts, sealed_objects};
 pub use text::{byte_counts, labels, log_heads, permissions, ranges, row_keys};
 

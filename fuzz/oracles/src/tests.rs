@@ -4,6 +4,10 @@ type Oracle = fn(&[u8]);
 
 const ORACLES: &[(&str, Oracle)] = &[
     ("frames", frames),
+    ("requests_of_both_eras", requests_of_both_eras),
+    ("posts", posts),
+    ("aws_chunked", aws_chunked),
+    ("instance_certificates", instance_certificates),
     ("active_objects", active_objects),
     ("policies", policies),
     ("guest_paths", guest_paths),
@@ -19,14 +23,29 @@ const ORACLES: &[(&str, Oracle)] = &[
     ("row_keys", row_keys),
     ("ranges", ranges),
     ("manifests", manifests),
+    ("nitro_documents", nitro_documents),
+    ("snp_reports", snp_reports),
+    ("dcap_quotes", dcap_quotes),
+    ("attestation_results", attestation_results),
+    ("certificate_requests", certificate_requests),
 ];
 
 /// Inputs that are at least near to what some parser accepts.
 const SEEDS: &[&[u8]] = &[
+    include_bytes!("../../../crates/cm-attest/fixtures/nitro.cbor"),
+    include_bytes!("../../../crates/cm-attest/fixtures/snp-report.bin"),
+    include_bytes!("../../../crates/cm-attest/fixtures/snp-vcek.der"),
+    include_bytes!("../../../crates/cm-attest/fixtures/tdx-quote.bin"),
     b"",
+    b"5;chunk-signature=00\r\nhello\r\n0\r\nx-amz-checksum-crc32:aGVsbG8=\r\n\r\n",
+    b"1\r\nx\r\n0\r\n\r\n",
     b"\x03\0\0\0\0\0\0\0\x02\x42\x00",
     b"\x01\0\0\0\0\0\0\0\x10\x12\x0e\x0a\x08/input-0\x12\x02hi",
     br#"{"function":"f","execution_strategy":"JIT","programs":[{"id":1,"pi_hash":"","program_file_name":"p.wasm","file_rights":[{"file_name":"input-0","rights":8198}]}]}"#,
+    b"\x01\x42\x00\x08\x05\x12\x0e\x0a\x08/input-0\x12\x02hi",
+    b"\x05\0\0\0\0\x02\0\0\x07\x12\x83\x80\x80\x10\x0a\x01x\x12\xfc\xff\xff\x0f",
+    b"POST /runtime_manager HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n0 FgMBAAA=",
+    b"0 FgMBAAA=",
     b"/user_input/../key\nname",
     b"a//b/./c/\n..",
     b"env=prod,tier=gold",

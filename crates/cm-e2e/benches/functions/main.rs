@@ -5,7 +5,9 @@
 //! | group | measures | against |
 //! | --- | --- | --- |
 //! | [`starts`] | from asking for an instance to the first byte of a result | the same module in bare wasmtime |
-//! | [`provisioning`] | sending a large file into an instance | a plain TLS 1.3 stream into memory |
+//! | [`rate`] | instances per second, from request to removal | one caller alone |
+//! | [`provisioning`] | sending files into an instance, and its memory | a plain TLS 1.3 stream into memory |
+//! | [`verifications`] | judging recorded evidence, by format | nothing |
 //! | [`compute`] | programs that only compute | bare wasmtime, and the same source built natively |
 //!
 //! The node is the release binary, started as a process of its own on a new data directory. What is compared runs
@@ -17,8 +19,10 @@ mod compute;
 mod mesh;
 mod plain_tls;
 mod provisioning;
+mod rate;
 mod starts;
 mod table;
+mod verifications;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -28,7 +32,7 @@ use mesh::Mesh;
 /// What can fail here ends the benchmark; nobody acts on the difference.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const GROUPS: [&str; 3] = ["starts", "provisioning", "compute"];
+const GROUPS: [&str; 5] = ["starts", "rate", "provisioning", "verifications", "compute"];
 
 fn main() -> ExitCode {
     // cargo itself adds `--bench`.
@@ -54,11 +58,13 @@ fn main() -> ExitCode {
 fn measure(groups: &[&str]) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let mesh = Mesh::start().await?;
+        let mesh = Mesh::start(0).await?;
         for group in groups {
             match *group {
                 "starts" => starts::measure(&mesh).await?,
+                "rate" => rate::measure(&mesh).await?,
                 "provisioning" => provisioning::measure(&mesh).await?,
+                "verifications" => verifications::measure()?,
                 _ => compute::measure(&mesh).await?,
             }
         }

@@ -51,6 +51,18 @@ pub enum ClientError {
     /// The URL is not one.
     #[error("`{0}` is no http or https URL")]
     Url(String),
+    /// There is no such object.
+    #[error("there is no object {0}")]
+    NoObject(String),
+    /// The object has no release policy.
+    #[error("{0} has no release policy; its owner stores it with `object put --release-to`")]
+    NoReleasePolicy(String),
+    /// The release policy of an object is not its owner's.
+    #[error("release policy")]
+    Release(#[from] cm_instance::release::InvalidRelease),
+    /// The owner's release policy does not admit the instance; nothing was sent to it.
+    #[error("the key was not released")]
+    NotReleased(#[from] cm_instance::release::NotReleased),
     /// The instance is not what was expected; nothing was sent to it.
     #[error("instance refused before anything was sent")]
     Untrusted(#[from] crate::trust::Distrust),
@@ -148,7 +160,11 @@ impl ClientError {
                 _ => 1,
             },
             ClientError::Unreachable { .. } | ClientError::NotRunning(_) => 6,
-            ClientError::Untrusted(_) => 3,
+            ClientError::NoObject(_) => 4,
+            ClientError::Untrusted(_)
+            | ClientError::NoReleasePolicy(_)
+            | ClientError::Release(_)
+            | ClientError::NotReleased(_) => 3,
             ClientError::Instance { source, .. } => source.exit_code(),
             ClientError::NoNode(_) | ClientError::Url(_) | ClientError::Unplannable(_) => 2,
             ClientError::Protocol { .. } | ClientError::File { .. } | ClientError::Seal(_) => 1,

@@ -1,6 +1,8 @@
 //! A connection to a confidential instance: TLS 1.3 that ends inside it, opened only to an instance that is what
 //! the caller expects.
 
+mod work;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,10 +15,13 @@ use cm_instance::wire::{
 use cm_instance::{ExecutionReport, PolicyText};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+pub use work::Work;
 
 use crate::trust::{Distrust, EvidenceJudge};
 use crate::{Api, ClientError, Progress, Terms, Trust, VerifiedInstance};
@@ -99,14 +104,33 @@ impl ClientIdentity {
     }
 }
 
-/// An open connection to an instance that was verified.
+/// An open connection to an instance whose evidence was verified.
 pub struct InstanceConnection {
+    channel: InstanceChannel,
+    verified: VerifiedInstance,
+}
+
+impl std::ops::Deref for InstanceConnection {
+    type Target = InstanceChannel;
+
+    fn deref(&self) -> &InstanceChannel {
+        &self.channel
+    }
+}
+
+impl std::ops::DerefMut for InstanceConnection {
+    fn deref_mut(&mut self) -> &mut InstanceChannel {
+        &mut self.channel
+    }
+}
+
+/// What can be done with an instance, once it is believed.
+pub struct InstanceChannel {
     stream: TlsStream<TcpStream>,
     decoder: FrameDecoder,
     /// The frame that is being sent. One buffer for all of them: large ones that are given back and taken anew
     /// cost more than encrypting them.
     frame: BytesMut,
-    verified: VerifiedInstance,
     address: String,
 }
 
@@ -127,6 +151,18 @@ impl Api {
         let text = PolicyText::new(policy);
         let parsed = text.parse().map_err(Distrust::from)?;
         terms.check(&parsed).map_err(Distrust::from)?;
+        self.open_text(id, &text, trust, identity).await
+    }
+
+    /// The same for an instance whose policy is accepted as it stands: the caller knows its text, or judges it itself.
+    pub async fn open_text(
+        &self,
+        id: &str,
+        text: &PolicyText,
+        trust: &Trust,
+        identity: &ClientIdentity,
+    ) -> Result<InstanceConnection, ClientError> {
+        let parsed = text.parse().map_err(Distrust::from)?;
         let address = parsed.veracruz_server_url.clone();
         let nonce = Nonce::from_bytes(cm_crypto::secret::random_bytes::<NONCE_BYTES>())
             .expect("the length is within the bounds of a nonce");
@@ -142,7 +178,7 @@ impl Api {
             verdict: verdict.clone(),
         };
         let failed = |source| ClientError::Instance { address: address.clone(), source };
-        let config = tls_config(provider, judge, identity).map_err(|error| failed(error.into()))?;
+        let config = tls_config(provider, Arc::new(judge), identity).map_err(|error| failed(error.into()))?;
         let connected = connect(&address, config).await;
         let verdict = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
         let verified = match verdict {
@@ -155,34 +191,32 @@ impl Api {
             }
         };
         let stream = connected.map_err(|error| failed(InstanceError::Io(error)))?;
-        let mut connection = InstanceConnection {
-            stream,
-            decoder: FrameDecoder::default(),
-            frame: BytesMut::new(),
-            verified,
-            address,
-        };
-        connection.prove_accepted(&text).await?;
-        Ok(connection)
+        let mut channel = InstanceChannel::new(stream, address);
+        channel.prove_accepted(text).await?;
+        Ok(InstanceConnection { channel, verified })
     }
 }
 
-fn tls_config(
+pub(crate) fn tls_config(
     provider: Arc<rustls::crypto::CryptoProvider>,
-    judge: EvidenceJudge,
+    judge: Arc<dyn rustls::client::danger::ServerCertVerifier>,
     identity: &ClientIdentity,
 ) -> Result<rustls::ClientConfig, rustls::Error> {
+    // Not by the library's usual way, which refuses certificates of version 1. Whether certificate and key belong
+    // together, the instance finds out.
+    let key = provider.key_provider.load_private_key(identity.key.clone_key())?;
+    let certified = CertifiedKey::new(vec![identity.certificate.clone()], key);
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(judge))
-        .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
+        .with_custom_certificate_verifier(judge)
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.resumption = rustls::client::Resumption::disabled();
     config.enable_sni = false;
     Ok(config)
 }
 
-async fn connect(address: &str, config: rustls::ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(address: &str, config: rustls::ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
     let timed_out = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
     let tcp =
         tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await.map_err(timed_out)??;
@@ -198,10 +232,16 @@ impl InstanceConnection {
     pub fn claims(&self) -> &Claims {
         &self.verified.claims
     }
+}
+
+impl InstanceChannel {
+    pub(crate) fn new(stream: TlsStream<TcpStream>, address: String) -> Self {
+        Self { stream, decoder: FrameDecoder::default(), frame: BytesMut::new(), address }
+    }
 
     /// In TLS 1.3 the client's side of the handshake ends before the server has judged the client's certificate.
     /// One exchange shows that it was accepted, and that the instance itself names the same policy.
-    async fn prove_accepted(&mut self, policy: &PolicyText) -> Result<(), ClientError> {
+    pub(crate) async fn prove_accepted(&mut self, policy: &PolicyText) -> Result<(), ClientError> {
         let body = RequestBody::RequestPolicyHash(cm_instance::wire::RequestPolicyHash {});
         let answer = match self.ask(body, ANSWER_TIMEOUT).await {
             Err(ClientError::Instance { address, source: InstanceError::Io(error) }) => {

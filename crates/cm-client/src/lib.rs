@@ -6,9 +6,11 @@
 //! expects ([`Trust`]): nothing is sent before that.
 //!
 //! Reading order: [`locate`] (which node, with what token), [`api`], [`resources`], [`removal`], [`manifests`], [`objects`], [`events`], [`follow`], then
-//! [`terms`] (what was agreed), [`trust`] (what is believed) and [`instance`].
+//! [`terms`] (what was agreed), [`trust`] (what is believed), [`instance`] and [`by_policy`], and [`release`]
+//! (to whom a key is given).
 
 pub mod api;
+pub mod by_policy;
 pub mod endpoints;
 pub mod error;
 pub mod events;
@@ -18,6 +20,7 @@ pub mod locate;
 pub mod manifests;
 pub mod objects;
 mod open;
+pub mod release;
 pub mod removal;
 pub mod resources;
 pub mod sealed;
@@ -25,9 +28,10 @@ pub mod terms;
 pub mod trust;
 
 pub use api::Api;
+pub use by_policy::CertifiedConnection;
 pub use error::{ClientError, Refusal};
 pub use follow::Followed;
-pub use instance::{ClientIdentity, InstanceConnection};
+pub use instance::{ClientIdentity, InstanceChannel, InstanceConnection, Work};
 pub use locate::Location;
 pub use objects::{ObjectDownload, Progress};
 pub use removal::{DeletionPlan, Dependents};
@@ -35,4 +39,4 @@ pub use terms::{BrokenTerm, Terms};
 pub use trust::{Trust, VerifiedInstance};
 
 pub use cm_attest::Claims;
-pub use cm_instance::ExecutionReport;
+pub use cm_instance::{ExecutionReport, InstanceClaims};

@@ -16,6 +16,8 @@ use crate::{Api, ClientError};
 
 /// Bytes that are read from a source at a time.
 pub(crate) const READ_BYTES: usize = 256 * 1024;
+/// Begins the names of headers that carry an object's free fields.
+const FIELD_PREFIX: &str = "x-object-meta-";
 /// A tag that no object has: real ones are digests.
 const TAG_OF_NOTHING: &str = "\"no object has this tag\"";
 /// The status of a request whose condition does not hold.
@@ -102,6 +104,19 @@ impl Api {
         size: Option<u64>,
         progress: Option<Progress>,
     ) -> Result<ObjectView, ClientError> {
+        self.put_described(bucket, key, parts, size, &[], progress).await
+    }
+
+    /// The same with free fields of the object.
+    pub(crate) async fn put_described(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        parts: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+        size: Option<u64>,
+        fields: &[(&str, String)],
+        progress: Option<Progress>,
+    ) -> Result<ObjectView, ClientError> {
         let path = item(bucket, key);
         let unreadable = Arc::new(Mutex::new(None));
         let (mut sent, noted) = (0, unreadable.clone());
@@ -123,6 +138,9 @@ impl Api {
             .body(reqwest::Body::wrap_stream(parts));
         if let Some(size) = size {
             request = request.header("content-length", size);
+        }
+        for (name, value) in fields {
+            request = request.header(format!("{FIELD_PREFIX}{name}"), value);
         }
         let error = match self.send(request).await {
             Ok(response) => return self.json(response).await,

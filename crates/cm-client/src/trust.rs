@@ -3,6 +3,12 @@
 //! The evidence is judged **inside the TLS handshake**, against the very key that the peer proves to hold. TLS 1.3
 //! sends the client's certificate only after that, so a peer that is not what was expected learns nothing, not even
 //! who called.
+//!
+//! There are two judges. The evidence judge is the stronger one: what it believes was said for a nonce of the caller's own. The
+//! certificate judge needs nothing but the text of a policy, and believes what its authority certified
+//! when the instance was launched.
+
+mod certified;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +24,9 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::terms::BrokenTerm;
+
+pub(crate) use certified::CertificateJudge;
+pub use certified::Uncertified;
 
 /// The executables that may run in an instance.
 pub use cm_attest::AcceptedMeasurements as Measurements;
@@ -47,6 +56,9 @@ pub enum Distrust {
     /// The evidence was not believed.
     #[error("evidence not believed")]
     Evidence(#[from] AttestError),
+    /// The peer's certificate was not believed.
+    #[error("certificate not believed")]
+    Uncertified(#[from] Uncertified),
     /// The peer's certificate cannot be read.
     #[error("the instance's certificate is unreadable")]
     Certificate(#[source] cm_crypto::CryptoError),

@@ -30,6 +30,8 @@ impl RequestBody {
             Self::RequestResult(request) => Some(&request.file_name),
             Self::ReadFile(request) => Some(&request.file_name),
             Self::Execute(request) => Some(&request.file_name),
+            Self::ProvideKey(request) => Some(&request.file_name),
+            Self::WriteSealed(request) => Some(&request.file_name),
             _ => None,
         }
     }

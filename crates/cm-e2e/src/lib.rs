@@ -6,11 +6,13 @@
 mod binary;
 mod node;
 mod parties;
+mod posting_client;
 mod service;
 mod veracruz_client;
 
 pub use binary::{cryptomesh, run};
 pub use node::{Node, NodeOptions};
 pub use parties::{PROGRAM_FILE, Party, Program, enrol, instance, policy_for};
+pub use posting_client::PostingClient;
 pub use service::{Reply, Service};
 pub use veracruz_client::{Answer, VeracruzClient};

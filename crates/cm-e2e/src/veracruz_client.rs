@@ -140,7 +140,7 @@ impl VeracruzClient {
     }
 }
 
-fn said(error: impl std::fmt::Display) -> String {
+pub(crate) fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
@@ -155,7 +155,7 @@ fn varint(mut value: u64) -> Vec<u8> {
 }
 
 /// A field of bytes.
-fn field(number: u64, content: &[u8]) -> Vec<u8> {
+pub(crate) fn field(number: u64, content: &[u8]) -> Vec<u8> {
     [varint(number << 3 | 2), varint(content.len() as u64), content.to_vec()].concat()
 }
 
@@ -193,7 +193,7 @@ fn fields(mut bytes: &[u8]) -> Result<Vec<(u64, u64, &[u8])>, String> {
     Ok(fields)
 }
 
-fn decode(message: &[u8]) -> Result<Answer, String> {
+pub(crate) fn decode(message: &[u8]) -> Result<Answer, String> {
     let mut answer = Answer::default();
     for (number, value, content) in fields(message)? {
         let inner = || Ok::<_, String>(fields(content)?.into_iter().find(|(number, ..)| *number == 1));

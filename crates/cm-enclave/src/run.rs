@@ -3,7 +3,7 @@
 //! ```text
 //! seclude ─ supervisor waits and ends as its child ended
 //!    └──── confine, seal ─ wait ─ read Launch, bound
-//!             └─ load and compile programs ─ make a key ─ Ready ─ serve ─ Exited
+//!             └─ make a key ─ load and compile programs ─ certificate ─ Ready ─ serve ─ Exited
 //! ```
 //!
 //! All walls but the limits, which the launch message names, stand before anything is read. Between them and the
@@ -29,11 +29,11 @@ use std::time::{Duration, SystemTime};
 use cm_instance::control::{CONTROL_FD, ExitReason, FromInstance, IsolationLayer, LISTEN_FD, Ready};
 use cm_runtime::Tasks;
 use cm_types::Timestamp;
-use tokio_rustls::TlsAcceptor;
+use rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::{self, Bounds, Layer, Secluded};
-use crate::server::{HANDSHAKES_MAX, Identities, InstanceKey, RUNNING_MAX, Runs, Server, Service};
+use crate::server::{Allowed, HANDSHAKES_MAX, Identities, RUNNING_MAX, Refusals, Runs, Server, Service};
 use control::{Control, Launched};
 use prepared::Prepared;
 
@@ -122,32 +122,45 @@ fn inhabit(control: &mut Control, listener: TcpListener, mut layers: Vec<Layer>)
 
     let policy = launch.policy_text.parse()?;
     let lifetime = remaining(policy.enclave_cert_expiry.to_timestamp(), SystemTime::now())?;
-    let (observe, states) = control::states();
+    let (observe, refuse, news) = control::news();
+    let key = prepared.key()?;
+    // The node certifies while the programs are loaded here.
+    control.request_certificate(key.spki_der())?;
     let engine = prepared.engine(policy.execution_strategy).map_err(inside::LoadError::from)?;
     let keep = |artefact: &control::Artefact| control.send_artefact(artefact);
     let loaded = inside::load(engine, &policy, &launch, programs, data_files, keep)?;
-    let key = InstanceKey::generate(SystemTime::now(), lifetime)?;
+    let chain: Vec<CertificateDer<'static>> =
+        control.certificate()?.into_iter().map(CertificateDer::from).collect();
     let isolation = layers.into_iter().map(described).collect();
-    let ready =
-        Ready { tls_spki_der: key.spki_der()?, tls_cert_der: key.certificate_der().to_vec(), isolation };
+    let ready = Ready {
+        tls_spki_der: key.spki_der().to_vec(),
+        tls_cert_der: chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default(),
+        isolation,
+    };
     let certificates =
         policy.identities.iter().map(|identity| (identity.id, identity.certificate.der().to_vec()));
     let provider = prepared.provider();
     let identities = Arc::new(Identities::pin(certificates, provider)?);
-    let tls = TlsAcceptor::from(Arc::new(key.server_config(identities.clone())?));
+    let doors = key.doors(chain, &identities, policy.ciphersuite)?;
 
     let stop = CancellationToken::new();
     let runs = Runs::new(loaded.clone(), observe, stop.clone());
     let time_max = Duration::from_millis(limits.wall_ms);
-    let service = Service::new(loaded, runs, policy, launch.policy_text.hash(), time_max, stop.clone());
-    let connections_max = usize::try_from(limits.connections).unwrap_or(usize::MAX);
-    let server = Arc::new(Server::new(tls, identities, Arc::new(service), connections_max));
+    let refusals = Arc::new(Refusals::new(refuse));
+    let policy_hash = launch.policy_text.hash();
+    let service =
+        Service::new(loaded, runs, refusals.clone(), policy, policy_hash, time_max, stop.clone());
+    let allowed = Allowed {
+        connections: usize::try_from(limits.connections).unwrap_or(usize::MAX),
+        file_bytes: limits.file_bytes,
+    };
+    let server = Arc::new(Server::new(doors, identities, Arc::new(service), refusals, allowed));
 
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let mut control = control::Later::new(later)?;
         control.send(&FromInstance::Ready(ready)).await?;
-        let reason = serve(server, listener, &mut control, states, &stop, lifetime).await;
+        let reason = serve(server, listener, &mut control, news, &stop, lifetime).await;
         // A launcher that is gone cannot be told.
         let _ = control.send(&FromInstance::Exited { reason }).await;
         Ok(())
@@ -159,7 +172,7 @@ async fn serve(
     server: Arc<Server>,
     listener: tokio::net::TcpListener,
     control: &mut control::Later,
-    mut states: control::States,
+    mut news: control::News,
     stop: &CancellationToken,
     lifetime: Duration,
 ) -> ExitReason {
@@ -173,8 +186,8 @@ async fn serve(
     let reason = loop {
         tokio::select! {
             biased;
-            Some(state) = states.recv() => {
-                if control.send(&FromInstance::State(state)).await.is_err() {
+            Some(told) = news.recv() => {
+                if control.send(&told).await.is_err() {
                     break ExitReason::Orphaned;
                 }
             }
@@ -186,8 +199,8 @@ async fn serve(
     stop.cancel();
     tasks.drain(DRAIN_TIMEOUT).await;
     accepting.abort();
-    while let Ok(state) = states.try_recv() {
-        if control.send(&FromInstance::State(state)).await.is_err() {
+    while let Ok(told) = news.try_recv() {
+        if control.send(&told).await.is_err() {
             break;
         }
     }

@@ -51,6 +51,15 @@ pub(crate) enum Secluded {
     Instance(Vec<Layer>),
 }
 
+/// Closes every descriptor but the standard ones. To be called first of all in `main`, when none of them belongs to
+/// anything in the process yet.
+///
+/// # Errors
+/// The operating system refuses.
+pub fn close_inherited() -> io::Result<()> {
+    process::close_others(&[])
+}
+
 /// Leaves the host's namespaces, closes every descriptor but `kept` and the standard ones, and forks.
 pub(crate) fn seclude(kept: &[BorrowedFd<'_>]) -> io::Result<Secluded> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;

@@ -7,69 +7,104 @@
 //! Places are taken by whoever has proved who it is, and each identity has its share of them, so that no
 //! identity keeps the others out. Strangers share places of their own, for handshakes, where the oldest gives
 //! way to the newest: whoever means it is through long before, and whoever dawdles keeps nobody waiting.
+//!
+//! There are two ways in, told apart by the first byte: TLS on the connection ([`tls`]), and for clients of the first era TLS
+//! in the bodies of posts ([`posted`], [`sessions`]). Behind both stands the same [`exchange`] of requests and answers.
 
+mod exchange;
 mod host;
+mod posted;
+mod refusals;
 mod requests;
 mod runs;
+mod sessions;
 mod tls;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use cm_instance::wire::FrameDecoder;
+use cm_instance::RefusalKind;
+use cm_instance::wire::{FrameError, RequestDecoder};
 use cm_runtime::Tasks;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use host::{FileError, Host, Part};
+use exchange::{Exchange, Progress, TRANSFER_TIMEOUT};
+pub(crate) use host::{FileError, Host, Part, Staged};
+pub(crate) use refusals::{Refusals, Tell};
 pub(crate) use requests::Service;
 pub(crate) use runs::{Observe, RUNNING_MAX, Runs};
-pub(crate) use tls::{Identities, InstanceKey, TlsError};
+use sessions::Sessions;
+use tls::Pinned;
+pub(crate) use tls::{Doors, Identities, InstanceKey, TlsError};
 
 /// From the connection to the end of its handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From one answer to the next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// From the first byte of a frame to its last, and for the writing of an answer.
-const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Room for the first bytes of a frame.
+/// Room for the first bytes of a message.
 const READ_LEN: usize = 64 * 1024;
-/// The longest frame whose memory a connection keeps for the next one.
-const KEPT_LEN_MAX: usize = 1024 * 1024;
 /// For a connection to give its last answer when the instance ends.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Handshakes at a time.
 pub(crate) const HANDSHAKES_MAX: usize = 64;
 /// After an accept failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The first byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What every connection shares.
 pub(crate) struct Server {
-    tls: TlsAcceptor,
+    doors: Doors,
     identities: Arc<Identities>,
     service: Arc<Service>,
+    refusals: Arc<Refusals>,
     /// The share of each identity.
     places: HashMap<u64, Arc<Semaphore>>,
+    /// What clients of the first era have open.
+    sessions: Sessions,
+    /// Longest file, in bytes.
+    file_bytes_max: u64,
+}
+
+/// What an instance allows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowed {
+    /// Connections at a time. The identities share them equally; each has at least one.
+    pub(crate) connections: usize,
+    /// Longest file, in bytes.
+    pub(crate) file_bytes: u64,
 }
 
 impl Server {
-    /// Joins the parts. The identities share `connections_max` connections equally; each has at least one.
+    /// Joins the parts.
     pub(crate) fn new(
-        tls: TlsAcceptor,
+        doors: Doors,
         identities: Arc<Identities>,
         service: Arc<Service>,
-        connections_max: usize,
+        refusals: Arc<Refusals>,
+        allowed: Allowed,
     ) -> Self {
-        let share = (connections_max / identities.ids().count().max(1)).max(1);
+        let share = (allowed.connections / identities.ids().count().max(1)).max(1);
         let places = identities.ids().map(|id| (id, Arc::new(Semaphore::new(share)))).collect();
-        Self { tls, identities, service, places }
+        let file_bytes_max = allowed.file_bytes;
+        Self {
+            doors,
+            identities,
+            service,
+            refusals,
+            places,
+            sessions: Sessions::new(share),
+            file_bytes_max,
+        }
     }
 
     /// Accepts until the tasks are told to stop. Cancel-safe: connections live on in their tasks.
@@ -82,7 +117,7 @@ impl Server {
                 () = stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, peer)) = accepted else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
@@ -104,82 +139,136 @@ impl Server {
                 tokio::select! {
                     () = too_late => {}
                     // A broken or refused connection concerns its client alone, who sees it end.
-                    _ = server.converse(stream, handshake, &stop) => {}
+                    _ = server.converse(stream, peer.ip(), handshake, &stop) => {}
                 }
             });
         }
     }
 
-    /// One connection from handshake to end.
+    /// One connection from its first byte to its end.
     async fn converse(
         &self,
         stream: TcpStream,
+        peer: IpAddr,
         handshake: CancellationToken,
         stop: &CancellationToken,
     ) -> io::Result<()> {
         let over = handshake.clone().drop_guard();
         stream.set_nodelay(true)?;
-        let mut stream = tokio::select! {
-            () = handshake.cancelled() => return Err(io::ErrorKind::TimedOut.into()),
-            stream = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(stream)) => stream??,
+        let mut first = [0];
+        let first_byte = async {
+            match timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut first)).await? {
+                Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                other => other,
+            }
         };
-        drop(over);
-        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let identity = certificate.and_then(|certificate| self.identities.find(certificate)).cloned();
-        let Some(identity) = identity else {
-            return Err(io::ErrorKind::PermissionDenied.into());
+        let arrived = tokio::select! {
+            () = handshake.cancelled() => Err(io::ErrorKind::TimedOut.into()),
+            arrived = first_byte => arrived,
         };
+        if let Err(error) = arrived {
+            if error.kind() == io::ErrorKind::TimedOut {
+                self.refusals.stranger(RefusalKind::TooSlow, peer);
+            }
+            return Err(error);
+        }
+        match first[0] {
+            TLS_HANDSHAKE => {
+                let stream = self.shake_hands(stream, peer, &handshake).await?;
+                drop(over);
+                self.talk(stream, stop).await
+            }
+            letter if letter.is_ascii_uppercase() => self.serve_posts(stream, peer, &handshake, stop).await,
+            _ => {
+                self.refusals.stranger(RefusalKind::Handshake, peer);
+                Err(io::ErrorKind::InvalidData.into())
+            }
+        }
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+        handshake: &CancellationToken,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let accepting = TlsAcceptor::from(self.doors.direct.clone()).accept(stream);
+        let accepted = tokio::select! {
+            () = handshake.cancelled() => Err(io::ErrorKind::TimedOut.into()),
+            accepted = timeout(HANDSHAKE_TIMEOUT, accepting) => {
+                accepted.map_err(io::Error::from).and_then(|accepted| accepted)
+            }
+        };
+        accepted.inspect_err(|error| {
+            let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            match tls {
+                Some(tls) => self.refusals.stranger(tls::kind_of(tls), peer),
+                None if error.kind() == io::ErrorKind::TimedOut => {
+                    self.refusals.stranger(RefusalKind::TooSlow, peer);
+                }
+                // Whoever went away again was not refused.
+                None => {}
+            }
+        })
+    }
+
+    /// Requests and answers after the handshake.
+    async fn talk(&self, mut stream: TlsStream<TcpStream>, stop: &CancellationToken) -> io::Result<()> {
+        let identity = self.identity_of(stream.get_ref().1).ok_or(io::ErrorKind::PermissionDenied)?;
         let place = self.places.get(&identity.id).map(|share| share.clone().try_acquire_owned());
         let Some(Ok(_place)) = place else {
+            self.refusals.identity(RefusalKind::TooManyConnections, identity.id, None);
             return timeout(TRANSFER_TIMEOUT, stream.shutdown()).await?;
         };
-        let mut decoder = FrameDecoder::default();
-        loop {
-            let frame = tokio::select! {
-                () = stop.cancelled() => break,
-                frame = next_frame(&mut stream, &mut decoder) => frame?,
-            };
-            let Some(frame) = frame else { break };
-            if identity.check(std::time::SystemTime::now().into()).is_err() {
-                break;
+        let mut exchange = Exchange::new(RequestDecoder::framed(self.file_bytes_max));
+        let mut progress = Progress::begin();
+        while identity.check(std::time::SystemTime::now().into()).is_ok() {
+            let answer = exchange.answer(&self.service, identity.id).await;
+            if let Some(answer) = answer.map_err(|error| self.broken(&identity, &error))? {
+                timeout(TRANSFER_TIMEOUT, stream.write_all(&answer)).await??;
+                timeout(TRANSFER_TIMEOUT, stream.flush()).await??;
+                progress = Progress::begin();
+                continue;
             }
-            let answer = self.service.answer(identity.id, frame).await;
-            timeout(TRANSFER_TIMEOUT, stream.write_all(&answer)).await??;
-            timeout(TRANSFER_TIMEOUT, stream.flush()).await??;
+            let between = exchange.is_at_boundary();
+            let patience = if between { IDLE_TIMEOUT } else { progress.left() };
+            exchange.buffer_mut().reserve(READ_LEN);
+            let read = tokio::select! {
+                () = stop.cancelled() => break,
+                read = timeout(patience, stream.read_buf(exchange.buffer_mut())) => read,
+            };
+            match read {
+                Ok(Ok(0)) if between => break,
+                Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(Ok(_)) if between => progress = Progress::begin(),
+                Ok(Ok(arrived)) => progress.add(arrived),
+                Ok(Err(error)) => return Err(error),
+                Err(elapsed) => {
+                    if !between {
+                        self.refusals.identity(RefusalKind::TooSlow, identity.id, None);
+                    }
+                    return Err(elapsed.into());
+                }
+            }
         }
         timeout(TRANSFER_TIMEOUT, stream.shutdown()).await?
     }
-}
 
-/// The next frame's payload; `None` if the client left between two frames.
-///
-/// The decoder keeps its buffer from frame to frame: to give memory back and take it anew for every piece of a
-/// large file costs more than to decrypt it. Memory is taken as bytes arrive, not as they are announced, and what a
-/// longer frame took is given back.
-async fn next_frame(
-    stream: &mut (impl AsyncRead + Unpin),
-    decoder: &mut FrameDecoder,
-) -> io::Result<Option<Bytes>> {
-    decoder.buffer_mut().reserve(READ_LEN);
-    if decoder.is_at_boundary() && timeout(IDLE_TIMEOUT, stream.read_buf(decoder.buffer_mut())).await?? == 0 {
-        return Ok(None);
+    /// Who is at the other end of a connection whose handshake is over.
+    fn identity_of(&self, tls: &rustls::ServerConnection) -> Option<Arc<Pinned>> {
+        let certificate = tls.peer_certificates().and_then(|chain| chain.first())?;
+        self.identities.find(certificate).cloned()
     }
-    let rest = async {
-        loop {
-            if let Some(frame) = decoder.next_frame().map_err(|_| io::ErrorKind::InvalidData)? {
-                return Ok(frame);
-            }
-            if stream.read_buf(decoder.buffer_mut()).await? == 0 {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-            }
-        }
-    };
-    let frame = timeout(TRANSFER_TIMEOUT, rest).await??;
-    if frame.len() > KEPT_LEN_MAX {
-        let buffer = decoder.buffer_mut();
-        *buffer = BytesMut::from(&buffer[..]);
+
+    /// What a client sent that cannot be understood is told, and ends its connection.
+    fn broken(&self, identity: &Pinned, error: &FrameError) -> io::Error {
+        let kind = match error {
+            FrameError::TooLong { .. } => RefusalKind::OversizeMessage,
+            FrameError::Form | FrameError::Message(_) => RefusalKind::MalformedMessage,
+        };
+        self.refusals.identity(kind, identity.id, None);
+        io::ErrorKind::InvalidData.into()
     }
-    Ok(Some(frame))
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@
 mod content;
 mod errno;
 mod handle;
+mod staged;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -40,6 +41,7 @@ use cm_instance::{GuestPath, RightsTable};
 
 pub use errno::Errno;
 pub use handle::{Handle, NodeKind, NodeStat, OpenOptions, Whence};
+pub use staged::Staged;
 pub use view::{DirectoryEntry, TimeChange, View};
 
 use content::Content;

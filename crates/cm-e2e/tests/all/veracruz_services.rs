@@ -3,6 +3,7 @@
 mod attacks;
 mod ccfaas;
 mod malformed;
+mod protocol;
 mod vaas;
 mod walk_through;
 

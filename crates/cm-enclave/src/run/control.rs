@@ -15,10 +15,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
-use crate::server::Observe;
+use crate::server::{Observe, Tell};
 
-/// States that may wait to be told. A launcher that reads too slowly misses some.
-const STATES_WAITING_MAX: usize = 1024;
+/// States and refusals that may wait to be told. A launcher that reads too slowly misses some.
+const NEWS_WAITING_MAX: usize = 1024;
 
 /// Why the launcher could not be understood or told.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub(super) enum ControlFailure {
     #[error(transparent)]
     Message(#[from] ControlError),
     /// A message came that does not belong there.
-    #[error("expected the launch message")]
+    #[error("the launcher sent another message than expected")]
     Order,
 }
 
@@ -117,6 +117,19 @@ impl Control {
         Ok(self.0.write_all(&artefact.sealed)?)
     }
 
+    /// Asks for the certificate of a key. The answer can be read later, and something else sent meanwhile.
+    pub(super) fn request_certificate(&mut self, spki_der: &[u8]) -> Result<(), ControlFailure> {
+        self.send(&FromInstance::CertificateRequest { spki_der: spki_der.to_vec() })
+    }
+
+    /// The certificates that were asked for, in DER.
+    pub(super) fn certificate(&mut self) -> Result<Vec<Vec<u8>>, ControlFailure> {
+        match control::decode(&self.frame(MESSAGE_LEN_MAX)?)? {
+            ToInstance::Certificate { chain_der } => Ok(chain_der),
+            ToInstance::Launch(_) | ToInstance::Shutdown => Err(ControlFailure::Order),
+        }
+    }
+
     /// A second handle, for the loop.
     pub(super) fn duplicate(&self) -> io::Result<UnixStream> {
         self.0.try_clone()
@@ -144,8 +157,8 @@ impl Later {
         loop {
             match self.take() {
                 Ok(Some(ToInstance::Shutdown)) => return ExitReason::Launcher,
-                // A second launch, or bytes without meaning: whoever sends them is not our launcher.
-                Ok(Some(ToInstance::Launch(_))) | Err(_) => return ExitReason::Orphaned,
+                // A second launch or certificate, or bytes without meaning: whoever sends them is not our launcher.
+                Ok(Some(ToInstance::Launch(_) | ToInstance::Certificate { .. })) | Err(_) => return ExitReason::Orphaned,
                 Ok(None) => {}
             }
             match self.socket.read_buf(&mut self.arrived).await {
@@ -167,18 +180,23 @@ impl Later {
     }
 }
 
-/// States of runs on their way to the launcher.
-pub(super) type States = mpsc::Receiver<RunState>;
+/// What happens in the instance, on its way to the launcher.
+pub(super) type News = mpsc::Receiver<FromInstance>;
 
-/// Where runs tell their states, and where those come out. Telling never waits.
-pub(super) fn states() -> (Arc<Observe>, States) {
-    let (tell, states) = mpsc::channel(STATES_WAITING_MAX);
+/// Where states of runs and refusals are told, and where both come out. Telling never waits.
+pub(super) fn news() -> (Arc<Observe>, Box<Tell>, News) {
+    let (tell, news) = mpsc::channel(NEWS_WAITING_MAX);
+    let refuse = {
+        let tell = tell.clone();
+        // Full or closed: the launcher reads too slowly or is gone, and serving matters more.
+        Box::new(move |refused| drop(tell.try_send(FromInstance::Refused(refused))))
+    };
     let observe = move |state: RunState| {
         let state = RunState { report: state.report.map(sparse), ..state };
-        // Full or closed: the launcher reads too slowly or is gone, and the run matters more.
-        let _ = tell.try_send(state);
+        // The same, and the run matters more.
+        let _ = tell.try_send(FromInstance::State(state));
     };
-    (Arc::new(observe), states)
+    (Arc::new(observe), refuse, news)
 }
 
 /// What the launcher may know of a run's end. A program chooses what it is refused and could spell its inputs

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{Artefact, ControlFailure, ProgramBytes};
 use crate::engine::{self, Engine, EngineError, Interrupt, Program, Run, RunLimits};
-use crate::server::{FileError, Host, Part};
-use crate::vfs::{Errno, Vfs, VfsLimits, View};
+use crate::server::{FileError, Host, Part, Staged};
+use crate::vfs::{self, Errno, Vfs, VfsLimits, View};
 
 /// Why what the launcher sent cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -203,6 +203,10 @@ impl Host for Inside {
         written.map_err(file_error)
     }
 
+    fn stage(&self, length: u64) -> Result<Box<dyn Staged>, FileError> {
+        Ok(Box::new(Beside(self.vfs.stage(length).map_err(file_error)?)))
+    }
+
     fn list(&self) -> Vec<(GuestPath, u64)> {
         self.vfs.files()
     }
@@ -239,6 +243,19 @@ impl Host for Inside {
         };
         let report = interruptible(cancel, &interrupt, || self.engine.run(&program, run));
         if self.debug { report } else { self.discreet(report) }
+    }
+}
+
+/// A file on its way into the file system.
+struct Beside(vfs::Staged);
+
+impl Staged for Beside {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.0.push(bytes).map_err(file_error)
+    }
+
+    fn commit(self: Box<Self>, path: &GuestPath, append: bool) -> Result<(), FileError> {
+        self.0.commit(path, append).map_err(file_error)
     }
 }
 

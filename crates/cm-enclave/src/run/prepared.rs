@@ -6,10 +6,12 @@ use cm_instance::policy::ExecutionStrategy;
 use rustls::crypto::CryptoProvider;
 
 use crate::engine::{Engine, EngineError};
+use crate::server::{InstanceKey, TlsError};
 
 /// What is ready. An instance that is launched at once makes what it needs when it needs it.
 pub(super) struct Prepared {
     provider: Option<Arc<CryptoProvider>>,
+    key: Option<InstanceKey>,
     compiling: Option<Engine>,
     interpreting: Option<Engine>,
 }
@@ -17,7 +19,7 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Nothing is ready.
     pub(super) fn nothing() -> Self {
-        Self { provider: None, compiling: None, interpreting: None }
+        Self { provider: None, key: None, compiling: None, interpreting: None }
     }
 
     /// Makes everything. What fails now is tried again when it is needed, and fails then with its reason.
@@ -25,9 +27,9 @@ impl Prepared {
         let provider = Some(provider());
         let compiling = Engine::new(ExecutionStrategy::Jit).ok();
         let interpreting = Engine::new(ExecutionStrategy::Interpretation).ok();
-        // Gathers the generator's seed.
-        let _ = cm_crypto::sealed::seal(&cm_crypto::Secret::new([0; 32]), b"", b"");
-        Self { provider, compiling, interpreting }
+        // Also gathers the generator's seed.
+        let key = InstanceKey::generate().ok();
+        Self { provider, key, compiling, interpreting }
     }
 
     /// The engine of a strategy; the other one is given back.
@@ -38,6 +40,11 @@ impl Prepared {
         };
         drop(other);
         wanted.map_or_else(|| Engine::new(strategy), Ok)
+    }
+
+    /// The key pair of TLS, made inside.
+    pub(super) fn key(&mut self) -> Result<InstanceKey, TlsError> {
+        self.key.take().map_or_else(InstanceKey::generate, Ok)
     }
 
     /// The cryptography of TLS.

@@ -72,6 +72,7 @@ impl Runs {
         &self,
         identity: u64,
         program: &GuestPath,
+        arguments: &[String],
         time_max: Duration,
     ) -> Result<ExecutionReport, RunRefused> {
         let cancel = self.stop.child_token();
@@ -94,9 +95,10 @@ impl Runs {
         };
         let (answer, ended) = oneshot::channel();
         let host = self.host.clone();
+        let arguments = arguments.to_vec();
         let work = move || {
             active.tell(RunPhase::Running, None);
-            let report = host.execute(&active.run.program, time_max, &cancel);
+            let report = host.execute(&active.run.program, &arguments, time_max, &cancel);
             active.end(report.clone());
             drop(places);
             // Nobody may be waiting any more.

@@ -2,19 +2,25 @@
 
 mod connections;
 mod handshake;
+mod posted;
+mod refusals;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use cm_instance::policy::Certificate;
 use cm_instance::wire::{FrameDecoder, Request, RequestBody, Response, encode_frame};
+use cm_crypto::cert::CertificateAuthority;
 use cm_instance::{
-    ExecutionReport, FullPolicy, GuestPath, Infrastructure, Outcome, ProgramPolicy, UserPolicy, merge,
+    ExecutionReport, FullPolicy, GuestPath, Infrastructure, InstanceClaims, Outcome, ProgramPolicy, Refused,
+    UserPolicy, merge,
 };
 use cm_types::{Sha256Digest, Timestamp};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use serde_json::{Value, json};
 use std::sync::Mutex;
+use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -22,6 +28,8 @@ use super::*;
 
 pub(crate) const READ: u32 = 8198;
 pub(crate) const WRITE: u32 = 533_572;
+/// The longest file that a door here takes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 /// The bytes whose hash the test policies demand of the program.
 pub(crate) const PROGRAM: &[u8] = b"the program";
 
@@ -31,9 +39,11 @@ pub(crate) fn path(text: &str) -> GuestPath {
 
 type Execute = dyn Fn(&Fake, &GuestPath, Duration, &CancellationToken) -> ExecutionReport + Send + Sync;
 
+type Files = Arc<Mutex<BTreeMap<GuestPath, Vec<u8>>>>;
+
 /// Files as plain bytes, and a function in the place of programs.
 pub(crate) struct Fake {
-    pub(crate) files: Mutex<BTreeMap<GuestPath, Vec<u8>>>,
+    pub(crate) files: Files,
     execute: Box<Execute>,
 }
 
@@ -44,7 +54,7 @@ impl Fake {
         + Sync
         + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { files: Mutex::default(), execute: Box::new(execute) })
+        Arc::new(Self { files: Arc::default(), execute: Box::new(execute) })
     }
 
     /// Every run ends like this at once.
@@ -95,13 +105,56 @@ impl Host for Fake {
         Ok(())
     }
 
+    fn stage(&self, length: u64) -> Result<Box<dyn Staged>, FileError> {
+        if length > FILE_BYTES_MAX {
+            return Err(FileError::Full);
+        }
+        Ok(Box::new(Beside { files: self.files.clone(), bytes: Vec::new() }))
+    }
+
     fn list(&self) -> Vec<(GuestPath, u64)> {
         let files = self.files.lock().unwrap();
         files.iter().map(|(path, bytes)| (path.clone(), bytes.len() as u64)).collect()
     }
 
-    fn execute(&self, path: &GuestPath, time_max: Duration, cancel: &CancellationToken) -> ExecutionReport {
+    fn exists(&self, path: &GuestPath) -> bool {
+        self.file_len(path).is_some()
+    }
+
+    fn execute(
+        &self,
+        path: &GuestPath,
+        arguments: &[String],
+        time_max: Duration,
+        cancel: &CancellationToken,
+    ) -> ExecutionReport {
+        if !arguments.is_empty() {
+            self.put("arguments", arguments.join(" ").as_bytes());
+        }
         (self.execute)(self, path, time_max, cancel)
+    }
+}
+
+/// Bytes that are no file yet.
+struct Beside {
+    files: Files,
+    bytes: Vec<u8>,
+}
+
+impl Staged for Beside {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>, path: &GuestPath, append: bool) -> Result<(), FileError> {
+        let mut files = self.files.lock().unwrap();
+        let file = files.entry(path.clone()).or_default();
+        if !append {
+            file.clear();
+        }
+        file.extend_from_slice(&self.bytes);
+        Ok(())
     }
 }
 
@@ -125,6 +178,13 @@ impl Identity {
             certificate: certificate.der().clone(),
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         }
+    }
+
+    /// One of version 1 with an RSA key, as `openssl x509 -req -signkey` makes it.
+    fn of_version_1() -> Self {
+        let pem = include_str!("tests/fixtures/v1.crt").to_owned();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("tests/fixtures/v1.key")).unwrap();
+        Self { certificate: CertificateDer::from_pem_slice(pem.as_bytes()).unwrap(), key, pem }
     }
 
     pub(crate) fn new() -> Self {
@@ -172,19 +232,77 @@ pub(crate) fn policy_of(program: &[u8], identities: &[(&Identity, &[(&str, u32)]
     merge(&program, &user, &infrastructure).unwrap()
 }
 
+/// Refusals as they are told.
+#[derive(Default)]
+pub(crate) struct Hearing {
+    told: Mutex<Vec<Refused>>,
+    more: Notify,
+}
+
+pub(crate) type Heard = Arc<Hearing>;
+
+/// Something to tell refusals to.
+pub(crate) fn listening() -> (Arc<Refusals>, Heard) {
+    let heard = Heard::default();
+    let refusals = Refusals::new({
+        let heard = heard.clone();
+        Box::new(move |refused| {
+            heard.told.lock().unwrap().push(refused);
+            heard.more.notify_one();
+        })
+    });
+    (Arc::new(refusals), heard)
+}
+
 /// What the service answers to, over a fake host.
 pub(crate) fn service(policy: FullPolicy, host: Arc<Fake>) -> (Arc<Service>, CancellationToken) {
+    service_telling(policy, host, listening().0)
+}
+
+/// The same, with somebody who is told of refusals.
+pub(crate) fn service_telling(
+    policy: FullPolicy,
+    host: Arc<Fake>,
+    refusals: Arc<Refusals>,
+) -> (Arc<Service>, CancellationToken) {
     let stop = CancellationToken::new();
     let runs = Runs::new(host.clone(), Arc::new(|_| {}), stop.clone());
     let hash = policy.to_text().hash();
-    let service = Service::new(host, runs, policy, hash, Duration::from_secs(3600), stop.clone());
+    let time_max = Duration::from_secs(3600);
+    let service = Service::new(host, runs, refusals, policy, hash, time_max, stop.clone());
     (Arc::new(service), stop)
+}
+
+/// How a client that believes every server connects.
+fn client_config(
+    identity: Option<&Identity>,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(handshake::Credulous));
+    match identity {
+        Some(identity) => {
+            // Not by the usual way, which knows no certificate of version 1.
+            let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&identity.key).unwrap();
+            let certified = rustls::sign::CertifiedKey::new(vec![identity.certificate.clone()], key);
+            builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)))
+        }
+        None => builder.with_no_client_auth(),
+    }
 }
 
 /// A server on a port of this machine.
 struct Door {
     address: std::net::SocketAddr,
     tasks: Tasks,
+    heard: Heard,
+    /// The certificate that it presents, and that of its authority.
+    certificate: CertificateDer<'static>,
+    authority: CertificateDer<'static>,
 }
 
 impl Door {
@@ -192,18 +310,43 @@ impl Door {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let pinned = policy.identities.iter().map(|known| (known.id, known.certificate.der().to_vec()));
         let identities = Arc::new(Identities::pin(pinned, provider).unwrap());
-        let key = InstanceKey::generate(SystemTime::now(), Duration::from_secs(3600)).unwrap();
-        let tls = TlsAcceptor::from(Arc::new(key.server_config(identities.clone()).unwrap()));
-        let service = service(policy, host).0;
+        let key = InstanceKey::generate().unwrap();
+        let now = Timestamp::from(SystemTime::now());
+        let until = now.after(Duration::from_secs(3600));
+        let authority = CertificateAuthority::create("CA", now, Duration::from_secs(7200)).unwrap();
+        let measurement = Sha256Digest::from_bytes([1; 32]);
+        let claims = InstanceClaims { measurement, policy_hash: policy.to_text().hash() };
+        let certificate = claims.certify(&authority, key.spki_der(), now, until).unwrap();
+        let certificate = CertificateDer::from(certificate);
+        let doors = key.doors(vec![certificate.clone()], &identities, policy.ciphersuite).unwrap();
+        let (refusals, heard) = listening();
+        let service = service_telling(policy, host, refusals.clone()).0;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
         let tasks = Tasks::new();
-        let server = Arc::new(Server::new(tls, identities, service, connections_max));
+        let allowed = Allowed { connections: connections_max, file_bytes: FILE_BYTES_MAX };
+        let server = Arc::new(Server::new(doors, identities, service, refusals, allowed));
         let accepting = tasks.clone();
         tasks.spawn("accept", async move { server.accept(listener, &accepting).await });
-        Self { address, tasks }
+        let authority = CertificateDer::from(authority.certificate_der().to_vec());
+        Self { address, tasks, heard, certificate, authority }
+    }
+
+    /// Waits until a refusal of this kind was told, and returns it.
+    async fn refused(&self, kind: RefusalKind) -> Refused {
+        let told = async {
+            loop {
+                let told = self.heard.told.lock().unwrap().iter().find(|refused| refused.kind == kind).cloned();
+                match told {
+                    Some(refused) => return refused,
+                    None => self.heard.more.notified().await,
+                }
+            }
+        };
+        let told = timeout(2 * TRANSFER_TIMEOUT, told).await;
+        told.unwrap_or_else(|_| panic!("{kind:?} was not told, only {:?}", self.heard.told.lock().unwrap()))
     }
 
     async fn connect(&self, identity: Option<&Identity>) -> io::Result<Client> {
@@ -215,19 +358,7 @@ impl Door {
         identity: Option<&Identity>,
         version: &'static rustls::SupportedProtocolVersion,
     ) -> io::Result<Client> {
-        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
-        .with_protocol_versions(&[version])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(handshake::Credulous));
-        let config = match identity {
-            Some(identity) => builder
-                .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())
-                .unwrap(),
-            None => builder.with_no_client_auth(),
-        };
+        let config = client_config(identity, version);
         let stream = TcpStream::connect(self.address).await?;
         let name = ServerName::try_from("instance").unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;

@@ -18,6 +18,15 @@ fn place(at: u64) -> (usize, usize) {
     (piece, (at % piece_len) as usize)
 }
 
+/// Lets a piece grow to so many bytes without ever reserving more than a whole one: left to itself, a vector that is
+/// filled in odd steps reserves up to twice as much.
+fn make_room(piece: &mut Vec<u8>, len: usize) {
+    if len > piece.capacity() {
+        let capacity = if len > PIECE_LEN / 2 { PIECE_LEN } else { len.next_power_of_two() };
+        piece.reserve_exact(capacity - piece.len());
+    }
+}
+
 impl Content {
     pub(super) fn len(&self) -> u64 {
         self.len
@@ -70,6 +79,7 @@ impl Content {
                 self.pieces.resize_with(piece + 1, Vec::new);
             }
             let held = &mut self.pieces[piece];
+            make_room(held, within + step.len());
             if held.len() < within {
                 held.resize(within, 0);
             }
@@ -81,6 +91,24 @@ impl Content {
         if !bytes.is_empty() {
             self.len = self.len.max(at + bytes.len() as u64);
         }
+    }
+
+    /// Adds another file's bytes to the end. Copies piece by piece, each of which is given back at once, or nothing where
+    /// the pieces fit together.
+    pub(super) fn append(&mut self, other: Content) {
+        let end = self.len + other.len;
+        let fits = self.len % PIECE_LEN as u64 == 0;
+        if fits {
+            self.pieces.resize_with(place(self.len).0, Vec::new);
+            self.pieces.extend(other.pieces);
+        } else {
+            let mut at = self.len;
+            for piece in other.pieces {
+                self.write(at, &piece);
+                at += PIECE_LEN as u64;
+            }
+        }
+        self.len = end;
     }
 
     /// Cuts the file, or lets it grow by a hole.
@@ -112,6 +140,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Write(u64, usize),
+        Append(usize, u64),
         SetLen(u64),
     }
 
@@ -119,8 +148,22 @@ mod tests {
         let place = 0..(PIECE_LEN as u64 * 3);
         prop_oneof![
             (place.clone(), 0..PIECE_LEN * 2).prop_map(|(at, len)| Step::Write(at, len)),
+            (0..PIECE_LEN * 2, place.clone()).prop_map(|(len, grown)| Step::Append(len, grown)),
             place.prop_map(Step::SetLen),
         ]
+    }
+
+    #[test]
+    fn a_file_that_grows_reserves_at_most_a_piece_too_much() {
+        for step in [1, 1000, 40_000, PIECE_LEN - 1, PIECE_LEN + 7, 1_000_001] {
+            let mut content = Content::default();
+            let bytes = vec![7; step];
+            while content.len() < 3_000_000 && content.len() < step as u64 * 20_000 {
+                content.write(content.len(), &bytes);
+                let reserved: usize = content.pieces.iter().map(Vec::capacity).sum();
+                assert!(reserved < content.len() as usize + PIECE_LEN, "{reserved} for {} by {step}", content.len());
+            }
+        }
     }
 
     proptest! {
@@ -142,6 +185,15 @@ mod tests {
                             model.resize(model.len().max(at + len), 0);
                             model[at..at + len].copy_from_slice(&bytes);
                         }
+                    }
+                    Step::Append(len, grown) => {
+                        let bytes = vec![number as u8 + 1; len];
+                        let mut other = Content::default();
+                        other.write(0, &bytes);
+                        other.set_len(other.len().max(grown));
+                        model.extend_from_slice(&bytes);
+                        model.resize(model.len() + other.len() as usize - len, 0);
+                        content.append(other);
                     }
                     Step::SetLen(len) => {
                         content.set_len(len);

@@ -287,6 +287,53 @@ impl Tree {
         self.write(node, 0, bytes).map(drop)
     }
 
+    /// A file in no directory, which lives until it is closed. Fails if there is no room for `length` bytes.
+    pub(super) fn stage(&mut self, length: u64) -> Result<NodeId, Errno> {
+        if length > self.limits.file_bytes {
+            return Err(Errno::Fbig);
+        }
+        if length > self.limits.storage_bytes.saturating_sub(self.used_bytes) {
+            return Err(Errno::Nospc);
+        }
+        let node = self.add_node(NodeBody::File(Content::default()));
+        self.opened(node)?;
+        Ok(node)
+    }
+
+    /// Makes the bytes of a staged file the content of a file, or its end. The staged file is gone then; on an error
+    /// nothing has changed.
+    pub(super) fn take_over(
+        &mut self,
+        staged: NodeId,
+        parent: NodeId,
+        name: &str,
+        append: bool,
+    ) -> Result<(), Errno> {
+        let entry = self.entry(parent, name)?;
+        let before = entry.map_or(Ok(0), |node| self.content(node).map(Content::len))?;
+        let added = self.content(staged)?.len();
+        if append && before.saturating_add(added) > self.limits.file_bytes {
+            return Err(Errno::Fbig);
+        }
+        let node = match entry {
+            Some(node) => node,
+            None => self.create(parent, name, NodeBody::File(Content::default()))?,
+        };
+        let bytes = std::mem::take(self.content_mut(staged)?);
+        let staged_held = bytes.held();
+        let content = self.content_mut(node)?;
+        let held = content.held();
+        if append {
+            content.append(bytes);
+        } else {
+            *content = bytes;
+        }
+        let after = content.held();
+        self.used_bytes = self.used_bytes - staged_held - held + after;
+        self.closed(staged);
+        Ok(())
+    }
+
     pub(super) fn set_len(&mut self, id: NodeId, len: u64) -> Result<(), Errno> {
         let file_bytes = self.limits.file_bytes;
         let content = self.content_mut(id)?;

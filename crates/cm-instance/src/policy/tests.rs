@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{GuestPath, Principal, Rights, RightsTable};
 
+mod forms;
+
 fn certificate(name: &str) -> String {
     let now = Timestamp::from_micros(1_790_000_000_000_000);
     let issued = cm_crypto::cert::generate_identity(name, now, Duration::from_secs(86_400)).unwrap();

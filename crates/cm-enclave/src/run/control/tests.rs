@@ -14,7 +14,7 @@ async fn the_launcher_is_told_nothing_that_a_program_can_spell() {
     let outcome = Outcome::MissingRight { path: canary, right: Rights::FD_READ, call: "path_open".into() };
     let mut report = ExecutionReport::before_start(outcome);
     (report.denied, report.denied_count) = (vec![denied], 0x5ec2e7);
-    let (observe, mut states) = states();
+    let (observe, _, mut states) = news();
     let state = RunState {
         run_id: 1,
         program: path("p"),
@@ -23,7 +23,7 @@ async fn the_launcher_is_told_nothing_that_a_program_can_spell() {
         report: Some(report),
     };
     observe(state);
-    let told = encode(&FromInstance::State(states.recv().await.unwrap())).unwrap();
+    let told = encode(&states.recv().await.unwrap()).unwrap();
     let told = String::from_utf8_lossy(&told[control::HEADER_LEN..]);
     assert!(told.contains("missing-right"), "{told}");
     assert!(!told.contains("42") && !told.contains(&0x5ec2e7.to_string()), "{told}");
@@ -31,17 +31,17 @@ async fn the_launcher_is_told_nothing_that_a_program_can_spell() {
 
 #[tokio::test]
 async fn a_launcher_that_reads_too_slowly_stops_no_run() {
-    let (observe, mut states) = states();
+    let (observe, _, mut states) = news();
     let state =
         RunState { run_id: 1, program: path("p"), identity: 0, state: RunPhase::Running, report: None };
-    for _ in 0..2 * STATES_WAITING_MAX {
+    for _ in 0..2 * NEWS_WAITING_MAX {
         observe(state.clone());
     }
     let mut told = 0;
     while states.try_recv().is_ok() {
         told += 1;
     }
-    assert_eq!(told, STATES_WAITING_MAX);
+    assert_eq!(told, NEWS_WAITING_MAX);
 }
 
 #[tokio::test]

@@ -40,7 +40,8 @@ fn load_with(wasm: &[u8], sent: &[u8], artefact: Option<Vec<u8>>, key: u8, debug
     };
     let programs = vec![ProgramBytes { wasm: sent.to_vec(), artefact }];
     let mut kept = Vec::new();
-    let host = load(&policy, &launch, programs, Vec::new(), |artefact| {
+    let engine = Engine::new(policy.execution_strategy).unwrap();
+    let host = load(engine, &policy, &launch, programs, Vec::new(), |artefact| {
         kept.push(artefact.sealed.clone());
         Ok(())
     });
@@ -48,7 +49,7 @@ fn load_with(wasm: &[u8], sent: &[u8], artefact: Option<Vec<u8>>, key: u8, debug
 }
 
 fn run(host: &dyn Host) -> ExecutionReport {
-    host.execute(&path("program.wasm"), Duration::from_secs(10), &CancellationToken::new())
+    host.execute(&path("program.wasm"), &[], Duration::from_secs(10), &CancellationToken::new())
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn a_program_with_another_hash_is_refused() {
     host.write(&path("program.wasm"), b"\0asm something else", false).unwrap();
     assert!(matches!(run(&*host).outcome, Outcome::HashMismatch { .. }));
     host.write(&path("other.wasm"), &wasm, false).unwrap();
-    let other = host.execute(&path("other.wasm"), Duration::from_secs(1), &CancellationToken::new());
+    let other = host.execute(&path("other.wasm"), &[], Duration::from_secs(1), &CancellationToken::new());
     assert_eq!(other.outcome, Outcome::NotFound, "a program ran that the policy does not name");
 }
 
@@ -119,7 +120,7 @@ fn a_cancelled_run_ends() {
     let host = load_with(&wasm, &wasm, None, 1, false).host.unwrap();
     let cancel = CancellationToken::new();
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| host.execute(&path("program.wasm"), Duration::from_secs(3600), &cancel));
+        let running = scope.spawn(|| host.execute(&path("program.wasm"), &[], Duration::from_secs(3600), &cancel));
         cancel.cancel();
         assert_eq!(running.join().unwrap().outcome, Outcome::Cancelled);
     });

@@ -1,3 +1,6 @@
+mod pipelines;
+mod sealed;
+
 use std::sync::atomic::AtomicUsize;
 
 use cm_instance::TrapKind;
@@ -69,7 +72,7 @@ fn result(name: &str) -> RequestBody {
 }
 
 fn execute(name: &str) -> RequestBody {
-    RequestBody::Execute(Execute { file_name: name.to_owned(), deadline_ms: 0 })
+    RequestBody::Execute(Execute { file_name: name.to_owned(), ..Execute::default() })
 }
 
 fn shutdown() -> RequestBody {
@@ -287,7 +290,7 @@ async fn a_client_can_shorten_a_run_and_never_lengthen_it() {
     });
     let w = world(host, &[&[("output", READ)]]);
     for deadline_ms in [0, 5, u64::MAX] {
-        let body = RequestBody::Execute(Execute { file_name: "program.wasm".to_owned(), deadline_ms });
+        let body = RequestBody::Execute(Execute { file_name: "program.wasm".to_owned(), deadline_ms, ..Execute::default() });
         w.check(0, body, Status::Success).await;
     }
     let hour = Duration::from_secs(3600);
@@ -295,18 +298,14 @@ async fn a_client_can_shorten_a_run_and_never_lengthen_it() {
 }
 
 #[tokio::test]
-async fn ending_the_instance_needs_a_right() {
-    let w = quiet(&[&[("output", READ)]]);
-    w.check(4, shutdown(), Status::InvalidRole).await;
-    assert!(!w.stop.is_cancelled());
-    w.check(0, shutdown(), Status::Success).await;
-    assert!(w.stop.is_cancelled());
-    // Where somebody has the right to execute, whoever only reads cannot end it.
-    let w = quiet(&[&[("output", READ)], &[("program.wasm", EXECUTE)]]);
-    w.check(0, shutdown(), Status::InvalidRole).await;
-    assert!(!w.stop.is_cancelled());
-    w.check(1, shutdown(), Status::Success).await;
-    assert!(w.stop.is_cancelled());
+async fn every_identity_of_the_policy_may_end_the_instance_and_nobody_else() {
+    for rights in [&[("output", READ)][..], &[("program.wasm", EXECUTE)], &[]] {
+        let w = quiet(&[rights, &[("program.wasm", EXECUTE)]]);
+        w.check(2, shutdown(), Status::InvalidRole).await;
+        assert!(!w.stop.is_cancelled());
+        w.check(0, shutdown(), Status::Success).await;
+        assert!(w.stop.is_cancelled());
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ type Ended = tokio::task::JoinHandle<Result<ExecutionReport, RunRefused>>;
 
 fn start(runs: &Arc<Runs>, identity: u64, program: &str) -> Ended {
     let (runs, program) = (runs.clone(), path(program));
-    cm_runtime::Tasks::new().spawn("run", async move { runs.run(identity, &program, LONG).await })
+    cm_runtime::Tasks::new().spawn("run", async move { runs.run(identity, &program, &[], LONG).await })
 }
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn a_run_is_told_of_from_beginning_to_end() {
         (Outcome::NotFound, RunPhase::Failed),
     ] {
         let (runs, told) = runs(Fake::ending(outcome.clone()));
-        assert_eq!(runs.run(0, &path("p"), LONG).await.unwrap().outcome, outcome);
+        assert_eq!(runs.run(0, &path("p"), &[], LONG).await.unwrap().outcome, outcome);
         assert_eq!(*told.lock().unwrap(), [RunPhase::Starting, RunPhase::Running, last]);
     }
 }
@@ -37,8 +37,8 @@ async fn a_host_that_panics_ends_its_run_only() {
         assert_ne!(*program, path("broken"));
         ExecutionReport::before_start(Outcome::Completed)
     }));
-    assert_eq!(runs.run(0, &path("broken"), LONG).await.unwrap_err(), RunRefused::Broken);
-    assert!(runs.run(0, &path("whole"), LONG).await.unwrap().succeeded());
+    assert_eq!(runs.run(0, &path("broken"), &[], LONG).await.unwrap_err(), RunRefused::Broken);
+    assert!(runs.run(0, &path("whole"), &[], LONG).await.unwrap().succeeded());
     assert_eq!(told.lock().unwrap()[2], RunPhase::Failed);
     assert!(lock(&runs.state).active.is_empty());
 }
@@ -94,7 +94,7 @@ async fn the_queue_is_bounded() {
     while runs.waiting.available_permits() > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(runs.run(3, &path("p"), LONG).await.unwrap_err(), RunRefused::Busy);
+    assert_eq!(runs.run(3, &path("p"), &[], LONG).await.unwrap_err(), RunRefused::Busy);
     assert_eq!(runs.cancel(2), WAITING_MAX);
     for run in waiting {
         run.await.unwrap().unwrap();

@@ -11,7 +11,7 @@ fn read(name: &str) -> RequestBody {
 }
 
 fn execute() -> RequestBody {
-    RequestBody::Execute(Execute { file_name: "program.wasm".to_owned(), deadline_ms: 0 })
+    RequestBody::Execute(Execute { file_name: "program.wasm".to_owned(), ..Execute::default() })
 }
 
 fn policy_hash() -> RequestBody {
@@ -25,11 +25,17 @@ async fn a_frame_over_the_limit_ends_its_connection_and_no_other() {
     let door = Door::open(policy, Fake::ending(Outcome::Completed), 4);
     let mut other = door.connect(Some(&known)).await.unwrap();
     let mut client = door.connect(Some(&known)).await.unwrap();
-    let too_long = (FRAME_LEN_MAX as u64 + 1).to_be_bytes();
+    let too_long = (FILE_BYTES_MAX + FRAME_LEN_MAX as u64).to_be_bytes();
     client.stream.write_all(&too_long).await.unwrap();
     client.stream.flush().await.unwrap();
     assert!(client.receive().await.is_err(), "a frame over the limit was waited for");
     assert_eq!(other.ask(policy_hash()).await.unwrap().status(), Status::Success);
+    // So does one that only a file may have, and that is none.
+    let mut client = door.connect(Some(&known)).await.unwrap();
+    let too_long = (FRAME_LEN_MAX as u64 + 1).to_be_bytes();
+    client.stream.write_all(&[&too_long[..], &[0x5a, 0xfb, 0xff, 0xff, 0x07, 0x0a]].concat()).await.unwrap();
+    client.stream.flush().await.unwrap();
+    assert!(client.receive().await.is_err(), "a request over the limit was waited for");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Who gets past the handshake.
 
+use cm_instance::policy::Ciphersuite;
 use cm_instance::wire::{RequestPolicyHash, Status};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::UnixTime;
@@ -65,6 +66,50 @@ async fn the_holder_of_a_pinned_certificate_is_let_in_whatever_kind_its_key_is()
     for algorithm in [&rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_RSA_SHA256] {
         let known = Identity::made(algorithm, (2020, 2200));
         assert!(answered(&known, Some(&known)).await, "{algorithm:?}");
+    }
+    let known = Identity::of_version_1();
+    assert!(answered(&known, Some(&known)).await, "version 1");
+    // Services take the line ends out of certificates, which changes nothing about who is meant.
+    let flat = Identity { pem: known.pem.lines().collect(), ..Identity::of_version_1() };
+    assert!(answered(&flat, Some(&known)).await, "without line ends");
+}
+
+#[tokio::test]
+async fn the_certificate_leads_to_its_authority_and_says_what_the_instance_is() {
+    let known = Identity::new();
+    let policy = policy(&[(&known, &[("output", READ)])]);
+    let policy_hash = policy.to_text().hash();
+    let door = Door::open(policy, Fake::ending(Outcome::Completed), 4);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(door.authority.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![known.certificate.clone()], known.key.clone_key())
+        .unwrap();
+    let stream = TcpStream::connect(door.address).await.unwrap();
+    let name = ServerName::try_from(cm_instance::certificate::DNS_NAME).unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let presented = stream.get_ref().1.peer_certificates().unwrap().to_vec();
+    assert_eq!(presented, [door.certificate.clone()]);
+    let expected = InstanceClaims { measurement: Sha256Digest::from_bytes([1; 32]), policy_hash };
+    assert_eq!(InstanceClaims::read(&presented[0]), Ok(expected));
+    let mut client = Client { stream, decoder: FrameDecoder::default() };
+    let answer = client.ask(self::policy_hash()).await.unwrap();
+    assert_eq!(answer.policy_hash.unwrap().data, policy_hash.to_string());
+}
+
+#[test]
+fn a_certificate_for_another_key_opens_no_door() {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let identities = Arc::new(Identities::pin([], provider).unwrap());
+    let other = CertificateDer::from(Identity::new().certificate);
+    for chain in [vec![], vec![other]] {
+        let key = InstanceKey::generate().unwrap();
+        let refused = key.doors(chain, &identities, Ciphersuite::Chacha20Poly1305);
+        assert!(matches!(refused, Err(TlsError::OtherKey)));
     }
 }
 

@@ -3,6 +3,7 @@
 //! The `cryptomesh` binary is built first because the end-to-end tests start it. The workspace's own tests come last,
 //! so that the runner's summary is the last thing printed.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -35,6 +36,13 @@ const POSTGRES: &str = "CRYPTOMESH_TEST_POSTGRES";
 fn install_postgres() -> Result<()> {
     if std::env::var_os(POSTGRES).is_some_and(|url| !url.is_empty()) || has_postgres() {
         return Ok(());
+    }
+    // The package would create and start a server of its own, which nobody here asks and nobody would stop.
+    let settings = Path::new("/etc/postgresql-common/createcluster.d");
+    let alone = std::fs::create_dir_all(settings)
+        .and_then(|()| std::fs::write(settings.join("no-main.conf"), "create_main_cluster = false\n"));
+    if let Err(error) = alone {
+        eprintln!("the package's own server cannot be declined: {error}");
     }
     let installed = shell::run(Command::new("apt-get").args(["update"])).and_then(|()| {
         let mut install = Command::new("apt-get");

@@ -8,9 +8,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use cm_endpoints::EndpointError;
 use cm_http::{Failure, FailureClass, JsonBody, Params};
-use cm_kernel::OpContext;
+use cm_kernel::idempotency::IdempotencyKey;
 use cm_kernel::catalog::{Dependents, Record};
 use cm_kernel::policy::{Create, Delete, Permit, Update};
+use cm_kernel::{Kernel, OpContext};
 use cm_types::ResourceKind;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -27,6 +28,7 @@ use crate::record;
 #[utoipa::path(
     post, path = "/endpoints/deploy", operation_id = "create_deployed_endpoint", tag = "endpoints",
     summary = "Creates an endpoint and deploys it", request_body = EndpointBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "As when a record is created: who sends the same again gets what the first request made")),
     extensions(("x-permission" = json!("endpoint:create"))),
     responses(
         (status = 201, description = "The new record, in state `warming`; `Location` says where", body = EndpointRecord),
@@ -39,16 +41,42 @@ use crate::record;
 pub async fn create_deployed_endpoint(
     State(api): State<Api>,
     Op(op): Op,
+    headers: HeaderMap,
     body: JsonBody<Fields>,
 ) -> Result<Response, Failure> {
     let kernel = &api.kernel;
     record::require_some_creation(kernel, &op, ResourceKind::Endpoint).await?;
-    let new = record::new_record::<EndpointSpec>(kernel, body.decode().await?)?;
+    let fields = body.decode().await?;
+    let key = record::idempotency_key(&headers, "endpoints/deploy", &fields)?;
+    let new = record::new_record::<EndpointSpec>(kernel, fields)?;
     let op = op.again(kernel).await?;
     let permit = kernel.authorize_labelled::<Create>(&op, ResourceKind::Endpoint, &new.labels).await;
     let permit = permit.map_err(refusal)?;
-    let record = api.endpoints.create_deployed(&op, &permit, new).await.map_err(endpoint_refusal)?;
-    record::created::<EndpointSpec>(kernel, &op, record).await
+    if let Some(answer) = deployed_before(kernel, &op, &permit, key.as_ref()).await? {
+        return Ok(answer);
+    }
+    match api.endpoints.create_deployed(&op, &permit, new, key.clone()).await {
+        Ok(record) => record::created::<EndpointSpec>(kernel, &op, record).await,
+        // Perhaps the same request, sent twice, a moment ago.
+        Err(error) => match deployed_before(kernel, &op, &permit, key.as_ref()).await? {
+            Some(answer) => Ok(answer),
+            None => Err(endpoint_refusal(error)),
+        },
+    }
+}
+
+/// What an earlier request made under the same key.
+async fn deployed_before(
+    kernel: &Kernel,
+    op: &OpContext,
+    permit: &Permit<Create>,
+    key: Option<&IdempotencyKey>,
+) -> Result<Option<Response>, Failure> {
+    let Some(key) = key else { return Ok(None) };
+    match kernel.created_under(op, permit, key).await.map_err(refusal)? {
+        Some(record) => record::replayed::<EndpointSpec>(kernel, op, record).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 #[utoipa::path(

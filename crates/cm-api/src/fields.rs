@@ -19,6 +19,8 @@ const READ_ONLY: [&str; 7] =
 /// Longest word that clients may say of a status, in bytes.
 const CLAIM_LEN_MAX: usize = 128;
 
+const NO_SUCH_FIELD: &str = "there is no such field";
+
 /// What is done with a field that nothing is known of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unknown {
@@ -92,6 +94,13 @@ pub(crate) fn decode_spec<S: WireSpec>(
         None => Value::Object(sent.clone()),
         Some(base) => cm_kernel::catalog::SpecChange::Merge(sent.clone()).apply(base),
     };
+    // Merged, a `null` is no field any more, known or not.
+    if let (Unknown::Refused, Some(known)) = (unknown, field_names::<S>()) {
+        let misspelt = sent.iter().find(|(name, value)| value.is_null() && !known.contains(&name.as_str()));
+        if let Some((name, _)) = misspelt {
+            return Err(wrong(name, NO_SUCH_FIELD));
+        }
+    }
     let spec: S = decode_known(merged, unknown)?;
     let understood = serde_json::to_value(&spec).expect("specs are plain data with text keys");
     let known = match restricted(Value::Object(sent), &understood) {
@@ -113,7 +122,7 @@ pub(crate) fn decode_known<T: DeserializeOwned>(value: Value, unknown: Unknown) 
     let decoded = T::deserialize(serde_ignored::Deserializer::new(tracking, &mut note));
     let decoded = decoded.map_err(|error| wrong(&track.path().to_string(), &error.to_string()))?;
     match ignored.first() {
-        Some(field) if unknown == Unknown::Refused => Err(wrong(field, "there is no such field")),
+        Some(field) if unknown == Unknown::Refused => Err(wrong(field, NO_SUCH_FIELD)),
         _ => Ok(decoded),
     }
 }
@@ -134,9 +143,68 @@ fn restricted(sent: Value, understood: &Value) -> Value {
     }
 }
 
+/// The names of a struct's fields, as bodies have them; `None` for what is no struct.
+fn field_names<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
+    let mut names = None;
+    // It tells its fields before it asks for any of them, which is all that is wanted.
+    let _ = T::deserialize(FieldNames(&mut names));
+    names
+}
+
+/// A source of nothing that notes which fields it is asked for.
+struct FieldNames<'a>(&'a mut Option<&'static [&'static str]>);
+
+impl<'de> serde::Deserializer<'de> for FieldNames<'_> {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_any<V: serde::de::Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(serde::de::Error::custom("there is nothing"))
+    }
+
+    fn deserialize_struct<V: serde::de::Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = Some(fields);
+        self.deserialize_any(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
 /// 422 about one field.
 pub(crate) fn wrong(path: &str, reason: &str) -> Failure {
     Failure::new(FailureClass::Invalid, "the body has the wrong shape")
         .with_detail("path", path)
         .with_detail("reason", reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::roles::RoleSpec;
+
+    fn check(sent: Value, unknown: Unknown, expected: Result<Value, &str>) {
+        let base = json!({ "description": "old", "permissions": ["role:read"] });
+        let fields = sent.as_object().unwrap().clone();
+        let found = decode_spec::<RoleSpec>(Some(&base), fields, unknown).map(|(spec, _)| json!(spec));
+        let found = found.map_err(|failure| failure.details()["path"].as_str().unwrap_or_default().to_owned());
+        assert_eq!(found, expected.map_err(str::to_owned), "{sent}");
+    }
+
+    #[test]
+    fn null_removes_a_field_that_is_known_and_misspelt_ones_are_refused() {
+        let without = json!({ "permissions": ["role:read"] });
+        check(json!({ "description": null }), Unknown::Refused, Ok(without.clone()));
+        check(json!({ "descripton": null }), Unknown::Refused, Err("descripton"));
+        check(json!({ "descripton": "x" }), Unknown::Refused, Err("descripton"));
+        check(json!({ "description": null, "descripton": null }), Unknown::Ignored, Ok(without));
+    }
 }

@@ -188,19 +188,29 @@ pub(crate) async fn create<S: WireSpec>(
     require_some_creation(kernel, &op, S::KIND).await?;
     require_writable::<S>(kernel)?;
     let fields = body.decode().await?;
-    let key = idempotency_key::<S>(headers, &fields)?;
+    let key = idempotency_key(headers, S::KIND.as_str(), &fields)?;
     let new = new_record::<S>(kernel, fields)?;
     let op = op.again(kernel).await?;
     let permit = kernel.authorize_labelled::<Create>(&op, S::KIND, &new.labels).await.map_err(refusal)?;
-    let (record, replayed) = match key {
+    let (record, is_replayed) = match key {
         Some(key) => kernel.create_record_once(&op, &permit, new, key).await,
         None => kernel.create_record(&op, &permit, new).await.map(|record| (record, false)),
     }
     .map_err(refusal)?;
-    let mut answer = created::<S>(kernel, &op, record).await?;
-    if replayed {
-        answer.headers_mut().insert(IDEMPOTENT_REPLAY, HeaderValue::from_static("true"));
+    match is_replayed {
+        true => replayed::<S>(kernel, &op, record).await,
+        false => created::<S>(kernel, &op, record).await,
     }
+}
+
+/// What an earlier request under the same key was answered with.
+pub(crate) async fn replayed<S: WireSpec>(
+    kernel: &Kernel,
+    op: &OpContext,
+    record: Record,
+) -> Result<Response, Failure> {
+    let mut answer = created::<S>(kernel, op, record).await?;
+    answer.headers_mut().insert(IDEMPOTENT_REPLAY, HeaderValue::from_static("true"));
     Ok(answer)
 }
 
@@ -210,13 +220,14 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENT_REPLAY: &str = "idempotent-replay";
 
 /// The key that the client gave, for what it asks for under it.
-fn idempotency_key<S: WireSpec>(
+pub(crate) fn idempotency_key(
     headers: &HeaderMap,
+    operation: &str,
     fields: &Fields,
 ) -> Result<Option<IdempotencyKey>, Failure> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let asked = serde_json::to_vec(fields).map_err(Failure::internal)?;
-    let asked = cm_kernel::idempotency::digest_of(S::KIND, &asked);
+    let asked = cm_kernel::idempotency::digest_of(operation, &asked);
     IdempotencyKey::new(key.to_str().unwrap_or_default(), asked).map(Some).map_err(refusal)
 }
 
@@ -288,15 +299,24 @@ pub(crate) async fn list<S: WireSpec>(
         newest_first: params.order.is_some_and(|order| order.is_newest_first()),
         ..Query::of(S::KIND)
     };
+    let query = Query { limit: PageLimit::clamped(query.limit.get().min(most::<S>())), ..query };
     if params.watch == Some(true) {
         return Ok(record_watch::follow::<S>(kernel.clone(), op, permit, query, headers));
     }
     let query = by_index::<S>(query);
     let page = kernel.list_records(&op, &permit, query.clone()).await.map_err(refusal)?;
     if whole && let Some(next) = page.next {
-        return stream::all::<S>(kernel.clone(), op, permit, query, page.items, next).await;
+        return stream::all::<S>(kernel.clone(), op, query, page.items, next).await;
     }
     listing::<S>(kernel, &op, page).await
+}
+
+/// Most records on one page of those that are shown with what belongs to them, which may be a thousand records each.
+const WITH_PARTS_MAX: usize = 40;
+
+/// Most records on one page of the kind.
+fn most<S: WireSpec>() -> usize {
+    if S::PARTS.is_some() { WITH_PARTS_MAX } else { PageLimit::MAX.get() }
 }
 
 /// The same query by what the records refer to, if a filter says so.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cm_http::Failure;
 use cm_kernel::Kernel;
 use cm_kernel::catalog::{Query, Record};
-use cm_kernel::policy::{List, Permit};
+use cm_kernel::policy::List;
 use cm_types::Cursor;
 use futures::stream;
 
@@ -25,12 +25,12 @@ enum Rest {
 
 /// The first page, and everything after it, as one JSON array.
 ///
-/// Each page is a snapshot of its own, so a record that is created meanwhile may be on it. A failure on the way breaks
+/// Each page is a snapshot of its own, so a record that is created meanwhile may be on it. Who asks is asked before each page:
+/// a client may take its time, and lose its credential meanwhile. A failure on the way breaks
 /// the answer off, which no client can take for a whole array.
 pub(crate) async fn all<S: WireSpec>(
     kernel: Kernel,
     op: Caller,
-    permit: Permit<List>,
     query: Query,
     first: Vec<Record>,
     next: Cursor,
@@ -39,9 +39,11 @@ pub(crate) async fn all<S: WireSpec>(
     write_items::<S>(&kernel, &op, first, &mut opening, true).await?;
     let begun = opening.len() > 1;
     let pages = stream::try_unfold((Rest::From(next), begun), move |(rest, begun)| {
-        let (kernel, op, permit, query) = (kernel.clone(), op.clone(), permit.clone(), query.clone());
+        let (kernel, op, query) = (kernel.clone(), op.clone(), query.clone());
         async move {
             let Rest::From(cursor) = rest else { return Ok(None) };
+            let op = op.again(&kernel).await?;
+            let permit = kernel.authorize::<List>(&op, S::KIND).await.map_err(refusal)?;
             let page = kernel.list_records(&op, &permit, Query { after: Some(cursor), ..query }).await;
             let page = page.map_err(refusal)?;
             let mut text = Vec::new();

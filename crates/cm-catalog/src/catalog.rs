@@ -13,6 +13,7 @@ use cm_types::{BucketName, Generation, Page, PrincipalId, ResourceId, ResourceKi
 use serde_json::{Map, Value};
 
 use crate::index::{fetch, insert, replace};
+use crate::sources::Sources;
 use crate::tables::{ByOwner, Placed};
 use crate::trail::{Happening, append};
 use crate::validation::Findings;
@@ -29,12 +30,13 @@ pub struct Catalog {
     events: EventLog,
     limits: Limits,
     integrity: Integrity,
+    sources: Sources,
 }
 
 impl Catalog {
     /// A catalogue that leaves its trail in this log.
     pub fn new(events: EventLog, limits: Limits) -> Self {
-        Self { events, limits, integrity: Integrity::Enforced }
+        Self { events, limits, integrity: Integrity::Enforced, sources: Sources::default() }
     }
 
     /// The same catalogue, as strict as this.
@@ -50,6 +52,15 @@ impl Catalog {
     /// The limits that new specs are held to.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Does beforehand what takes long in a transaction that writes this spec, which may be none at all. For a thread that
+    /// has time.
+    pub fn prepare(&self, kind: ResourceKind, spec: &Value) {
+        let code = spec.get("axo_code").and_then(Value::as_str);
+        if let (ResourceKind::ActiveObject, Some(code)) = (kind, code) {
+            self.sources.prepare(code);
+        }
     }
 
     /// A spec as it would be stored: checked, with its defaults filled in.
@@ -189,6 +200,9 @@ impl Catalog {
         if let (ResourceKind::ActiveObject, Some(methods)) = (permit.kind(), methods) {
             self.follow_code(tx, permit.principal(), &changed, &methods, occasion)?;
         }
+        if permit.kind() == ResourceKind::ActiveObject {
+            self.follow_labels(tx, permit.principal(), &old.record, &changed, occasion)?;
+        }
         Ok(changed)
     }
 
@@ -327,7 +341,7 @@ impl Catalog {
 
     /// Decodes and validates a spec, by all that is held of specs here.
     fn check_spec(&self, kind: ResourceKind, spec: &Value) -> Result<kinds::Checked, CatalogError> {
-        let checked = kinds::check(kind, spec, &self.limits)?;
+        let checked = kinds::check(kind, spec, &self.limits, &self.sources)?;
         if kind == ResourceKind::Role && self.integrity == Integrity::Enforced {
             let role: kinds::Role = kinds::parse(&checked.spec).map_err(|error| vec![error])?;
             let unknown = role.unknown_permissions();

@@ -43,6 +43,7 @@ pub use service::Service;
 pub use storage::Storage;
 pub use stored_in::{OwnStorage, Place, StoredIn};
 
+use crate::sources::Sources;
 use crate::{CatalogError, Fault, FieldError, Limits, OnDelete, Reference};
 
 /// The spec of one kind.
@@ -54,7 +55,7 @@ pub trait KindSpec: Serialize + DeserializeOwned {
     fn validate(&self, limits: &Limits) -> Result<(), Vec<FieldError>>;
 
     /// Fills in what follows from the fields that were given, once they are valid.
-    fn complete(&mut self) -> Result<(), Vec<FieldError>> {
+    fn complete(&mut self, _: &Sources) -> Result<(), Vec<FieldError>> {
         Ok(())
     }
 
@@ -93,10 +94,14 @@ pub(crate) fn parse<S: KindSpec>(spec: &Value) -> Result<S, FieldError> {
     })
 }
 
-fn check_as<S: KindSpec>(given: &Value, limits: &Limits) -> Result<Checked, Vec<FieldError>> {
+fn check_as<S: KindSpec>(
+    given: &Value,
+    limits: &Limits,
+    sources: &Sources,
+) -> Result<Checked, Vec<FieldError>> {
     let mut typed: S = parse(given).map_err(|error| vec![error])?;
     typed.validate(limits)?;
-    typed.complete()?;
+    typed.complete(sources)?;
     let (references, methods) = (typed.references(), typed.methods());
     let default_name = typed.default_name().map(str::to_owned);
     let spec = serde_json::to_value(typed).expect("specs are plain data with text keys");
@@ -124,23 +129,28 @@ fn list_for_object(path: String, given: &Value, understood: &Value) -> Option<St
 }
 
 /// Decodes and validates the spec of a kind. `null` stands for a spec without any field.
-pub(crate) fn check(kind: ResourceKind, spec: &Value, limits: &Limits) -> Result<Checked, CatalogError> {
+pub(crate) fn check(
+    kind: ResourceKind,
+    spec: &Value,
+    limits: &Limits,
+    sources: &Sources,
+) -> Result<Checked, CatalogError> {
     let empty = Value::Object(serde_json::Map::new());
     let spec = if spec.is_null() { &empty } else { spec };
     let checked = match kind {
-        ResourceKind::Role => check_as::<Role>(spec, limits),
-        ResourceKind::SecurityPolicy => check_as::<SecurityPolicy>(spec, limits),
-        ResourceKind::Service => check_as::<Service>(spec, limits),
-        ResourceKind::Microservice => check_as::<Microservice>(spec, limits),
-        ResourceKind::Function => check_as::<Function>(spec, limits),
-        ResourceKind::Endpoint => check_as::<Endpoint>(spec, limits),
-        ResourceKind::Storage => check_as::<Storage>(spec, limits),
-        ResourceKind::ActiveObject => check_as::<ActiveObject>(spec, limits),
-        ResourceKind::EndpointState => check_as::<EndpointState>(spec, limits),
-        ResourceKind::FunctionState => check_as::<FunctionState>(spec, limits),
-        ResourceKind::FunctionResult => check_as::<FunctionResult>(spec, limits),
-        ResourceKind::Instance => check_as::<Instance>(spec, limits),
-        ResourceKind::Bucket => check_as::<Bucket>(spec, limits),
+        ResourceKind::Role => check_as::<Role>(spec, limits, sources),
+        ResourceKind::SecurityPolicy => check_as::<SecurityPolicy>(spec, limits, sources),
+        ResourceKind::Service => check_as::<Service>(spec, limits, sources),
+        ResourceKind::Microservice => check_as::<Microservice>(spec, limits, sources),
+        ResourceKind::Function => check_as::<Function>(spec, limits, sources),
+        ResourceKind::Endpoint => check_as::<Endpoint>(spec, limits, sources),
+        ResourceKind::Storage => check_as::<Storage>(spec, limits, sources),
+        ResourceKind::ActiveObject => check_as::<ActiveObject>(spec, limits, sources),
+        ResourceKind::EndpointState => check_as::<EndpointState>(spec, limits, sources),
+        ResourceKind::FunctionState => check_as::<FunctionState>(spec, limits, sources),
+        ResourceKind::FunctionResult => check_as::<FunctionResult>(spec, limits, sources),
+        ResourceKind::Instance => check_as::<Instance>(spec, limits, sources),
+        ResourceKind::Bucket => check_as::<Bucket>(spec, limits, sources),
         ResourceKind::Tenant | ResourceKind::Principal | ResourceKind::Object | ResourceKind::Event => {
             return Err(CatalogError::NotCatalogued(kind));
         }

@@ -35,6 +35,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod query;
 pub mod record;
+mod sources;
 mod spec;
 mod tables;
 mod trail;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cm_kernel::catalog::kinds::Endpoint;
 use cm_kernel::catalog::lifecycle::{ENDPOINT_COLD, following};
 use cm_kernel::catalog::{CatalogError, Dependents, NewRecord, Record};
+use cm_kernel::idempotency::IdempotencyKey;
 use cm_kernel::policy::{Create, Delete, Permit, RoleFacts, Update};
 use cm_kernel::{
     Actor, ActorFacts, Deployment, DeploymentQuota, DeploymentStep, DeploymentTerms, Kernel, KernelError,
@@ -105,7 +106,8 @@ impl Endpoints {
         Ok(endpoints)
     }
 
-    /// Creates an endpoint and deploys it. Returns its record, which says `warming`, before anything is launched.
+    /// Creates an endpoint and deploys it, once per key. Returns its record, which says `warming`, before anything is
+    /// launched.
     ///
     /// # Errors
     /// Nothing is left of one that is refused: [`KernelError::QuotaReached`], what creating a record can fail with,
@@ -115,9 +117,10 @@ impl Endpoints {
         op: &OpContext,
         permit: &Permit<Create>,
         new: NewRecord,
+        key: Option<IdempotencyKey>,
     ) -> Result<Record, EndpointError> {
         let (kernel, of, permit) = (self.0.kernel.clone(), op.clone(), permit.clone());
-        self.begin(op, async move |terms| kernel.create_deployed(&of, &permit, new, terms).await).await
+        self.begin(op, async move |terms| kernel.create_deployed(&of, &permit, new, key, terms).await).await
     }
 
     /// Deploys an endpoint that is cold; as [`Endpoints::create_deployed`].

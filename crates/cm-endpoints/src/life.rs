@@ -8,6 +8,7 @@ use cm_kernel::{Deployment, DeploymentStep, KernelError, OpContext};
 use cm_runtime::Backoff;
 use cm_types::{PrincipalId, Timestamp};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::endpoints::Inner;
 use crate::launcher::{Ended, LaunchError, LaunchSpec, Launched};
@@ -130,15 +131,20 @@ impl Life {
     async fn end(&mut self, server: &mut dyn Launched, stop: Stop) -> End {
         let mut facts = BTreeMap::from([("reason".to_owned(), stop.reason.to_owned())]);
         facts.extend(stop.by.as_ref().map(|by| ("by".to_owned(), by.to_string())));
+        let deadline = Instant::now() + stop.within;
         let since = self.advance(DeploymentStep::Draining, facts).await.unwrap_or_else(|error| {
             self.failed(&error);
             self.inner.kernel.now()
         });
         let draining = moment(DeploymentStep::Draining, since, Some(stop.reason.to_owned()));
-        // Whoever listens should learn it; the server ends either way.
-        let _ = server.tell(&News::State(draining)).await;
-        server.drain(stop.within).await;
-        match tokio::time::timeout(stop.within, server.ended()).await {
+        // All of it within the time: a server that does not even listen gets no more of it.
+        let finished = async {
+            // Whoever listens should learn it; the server ends either way.
+            let _ = server.tell(&News::State(draining)).await;
+            server.drain(deadline.saturating_duration_since(Instant::now())).await;
+            server.ended().await
+        };
+        match tokio::time::timeout_at(deadline, finished).await {
             Ok(_) => End::told(stop, None),
             Err(_) => {
                 finish(server).await;

@@ -102,7 +102,7 @@ impl House {
     async fn create_deployed(&self, id: &str, spec: &Endpoint) -> Result<Record, EndpointError> {
         let permit = self.kernel.authorize::<Create>(&self.admin, ResourceKind::Endpoint).await.unwrap();
         let new = NewRecord::of(id, spec).with_id(ResourceId::parse(id).unwrap());
-        self.endpoints.create_deployed(&self.admin, &permit, new).await
+        self.endpoints.create_deployed(&self.admin, &permit, new, None).await
     }
 
     async fn deploy(&self, id: &str) -> Result<Record, EndpointError> {

@@ -1,14 +1,16 @@
 //! Active objects and the functions that their code is made into.
 //!
 //! A method is a function. Whoever writes code that declares new ones creates functions, and needs the permission to;
-//! whoever moves an object moves its methods, each of which is decided on as if it were moved alone.
+//! whoever leaves one out of it deletes a function, and needs the permission for that one; whoever moves an object moves
+//! its methods, each of which is decided on as if it were moved alone.
 
-use cm_catalog::Record;
+use cm_catalog::{Record, guard};
 use cm_db::ReadTx;
-use cm_policy::{Create, Target, decide};
+use cm_policy::{Create, Delete, Target, decide};
 use cm_types::{ResourceId, ResourceKind, ResourceRef, TenantId};
 
 use crate::KernelError;
+use crate::records::target_of;
 use crate::within::Within;
 
 impl Within {
@@ -34,13 +36,26 @@ impl Within {
         before: &[Record],
     ) -> Result<(), KernelError> {
         let header = &object.header;
-        for after in self.methods(tx, &header.tenant, header.kind, &header.id)? {
+        let after = self.methods(tx, &header.tenant, header.kind, &header.id)?;
+        let is_gone = |before: &&Record| !after.iter().any(|after| after.header.id == before.header.id);
+        for gone in before.iter().filter(is_gone) {
+            self.demand_deletion(tx, gone)?;
+        }
+        for after in after {
             match before.iter().find(|before| before.header.id == after.header.id) {
                 Some(before) => self.demand_change(tx, before, &after)?,
                 None => self.demand_creation(&after)?,
             }
         }
         Ok(())
+    }
+
+    /// Of a method that is gone already, in this transaction: what it belonged to still says which policy was in force.
+    fn demand_deletion(&self, tx: &ReadTx<'_>, method: &Record) -> Result<(), KernelError> {
+        let guard = guard::guard_of(tx, method)?;
+        decide::<Delete>(&self.op.subject(), &target_of(method, guard.as_ref()))
+            .map(drop)
+            .map_err(|denied| KernelError::denied(denied, method.resource()))
     }
 
     fn demand_creation(&self, method: &Record) -> Result<(), KernelError> {

@@ -17,6 +17,7 @@ use cm_types::{PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::idempotency::IdempotencyKey;
 use crate::records::target_of;
 use crate::{Kernel, KernelError, OpContext, leases};
 
@@ -169,21 +170,33 @@ impl Kernel {
     /// Creates an endpoint and begins its deployment, both or neither.
     ///
     /// # Errors
-    /// As [`Kernel::create_record`]; [`KernelError::QuotaReached`].
+    /// As [`Kernel::create_record`]; [`KernelError::QuotaReached`]; [`CatalogError::Exists`] if something was created
+    /// under the key already, see [`Kernel::created_under`].
     pub async fn create_deployed(
         &self,
         op: &OpContext,
         permit: &Permit<Create>,
         new: NewRecord,
+        key: Option<IdempotencyKey>,
         terms: DeploymentTerms,
     ) -> Result<(Record, Deployment), KernelError> {
-        let (catalog, request) = (self.catalog().clone(), Some(op.request.clone()));
-        self.create_record_and(op, permit, new, move |tx, record| {
-            // One moment: nothing is changed before it was created.
-            let occasion = Occasion { at: record.header.created_at, request };
-            begin(tx, &catalog, record, terms, &occasion)
-        })
-        .await
+        self.demand_creation(op, permit, &new).await?;
+        let (within, permit) = (self.within(op), permit.clone());
+        self.db()
+            .write(move |tx| {
+                if let Some(key) = &key
+                    && let Some(found) = key.find(tx, &within, new.kind)?
+                {
+                    return Err(CatalogError::Exists(found.resource()).into());
+                }
+                let record = within.create(tx, &permit, new)?;
+                if let Some(key) = &key {
+                    key.remember(tx, &within, &record)?;
+                }
+                // One moment: nothing is changed before it was created.
+                begin(tx, &within.catalog, record, terms, &within.occasion)
+            })
+            .await
     }
 
     /// Begins the deployment of an endpoint that is cold.

@@ -3,6 +3,7 @@
 //! A page of the tree is one snapshot. Each level costs one range of the index by what records refer to, plus the
 //! records themselves; the security policy in force is handed down instead of being sought for every record anew.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use cm_catalog::{Catalog, CatalogError, Query, Record, guard};
@@ -18,6 +19,9 @@ use crate::{Kernel, KernelError, OpContext};
 pub const HIERARCHY_RECORDS_MAX: usize = 10_000;
 /// Most ranges of services that one page of the tree goes through in search of some that the actor may read.
 const RANGES_MAX: usize = 16;
+
+/// Most records that one page of the tree looks at, those included that the actor may not read.
+const SCANNED_MAX: usize = 100_000;
 
 /// Records read at a time, before what is long in them is dropped.
 const AT_A_TIME: usize = 100;
@@ -80,7 +84,8 @@ impl Kernel {
         let (catalog, tenant, op) = (self.catalog().clone(), permit.tenant().clone(), op.clone());
         self.db()
             .read(move |tx| {
-                let walk = Walk { tx, catalog: &catalog, tenant: &tenant, op: &op };
+                let (tenant, op, scanned) = (&tenant, &op, Cell::new(0));
+                let walk = Walk { tx, catalog: &catalog, tenant, op, scanned };
                 Ok(walk.page(after, services_max, records_max)?)
             })
             .await
@@ -93,6 +98,8 @@ struct Walk<'a, 'tx> {
     catalog: &'a Catalog,
     tenant: &'a TenantId,
     op: &'a OpContext,
+    /// Records looked at so far.
+    scanned: Cell<usize>,
 }
 
 /// A record that the actor may read, with the security policy in force on it.
@@ -119,7 +126,7 @@ impl Walk<'_, '_> {
                 items.push(tree);
             }
             after = next;
-            if after.is_none() || services_max.is_some() {
+            if after.is_none() || services_max.is_some() || self.has_scanned_enough() {
                 break;
             }
         }
@@ -209,10 +216,17 @@ impl Walk<'_, '_> {
                 found.push(seen);
             }
             after = page.next;
-            if after.is_none() {
+            if after.is_some() && self.has_scanned_enough() {
+                budget.exceeded = true;
+            }
+            if after.is_none() || budget.exceeded {
                 return Ok(found);
             }
         }
+    }
+
+    fn has_scanned_enough(&self) -> bool {
+        self.scanned.get() >= SCANNED_MAX
     }
 
     /// One page of what may be read, with the guard of each.
@@ -223,17 +237,20 @@ impl Walk<'_, '_> {
         guard_of: impl Fn(&Record) -> Result<Option<Guard>, CatalogError>,
     ) -> Result<Page<Record>, CatalogError> {
         let mut failed = None;
-        let page = self.catalog.list_where(self.tx, self.tenant, query, |record| match guard_of(record) {
-            Ok(guard) => {
-                let seen = may_read(self.op, record, guard.as_ref());
-                if seen {
-                    guards.push(guard);
+        let page = self.catalog.list_where(self.tx, self.tenant, query, |record| {
+            self.scanned.set(self.scanned.get() + 1);
+            match guard_of(record) {
+                Ok(guard) => {
+                    let seen = may_read(self.op, record, guard.as_ref());
+                    if seen {
+                        guards.push(guard);
+                    }
+                    seen
                 }
-                seen
-            }
-            Err(error) => {
-                failed.get_or_insert(error);
-                false
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    false
+                }
             }
         })?;
         match failed {

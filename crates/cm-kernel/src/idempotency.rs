@@ -55,10 +55,10 @@ struct Used {}
 
 impl Row for Used {}
 
-/// The digest of what is asked for: a kind, and a body.
-pub fn digest_of(kind: ResourceKind, body: &[u8]) -> Sha256Digest {
+/// The digest of what is asked for: an operation, such as the kind of what is created, and a body.
+pub fn digest_of(operation: &str, body: &[u8]) -> Sha256Digest {
     let mut hash = cm_crypto::digest::Sha256::new();
-    hash.update(kind.as_str().as_bytes());
+    hash.update(operation.as_bytes());
     hash.update(&[0]);
     hash.update(body);
     hash.finish()

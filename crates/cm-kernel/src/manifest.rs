@@ -159,6 +159,16 @@ impl Kernel {
             return Err(ApplyError::Twice { index, resource: resources[index].clone() });
         }
         let within = self.within(op);
+        let catalog = self.catalog().clone();
+        // By a reader: the writer has no time for it.
+        let prepared: Result<_, KernelError> = self
+            .db()
+            .read(move |_| {
+                declarations.iter().for_each(|declared| catalog.prepare(declared.kind, &declared.spec));
+                Ok(declarations)
+            })
+            .await;
+        let declarations = prepared?;
         let outcome = self.db().write(move |tx| apply_all(&within, tx, declarations, dry_run)).await;
         match outcome {
             Ok(applied) | Err(Stop::Planned(applied)) => Ok(applied),

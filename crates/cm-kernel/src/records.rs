@@ -51,6 +51,7 @@ impl Kernel {
         key: IdempotencyKey,
     ) -> Result<(Record, bool), KernelError> {
         self.demand_creation(op, permit, &new).await?;
+        let new = self.prepared(new).await?;
         let (within, permit, kind) = (self.within(op), permit.clone(), new.kind);
         self.db()
             .write(move |tx| {
@@ -107,11 +108,49 @@ impl Kernel {
         then: impl FnOnce(&mut WriteTx<'_>, Record) -> Result<T, KernelError> + Send + 'static,
     ) -> Result<T, KernelError> {
         self.demand_creation(op, permit, &new).await?;
+        let new = self.prepared(new).await?;
         let (within, permit) = (self.within(op), permit.clone());
         self.db()
             .write(move |tx| {
                 let record = within.create(tx, &permit, new)?;
                 then(tx, record)
+            })
+            .await
+    }
+
+    /// The record, once a reader has done what the writer has no time for.
+    async fn prepared(&self, new: NewRecord) -> Result<NewRecord, KernelError> {
+        if new.kind != ResourceKind::ActiveObject {
+            return Ok(new);
+        }
+        let catalog = self.catalog().clone();
+        self.db()
+            .read(move |_| {
+                catalog.prepare(new.kind, &new.spec);
+                Ok(new)
+            })
+            .await
+    }
+
+    /// The change, once a reader has done what the writer has no time for: with the record as it is now, which need not be
+    /// the one that will be changed.
+    async fn prepared_change(
+        &self,
+        permit: &Permit<Update>,
+        id: &ResourceId,
+        change: Change,
+    ) -> Result<Change, KernelError> {
+        if permit.kind() != ResourceKind::ActiveObject || change.spec.is_none() {
+            return Ok(change);
+        }
+        let (catalog, permit, id) = (self.catalog().clone(), permit.clone(), id.clone());
+        self.db()
+            .read(move |tx| {
+                let record = catalog.get(tx, permit.tenant(), permit.kind(), &id)?;
+                if let (Some(record), Some(spec)) = (record, &change.spec) {
+                    catalog.prepare(permit.kind(), &spec.clone().apply(&record.spec));
+                }
+                Ok(change)
             })
             .await
     }
@@ -171,6 +210,7 @@ impl Kernel {
         change: Change,
     ) -> Result<Record, KernelError> {
         let resource = ResourceRef::new(permit.kind(), id.as_str());
+        let change = self.prepared_change(permit, id, change).await?;
         let (within, permit, id) = (self.within(op), permit.clone(), id.clone());
         let outcome = self.db().write(move |tx| within.update(tx, &permit, &id, change)).await;
         match outcome {

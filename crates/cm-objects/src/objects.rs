@@ -118,14 +118,28 @@ impl Objects {
     ) -> Result<(), ObjectError> {
         require_bucket(permit, bucket)?;
         let tenant = permit.tenant();
-        let objects = KeyPrefix::new().part(tenant).part(bucket);
-        if !tx.prefix::<ObjectRows>(objects, None, 1)?.is_empty() {
-            return Err(ObjectError::BucketNotEmpty { bucket: bucket.clone() });
-        }
+        self.refuse_unless_empty(tx, tenant, bucket)?;
         self.0.end_uploads_of(tx, tenant, bucket)?;
         match tx.delete::<Buckets>(&(tenant.clone(), bucket.clone()))? {
             true => Ok(()),
             false => Err(ObjectError::BucketNotFound { bucket: bucket.clone() }),
+        }
+    }
+
+    /// Whether the bucket could be deleted, as far as it depends on what is in it.
+    ///
+    /// # Errors
+    /// [`ObjectError::BucketNotEmpty`].
+    pub fn refuse_unless_empty(
+        &self,
+        tx: &ReadTx<'_>,
+        tenant: &TenantId,
+        bucket: &BucketName,
+    ) -> Result<(), ObjectError> {
+        let objects = KeyPrefix::new().part(tenant).part(bucket);
+        match tx.prefix::<ObjectRows>(objects, None, 1)?.is_empty() {
+            true => Ok(()),
+            false => Err(ObjectError::BucketNotEmpty { bucket: bucket.clone() }),
         }
     }
 

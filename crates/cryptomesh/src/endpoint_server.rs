@@ -37,6 +37,11 @@ const DRAIN_SHARE: f64 = 0.9;
 
 /// Serves until told to end.
 pub(crate) fn main() -> ExitCode {
+    // Whatever the node itself was started with is nothing to an endpoint.
+    if let Err(error) = cm_enclave::close_inherited() {
+        eprintln!("error: inherited descriptors cannot be closed: {error}");
+        return ExitCode::from(EXIT_FAILED);
+    }
     match inherited() {
         Ok(sockets) => match serve(sockets) {
             Ok(Drained::All) => ExitCode::SUCCESS,

@@ -94,6 +94,30 @@ async fn what_is_deployed_ends_before_its_record_goes() {
 }
 
 #[tokio::test]
+async fn a_deployment_that_is_sent_twice_happens_once() {
+    let node = Node::start().await;
+    let deploy = async |key: &str, body: Value| {
+        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+        let path = "/api/v1/endpoints/deploy";
+        node.ask_with(Method::POST, path, Some(&node.admin), &headers, body.to_string()).await
+    };
+    let unnamed = || {
+        let mut body = body("e");
+        body.as_object_mut().unwrap().remove("id");
+        body
+    };
+    let twice = futures::future::join(deploy("k", unnamed()), deploy("k", unnamed())).await;
+    let (first, second) = (twice.0.expect(201), twice.1.expect(201));
+    assert_eq!(first.json()["id"], second.json()["id"]);
+    let replayed = deploy("k", unnamed()).await.expect(201);
+    assert_eq!(replayed.header("idempotent-replay"), "true");
+    assert_eq!(replayed.json()["id"], first.json()["id"]);
+    let all = node.get("/api/v1/endpoints").await.expect(200).items();
+    assert_eq!(all.len(), 1, "{all:?}");
+    deploy("k", body("other")).await.expect(409);
+}
+
+#[tokio::test]
 async fn at_the_limit_the_answer_says_which_and_when_to_come_back() {
     let node = Node::start().await;
     // Six that are not deployed count for nothing.

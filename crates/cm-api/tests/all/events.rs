@@ -53,6 +53,30 @@ async fn events_are_paged_by_number() {
     assert_eq!(seen.len(), all.len());
 }
 
+#[tokio::test]
+async fn the_newest_events_come_first_if_asked_for() {
+    let node = Node::start().await;
+    for name in ["one", "two", "three"] {
+        node.post("/api/v1/buckets", json!({ "name": name })).await.expect(201);
+    }
+    let numbers = |page: &[Value]| page.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>();
+    let mut forward = numbers(&node.get("/api/v1/events?limit=1000").await.expect(200).items());
+    let (mut after, mut seen) = (String::new(), Vec::new());
+    loop {
+        let page = node.get(&format!("/api/v1/events?limit=2&order=newest-first{after}")).await.expect(200);
+        seen.extend(numbers(&page.items()));
+        match page.next() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    forward.reverse();
+    assert_eq!(seen, forward);
+    let last = node.get("/api/v1/events?order=desc&limit=1&verb=bucket.").await.expect(200).items();
+    assert_eq!(last[0]["resource"], "bucket/three");
+    node.get("/api/v1/events?order=sideways").await.expect(400);
+}
+
 /// Reads messages off an open stream.
 struct Watch {
     body: Body,

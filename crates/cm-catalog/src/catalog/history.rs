@@ -28,7 +28,7 @@ impl Catalog {
         new: NewRecord,
         occasion: &Occasion,
     ) -> Result<Record, CatalogError> {
-        let checked = kinds::check(new.kind, &new.spec, &self.limits)?;
+        let checked = kinds::check(new.kind, &new.spec, &self.limits, &self.sources)?;
         let parent = permit.resource();
         let belongs = checked.references.iter().any(|reference| Some(&reference.to) == parent.as_ref());
         let (true, true, Some(parent)) = (is_history(new.kind), belongs, parent) else {

@@ -77,6 +77,29 @@ impl Catalog {
         }
         Ok(())
     }
+
+    /// Gives the methods of an active object its new labels. Those whose labels somebody has made others keep them.
+    pub(super) fn follow_labels(
+        &self,
+        tx: &mut WriteTx<'_>,
+        actor: Option<&PrincipalId>,
+        before: &Record,
+        object: &Record,
+        occasion: &Occasion,
+    ) -> Result<(), CatalogError> {
+        let (old, new) = (&before.header.labels, &object.header.labels);
+        if old == new {
+            return Ok(());
+        }
+        for method in methods_of(tx, &object.header.tenant, &object.header.id)? {
+            if method.record.header.labels == *old {
+                let mut changed = method.clone();
+                changed.record.header.labels = new.clone();
+                self.store(tx, actor, &method, changed, Happening::Updated, occasion)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The spec of a method of an object that has it from nobody else.

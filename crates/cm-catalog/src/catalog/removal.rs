@@ -37,8 +37,9 @@ pub struct Deletion {
 
 /// What a deletion comes to, computed before anything is touched.
 struct Plan {
-    /// Everything that goes, the root first, whatever goes along after what it goes along with.
-    doomed: Vec<Placed>,
+    /// Everything that goes, the root first, whatever goes along after what it goes along with. Names, not records: there
+    /// may be thousands of them, of a megabyte each.
+    doomed: Vec<(ResourceKind, ResourceId)>,
     /// Who stands against it.
     refusing: Vec<ResourceRef>,
     /// Who stays without what it refers to.
@@ -62,9 +63,9 @@ impl Catalog {
         refuse_built_in(&root.record)?;
         let object = methods::object_of(&root.record);
         let Plan { doomed, mut refusing, orphaned } =
-            plan(tx, permit.tenant(), root, dependents, self.limits.cascade_records_max)?;
+            plan(tx, permit.tenant(), &root, dependents, self.limits.cascade_records_max)?;
         refusing.extend(object);
-        let goes = doomed.iter().map(|placed| placed.record.resource()).collect();
+        let goes = doomed.iter().map(|(kind, id)| ResourceRef::new(*kind, id.as_str())).collect();
         Ok(Deletion { goes, refusing, orphaned })
     }
 
@@ -104,11 +105,13 @@ impl Catalog {
                 // Gone already if it went along with an earlier one, as a result does with its state.
                 let Some(placed) = fetch(tx, tenant, *kind, &holder.id)? else { continue };
                 let Plan { doomed, refusing, .. } =
-                    plan(tx, tenant, placed, dependents, self.limits.cascade_records_max)?;
+                    plan(tx, tenant, &placed, dependents, self.limits.cascade_records_max)?;
                 if !refusing.is_empty() {
                     return Err(CatalogError::StillReferenced { by: refusing });
                 }
-                doomed.iter().try_for_each(|placed| remove(tx, placed))?;
+                for (kind, id) in &doomed {
+                    remove(tx, &planned(tx, tenant, *kind, id)?)?;
+                }
                 removed += doomed.len();
             }
         }
@@ -131,17 +134,18 @@ impl Catalog {
         let tenant = root.record.header.tenant.clone();
         let root_name = root.record.resource();
         let Plan { doomed, refusing, .. } =
-            plan(tx, &tenant, root, dependents, self.limits.cascade_records_max)?;
+            plan(tx, &tenant, &root, dependents, self.limits.cascade_records_max)?;
         if !refusing.is_empty() {
             return Err(CatalogError::StillReferenced { by: refusing });
         }
         // History goes by thousands; it is counted in the root's event instead of having events each.
-        let history = doomed[1..].iter().filter(|placed| is_history(placed.record.header.kind)).count();
-        for (position, placed) in doomed.iter().enumerate() {
+        let history = doomed[1..].iter().filter(|(kind, _)| is_history(*kind)).count();
+        for (position, (kind, id)) in doomed.iter().enumerate() {
+            let placed = planned(tx, &tenant, *kind, id)?;
             // Nobody can be judged by a policy once its record is gone; that there was one is known then.
             let is_history = is_history(placed.record.header.kind);
             let guarded = !is_history && guard_of(tx, &placed.record)?.is_some();
-            remove(tx, placed)?;
+            remove(tx, &placed)?;
             let mut facts = Map::new();
             if guarded {
                 facts.insert(GUARDED.to_owned(), Value::from(true));
@@ -156,7 +160,7 @@ impl Catalog {
             }
             append(&self.events, tx, actor, occasion, &placed.record, Happening::Deleted, facts)?;
         }
-        Ok(doomed.iter().map(|placed| placed.record.resource()).collect())
+        Ok(doomed.iter().map(|(kind, id)| ResourceRef::new(*kind, id.as_str())).collect())
     }
 }
 
@@ -195,21 +199,32 @@ fn fate(on_delete: OnDelete, dependents: Dependents) -> Fate {
     }
 }
 
+/// A record that was planned to go in the same transaction.
+fn planned(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    kind: ResourceKind,
+    id: &ResourceId,
+) -> Result<Placed, CatalogError> {
+    let gone = || CatalogError::NotFound(ResourceRef::new(kind, id.as_str()));
+    fetch(tx, tenant, kind, id)?.ok_or_else(gone)
+}
+
 /// Follows references backwards, breadth first. A holder that would refuse is forgiven if it goes
 /// along by another reference; hence refusals are judged when all is known.
 fn plan(
     tx: &ReadTx<'_>,
     tenant: &TenantId,
-    root: Placed,
+    root: &Placed,
     dependents: Dependents,
     max: usize,
 ) -> Result<Plan, CatalogError> {
     let mut names = HashSet::from([root.record.resource()]);
-    let mut doomed = vec![root];
+    let mut doomed = vec![(root.record.header.kind, root.record.header.id.clone())];
     let mut refusing: Vec<ResourceRef> = Vec::new();
     let mut orphaned: Vec<ResourceRef> = Vec::new();
     let mut next = 0;
-    while let Some(target) = doomed.get(next).map(|placed| placed.record.resource()) {
+    while let Some(target) = doomed.get(next).map(|(kind, id)| ResourceRef::new(*kind, id.as_str())) {
         next += 1;
         let prefix = KeyPrefix::new().part(tenant).part(&target);
         let mut after = None;
@@ -230,10 +245,8 @@ fn plan(
                         if doomed.len() > max {
                             return Err(CatalogError::TooManyCascades { max });
                         }
-                        let placed = fetch(tx, tenant, kind, &holder.id)?
-                            .ok_or_else(|| CatalogError::NotFound(name.clone()))?;
                         names.insert(name);
-                        doomed.push(placed);
+                        doomed.push((kind, holder.id));
                     }
                 }
             }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::refer_optionally;
 use crate::record::NAME_LEN_MAX;
+use crate::sources::Sources;
 use crate::validation::Findings;
 use crate::{Fault, FieldError, KindSpec, Limits, OnDelete, Reference};
 
@@ -98,8 +99,7 @@ impl ActiveObject {
     }
 }
 
-/// Longest source code, in bytes. It is parsed within the transaction that stores it, during which nobody else writes:
-/// some 25 milliseconds for as much as this.
+/// Longest source code, in bytes. Some 25 milliseconds are enough to parse as much as this.
 const CODE_BYTES_MAX: usize = 128 * 1024;
 
 impl KindSpec for ActiveObject {
@@ -134,14 +134,14 @@ impl KindSpec for ActiveObject {
         findings.finish()
     }
 
-    fn complete(&mut self) -> Result<(), Vec<FieldError>> {
+    fn complete(&mut self, sources: &Sources) -> Result<(), Vec<FieldError>> {
         if self.axo_code.as_ref().is_some_and(|code| code.len() > CODE_BYTES_MAX) {
             let mut findings = Findings::default();
             findings.beyond_limit("spec.axo_code", format!("is longer than {CODE_BYTES_MAX} bytes"));
             return findings.finish();
         }
         let schema = match &self.axo_code {
-            Some(code) => cm_axo::parse(code).map_err(|error| vec![refused(&error)])?,
+            Some(code) => sources.schema(code).map_err(|error| vec![refused(&error)])?,
             None => Schema { class_name: self.axo_class_name.clone(), init: Vec::new(), methods: Vec::new() },
         };
         check_methods(&schema)?;

@@ -132,3 +132,25 @@ fn a_forged_cursor_is_refused() {
         assert_eq!(f.list(&same).await.unwrap().items[0].header.id, id("s1"));
     });
 }
+
+#[test]
+fn a_page_ends_when_it_is_large() {
+    on_both_engines(async |f: Fixture| {
+        let long = "x".repeat(1000 * 1000);
+        for number in 0..7 {
+            let spec = json!({ "confidential": { "policy": long } });
+            f.make(ResourceKind::Function, &format!("f{number}"), spec).await;
+        }
+        let mut query = Query { limit: PageLimit::clamped(100), ..Query::of(ResourceKind::Function) };
+        let mut sizes = Vec::new();
+        loop {
+            let page = f.list(&query).await.unwrap();
+            sizes.push(page.items.len());
+            query.after = page.next;
+            if query.after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(sizes, [5, 2]);
+    });
+}

@@ -37,6 +37,16 @@ async fn a_server_that_does_not_finish_is_killed() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_listen_ends_within_the_same_time() {
+    let house = House::open_with(|config| config.drain_timeout = Duration::from_millis(100)).await;
+    house.launcher.set(Mood::Deaf);
+    house.create_deployed("e", &endpoint()).await.unwrap();
+    house.until("e", "warm").await;
+    let cold = tokio::time::timeout(PATIENCE, house.detach("e")).await.expect("it has to end").unwrap().status;
+    assert_eq!(cold["reason"], "detached; the server did not finish within 100 ms");
+}
+
+#[tokio::test]
 async fn two_who_detach_wait_for_the_same_end() {
     let house = House::open_with(|config| config.drain_timeout = Duration::from_millis(300)).await;
     house.launcher.set(Mood::Stubborn);

@@ -24,6 +24,8 @@ pub(super) enum Mood {
     Failing,
     /// It serves, and does not end when it is asked to.
     Stubborn,
+    /// Serves, and hears nothing when it is to end.
+    Deaf,
 }
 
 /// Starts servers that are no processes.
@@ -42,6 +44,7 @@ pub(super) struct Server {
     pub(super) ended: watch::Sender<Option<Ended>>,
     pub(super) told: watch::Sender<Vec<News>>,
     is_stubborn: bool,
+    is_deaf: bool,
 }
 
 impl Simulated {
@@ -88,13 +91,14 @@ impl Launcher for Simulated {
             ports: (port(&spec.req_res), port(&spec.pubsub)),
             ended: watch::Sender::new(None),
             told: watch::Sender::default(),
-            is_stubborn: mood == Mood::Stubborn,
+            is_stubborn: matches!(mood, Mood::Stubborn | Mood::Deaf),
+            is_deaf: mood == Mood::Deaf,
         });
         self.servers.send_modify(|servers| servers.push(server.clone()));
         async move {
             let handle = Handle { server, _sockets: (spec.req_res, spec.pubsub) };
             match mood {
-                Mood::Willing | Mood::Stubborn => {}
+                Mood::Willing | Mood::Stubborn | Mood::Deaf => {}
                 Mood::Slow => drop(self.allowed.subscribe().wait_for(|allowed| *allowed).await),
                 Mood::Dead => std::future::pending().await,
                 Mood::Failing => return Err(LaunchError::Refused("it was told to fail".to_owned())),
@@ -123,6 +127,10 @@ impl Handle {
 
 impl Launched for Handle {
     fn tell<'a>(&'a mut self, news: &'a News) -> BoxFuture<'a, Result<(), LaunchError>> {
+        let is_draining = matches!(news, News::State(moment) if moment.state == "draining");
+        if self.server.is_deaf && is_draining {
+            return std::future::pending().boxed();
+        }
         self.server.told.send_modify(|told| told.push(news.clone()));
         std::future::ready(Ok(())).boxed()
     }

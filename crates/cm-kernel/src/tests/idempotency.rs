@@ -14,7 +14,7 @@ async fn create_once(house: &House, op: &OpContext, id: &str) -> Result<(Record,
         spec: json!({}),
         status: Value::Null,
     };
-    let key = IdempotencyKey::new("key", digest_of(ResourceKind::Service, id.as_bytes())).unwrap();
+    let key = IdempotencyKey::new("key", digest_of("service", id.as_bytes())).unwrap();
     house.kernel.create_record_once(op, &permit, new, key).await
 }
 

@@ -85,3 +85,41 @@ async fn referrers_are_those_that_the_actor_may_read() {
     let reader = house.somebody("reader", &["microservice:read", "active-object:read"]).await;
     assert_eq!(listed(&reader).await, [OBJECT]);
 }
+
+#[tokio::test]
+async fn code_without_a_method_deletes_a_function_and_asks_for_that_permission() {
+    let house = House::open().await;
+    homes(&house).await;
+    house.create(OBJECT, "o", object("open", Some(CODE))).await.unwrap();
+    let shorter = || merge(json!({ "axo_code": "class A:\n    def f(self): pass\n" }));
+    let rights = ["active-object:update", "microservice:read", "function:update", "function:create"];
+    let writer = house.somebody("writer", &rights).await;
+    let refused = house.update(&writer, OBJECT, "o", shorter()).await;
+    assert_eq!(class(refused), ErrorClass::Forbidden);
+    assert_eq!(methods(&house, &house.admin, "o").await, ["f", "g"]);
+    let rights = ["active-object:update", "microservice:read", "function:delete"];
+    let remover = house.somebody("remover", &rights).await;
+    house.update(&remover, OBJECT, "o", shorter()).await.unwrap();
+    assert_eq!(methods(&house, &house.admin, "o").await, ["f"]);
+}
+
+#[tokio::test]
+async fn labels_of_an_object_are_those_of_its_methods_unless_they_were_given_others() {
+    let house = House::open().await;
+    homes(&house).await;
+    house.create(OBJECT, "o", object("open", Some(CODE))).await.unwrap();
+    let labelled = |text: &str| {
+        let labels = std::collections::BTreeMap::from([("env".to_owned(), text.to_owned())]);
+        Change { labels: Some(Labels::try_from(labels).unwrap()), ..Change::default() }
+    };
+    let whole = vec![ResourceRef::new(OBJECT, "o")];
+    let parts = house.kernel.parts_of(&house.admin, whole, ResourceKind::Function).await.unwrap();
+    let own = parts[0][1].id.as_str();
+    house.update(&house.admin, ResourceKind::Function, own, labelled("own")).await.unwrap();
+    house.update(&house.admin, OBJECT, "o", labelled("prod")).await.unwrap();
+    for (part, expected) in parts[0].iter().zip(["prod", "own"]) {
+        let function = house.kernel.look_up::<Read>(&house.admin, ResourceKind::Function, part.id.as_str());
+        let labels = function.await.unwrap().0.header.labels;
+        assert_eq!(labels.get("env"), Some(expected), "{}", part.name);
+    }
+}

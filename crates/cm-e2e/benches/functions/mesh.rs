@@ -1,5 +1,7 @@
 //! A node with one party who owns functions, data and results.
 
+use std::time::{Duration, Instant};
+
 use cm_client::resources::InstanceInfo;
 use cm_client::trust::Measurements;
 use cm_client::{InstanceConnection, Terms, Trust};
@@ -16,6 +18,10 @@ use crate::Outcome;
 pub(crate) const INPUT: &str = "input";
 /// The file that programs write.
 pub(crate) const OUTPUT: &str = "output";
+
+/// How long the processes of instances may take to become as many as expected.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(30);
+const SETTLE_POLL: Duration = Duration::from_millis(5);
 
 /// Rights of a reader and of a writer, as the published policies have them.
 const READ: u32 = 8198;
@@ -49,11 +55,11 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// Starts a node whose instances may hold large files.
-    pub(crate) async fn start() -> Outcome<Mesh> {
+    /// Starts a node whose instances may hold large files, with so many processes waiting to become one.
+    pub(crate) async fn start(pool: usize) -> Outcome<Mesh> {
         let root = tempfile::tempdir()?;
-        let options =
-            NodeOptions { set: vec!["instances.storage=1GiB".to_owned()], ..NodeOptions::default() };
+        let set = vec!["instances.storage=2GiB".to_owned(), format!("instances.pool={pool}")];
+        let options = NodeOptions { set, ..NodeOptions::default() };
         let node = Node::start(root.path(), &options);
         let party = enrol(&node, "bench", &["developer", "analyst"]).await;
         let key = std::fs::read_to_string(node.data_dir().join("node.pub.pem"))?;
@@ -108,8 +114,55 @@ impl Mesh {
         Ok(self.party.api.remove(ResourceKind::Instance, &started.info.id).await?)
     }
 
+    /// Waits until so many processes of instances are there: those that run, and those that wait to become one.
+    pub(crate) async fn settled(&self, processes: usize) -> Outcome<()> {
+        let deadline = Instant::now() + SETTLE_DEADLINE;
+        while descendants(self.node.pid())?.len() != processes {
+            if Instant::now() > deadline {
+                return Err(format!("there are not {processes} processes of instances").into());
+            }
+            tokio::time::sleep(SETTLE_POLL).await;
+        }
+        Ok(())
+    }
+
+    /// The most memory that any process of an instance has held at a time, in bytes. The node must have one instance
+    /// and no pool.
+    pub(crate) fn instance_memory_peak(&self) -> Outcome<u64> {
+        let mut peak = 0;
+        for process in descendants(self.node.pid())? {
+            let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib: u64 = line.and_then(|line| line.split_whitespace().next()).unwrap_or("0").parse()?;
+            peak = peak.max(kib << 10);
+        }
+        Ok(peak)
+    }
+
     /// Stops the node.
     pub(crate) fn stop(self) {
         self.node.stop();
     }
+}
+
+/// The processes that descend from one, itself excluded.
+fn descendants(root: u32) -> Outcome<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(process) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // It may have ended since.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { continue };
+        // The name in parentheses may hold anything; what follows it is numbers: state, parent.
+        let parent =
+            stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+        parents.extend(parent.map(|parent| (process, parent)));
+    }
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(process, _)| *process));
+        next += 1;
+    }
+    Ok(found.split_off(1))
 }

@@ -24,6 +24,14 @@ impl Samples {
         self.0.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
+    /// The time that 99 of 100 runs stayed within: the nearest rank, hence the longest of fewer than 100.
+    pub(crate) fn p99(&self) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let rank = (sorted.len() * 99).div_ceil(100);
+        rank.checked_sub(1).map_or(f64::NAN, |index| sorted[index])
+    }
+
     fn max(&self) -> f64 {
         self.0.iter().copied().fold(0.0, f64::max)
     }
@@ -62,6 +70,8 @@ pub(crate) enum Unit {
     Milliseconds,
     /// MiB per second, for so many MiB.
     Rate(f64),
+    /// So many things per second.
+    PerSecond(f64),
 }
 
 /// A group's table; printed when it is finished.
@@ -78,8 +88,10 @@ impl Table {
         let name = match unit {
             Unit::Milliseconds => "ms",
             Unit::Rate(_) => "MiB/s",
+            Unit::PerSecond(_) => "1/s",
         };
-        let head = format!("{:<52} {:>9} {:>9} {:>9}  ratio", name, "median", "min", "max");
+        let last = if matches!(unit, Unit::Milliseconds) { "p99" } else { "max" };
+        let head = format!("{:<52} {:>9} {:>9} {:>9}  ratio", name, "median", "min", last);
         Self { unit, lines: vec![String::new(), format!("== {title}"), head], load_before: load() }
     }
 
@@ -92,15 +104,17 @@ impl Table {
     pub(crate) fn compared(&mut self, label: &str, samples: &Samples, reference: &Samples, name: &str) {
         let ratio = match self.unit {
             Unit::Milliseconds => samples.ratio(reference),
-            Unit::Rate(_) => reference.ratio(samples),
+            Unit::Rate(_) | Unit::PerSecond(_) => reference.ratio(samples),
         };
         self.lines.push(format!("{}  {ratio:.3} of {name}", self.measured(label, samples)));
     }
 
     fn measured(&self, label: &str, samples: &Samples) -> String {
         let (middle, low, high) = match self.unit {
-            Unit::Milliseconds => (samples.median() * 1e3, samples.min() * 1e3, samples.max() * 1e3),
-            Unit::Rate(mib) => (mib / samples.median(), mib / samples.max(), mib / samples.min()),
+            Unit::Milliseconds => (samples.median() * 1e3, samples.min() * 1e3, samples.p99() * 1e3),
+            Unit::Rate(amount) | Unit::PerSecond(amount) => {
+                (amount / samples.median(), amount / samples.max(), amount / samples.min())
+            }
         };
         let digits = if middle < 100.0 { 2 } else { 0 };
         format!("{label:<52} {middle:>9.digits$} {low:>9.digits$} {high:>9.digits$}")

@@ -7,12 +7,14 @@
 pub mod agreement;
 pub mod attest;
 pub mod audit;
+mod belief;
 pub mod decision;
 pub mod describe;
 pub mod endpoint;
 pub mod events;
 pub mod function;
 pub mod function_run;
+pub mod instance;
 pub mod keys;
 mod kinds;
 pub mod manifest;
@@ -20,6 +22,7 @@ pub mod object;
 pub mod output;
 pub mod policy;
 pub mod principal;
+pub mod release;
 pub mod removal;
 pub mod resource;
 pub mod session;
@@ -104,6 +107,12 @@ pub enum Command {
     /// Register and run functions, and see what became of them.
     #[command(subcommand)]
     Function(function::FunctionCommand),
+    /// Start confidential instances, verify them, put files in, run programs, get results.
+    #[command(subcommand)]
+    Instance(instance::InstanceCommand),
+    /// Release keys of sealed objects to instances that are what you demand.
+    #[command(subcommand)]
+    Release(release::ReleaseCommand),
     /// Make policies, check them, and say what they mean. Speaks to no node.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -152,6 +161,8 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Export(args) => manifest::export::run(args, connection).await,
         Command::Object(command) => object::run(command, connection).await,
         Command::Function(command) => function::run(command, connection).await,
+        Command::Instance(command) => instance::run(command, connection).await,
+        Command::Release(command) => release::run(command, connection).await,
         Command::Policy(command) => policy::run(command, connection),
         Command::Endpoint(command) => endpoint::run(command, connection).await,
         Command::Principal(command) => principal::run(command, connection).await,

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use cm_client::Api;
+use cm_client::objects::ObjectView;
 use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey};
 use cm_types::{BucketName, ObjectKey};
 
-use crate::{Connection, Format, Outcome, UsageError, output};
+use crate::{Connection, Format, Outcome, UsageError, output, release};
 
 /// `cryptomesh object …`
 #[derive(Debug, Subcommand)]
@@ -23,6 +24,10 @@ pub enum ObjectCommand {
     Ls(LsArgs),
     /// Remove an object.
     Rm(RmArgs),
+    /// Show what is known of an object, and to whom its key is released.
+    Describe(DescribeArgs),
+    /// Release the key of a sealed object to an instance, once, and bring the object there.
+    Release(Box<release::ReleaseArgs>),
     /// Have the node check everything that it stores; name what is damaged.
     Verify,
 }
@@ -40,6 +45,16 @@ pub struct PutArgs {
     /// Create the bucket if it does not exist.
     #[arg(long)]
     pub create_bucket: bool,
+    /// To whom the key is released.
+    #[command(flatten)]
+    pub release: release::ReleaseToArgs,
+}
+
+/// `cryptomesh object describe`
+#[derive(Args, Debug)]
+pub struct DescribeArgs {
+    /// The object: BUCKET/KEY.
+    pub object: String,
 }
 
 /// `cryptomesh object get`
@@ -78,18 +93,20 @@ pub async fn run(command: ObjectCommand, connection: &Connection) -> Outcome {
         ObjectCommand::Get(args) => get(args, connection).await,
         ObjectCommand::Ls(args) => ls(args, connection).await,
         ObjectCommand::Rm(args) => rm(args, connection).await,
+        ObjectCommand::Describe(args) => describe(&args, connection).await,
+        ObjectCommand::Release(args) => release::release(&args, connection).await,
         ObjectCommand::Verify => verify(connection).await,
     }
 }
 
-fn address(text: &str) -> anyhow::Result<(BucketName, ObjectKey)> {
+pub(crate) fn address(text: &str) -> anyhow::Result<(BucketName, ObjectKey)> {
     let (bucket, key) =
         text.split_once('/').ok_or_else(|| UsageError(format!("`{text}` must be BUCKET/KEY")))?;
     let key = ObjectKey::parse(key).map_err(|error| UsageError(format!("`{key}`: {error}")))?;
     Ok((bucket_name(bucket)?, key))
 }
 
-fn bucket_name(text: &str) -> anyhow::Result<BucketName> {
+pub(crate) fn bucket_name(text: &str) -> anyhow::Result<BucketName> {
     Ok(BucketName::parse(text).map_err(|error| UsageError(format!("`{text}`: {error}")))?)
 }
 
@@ -112,6 +129,9 @@ async fn put(args: PutArgs, connection: &Connection) -> Outcome {
         .iter()
         .map(|text| text.parse().map_err(|error| UsageError(format!("--seal-to {text}: {error}")).into()))
         .collect::<anyhow::Result<_>>()?;
+    if !args.release.release_to.is_empty() {
+        return put_released(&args, &bucket, &key, recipients, &api, connection).await;
+    }
     let (size, view);
     if args.file == Path::new("-") {
         size = None;
@@ -134,9 +154,53 @@ async fn put(args: PutArgs, connection: &Connection) -> Outcome {
         };
         bar.finish_and_clear();
     }
-    match serde_json::to_value(&view)? {
+    show(&view, connection)
+}
+
+fn show(view: &ObjectView, connection: &Connection) -> Outcome {
+    match serde_json::to_value(view)? {
         serde_json::Value::Object(entry) => output::entry(connection, &entry),
         other => output::line(&other.to_string()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Stores an object whose key its owner releases to some instances, and which the owner can read besides.
+async fn put_released(
+    args: &PutArgs,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    mut recipients: Vec<RecipientPublicKey>,
+    api: &Api,
+    connection: &Connection,
+) -> Outcome {
+    let owner = release::owner_key(args.release.owner_key.as_deref())?;
+    recipients.insert(0, owner.public_key());
+    let policy = args.release.policy(bucket, key, api, connection).await?;
+    let (source, size): (Box<dyn std::io::Read + Send>, _) = if args.file == Path::new("-") {
+        (Box::new(std::io::stdin()), None)
+    } else {
+        let file = std::fs::File::open(&args.file)
+            .with_context(|| format!("cannot read {}", args.file.display()))?;
+        let size = file.metadata()?.len();
+        (Box::new(file), Some(size))
+    };
+    let (bar, progress) = output::progress(connection, size, key.as_str());
+    let sign = |header: &_| release::signed(policy, header, &owner);
+    let view = api.put_object_released(bucket, key, source, size, recipients, sign, Some(progress)).await?;
+    bar.finish_and_clear();
+    show(&view, connection)
+}
+
+async fn describe(args: &DescribeArgs, connection: &Connection) -> Outcome {
+    let (bucket, key) = address(&args.object)?;
+    let object = connection.api()?.object(&bucket, &key).await?;
+    let released = cm_client::release::release_token(&object).map(release::described);
+    if let serde_json::Value::Object(mut entry) = serde_json::to_value(&object)? {
+        if let Some(released) = released {
+            entry.insert("released_to".to_owned(), released);
+        }
+        output::entry(connection, &entry);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -54,9 +54,6 @@ enum Command {
     /// Print the description of the API as OpenAPI.
     #[command(hide = true)]
     Openapi,
-    /// Run one confidential instance; a node starts this with its inherited sockets.
-    #[command(hide = true)]
-    Instance,
     /// Stand beside one confidential instance in a container or pod; a node's launcher starts this.
     #[command(hide = true)]
     InstanceAgent(agent::AgentArgs),
@@ -75,7 +72,7 @@ enum AdminCommand {
 
 fn main() -> ExitCode {
     // First of all, and without a runtime: an instance confines itself while it still has one thread.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == "instance") {
+    if is_instance() {
         return cm_enclave::run::main();
     }
     // Its runtime has one thread, so that what it is held to holds for all of it.
@@ -98,6 +95,16 @@ fn main() -> ExitCode {
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// Whether a launcher has started this process to be an instance: it says nothing but `instance`, and hands over a socket
+/// as standard input. What people type begins alike.
+fn is_instance() -> bool {
+    let mut arguments = std::env::args_os().skip(1);
+    let alone = arguments.next().is_some_and(|first| first == "instance") && arguments.next().is_none();
+    let is_socket = |link: std::path::PathBuf| link.to_string_lossy().starts_with("socket:");
+    // Where there is nothing to ask, only a launcher can be meant.
+    alone && std::fs::read_link("/proc/self/fd/0").map_or(true, is_socket)
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
@@ -133,7 +140,7 @@ fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
             cm_cli::output::line(&cm_node::openapi());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Instance | Command::InstanceAgent(_) | Command::ServeEndpoint => Ok(ExitCode::from(EXIT_USAGE)),
+        Command::InstanceAgent(_) | Command::ServeEndpoint => Ok(ExitCode::from(EXIT_USAGE)),
         Command::Remote(cm_cli::Command::Audit(cm_cli::audit::AuditCommand::Verify(args)))
             if args.offline =>
         {

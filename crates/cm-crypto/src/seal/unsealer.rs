@@ -50,9 +50,9 @@ impl Unsealer {
         })
     }
 
-    /// The file ends here: opens its last segment, which proves that nothing is missing.
-    pub fn finish(mut self, plaintext: &mut Zeroizing<Vec<u8>>) -> Result<(), SealError> {
-        self.guarded(|unsealer| {
+    /// The file ends here: opens its last segment, which proves that nothing is missing. Nothing can follow.
+    pub fn finish(&mut self, plaintext: &mut Zeroizing<Vec<u8>>) -> Result<(), SealError> {
+        let finished = self.guarded(|unsealer| {
             if unsealer.cipher.is_none() || unsealer.pending.len() < TAG_BYTES {
                 return Err(SealError::Truncated);
             }
@@ -61,7 +61,9 @@ impl Unsealer {
                 return Err(SealError::Tampered { segment: unsealer.position });
             }
             unsealer.segment(0..unsealer.pending.len(), true, plaintext)
-        })
+        });
+        self.poisoned = true;
+        finished
     }
 
     fn guarded(&mut self, work: impl FnOnce(&mut Self) -> Result<(), SealError>) -> Result<(), SealError> {

@@ -16,17 +16,34 @@ use crate::shell;
 
 /// The compiler whose output the committed files are.
 const RUSTC: &str = "1.95.0";
-const TARGET: &str = "wasm32-wasip1";
 
 /// The built programs, from `examples/`.
 const PROGRAMS: &[&str] = &[
+    "classifier/classifier.wasm",
+    "column-means/column-means.wasm",
     "k-means/k-means.wasm",
     "kernels/matrix-multiply.wasm",
     "kernels/n-body.wasm",
     "kernels/sha-256.wasm",
     "linear-regression/linear-regression.wasm",
     "logistic-regression/logistic-regression.wasm",
+    "manifest/manifest.wasm",
+    "motion/motion.wasm",
+    "word-count/word-count.wasm",
 ];
+/// Those of them that are components.
+const COMPONENTS: &[&str] = &["column-means/column-means.wasm"];
+/// Those that other compilers made, by the commands of `examples/README.md`; they are not built here.
+const FOREIGN: &[&str] = &["manifest/manifest.wasm", "word-count/word-count.wasm"];
+
+/// The target that a program is built for; `None` if it is not built here.
+fn target(program: &str) -> Option<&'static str> {
+    match program {
+        foreign if FOREIGN.contains(&foreign) => None,
+        component if COMPONENTS.contains(&component) => Some("wasm32-wasip2"),
+        _ => Some("wasm32-wasip1"),
+    }
+}
 
 /// Compares the committed files with `SHA256SUMS`, and the policies with the files.
 pub(crate) fn check() -> Result<()> {
@@ -45,11 +62,13 @@ pub(crate) fn check() -> Result<()> {
 pub(crate) fn build(bless: bool) -> Result<()> {
     let directory = directory();
     check_compiler()?;
-    shell::run(&mut build_command(&directory))?;
-    let release = directory.join("target").join(TARGET).join("release");
-    let built = digests(&release, |program| program.file_name().map(PathBuf::from).unwrap_or_default())?;
+    shell::run(&mut build_command(&directory, "wasm32-wasip1", &[]))?;
+    let components = COMPONENTS.iter().filter_map(|program| program.split('/').next());
+    let packages: Vec<&str> = components.flat_map(|name| ["--package", name]).collect();
+    shell::run(&mut build_command(&directory, "wasm32-wasip2", &packages))?;
+    let built = digests(&directory, built_place)?;
     if bless {
-        return replace(&directory, &release, &built);
+        return replace(&directory, &built);
     }
     report(compare(&parse_sums(&read_sums(&directory)?)?, &built))?;
     check()
@@ -59,8 +78,17 @@ fn directory() -> PathBuf {
     shell::root().join("examples")
 }
 
-/// The build, as `examples/README.md` gives it.
-fn build_command(directory: &Path) -> Command {
+/// Where the build leaves a program, from `examples/`; one that is not built is where it is.
+fn built_place(program: &Path) -> PathBuf {
+    let built = program.to_str().and_then(target).zip(program.file_name());
+    built.map_or_else(
+        || program.to_path_buf(),
+        |(target, name)| Path::new("target").join(target).join("release").join(name),
+    )
+}
+
+/// The build for one target, as `examples/README.md` gives it.
+fn build_command(directory: &Path, target: &str, packages: &[&str]) -> Command {
     let home = std::env::var_os("HOME").unwrap_or_default();
     let cargo_home =
         std::env::var_os("CARGO_HOME").map_or_else(|| Path::new(&home).join(".cargo"), PathBuf::from);
@@ -69,7 +97,8 @@ fn build_command(directory: &Path) -> Command {
         directory.display(),
         cargo_home.display()
     );
-    let mut command = shell::cargo(&["build", "--release", "--locked", "--target", TARGET, "--bins"]);
+    let mut command = shell::cargo(&["build", "--release", "--locked", "--target", target, "--bins"]);
+    command.args(packages);
     command.arg("--target-dir").arg(directory.join("target"));
     command.current_dir(directory).env("CARGO_ENCODED_RUSTFLAGS", flags);
     command
@@ -83,10 +112,9 @@ fn check_compiler() -> Result<()> {
     Ok(())
 }
 
-fn replace(directory: &Path, release: &Path, built: &BTreeMap<String, String>) -> Result<()> {
+fn replace(directory: &Path, built: &BTreeMap<String, String>) -> Result<()> {
     for program in PROGRAMS {
-        let name = Path::new(program).file_name().context("a program has a file name")?;
-        let bytes = std::fs::read(release.join(name))?;
+        let bytes = std::fs::read(directory.join(built_place(Path::new(program))))?;
         std::fs::write(directory.join(program), bytes).with_context(|| format!("cannot write {program}"))?;
     }
     let list: String = built.iter().map(|(program, digest)| format!("{digest}  {program}\n")).collect();
@@ -175,13 +203,23 @@ mod tests {
     #[test]
     fn a_changed_byte_changes_the_digest() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        std::fs::create_dir(directory.path().join("k-means")).expect("a directory");
+        let folder = Path::new(PROGRAMS[0]).parent().expect("a folder");
+        std::fs::create_dir(directory.path().join(folder)).expect("a directory");
         let file = directory.path().join(PROGRAMS[0]);
         std::fs::write(&file, b"abc").expect("a file");
         let first = digests(directory.path(), Path::to_path_buf).expect("digests");
         assert!(first[PROGRAMS[0]].starts_with("ba7816bf8f01cfea"));
         std::fs::write(&file, b"abd").expect("a file");
         assert_ne!(first, digests(directory.path(), Path::to_path_buf).expect("digests"));
+    }
+
+    #[test]
+    fn every_program_has_its_place() {
+        let place = |program: &str| built_place(Path::new(program));
+        assert_eq!(place("kernels/n-body.wasm"), Path::new("target/wasm32-wasip1/release/n-body.wasm"));
+        assert_eq!(place(COMPONENTS[0]), Path::new("target/wasm32-wasip2/release/column-means.wasm"));
+        assert_eq!(place(FOREIGN[0]), Path::new(FOREIGN[0]));
+        assert!(COMPONENTS.iter().chain(FOREIGN).all(|program| PROGRAMS.contains(program)));
     }
 
     #[test]

@@ -7,8 +7,16 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// The policies, from `examples/`. The kernels have none: only benchmarks run them.
-const POLICIES: &[&str] =
-    &["k-means/policy.json", "linear-regression/policy.json", "logistic-regression/policy.json"];
+const POLICIES: &[&str] = &[
+    "classifier/policy.json",
+    "column-means/policy.json",
+    "k-means/policy.json",
+    "linear-regression/policy.json",
+    "logistic-regression/policy.json",
+    "manifest/policy.json",
+    "motion/policy.json",
+    "word-count/policy.json",
+];
 
 /// What differs between the policies and the digests of the programs, one line each.
 pub(super) fn compare(directory: &Path, found: &BTreeMap<String, String>) -> Result<Vec<String>> {
@@ -95,13 +103,13 @@ mod tests {
         let new = "b".repeat(64);
         let found = differences(&new);
         assert_eq!(found.len(), POLICIES.len());
-        assert!(found[0].starts_with("examples/k-means/policy.json: pi_hash aaaa"), "{found:?}");
-        assert!(found[0].contains("k-means/p.wasm has digest bbbb"), "{found:?}");
+        assert!(found[0].starts_with("examples/classifier/policy.json: pi_hash aaaa"), "{found:?}");
+        assert!(found[0].contains("classifier/p.wasm has digest bbbb"), "{found:?}");
 
         replace(directory.path(), &built(&new)).expect("policies are written");
         assert!(differences(&new).is_empty());
         let absent = compare(directory.path(), &BTreeMap::new()).expect("policies");
-        assert!(absent[0].ends_with("k-means/p.wasm is missing"), "{absent:?}");
+        assert!(absent[0].ends_with("classifier/p.wasm is missing"), "{absent:?}");
     }
 
     #[test]

@@ -88,6 +88,51 @@ fn every_example_gives_its_known_result() {
     assert!(node.stop().success());
 }
 
+/// Runs an example on files of its own folder, and gives back the result.
+fn result(node: &Node, dir: &Path, name: &str, inputs: &[(&str, &str)], result: &str) -> String {
+    ends(&register(node, name, name), 0);
+    let fetched = dir.join(name);
+    let (policy, result) = (policy(name), format!("{result}={}", fetched.display()));
+    let inputs: Vec<String> = inputs
+        .iter()
+        .map(|(file, input)| format!("{file}={}", repository(&format!("examples/{input}")).display()))
+        .collect();
+    let mut arguments = vec!["function", "run", name, INSECURE, "--function-policy", &policy];
+    arguments.extend(inputs.iter().flat_map(|input| ["--input", input]));
+    arguments.extend(["--result", &result]);
+    ends(&node.command(&arguments), 0);
+    std::fs::read_to_string(fetched).unwrap()
+}
+
+/// What needs more of an instance than files: all of it behind the walls of a real one.
+#[test]
+fn components_models_and_streams_run_in_real_instances() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let inputs = [
+        ("/input/video", "motion/data/clip.y4m.aes"),
+        ("/user_input/key", "motion/data/key"),
+        ("/user_input/iv", "motion/data/iv"),
+    ];
+    let detections = result(&node, root.path(), "motion", &inputs, "/output/detections");
+    assert_eq!(detections, std::fs::read_to_string(repository("examples/motion/data/detections")).unwrap());
+
+    let inputs = [
+        ("/input/digits.csv", "classifier/data/digits.csv"),
+        ("/model/digits.onnx", "classifier/data/digits.onnx"),
+    ];
+    let digits = result(&node, root.path(), "classifier", &inputs, "/output/digits.csv");
+    let expected = std::fs::read_to_string(repository("examples/classifier/data/expected.csv")).unwrap();
+    let said =
+        |text: &str| -> Vec<char> { text.lines().take(360).filter_map(|line| line.chars().next()).collect() };
+    assert_eq!(said(&digits), said(&expected));
+
+    let inputs = [("/input/women.csv", "data/women.csv")];
+    let means = result(&node, root.path(), "column-means", &inputs, "/output/women.csv");
+    assert_eq!(means.lines().count(), 2, "{means}");
+    assert!(node.stop().success());
+}
+
 #[test]
 fn an_instance_that_is_not_trusted_gets_nothing() {
     let root = tempfile::tempdir().unwrap();

@@ -2,8 +2,11 @@
 //!
 //! The messages name the fields of `onnx.proto3` that the judgement needs; everything else is skipped, weights without being
 //! copied. Fields in which messages could contain themselves are kept as bytes, so that nesting cannot exhaust the stack.
+//!
+//! The engine reads the file again, in its own way. What two readers could understand differently is refused: fields,
+//! attributes and names that occur twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
@@ -19,8 +22,8 @@ const DOMAIN: &str = "ai.onnx";
 
 #[derive(Clone, PartialEq, Message)]
 struct ModelProto {
-    #[prost(message, optional, tag = "7")]
-    graph: Option<GraphProto>,
+    #[prost(message, repeated, tag = "7")]
+    graph: Vec<GraphProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -57,8 +60,8 @@ struct AttributeProto {
     name: String,
     #[prost(int64, tag = "3")]
     i: i64,
-    #[prost(message, optional, tag = "5")]
-    t: Option<TensorProto>,
+    #[prost(message, repeated, tag = "5")]
+    t: Vec<TensorProto>,
     #[prost(bytes = "vec", repeated, tag = "6")]
     g: Vec<Vec<u8>>,
     #[prost(int64, repeated, tag = "8")]
@@ -138,10 +141,11 @@ impl Outline {
     /// Reads a model and refuses what is not computed here.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, NnErrno> {
         let model = ModelProto::decode(bytes).map_err(|_| NnErrno::InvalidEncoding)?;
-        let graph = model.graph.ok_or(NnErrno::InvalidEncoding)?;
+        let [graph] = <[GraphProto; 1]>::try_from(model.graph).map_err(|_| NnErrno::InvalidEncoding)?;
         if graph.node.len() > STEPS_MAX {
             return Err(NnErrno::TooLarge);
         }
+        names_are_unique(&graph)?;
         let mut constants = HashMap::new();
         for tensor in graph.initializer {
             constants.insert(tensor.name, shape(&tensor.dims)?);
@@ -169,6 +173,18 @@ impl Outline {
     }
 }
 
+/// Whether each name means one thing: a constant, what a step gives, or an input.
+fn names_are_unique(graph: &GraphProto) -> Result<(), NnErrno> {
+    let mut names = HashSet::new();
+    let constants = graph.initializer.iter().map(|tensor| &tensor.name);
+    let given = graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
+    let unique = constants.chain(given).all(|name| names.insert(name));
+    let mut inputs = HashSet::new();
+    let made: HashSet<_> = graph.node.iter().flat_map(|node| &node.output).collect();
+    let fresh = graph.input.iter().all(|input| inputs.insert(&input.name) && !made.contains(&input.name));
+    if unique && fresh { Ok(()) } else { Err(NnErrno::InvalidEncoding) }
+}
+
 fn infos_are_flat<'a>(mut infos: impl Iterator<Item = &'a ValueInfoProto>) -> Result<(), NnErrno> {
     let nested =
         |kind: &TypeProto| !kind.sequence.is_empty() || !kind.map.is_empty() || !kind.optional.is_empty();
@@ -188,9 +204,9 @@ fn shape(dims: &[i64]) -> Result<Vec<usize>, NnErrno> {
 /// The name and the shape of a constant: that of a tensor, of a list of numbers, or of a single one.
 fn constant(node: &NodeProto) -> Result<(String, Vec<usize>), NnErrno> {
     let output = node.output.first().ok_or(NnErrno::InvalidEncoding)?.clone();
-    let attribute = node.attribute.first().ok_or(NnErrno::InvalidEncoding)?;
-    let shape = match (attribute.name.as_str(), &attribute.t) {
-        ("value", Some(tensor)) => shape(&tensor.dims)?,
+    let [attribute] = node.attribute.as_slice() else { return Err(NnErrno::InvalidEncoding) };
+    let shape = match (attribute.name.as_str(), attribute.t.as_slice()) {
+        ("value", [tensor]) => shape(&tensor.dims)?,
         ("value_ints", _) => vec![attribute.ints.len()],
         ("value_int" | "value_float", _) => Vec::new(),
         _ => return Err(NnErrno::UnsupportedOperation),
@@ -204,9 +220,16 @@ fn step(node: NodeProto) -> Result<Step, NnErrno> {
     if node.input.len() > STEP_NAMES_MAX || node.output.len() > STEP_NAMES_MAX || node.output.is_empty() {
         return Err(NnErrno::UnsupportedOperation);
     }
-    let numbers = node.attribute.into_iter().map(|attribute| {
-        let numbers = if attribute.ints.is_empty() { vec![attribute.i] } else { attribute.ints };
-        (attribute.name, numbers)
-    });
-    Ok(Step { kind, numbers: numbers.collect(), inputs: node.input, outputs: node.output })
+    let mut numbers = HashMap::new();
+    for attribute in node.attribute {
+        // Either one number or several.
+        if attribute.i != 0 && !attribute.ints.is_empty() {
+            return Err(NnErrno::InvalidEncoding);
+        }
+        let found = if attribute.ints.is_empty() { vec![attribute.i] } else { attribute.ints };
+        if numbers.insert(attribute.name, found).is_some() {
+            return Err(NnErrno::InvalidEncoding);
+        }
+    }
+    Ok(Step { kind, numbers, inputs: node.input, outputs: node.output })
 }

@@ -60,7 +60,7 @@ mod written {
         pub(super) i: i64,
         #[prost(message, optional, tag = "6")]
         pub(super) g: Option<Graph>,
-        #[prost(int64, repeated, tag = "8")]
+        #[prost(int64, repeated, packed = "false", tag = "8")]
         pub(super) ints: Vec<i64>,
         #[prost(int32, tag = "20")]
         pub(super) kind: i32,
@@ -197,6 +197,22 @@ fn what_comes_out_is_counted_before_it_is_computed() {
     let mut sum = node("ReduceMax", &["a"], "y");
     sum.attribute.push(ints("axes", &[0]));
     assert_eq!(compute(model(vec![sum]), &[0, 1 << 30], &[1]), Err(MEMORY));
+}
+
+/// The judge and the engine must not understand one file in two ways.
+#[test]
+fn what_is_said_twice_is_refused() {
+    let refused = Some(Refused::Errno(NnErrno::InvalidEncoding));
+    let mut pool = node("MaxPool", &["a"], "y");
+    pool.attribute =
+        vec![ints("kernel_shape", &[2, 2]), ints("pads", &[1_000_000; 4]), ints("pads", &[0, 0, 0, 0])];
+    assert_eq!(load(model(vec![pool])).err(), refused);
+    let twice = vec![node("Relu", &["a"], "y"), node("Relu", &["b"], "y")];
+    assert_eq!(load(model(twice)).err(), refused);
+    assert_eq!(load(model(vec![node("Relu", &["b"], "a"), node("Relu", &["a"], "y")])).err(), refused);
+    let one = model(vec![node("Relu", &["a"], "y")]);
+    assert!(load(one.clone()).is_ok());
+    assert_eq!(load([one.clone(), one].concat()).err(), refused);
 }
 
 #[test]

@@ -52,11 +52,15 @@ impl Terms {
     pub fn of_policies(program_policy: &str, user_policy: &Value) -> Result<Terms, PolicyError> {
         let program = ProgramPolicy::parse(program_policy.as_bytes())?;
         let user = UserPolicy::parse(user_policy.to_string().as_bytes())?;
+        // A full policy names the hashes of programs beside those of data files.
+        let hashes = program.programs.iter().filter_map(|program| {
+            Some(FileHash { file_path: program.program_file_name.clone(), hash: program.pi_hash? })
+        });
         let data_files = program.data_files.iter();
+        let data_files =
+            data_files.map(|file| FileHash { file_path: file.data_file.clone(), hash: file.pi_hash });
         Ok(Terms {
-            data_files: data_files
-                .map(|file| FileHash { file_path: file.data_file.clone(), hash: file.pi_hash })
-                .collect(),
+            data_files: hashes.chain(data_files).collect(),
             programs: program.programs,
             identities: user.identities,
             execution_strategy: program.execution_strategy,

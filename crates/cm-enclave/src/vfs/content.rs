@@ -161,7 +161,11 @@ mod tests {
             while content.len() < 3_000_000 && content.len() < step as u64 * 20_000 {
                 content.write(content.len(), &bytes);
                 let reserved: usize = content.pieces.iter().map(Vec::capacity).sum();
-                assert!(reserved < content.len() as usize + PIECE_LEN, "{reserved} for {} by {step}", content.len());
+                assert!(
+                    reserved < content.len() as usize + PIECE_LEN,
+                    "{reserved} for {} by {step}",
+                    content.len()
+                );
             }
         }
     }

@@ -76,7 +76,8 @@ impl PostingClient {
         if answer.policy_hash.as_deref() != Some(policy_hash) {
             return Err(format!("another policy: {answer:?}"));
         }
-        let certificate = self.tls.peer_certificates().and_then(|chain| chain.first()).ok_or("no certificate")?;
+        let certificate =
+            self.tls.peer_certificates().and_then(|chain| chain.first()).ok_or("no certificate")?;
         let der = certificate.as_ref();
         let at = der.windows(MEASUREMENT.len()).position(|bytes| bytes == MEASUREMENT);
         // Behind the identifier stands an OCTET STRING of 32 bytes; an extension that is not critical says nothing else.

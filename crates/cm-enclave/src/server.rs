@@ -96,15 +96,7 @@ impl Server {
         let share = (allowed.connections / identities.ids().count().max(1)).max(1);
         let places = identities.ids().map(|id| (id, Arc::new(Semaphore::new(share)))).collect();
         let file_bytes_max = allowed.file_bytes;
-        Self {
-            doors,
-            identities,
-            service,
-            refusals,
-            places,
-            sessions: Sessions::new(share),
-            file_bytes_max,
-        }
+        Self { doors, identities, service, refusals, places, sessions: Sessions::new(share), file_bytes_max }
     }
 
     /// Accepts until the tasks are told to stop. Cancel-safe: connections live on in their tasks.

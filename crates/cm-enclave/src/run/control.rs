@@ -158,7 +158,9 @@ impl Later {
             match self.take() {
                 Ok(Some(ToInstance::Shutdown)) => return ExitReason::Launcher,
                 // A second launch or certificate, or bytes without meaning: whoever sends them is not our launcher.
-                Ok(Some(ToInstance::Launch(_) | ToInstance::Certificate { .. })) | Err(_) => return ExitReason::Orphaned,
+                Ok(Some(ToInstance::Launch(_) | ToInstance::Certificate { .. })) | Err(_) => {
+                    return ExitReason::Orphaned;
+                }
                 Ok(None) => {}
             }
             match self.socket.read_buf(&mut self.arrived).await {

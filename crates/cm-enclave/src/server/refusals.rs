@@ -69,7 +69,9 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let refusals = Refusals::new({
             let told = told.clone();
-            Box::new(move |refused| told.lock().unwrap().push((refused.kind, refused.identity, refused.count)))
+            Box::new(move |refused| {
+                told.lock().unwrap().push((refused.kind, refused.identity, refused.count))
+            })
         });
         let start = Instant::now();
         let note = |kind, identity, now| {

@@ -25,12 +25,11 @@ use bytes::Bytes;
 use cm_crypto::digest::{Sha256, sha256};
 use cm_crypto::seal::SealError;
 use cm_instance::wire::{
-    ARGUMENTS_LEN_MAX, ARGUMENTS_MAX, Data, Execute, FRAME_LEN_MAX, FileEntry, FileList, PiHash, PolicyHash, ReadFile, Report, Request, RequestBody,
-    Response, Status, arguments_fit, encode_frame,
+    ARGUMENTS_LEN_MAX, ARGUMENTS_MAX, Data, Execute, FRAME_LEN_MAX, FileEntry, FileList, PiHash, PolicyHash,
+    ReadFile, Report, Request, RequestBody, Response, Status, arguments_fit, encode_frame,
 };
 use cm_instance::{
-    ExecutionReport, FullPolicy, GuestPath, InvalidPath, Outcome, Principal, RefusalKind, Rights,
-    RightsTable,
+    ExecutionReport, FullPolicy, GuestPath, InvalidPath, Outcome, Principal, RefusalKind, Rights, RightsTable,
 };
 use cm_types::Sha256Digest;
 use prost::Message as _;
@@ -90,7 +89,9 @@ enum Refusal {
     Seal(#[from] SealError),
     #[error("a program or a pipeline is executed, not both")]
     Both,
-    #[error("at most {ARGUMENTS_MAX} arguments with {ARGUMENTS_LEN_MAX} bytes together are allowed, and no zero byte")]
+    #[error(
+        "at most {ARGUMENTS_MAX} arguments with {ARGUMENTS_LEN_MAX} bytes together are allowed, and no zero byte"
+    )]
     Arguments,
 }
 

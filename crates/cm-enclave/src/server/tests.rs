@@ -8,12 +8,12 @@ mod refusals;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use cm_instance::policy::Certificate;
-use cm_instance::wire::{FrameDecoder, Request, RequestBody, Response, encode_frame};
 use cm_crypto::cert::CertificateAuthority;
+use cm_instance::policy::{Certificate, FileRight};
+use cm_instance::wire::{FrameDecoder, Request, RequestBody, Response, encode_frame};
 use cm_instance::{
-    ExecutionReport, FullPolicy, GuestPath, Infrastructure, InstanceClaims, Outcome, ProgramPolicy, Refused,
-    UserPolicy, merge,
+    ExecutionReport, FileName, FullPolicy, GuestPath, Infrastructure, InstanceClaims, Outcome, ProgramPolicy,
+    Refused, Rights, UserPolicy, merge,
 };
 use cm_types::{Sha256Digest, Timestamp};
 use rustls::pki_types::pem::PemObject as _;
@@ -200,13 +200,9 @@ pub(crate) fn policy(identities: &[(&Identity, &[(&str, u32)])]) -> FullPolicy {
 
 /// The same with other bytes as its program.
 pub(crate) fn policy_of(program: &[u8], identities: &[(&Identity, &[(&str, u32)])]) -> FullPolicy {
-    let identities: Vec<Value> = identities
+    let unentitled: Vec<Value> = identities
         .iter()
-        .map(|(identity, rights)| {
-            let rights: Vec<Value> =
-                rights.iter().map(|(name, rights)| json!({ "file_name": name, "rights": rights })).collect();
-            json!({ "certificate": identity.pem, "file_rights": rights })
-        })
+        .map(|(identity, _)| json!({ "certificate": identity.pem, "file_rights": [] }))
         .collect();
     let program = json!({
         "function": "f", "execution_strategy": "Interpretation",
@@ -216,7 +212,7 @@ pub(crate) fn policy_of(program: &[u8], identities: &[(&Identity, &[(&str, u32)]
                 { "file_name": "input-0", "rights": READ }, { "file_name": "output", "rights": WRITE },
             ] }],
     });
-    let user = json!({ "function": "f", "instanceid": "i", "identities": identities });
+    let user = json!({ "function": "f", "instanceid": "i", "identities": unentitled });
     let now = Timestamp::from(SystemTime::now());
     let infrastructure = Infrastructure {
         server_url: "127.0.0.1:1".into(),
@@ -229,7 +225,17 @@ pub(crate) fn policy_of(program: &[u8], identities: &[(&Identity, &[(&str, u32)]
     };
     let program = ProgramPolicy::parse(program.to_string().as_bytes()).unwrap();
     let user = UserPolicy::parse(user.to_string().as_bytes()).unwrap();
-    merge(&program, &user, &infrastructure).unwrap()
+    let mut policy = merge(&program, &user, &infrastructure).unwrap();
+    // Given afterwards, so that tests may name files that the function does not have.
+    for (entry, (_, rights)) in policy.identities.iter_mut().zip(identities) {
+        let right = |&(name, rights): &(&str, u32)| FileRight {
+            file_name: FileName::parse(name).unwrap(),
+            rights: Rights::from_bits(rights.into()).unwrap(),
+        };
+        entry.file_rights = rights.iter().map(right).collect();
+    }
+    policy.validate().unwrap();
+    policy
 }
 
 /// Refusals as they are told.
@@ -338,7 +344,8 @@ impl Door {
     async fn refused(&self, kind: RefusalKind) -> Refused {
         let told = async {
             loop {
-                let told = self.heard.told.lock().unwrap().iter().find(|refused| refused.kind == kind).cloned();
+                let told =
+                    self.heard.told.lock().unwrap().iter().find(|refused| refused.kind == kind).cloned();
                 match told {
                     Some(refused) => return refused,
                     None => self.heard.more.notified().await,

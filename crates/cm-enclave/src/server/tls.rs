@@ -235,8 +235,7 @@ impl InstanceKey {
 /// The suites of TLS 1.3, and of TLS 1.2 the one that the first policies name.
 fn with_earlier_suite(provider: &CryptoProvider) -> Arc<CryptoProvider> {
     let permitted = |suite: &SupportedCipherSuite| {
-        suite.tls13().is_some()
-            || suite.suite() == CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        suite.tls13().is_some() || suite.suite() == CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
     };
     let cipher_suites = provider.cipher_suites.iter().copied().filter(permitted).collect();
     Arc::new(CryptoProvider { cipher_suites, ..provider.clone() })

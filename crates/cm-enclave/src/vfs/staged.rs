@@ -87,7 +87,9 @@ mod tests {
         staged(&vfs, 2, 300_000).commit(&path("/in/video"), true).unwrap();
         assert_eq!((vfs.file_len(&path("/in/video")), vfs.used_bytes()), (Some(500_000), 500_000));
         let bytes = vfs.load(&path("/in/video")).unwrap();
-        assert!(bytes[..200_000].iter().all(|byte| *byte == 1) && bytes[200_000..].iter().all(|byte| *byte == 2));
+        assert!(
+            bytes[..200_000].iter().all(|byte| *byte == 1) && bytes[200_000..].iter().all(|byte| *byte == 2)
+        );
         staged(&vfs, 3, 100_000).commit(&path("/in/video"), false).unwrap();
         assert_eq!((vfs.file_len(&path("/in/video")), vfs.used_bytes()), (Some(100_000), 100_000));
     }

@@ -96,13 +96,14 @@ async fn the_text_of_a_policy_is_enough_to_know_its_instance() {
     connection.write_file("input-0", &points()).await.unwrap();
     drop(connection);
 
-    let untrusted = async |policy: &str, allowed| {
-        match CertifiedConnection::open(policy, &owner.identity(), allowed).await {
+    let untrusted =
+        async |policy: &str, allowed| match CertifiedConnection::open(policy, &owner.identity(), allowed)
+            .await
+        {
             Err(ClientError::Untrusted(distrust)) => format!("{distrust:?}"),
             Err(error) => panic!("{error}"),
             Ok(_) => panic!("believed"),
-        }
-    };
+        };
     assert!(untrusted(&full, false).await.contains("InsecureSoftware"));
     // One blank more in the text, another measurement, another authority.
     assert!(untrusted(&format!("{full} "), true).await.contains("OtherPolicy"));

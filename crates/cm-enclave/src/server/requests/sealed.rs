@@ -88,12 +88,7 @@ impl Service {
         Ok(Response::success())
     }
 
-    fn begin_carrying(
-        &self,
-        identity: u64,
-        path: &GuestPath,
-        file: &SealedFile,
-    ) -> Result<Carried, Refusal> {
+    fn begin_carrying(&self, identity: u64, path: &GuestPath, file: &SealedFile) -> Result<Carried, Refusal> {
         Ok(Carried {
             identity,
             offset: 0,

@@ -290,7 +290,11 @@ async fn a_client_can_shorten_a_run_and_never_lengthen_it() {
     });
     let w = world(host, &[&[("output", READ)]]);
     for deadline_ms in [0, 5, u64::MAX] {
-        let body = RequestBody::Execute(Execute { file_name: "program.wasm".to_owned(), deadline_ms, ..Execute::default() });
+        let body = RequestBody::Execute(Execute {
+            file_name: "program.wasm".to_owned(),
+            deadline_ms,
+            ..Execute::default()
+        });
         w.check(0, body, Status::Success).await;
     }
     let hour = Duration::from_secs(3600);

@@ -32,7 +32,8 @@ async fn exchange(address: std::net::SocketAddr, request: &[u8]) -> (String, Str
 
 fn post(body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("POST /runtime_manager HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+    format!("POST /runtime_manager HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
 /// The published client of the first era, as far as it is seen from outside.
@@ -43,7 +44,11 @@ struct Poster {
 }
 
 impl Poster {
-    fn new(door: &Door, identity: Option<&Identity>, version: &'static rustls::SupportedProtocolVersion) -> Self {
+    fn new(
+        door: &Door,
+        identity: Option<&Identity>,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> Self {
         let config = Arc::new(client_config(identity, version));
         let name = ServerName::try_from("ComputeEnclave.dev").unwrap();
         let mut tls = rustls::ClientConnection::new(config, name).unwrap();
@@ -137,7 +142,10 @@ async fn a_client_of_the_first_era_writes_gets_its_result_and_shuts_down() {
         let mut client = Poster::new(&door, Some(&identity), version);
         let answer = client.request(policy_hash()).await.unwrap();
         assert_eq!(answer.policy_hash.unwrap().data, hash);
-        assert_eq!(client.request(written("/input-0", b"a".to_vec())).await.unwrap().status(), Status::Success);
+        assert_eq!(
+            client.request(written("/input-0", b"a".to_vec())).await.unwrap().status(),
+            Status::Success
+        );
         // Runs once, and again only after something has changed.
         for _ in 0..2 {
             assert_eq!(client.request(result()).await.unwrap().result.unwrap().data, "a");
@@ -212,7 +220,15 @@ async fn strangers_get_no_further_in_posts_than_elsewhere() {
     let cases = [
         (&known, None, RefusalKind::NoCertificate),
         (&known, Some(Identity::new()), RefusalKind::UnknownCertificate),
-        (&expired, Some(Identity { pem: String::new(), certificate: expired.certificate.clone(), key: expired.key.clone_key() }), RefusalKind::CertificateNotValid),
+        (
+            &expired,
+            Some(Identity {
+                pem: String::new(),
+                certificate: expired.certificate.clone(),
+                key: expired.key.clone_key(),
+            }),
+            RefusalKind::CertificateNotValid,
+        ),
         (&known, Some(thief), RefusalKind::StolenCertificate),
     ];
     for version in [&TLS12, &TLS13] {

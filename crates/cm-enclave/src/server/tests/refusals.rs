@@ -68,9 +68,8 @@ async fn an_identity_that_asks_for_what_it_may_not_is_told_of() {
     let door = door(&known, &[("output", READ), ("program.wasm", WRITE)]);
     let mut client = door.connect(Some(&known)).await.unwrap();
     let data = |name: &str| Data { file_name: name.to_owned(), data: "x".into() };
-    let read = |name: &str| {
-        RequestBody::ReadFile(ReadFile { file_name: name.to_owned(), offset: 0, length: 0 })
-    };
+    let read =
+        |name: &str| RequestBody::ReadFile(ReadFile { file_name: name.to_owned(), offset: 0, length: 0 });
 
     let answer = client.ask(RequestBody::WriteFile(data("output"))).await.unwrap();
     assert_eq!(answer.status(), Status::InvalidRole);

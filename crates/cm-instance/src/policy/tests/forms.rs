@@ -4,7 +4,8 @@ use super::*;
 
 /// The full policy of the first published examples, with certificates that are some.
 fn seed_full_json() -> Value {
-    let identity = |id: u64, rights: Value| json!({ "certificate": certificate("x"), "file_rights": rights, "id": id });
+    let identity =
+        |id: u64, rights: Value| json!({ "certificate": certificate("x"), "file_rights": rights, "id": id });
     json!({
         "ciphersuite": "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
         "debug": false,
@@ -159,7 +160,10 @@ fn each_kind_of_malformed_policy_is_refused_at_its_field() {
     check(with(v(), "/programs", json!({})), "programs");
     check(with(v(), "/identities/0/certificate", json!("XXXX")), "identities[0].certificate");
     check(with(v(), "/identities/0/id", json!(-1)), "identities[0].id");
-    check(with(v(), "/identities/0/file_rights", json!([{ "file_name": "x" }])), "identities[0].file_rights[0]");
+    check(
+        with(v(), "/identities/0/file_rights", json!([{ "file_name": "x" }])),
+        "identities[0].file_rights[0]",
+    );
     let rights = json!([{ "file_name": "x", "rights": 1 << 30 }]);
     check(with(v(), "/identities/0/file_rights", rights), "identities[0].file_rights[0].rights");
     check(twice("identities"), "identities[1].certificate");
@@ -172,7 +176,10 @@ fn each_kind_of_malformed_policy_is_refused_at_its_field() {
     let minute = json!({ "day": 1, "hour": 1, "minute": 99, "month": 1, "year": 2030 });
     check(with(v(), "/enclave_cert_expiry", minute), "enclave_cert_expiry");
     check(with(v(), "/native_modules", json!([{ "name": "n" }])), "native_modules");
-    check(with(v(), "/file_hashes", json!([{ "file_path": "/x/", "hash": "0".repeat(64) }])), "file_hashes[0].file_path");
+    check(
+        with(v(), "/file_hashes", json!([{ "file_path": "/x/", "hash": "0".repeat(64) }])),
+        "file_hashes[0].file_path",
+    );
     let other = json!([{ "file_path": "linear-regression.wasm", "hash": "0".repeat(64) }]);
     check(with(v(), "/file_hashes", other), "programs[0].pi_hash");
     check(with(v(), "/instance_id", json!("")), "instance_id");

@@ -94,7 +94,11 @@ async fn the_report_lists_the_steps_that_ran() {
 
 #[tokio::test]
 async fn a_condition_decides_only_on_what_the_pipeline_may_know() {
-    let w = piped("a.wasm ; if /secret { b.wasm } else { b.wasm }", &[], &[&[("output", READ), ("secret", READ)]]);
+    let w = piped(
+        "a.wasm ; if /secret { b.wasm } else { b.wasm }",
+        &[],
+        &[&[("output", READ), ("secret", READ)]],
+    );
     let answer = w.check(0, reported_pipeline("work"), Status::VmError).await;
     assert_eq!(steps(&answer), ["/a.wasm"]);
     let outcome = answer.report.unwrap().unpack().unwrap().outcome;

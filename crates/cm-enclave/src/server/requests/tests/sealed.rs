@@ -85,7 +85,8 @@ async fn keys_and_pieces_need_the_rights_of_a_writer() {
     w.check(0, provide("../input-0", &sealed), Status::InvalidRequest).await;
     w.check(0, provide("input-0", &sealed), Status::Success).await;
     w.check(2, piece("input-0", &sealed.bytes, 0, true), Status::InvalidRole).await;
-    let short = ProvideKey { file_name: "input-0".into(), content_key: vec![1; 31], sealed_header: vec![0; 32] };
+    let short =
+        ProvideKey { file_name: "input-0".into(), content_key: vec![1; 31], sealed_header: vec![0; 32] };
     w.check(0, RequestBody::ProvideKey(short), Status::InvalidRequest).await;
 }
 

@@ -9,8 +9,8 @@ use axum::{Router, middleware};
 use cm_http::{Asked, Failure, FailureClass, Rendered, RequestLimits, Shape, Upload, frame};
 use cm_instance::PolicyError;
 use cm_instance::policy::POLICY_LEN_MAX;
+use serde::de::IgnoredAny;
 use serde_json::Value;
-use serde_json::error::Category;
 use tower::ServiceBuilder;
 
 use super::Veracruz;
@@ -73,21 +73,23 @@ pub(crate) fn missing(sentence: impl Into<String>) -> Failure {
 /// The text of a policy that was sent as JSON.
 ///
 /// # Errors
-/// 400 if it does not claim to be JSON or is no text, and what [`Upload::read_to_end`] answers.
+/// 400 if it does not claim to be JSON, or is none, or no object, and what [`Upload::read_to_end`] answers.
 pub(crate) async fn policy_text(body: Upload) -> Result<String, Failure> {
     body.require_json().map_err(|_| refused("input should a json object!"))?;
     let bytes = body.read_to_end(POLICY_LEN_MAX).await?;
-    String::from_utf8(bytes.into())
-        .map_err(|error| Failure::new(FailureClass::Malformed, "the body is no UTF-8").with_cause(error))
+    let malformed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Failure::new(FailureClass::Malformed, "the body is no JSON").with_cause(error)
+    };
+    let text = String::from_utf8(bytes.into()).map_err(|error| malformed(error.into()))?;
+    serde_json::from_str::<IgnoredAny>(&text).map_err(|error| malformed(error.into()))?;
+    if !text.trim_start().starts_with('{') {
+        return Err(refused("Json object is not correct : an object is expected"));
+    }
+    Ok(text)
 }
 
-/// What is wrong with a policy: Flask's page if it is no JSON at all, else a sentence that names the field.
+/// What is wrong with a policy, in a sentence that names the field.
 pub(crate) fn incorrect(error: PolicyError) -> Failure {
-    if let PolicyError::Json { source, .. } = &error
-        && matches!(source.classify(), Category::Syntax | Category::Eof | Category::Io)
-    {
-        return Failure::new(FailureClass::Malformed, "the body is no JSON").with_cause(error);
-    }
     refused(format!("Json object is not correct {}", crate::failure::chain(&error)))
 }
 

@@ -104,7 +104,10 @@ async fn an_instance_is_deleted_by_nobody_but_its_creator_and_administrators() {
         assert!(matches!(reply.status, 403 | 404), "{reply:?}");
     }
     let denied = events(&house, "access.denied").await;
-    assert!(denied.iter().any(|event| event["actor"] == "other" && event["facts"]["action"] == "delete"), "{denied:?}");
+    assert!(
+        denied.iter().any(|event| event["actor"] == "other" && event["facts"]["action"] == "delete"),
+        "{denied:?}"
+    );
     let running = of(&house.vaas, &owner).get("/veracruz").await.json();
     assert_eq!(running["veracruz"].as_array().unwrap().len(), 3, "one was ended: {running}");
 

@@ -14,7 +14,8 @@ fn base64(text: &str) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut encoded = String::new();
     for group in text.as_bytes().chunks(3) {
-        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let bits =
+            group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         for at in 0..4 {
             let digit = ALPHABET[(bits >> (18 - 6 * at)) as usize & 63] as char;
             encoded.push(if at > group.len() { '=' } else { digit });
@@ -147,13 +148,18 @@ async fn files_are_uploaded_under_both_sorts_of_names() {
     let name = "/tables/a?.csv";
     let encoded = base64(name).replace('/', "%2F");
     let ways = ["/function/f/data_file/%2Ftables%2Fa%3F.csv", "/function/f/data_file/tables/a%3F.csv"];
-    ccfaas.upload(&format!("/function/f/data_file/{encoded}/"), BYTES, data).await
+    ccfaas
+        .upload(&format!("/function/f/data_file/{encoded}/"), BYTES, data)
+        .await
         .says(200, "data_file /tables/a?.csv loaded!");
     for path in ways {
         ccfaas.get(path).await.says(200, "data_file /tables/a?.csv is loaded in function f");
     }
     assert_eq!(ccfaas.get("/function/f/data_file").await.json(), json!({ "data_files": [base64(name)] }));
-    ccfaas.upload("/function/f/data_file/plain.csv", BYTES, "").await.says(200, "data_file plain.csv loaded!");
+    ccfaas
+        .upload("/function/f/data_file/plain.csv", BYTES, "")
+        .await
+        .says(200, "data_file plain.csv loaded!");
     ccfaas.delete(ways[0]).await.says(200, "data_file /tables/a?.csv is deleted from function f");
     ccfaas.get(ways[1]).await.demand(404);
     ccfaas.delete(plain).await.says(200, "program linear-regression.wasm is deleted from function f");
@@ -244,7 +250,10 @@ fn check_full_policy(policy: &Value, asked: &Value) {
     assert_eq!(policy["identities"][0]["file_rights"], asked["identities"][0]["file_rights"]);
     let pem = policy["identities"][0]["certificate"].as_str().unwrap();
     let lines: Vec<&str> = pem.split('\n').collect();
-    assert_eq!((lines.len(), lines[0], lines[2]), (3, "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"));
+    assert_eq!(
+        (lines.len(), lines[0], lines[2]),
+        (3, "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----")
+    );
     let original: String = asked["identities"][0]["certificate"].as_str().unwrap().lines().collect();
     assert_eq!(lines.concat(), original);
     for (field, value) in [("runtime_manager_hash_sgx", ""), ("runtime_manager_hash_tz", "")] {

@@ -12,7 +12,7 @@ fn remove(value: &mut Value, key: &str) {
 }
 
 const PROGRAM_POLICIES: &[Spoiled] = &[
-    ("no object", |policy| *policy = json!([]), "program"),
+    ("no object", |policy| *policy = json!([]), "an object is expected"),
     ("no name", |policy| remove(policy, "function"), "function"),
     ("an empty name", |policy| policy["function"] = json!(""), "function"),
     ("a name with a line end", |policy| policy["function"] = json!("a\nb"), "function"),
@@ -24,16 +24,40 @@ const PROGRAM_POLICIES: &[Spoiled] = &[
     ("an unknown key", |policy| policy["progams"] = json!([]), "progams"),
     ("an unknown key within", |policy| policy["programs"][0]["hash"] = json!(""), "programs[0]"),
     ("no hash", |policy| remove(&mut policy["programs"][0], "pi_hash"), "pi_hash"),
-    ("a hash that is too short", |policy| policy["programs"][0]["pi_hash"] = json!("00"), "programs[0].pi_hash"),
-    ("a number for a name", |policy| policy["programs"][0]["program_file_name"] = json!(1), "program_file_name"),
-    ("a path that leads out", |policy| policy["programs"][0]["program_file_name"] = json!("../a"), "program_file_name"),
-    ("rights without a name", |policy| remove(&mut policy["programs"][0]["file_rights"][0], "file_name"), "file_name"),
-    ("unknown rights", |policy| policy["programs"][0]["file_rights"][0]["rights"] = json!(1_u64 << 40), "rights"),
+    (
+        "a hash that is too short",
+        |policy| policy["programs"][0]["pi_hash"] = json!("00"),
+        "programs[0].pi_hash",
+    ),
+    (
+        "a number for a name",
+        |policy| policy["programs"][0]["program_file_name"] = json!(1),
+        "program_file_name",
+    ),
+    (
+        "a path that leads out",
+        |policy| policy["programs"][0]["program_file_name"] = json!("../a"),
+        "program_file_name",
+    ),
+    (
+        "rights without a name",
+        |policy| remove(&mut policy["programs"][0]["file_rights"][0], "file_name"),
+        "file_name",
+    ),
+    (
+        "unknown rights",
+        |policy| policy["programs"][0]["file_rights"][0]["rights"] = json!(1_u64 << 40),
+        "rights",
+    ),
     ("negative rights", |policy| policy["programs"][0]["file_rights"][0]["rights"] = json!(-1), "rights"),
-    ("a program twice", |policy| {
-        let program = policy["programs"][0].clone();
-        policy["programs"].as_array_mut().unwrap().push(program);
-    }, "programs[1]"),
+    (
+        "a program twice",
+        |policy| {
+            let program = policy["programs"][0].clone();
+            policy["programs"].as_array_mut().unwrap().push(program);
+        },
+        "programs[1]",
+    ),
     ("a data file without a hash", |policy| policy["data_files"] = json!([{ "data_file": "a" }]), "pi_hash"),
     ("no memory", |policy| policy["max_memory_mib"] = json!(0), "max_memory_mib"),
     ("too much memory", |policy| policy["max_memory_mib"] = json!(1 << 20), "max_memory_mib"),
@@ -44,15 +68,27 @@ const USER_POLICIES: &[Spoiled] = &[
     ("no name", |policy| remove(policy, "instanceid"), "instanceid"),
     ("nobody", |policy| policy["identities"] = json!([]), "identities"),
     ("an unknown key", |policy| policy["role"] = json!("admin"), "role"),
-    ("no certificate", |policy| policy["identities"][0]["certificate"] = json!("XXX"), "identities[0].certificate"),
+    (
+        "no certificate",
+        |policy| policy["identities"][0]["certificate"] = json!("XXX"),
+        "identities[0].certificate",
+    ),
     ("an id of one's own", |policy| policy["identities"][0]["id"] = json!(0), "identities[0]"),
-    ("the same certificate twice", |policy| {
-        let identity = policy["identities"][0].clone();
-        policy["identities"].as_array_mut().unwrap().push(identity);
-    }, "identities[1].certificate"),
-    ("a file that the function does not have", |policy| {
-        policy["identities"][0]["file_rights"][0]["file_name"] = json!("/etc/passwd");
-    }, "identities[0].file_rights[0]"),
+    (
+        "the same certificate twice",
+        |policy| {
+            let identity = policy["identities"][0].clone();
+            policy["identities"].as_array_mut().unwrap().push(identity);
+        },
+        "identities[1].certificate",
+    ),
+    (
+        "a file that the function does not have",
+        |policy| {
+            policy["identities"][0]["file_rights"][0]["file_name"] = json!("/etc/passwd");
+        },
+        "identities[0].file_rights[0]",
+    ),
 ];
 
 const VAAS_POLICIES: &[Spoiled] = &[
@@ -65,12 +101,22 @@ const VAAS_POLICIES: &[Spoiled] = &[
     ("no number", |policy| remove(&mut policy["identities"][0], "id"), "id"),
     ("a number that is none", |policy| policy["identities"][0]["id"] = json!("0"), "identities[0].id"),
     ("no program", |policy| policy["programs"] = json!([]), "programs"),
-    ("two hashes of one file", |policy| {
-        policy["file_hashes"] = json!([{ "file_path": "linear-regression.wasm", "hash": "0".repeat(64) }]);
-    }, "pi_hash"),
-    ("an impossible minute", |policy| {
-        policy["enclave_cert_expiry"] = json!({ "day": 1, "hour": 1, "minute": 99, "month": 1, "year": 2030 });
-    }, "enclave_cert_expiry"),
+    (
+        "two hashes of one file",
+        |policy| {
+            policy["file_hashes"] =
+                json!([{ "file_path": "linear-regression.wasm", "hash": "0".repeat(64) }]);
+        },
+        "pi_hash",
+    ),
+    (
+        "an impossible minute",
+        |policy| {
+            policy["enclave_cert_expiry"] =
+                json!({ "day": 1, "hour": 1, "minute": 99, "month": 1, "year": 2030 });
+        },
+        "enclave_cert_expiry",
+    ),
     ("an unknown key", |policy| policy["veracruz_server_url"] = json!("a:1"), "veracruz_server_url"),
 ];
 
@@ -104,7 +150,9 @@ async fn malformed_policies_are_refused_without_side_effects() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_json_or_far_too_long_is_refused() {
     let house = House::open();
-    for (service, path) in [(&house.ccfaas, "/function"), (&house.ccfaas, "/instance"), (&house.vaas, "/veracruz")] {
+    for (service, path) in
+        [(&house.ccfaas, "/function"), (&house.ccfaas, "/instance"), (&house.vaas, "/veracruz")]
+    {
         for body in ["", "{", "{}{}", "\u{feff}{}", "{\"function\": \"f\" \"a\"}"] {
             let reply = service.upload(path, "application/json; charset=utf-8", body).await.demand(400);
             assert!(reply.text.contains("<title>400 Bad Request</title>"), "{body}: {}", reply.text);

@@ -128,7 +128,7 @@ impl Engine {
             container.running.as_ref().map(|(agent, _)| agent.clone()).ok_or(StatusCode::CONFLICT)?
         };
         let code = agent.ended().await;
-        Ok(axum::Json(json!({ "StatusCode": code })).into_response())
+        Ok(format!("{}\n", json!({ "StatusCode": code })).into_response())
     }
 
     async fn remove(&self, name: &str) -> Answer {

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use cm_http::{Deadline, Failure, RequestLimits, Upload, frame};
@@ -74,6 +74,11 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     let answered =
         face.adapter.call(request).await.map_err(|error| Failure::internal(format!("{error:?}")))?;
     let mut answer = answered.map(Body::new).into_response();
+    if answer.status() == StatusCode::NOT_MODIFIED {
+        // The adapter made an error of it, with a body.
+        *answer.body_mut() = Body::empty();
+        answer.headers_mut().remove(header::CONTENT_TYPE);
+    }
     let name = HeaderValue::from_str(id.as_str()).expect("ids are visible ASCII");
     answer.headers_mut().insert(REQUEST_ID, name);
     Ok(answer)

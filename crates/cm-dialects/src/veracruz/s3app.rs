@@ -26,11 +26,11 @@ use cm_client::{CertifiedConnection, ClientError, ClientIdentity};
 use cm_http::{Asked, Deadline, Failure, FailureClass, Rendered, RequestLimits, Upload};
 use cm_instance::policy::POLICY_LEN_MAX;
 use cm_kernel::events::{EventVerb, NewEvent, Outcome};
-use tokio_util::sync::CancellationToken;
 use futures::TryStreamExt;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use tokio_util::io::StreamReader;
+use tokio_util::sync::CancellationToken;
 
 use self::request::{Destination, Transfer};
 pub use self::source::Endpoints;
@@ -80,9 +80,7 @@ async fn watch_caller(mut request: Request, next: Next) -> Response {
 fn shape(failure: &Failure, asked: &Asked) -> Rendered {
     match failure.class() {
         // Clients look for the sentence behind this status.
-        FailureClass::UpstreamFailed => {
-            flask::sentence(StatusCode::INTERNAL_SERVER_ERROR, failure.message())
-        }
+        FailureClass::UpstreamFailed => flask::sentence(StatusCode::INTERNAL_SERVER_ERROR, failure.message()),
         _ => flask::shape(failure, asked),
     }
 }
@@ -125,7 +123,8 @@ async fn copy(
 }
 
 fn unwritable(error: ClientError) -> Failure {
-    Failure::new(FailureClass::UpstreamFailed, "Not able to write file to veracruz instance").with_cause(error)
+    Failure::new(FailureClass::UpstreamFailed, "Not able to write file to veracruz instance")
+        .with_cause(error)
 }
 
 /// What was copied.
@@ -217,7 +216,11 @@ async fn connect(policy: &str, identity: &ClientIdentity) -> Result<CertifiedCon
 }
 
 /// Sends the object's bytes as they arrive; answers how many they were.
-async fn pump(object: Object, connection: &mut CertifiedConnection, file: &str) -> Result<u64, TransferError> {
+async fn pump(
+    object: Object,
+    connection: &mut CertifiedConnection,
+    file: &str,
+) -> Result<u64, TransferError> {
     let size = object.size();
     // The connection only learns that its source failed; this says why.
     let failed = Arc::new(Mutex::new(None));

@@ -1,6 +1,6 @@
 //! Reading objects.
 
-use axum::http::StatusCode;
+use axum::http::header;
 use cm_kernel::objects::{ByteRange, ObjectError, ObjectInfo};
 use cm_kernel::policy::{Permit, Read};
 use cm_types::{BucketName, ObjectKey};
@@ -39,14 +39,14 @@ impl Store {
             Err(error @ ObjectError::RangeNotSatisfiable { .. }) => {
                 let info = objects.head(&permit, &bucket, &key).await.map_err(failure::object)?;
                 return match conditions.check(&info)? {
-                    Freshness::NotModified => Ok(not_modified(&info)),
+                    Freshness::NotModified => Err(not_modified(&info)),
                     Freshness::Send => Err(failure::object(error)),
                 };
             }
             read => read.map_err(failure::object)?,
         };
         if conditions.check(&read.info)? == Freshness::NotModified {
-            return Ok(not_modified(&read.info));
+            return Err(not_modified(&read.info));
         }
         let (range, size) = (read.range.clone(), read.info.size);
         let with_checksum = input.checksum_mode.is_some() && range == (0..size);
@@ -82,11 +82,10 @@ impl Store {
             if_modified_since: input.if_modified_since,
             if_unmodified_since: input.if_unmodified_since,
         };
-        let mut output = HeadObjectOutput::default();
         if conditions.check(&info)? == Freshness::NotModified {
-            output.e_tag = Some(etag(&info));
-            return Ok(S3Response::with_status(output, StatusCode::NOT_MODIFIED));
+            return Err(not_modified(&info));
         }
+        let mut output = HeadObjectOutput::default();
         described!(output, &info, input.checksum_mode.is_some());
         output.content_length = Some(info.size as i64);
         Ok(S3Response::new(output))
@@ -110,9 +109,12 @@ pub(super) fn require_current(version: Option<&str>) -> S3Result<()> {
     }
 }
 
-fn not_modified(info: &ObjectInfo) -> S3Response<GetObjectOutput> {
-    let output = GetObjectOutput { e_tag: Some(etag(info)), ..GetObjectOutput::default() };
-    S3Response::with_status(output, StatusCode::NOT_MODIFIED)
+/// An error, because the adapter gives only those a status of their own.
+fn not_modified(info: &ObjectInfo) -> S3Error {
+    let mut error = S3Error::new(S3ErrorCode::NotModified);
+    let tag = etag(info).to_http_header().ok();
+    error.set_headers(tag.map(|tag| (header::ETAG, tag)).into_iter().collect());
+    error
 }
 
 pub(super) fn engine_range(range: Range) -> ByteRange {

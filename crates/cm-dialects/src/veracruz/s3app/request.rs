@@ -53,7 +53,9 @@ impl Transfer {
         let transfer = decoded.map_err(|error| match error.inner().classify() {
             Category::Syntax | Category::Eof | Category::Io => refused("input should a json object!"),
             // The error would quote what stands in a field, and so perhaps a key: only the field is named.
-            Category::Data => refused(format!("Json object is not correct at {}: {}", error.path(), kind(error.inner()))),
+            Category::Data => {
+                refused(format!("Json object is not correct at {}: {}", error.path(), kind(error.inner())))
+            }
         })?;
         deserializer.end().map_err(|_| refused("input should a json object!"))?;
         transfer.check()?;
@@ -68,7 +70,9 @@ impl Transfer {
             ));
         }
         if s3.aws_session_token.is_some() && s3.aws_access_key_id.is_none() {
-            return Err(refused("Json object is not correct at s3.aws_session_token: there are no keys to it"));
+            return Err(refused(
+                "Json object is not correct at s3.aws_session_token: there are no keys to it",
+            ));
         }
         for (field, text) in [
             ("s3.bucket", &s3.bucket),
@@ -86,7 +90,8 @@ impl Transfer {
 /// What is wrong with a field, without its value.
 fn kind(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let known = ["missing field", "unknown field", "duplicate field"].iter().any(|kind| text.starts_with(kind));
+    let known =
+        ["missing field", "unknown field", "duplicate field"].iter().any(|kind| text.starts_with(kind));
     let text = text.split(" at line ").next().unwrap_or_default();
     if known { text.to_owned() } else { "it is of another type".to_owned() }
 }
@@ -123,7 +128,9 @@ mod tests {
         check(|request| request["s3"]["aws_session_token"] = "t".into(), Some("s3.aws_session_token"));
         check(
             |request| {
-                for field in ["aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region_name"] {
+                for field in
+                    ["aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region_name"]
+                {
                     request["s3"][field] = "x".into();
                 }
             },

@@ -1,0 +1,278 @@
+//! Objects by S3, with a client of S3: round trips, listings, uploads in parts, and who is refused.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cm_e2e::{Node, NodeOptions, enrol};
+use cm_types::ResourceKind;
+use futures::TryStreamExt;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path;
+use object_store::{
+    GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
+};
+use serde_json::json;
+
+const BUCKET: &str = "scans";
+const MIB: usize = 1 << 20;
+
+/// A client that gives up at the first refusal.
+fn builder(node: &Node) -> AmazonS3Builder {
+    let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+    AmazonS3Builder::new()
+        .with_bucket_name(BUCKET)
+        .with_region("us-east-1")
+        .with_endpoint(format!("http://{}", node.address("s3")))
+        .with_allow_http(true)
+        .with_retry(retry)
+}
+
+fn signed(node: &Node, (id, secret): (&str, &str)) -> AmazonS3 {
+    builder(node).with_access_key_id(id).with_secret_access_key(secret).build().unwrap()
+}
+
+/// A node with a bucket, and a client with an administrator's key.
+async fn mesh(root: &std::path::Path) -> (Node, AmazonS3) {
+    let node = Node::start(root, &NodeOptions::default());
+    let admin = node.admin();
+    admin.create(ResourceKind::Bucket, &json!({ "name": BUCKET })).await.unwrap();
+    let key = admin.create_s3_key("admin", "test").await.unwrap();
+    let store = signed(&node, (&key.id, &key.key));
+    (node, store)
+}
+
+fn sample(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+async fn read(store: &AmazonS3, key: &str) -> Bytes {
+    store.get(&Path::from(key)).await.unwrap().bytes().await.unwrap()
+}
+
+/// The code in what a refusal says.
+fn code<T>(outcome: object_store::Result<T>) -> String {
+    let Err(error) = outcome else { return "no error".to_owned() };
+    let text = format!("{error} {error:?}");
+    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    code.map_or(text.clone(), |(code, _)| code.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_of_every_size_make_the_round_trip() {
+    let root = tempfile::tempdir().unwrap();
+    let (node, store) = mesh(root.path()).await;
+    for (len, tag) in
+        [(0, Some("\"d41d8cd98f00b204e9800998ecf8427e\"")), (1, None), (MIB, None), (3 * MIB + 17, None)]
+    {
+        let (key, bytes) = (Path::from(format!("sizes/{len}")), sample(len));
+        let put = store.put(&key, bytes.clone().into()).await.unwrap();
+        if let Some(tag) = tag {
+            assert_eq!(put.e_tag.as_deref(), Some(tag), "the tag is the MD5");
+        }
+        let found = store.head(&key).await.unwrap();
+        assert_eq!((found.size, &found.e_tag), (len as u64, &put.e_tag));
+        assert!(read(&store, key.as_ref()).await == bytes, "{len} bytes");
+    }
+    // What S3 wrote, the native API reads.
+    let name = format!("sizes/{}", 3 * MIB + 17);
+    let (bucket, native) = (BUCKET.parse().unwrap(), name.parse().unwrap());
+    let mut object = node.admin().get_object(&bucket, &native).await.unwrap();
+    let mut pieces = Vec::new();
+    while let Some(piece) = object.next().await.unwrap() {
+        pieces.extend_from_slice(&piece);
+    }
+    assert!(pieces == sample(3 * MIB + 17));
+    // Parts of it.
+    let key = Path::from(name);
+    let bytes = sample(3 * MIB + 17);
+    let part = store.get_range(&key, MIB as u64 - 3..MIB as u64 + 5).await.unwrap();
+    assert_eq!(part, bytes[MIB - 3..MIB + 5]);
+    let suffix = GetOptions { range: Some(GetRange::Suffix(5)), ..GetOptions::default() };
+    let suffix = store.get_opts(&key, suffix).await.unwrap();
+    assert_eq!(suffix.bytes().await.unwrap(), bytes[bytes.len() - 5..]);
+    let beyond = store.get_range(&key, 4 * MIB as u64..4 * MIB as u64 + 1).await;
+    assert_eq!(code(beyond), "InvalidRange");
+    // Conditions.
+    let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    let again = store.put_opts(&key, "x".into(), create).await;
+    assert!(matches!(again, Err(object_store::Error::AlreadyExists { .. })), "{again:?}");
+    let tag = store.head(&key).await.unwrap().e_tag;
+    let known = GetOptions { if_none_match: tag, ..GetOptions::default() };
+    let known = store.get_opts(&key, known).await;
+    assert!(matches!(known, Err(object_store::Error::NotModified { .. })), "{known:?}");
+    // Copies and deletions.
+    let copy = Path::from("copies/ä +?#.bin");
+    store.copy(&key, &copy).await.unwrap();
+    assert!(read(&store, copy.as_ref()).await == bytes);
+    store.delete(&copy).await.unwrap();
+    assert_eq!(code(store.head(&copy).await.map(drop)).contains("NotFound"), true);
+    assert_eq!(code(store.get(&copy).await.map(drop)), "NoSuchKey");
+    assert!(node.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_become_an_object_when_they_are_complete() {
+    let root = tempfile::tempdir().unwrap();
+    let (node, store) = mesh(root.path()).await;
+    let key = Path::from("big");
+    let bytes = sample(11 * MIB + 3);
+    let mut upload = store.put_multipart(&key).await.unwrap();
+    for part in bytes.chunks(5 * MIB) {
+        upload.put_part(part.to_vec().into()).await.unwrap();
+    }
+    assert!(store.head(&key).await.is_err(), "visible before it is complete");
+    let done = upload.complete().await.unwrap();
+    let tag = done.e_tag.unwrap();
+    assert!(tag.ends_with("-3\"") && tag.len() == 36, "{tag}");
+    assert!(read(&store, "big").await == bytes);
+    let mut aborted = store.put_multipart(&Path::from("aborted")).await.unwrap();
+    aborted.put_part(sample(100).into()).await.unwrap();
+    aborted.abort().await.unwrap();
+    assert!(store.head(&Path::from("aborted")).await.is_err());
+    assert!(node.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listings_fold_and_page_in_order() {
+    let root = tempfile::tempdir().unwrap();
+    let (node, store) = mesh(root.path()).await;
+    let store = Arc::new(store);
+    for name in ["a/1", "a/2", "b", "c/d/1", "c/e", "é"] {
+        store.put(&Path::from(name), name.into()).await.unwrap();
+    }
+    let folded = store.list_with_delimiter(None).await.unwrap();
+    let keys: Vec<_> = folded.objects.iter().map(|object| object.location.as_ref()).collect();
+    let prefixes: Vec<_> = folded.common_prefixes.iter().map(Path::as_ref).collect();
+    assert_eq!((keys, prefixes), (vec!["b", "%C3%A9"], vec!["a", "c"]));
+    let all: Vec<_> = store.list(Some(&Path::from("c"))).try_collect().await.unwrap();
+    let keys: Vec<_> = all.iter().map(|object| object.location.as_ref()).collect();
+    assert_eq!(keys, ["c/d/1", "c/e"]);
+    // Small pages, as other clients ask for them.
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let open = Node::start(&root.path().join("open"), &NodeOptions { open: true, ..NodeOptions::default() });
+    let base = format!("http://{}/pages", open.address("s3"));
+    assert_eq!(http.put(&base).send().await.unwrap().status(), 200);
+    for name in ["a/1", "a/2", "b", "c"] {
+        let url = format!("{base}/{name}");
+        assert_eq!(http.put(url).body(name).send().await.unwrap().status(), 200);
+    }
+    let mut found = Vec::new();
+    let mut token = String::new();
+    loop {
+        let url = format!("{base}?list-type=2&max-keys=1&delimiter=/{token}");
+        let page = http.get(url).send().await.unwrap().text().await.unwrap();
+        let between = |from: &str, to: &str| {
+            page.split_once(from).and_then(|(_, rest)| rest.split_once(to)).map(|(text, _)| text.to_owned())
+        };
+        let prefix = between("<CommonPrefixes><Prefix>", "</Prefix>");
+        found.push(between("<Key>", "</Key>").or(prefix).expect(&page));
+        match between("<NextContinuationToken>", "</NextContinuationToken>") {
+            Some(next) => token = format!("&continuation-token={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, ["a/", "b", "c"]);
+    assert!(node.stop().success() && open.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_is_refused_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    let (node, store) = mesh(root.path()).await;
+    let key = Path::from("secret");
+    store.put(&key, "content".into()).await.unwrap();
+    let admin = node.admin();
+    let reader = enrol(&node, "nobody", &[]).await;
+    let reader_key = reader.api.create_s3_key("nobody", "own").await.unwrap();
+    let admin_key = admin.create_s3_key("admin", "second").await.unwrap();
+    let tampered = format!("{}0", &admin_key.key[..admin_key.key.len() - 1]);
+    let tampered = if tampered == admin_key.key { format!("1{}", &tampered[1..]) } else { tampered };
+    for (who, client, expected) in [
+        ("unsigned", builder(&node).with_skip_signature(true).build().unwrap(), "AccessDenied"),
+        ("a wrong secret", signed(&node, (&admin_key.id, &tampered)), "SignatureDoesNotMatch"),
+        ("an unknown key", signed(&node, ("CMS3FFFFFFFFFFFFFFFF", &admin_key.key)), "InvalidAccessKeyId"),
+        ("a bearer's key", signed(&node, ("admin", &node.admin_token())), "InvalidAccessKeyId"),
+        ("without permission", signed(&node, (&reader_key.id, &reader_key.key)), "AccessDenied"),
+    ] {
+        assert_eq!(code(client.get(&key).await), expected, "{who} reads");
+        assert_eq!(code(client.put(&key, "x".into()).await), expected, "{who} writes");
+    }
+    let second = signed(&node, (&admin_key.id, &admin_key.key));
+    assert!(read(&second, "secret").await == "content".as_bytes());
+    let keys = admin.api_keys("admin").await.unwrap();
+    assert!(keys.iter().any(|key| key.id == admin_key.id && key.kind == "s3"), "{keys:?}");
+    admin.revoke_api_key("admin", &admin_key.id).await.unwrap();
+    assert_eq!(code(second.get(&key).await), "InvalidAccessKeyId");
+    // An S3 key opens nothing but S3, and no secret lies about.
+    let stolen = node.api(Some(format!("cmk_{}_{}", reader_key.id, reader_key.key)));
+    assert!(stolen.whoami().await.is_err());
+    let mut files = vec![node.data_dir().to_owned()];
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            let secret = reader_key.key.as_bytes();
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{}", path.display());
+        }
+    }
+    let missing = builder(&node).with_bucket_name("missing");
+    let missing = missing.with_access_key_id(&reader_key.id).with_secret_access_key(&reader_key.key);
+    assert_eq!(
+        code(missing.build().unwrap().get(&key).await),
+        "AccessDenied",
+        "nobody finds out what exists"
+    );
+    let log = node.log();
+    assert!(!log.contains("ERROR") && !log.contains(&reader_key.key), "{log}");
+    assert!(node.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_open_mode_any_signature_will_do() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions { open: true, ..NodeOptions::default() });
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let base = format!("http://{}", node.address("s3"));
+    assert_eq!(http.put(format!("{base}/{BUCKET}")).send().await.unwrap().status(), 200);
+    let store = signed(&node, ("anything", "goes"));
+    store.put(&Path::from("k"), "content".into()).await.unwrap();
+    assert!(read(&store, "k").await == "content".as_bytes());
+    // A framed body is the content without its frame, and is compared with its checksum.
+    let framed = |sum: &str| format!("7\r\ncontent\r\n0\r\nx-amz-checksum-crc32:{sum}\r\n\r\n");
+    for (sum, status) in [("39RjFg==", 400), ("", 400)] {
+        let answer = http
+            .put(format!("{base}/{BUCKET}/framed"))
+            .header("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+            .header("x-amz-decoded-content-length", "7")
+            .header("x-amz-trailer", "x-amz-checksum-crc32")
+            .header("content-encoding", "aws-chunked")
+            .body(framed(sum))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), status, "{}", answer.text().await.unwrap());
+    }
+    let answer = http
+        .put(format!("{base}/{BUCKET}/framed"))
+        .header("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+        .header("x-amz-decoded-content-length", "7")
+        .body("7\r\ncontent\r\n0\r\n\r\n")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(read(&store, "framed").await == "content".as_bytes());
+    let foreign = http.get(&base).header("host", "evil.example").send().await.unwrap();
+    assert_eq!(foreign.status(), 403);
+    assert!(foreign.text().await.unwrap().contains("<Code>AccessDenied</Code>"));
+    assert!(node.stop().success());
+}

@@ -109,7 +109,14 @@ impl Verifier for NitroVerifier {
 }
 
 fn chain(error: webpki::Error) -> AttestError {
-    AttestError::Chain { reason: error.to_string() }
+    let reason = match error {
+        webpki::Error::CertExpired { .. } => "a certificate has expired".to_owned(),
+        webpki::Error::CertNotValidYet { .. } => "a certificate does not hold yet".to_owned(),
+        webpki::Error::UnknownIssuer => "a certificate was issued by nobody who is known".to_owned(),
+        webpki::Error::InvalidSignatureForPublicKey => "a signature does not hold".to_owned(),
+        other => other.to_string(),
+    };
+    AttestError::Chain { reason }
 }
 
 /// The point on the curve that a certificate is about.

@@ -82,6 +82,8 @@ const SECTIONS: &[&str] = &[
     "SHUTDOWN",
     "LOG",
     "INSTANCES",
+    "DOCKER",
+    "KUBERNETES",
     "ENDPOINTS",
     "CHOREOGRAPHY",
     "OBJECTS",

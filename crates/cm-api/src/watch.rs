@@ -24,6 +24,7 @@ use crate::api::Api;
 use crate::authentication::{Caller, Op};
 use crate::events::{EventParams, EventView};
 use crate::failure::refusal;
+use crate::listing::{Order, bad_parameter};
 
 /// How long a watcher is believed before its credential and its permission are looked at again. A watch
 /// lasts for days; a revoked token must not.
@@ -53,6 +54,9 @@ pub async fn watch_events(
 ) -> Result<Response, Failure> {
     let permit = api.kernel.authorize::<List>(&op, ResourceKind::Event).await.map_err(refusal)?;
     let params = params.decode()?;
+    if params.order.is_some_and(Order::is_newest_first) {
+        return Err(bad_parameter("order", "events are followed in the order in which they happen"));
+    }
     let filter = params.filter(&op)?;
     let after = http_sse::last_event_id(&headers).unwrap_or(params.after);
     let shutdown = api.kernel.tasks().token();

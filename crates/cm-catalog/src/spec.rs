@@ -26,7 +26,7 @@ impl Spec {
         if self.value.get().is_none() && !self.mentions(field) {
             return None;
         }
-        self.deref().get(field)
+        self.tree().get(field)
     }
 
     /// The spec, typed.
@@ -36,7 +36,7 @@ impl Spec {
     pub fn decode<S: DeserializeOwned>(&self) -> Result<S, serde_json::Error> {
         match &self.text {
             Some(text) => serde_json::from_str(text.get()),
-            None => S::deserialize(self.deref()),
+            None => S::deserialize(self.tree()),
         }
     }
 
@@ -44,13 +44,20 @@ impl Spec {
     pub fn text_len(&self) -> usize {
         match &self.text {
             Some(text) => text.get().len(),
-            None => self.deref().to_string().len(),
+            None => self.tree().to_string().len(),
         }
     }
 
     /// The tree.
     pub fn into_value(mut self) -> Value {
-        std::mem::take(self.deref_mut())
+        std::mem::take(&mut *self)
+    }
+
+    fn tree(&self) -> &Value {
+        self.value.get_or_init(|| match &self.text {
+            Some(text) => serde_json::from_str(text.get()).expect("the text was written from such a tree"),
+            None => Value::Null,
+        })
     }
 
     /// Whether the text may have a field of this name. What is stored was written by this crate, which escapes no
@@ -70,16 +77,13 @@ impl Deref for Spec {
     type Target = Value;
 
     fn deref(&self) -> &Value {
-        self.value.get_or_init(|| match &self.text {
-            Some(text) => serde_json::from_str(text.get()).expect("the text was written from such a tree"),
-            None => Value::Null,
-        })
+        self.tree()
     }
 }
 
 impl DerefMut for Spec {
     fn deref_mut(&mut self) -> &mut Value {
-        let _ = self.deref();
+        self.tree();
         self.text = None;
         self.value.get_mut().expect("it was just filled")
     }
@@ -93,19 +97,19 @@ impl From<Value> for Spec {
 
 impl fmt::Debug for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.deref().fmt(f)
+        self.tree().fmt(f)
     }
 }
 
 impl PartialEq for Spec {
     fn eq(&self, other: &Self) -> bool {
-        self.deref() == other.deref()
+        self.tree() == other.tree()
     }
 }
 
 impl PartialEq<Value> for Spec {
     fn eq(&self, other: &Value) -> bool {
-        self.deref() == other
+        self.tree() == other
     }
 }
 
@@ -113,7 +117,7 @@ impl Serialize for Spec {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.text {
             Some(text) => text.serialize(serializer),
-            None => self.deref().serialize(serializer),
+            None => self.tree().serialize(serializer),
         }
     }
 }

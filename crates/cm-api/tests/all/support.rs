@@ -279,11 +279,13 @@ async fn functions(kernel: &Kernel, tasks: &Tasks, dir: &std::path::Path) -> Fun
         ports: None,
         instances_max: 1,
         start_timeout: PATIENCE,
+        pool: 0,
     };
     let config = FunctionsConfig {
         module_cache_dir: dir.join("modules"),
         module_cache_bytes_max: 1 << 20,
         launcher,
+        platform: cm_functions::Platform::Process,
         public_host: "127.0.0.1".to_owned(),
         attestation_url: "http://127.0.0.1:1".to_owned(),
         memory_bytes: 64 << 20,

@@ -97,7 +97,7 @@ impl Content {
     /// the pieces fit together.
     pub(super) fn append(&mut self, other: Content) {
         let end = self.len + other.len;
-        let fits = self.len % PIECE_LEN as u64 == 0;
+        let fits = self.len.is_multiple_of(PIECE_LEN as u64);
         if fits {
             self.pieces.resize_with(place(self.len).0, Vec::new);
             self.pieces.extend(other.pieces);

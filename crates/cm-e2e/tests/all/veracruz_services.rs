@@ -102,9 +102,7 @@ fn seed_instance(function: &str, instance: &str) -> Value {
 
 /// The VaaS policy of the seed: one identity each for program, input and output.
 fn seed_vaas() -> Value {
-    let identity = |id: u32, file: &str, rights_on: u32| {
-        json!({ "certificate": certificate(file), "file_rights": rights(&[(file, rights_on)]), "id": id })
-    };
+    let identity = |id: u32, file: &str, rights_on: u32| json!({ "certificate": certificate(file), "file_rights": rights(&[(file, rights_on)]), "id": id });
     json!({
         "ciphersuite": "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
         "debug": false, "enable_clock": true, "execution_strategy": "Interpretation",

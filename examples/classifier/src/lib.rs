@@ -74,9 +74,12 @@ pub fn answer(pictures: &Pictures, probabilities: &[f32]) -> String {
 
 /// The place of the greatest number, the first of equal ones, and the number.
 fn likeliest(row: &[f32]) -> (usize, f32) {
-    row.iter().enumerate().fold((0, f32::MIN), |best, (digit, &sure)| {
-        if sure > best.1 { (digit, sure) } else { best }
-    })
+    row.iter().enumerate().fold(
+        (0, f32::MIN),
+        |best, (digit, &sure)| {
+            if sure > best.1 { (digit, sure) } else { best }
+        },
+    )
 }
 
 #[cfg(test)]
@@ -91,7 +94,8 @@ mod tests {
             .lines()
             .map(|line| line.split(',').next().unwrap().parse().unwrap())
             .collect();
-        let right = pictures.truth.iter().zip(&expected).filter(|(truth, said)| **truth == Some(**said)).count();
+        let right =
+            pictures.truth.iter().zip(&expected).filter(|(truth, said)| **truth == Some(**said)).count();
         assert!(right * 10 >= expected.len() * 9, "{right} of {}", expected.len());
     }
 
@@ -109,7 +113,8 @@ mod tests {
     #[test]
     fn what_is_no_picture_is_told_with_its_line() {
         let good = ["16"; PIXELS].join(",");
-        for bad in ["1,2", &good.replacen("16", "17", 1), &format!("{good},10"), &format!("{good},1,1"), "x"] {
+        for bad in ["1,2", &good.replacen("16", "17", 1), &format!("{good},10"), &format!("{good},1,1"), "x"]
+        {
             assert_eq!(pictures(&format!("{good}\n{bad}\n")), Err(PictureError(2)), "{bad}");
         }
     }

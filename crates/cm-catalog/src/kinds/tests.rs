@@ -4,14 +4,18 @@ use serde_json::json;
 
 use super::*;
 
+fn tried(kind: ResourceKind, spec: &Value, limits: &Limits) -> Result<Checked, CatalogError> {
+    super::check(kind, spec, limits, &Sources::default())
+}
+
 fn check(kind: ResourceKind, spec: Value, expected: Result<&[&str], &[&str]>) {
-    match (super::check(kind, &spec, &Limits::default()), expected) {
+    match (tried(kind, &spec, &Limits::default()), expected) {
         (Ok(checked), Ok(references)) => {
             let found: Vec<String> =
                 checked.references.iter().map(|r| format!("{}={}", r.field, r.to)).collect();
             assert_eq!(found, references, "{spec}");
             // What is stored is accepted again and stays as it is.
-            let again = super::check(kind, &checked.spec, &Limits::default()).unwrap();
+            let again = tried(kind, &checked.spec, &Limits::default()).unwrap();
             assert_eq!(again.spec, checked.spec);
         }
         (Err(CatalogError::Invalid(errors)), Err(paths)) => {
@@ -143,7 +147,7 @@ fn what_is_wrong_is_named_by_its_path() {
 
 fn check_cores(cpu: Value, expected: Option<u32>) {
     let spec = json!({"resources": {"cpu": cpu, "ram": "1GB"}});
-    match (super::check(ResourceKind::Service, &spec, &Limits::default()), expected) {
+    match (tried(ResourceKind::Service, &spec, &Limits::default()), expected) {
         (Ok(checked), Some(cores)) => assert_eq!(checked.spec["resources"]["cpu"], cores, "{cpu}"),
         (Err(CatalogError::Invalid(errors)), None) => {
             assert_eq!(errors[0].path, "spec.resources.cpu", "{cpu}")
@@ -193,7 +197,7 @@ fn a_storage_is_an_id_or_places_of_ones_own() {
         ]),
     );
     for wrong in [json!(7), json!({}), json!("a/b"), json!([]), json!({"capacity": "1GB", "sources": {}})] {
-        let refused = super::check(ResourceKind::Function, &function(wrong.clone()), &Limits::default());
+        let refused = tried(ResourceKind::Function, &function(wrong.clone()), &Limits::default());
         let Err(CatalogError::Invalid(errors)) = refused else { panic!("{wrong} was accepted") };
         assert!(errors[0].path.starts_with("spec.storage"), "{wrong}: {errors:?}");
     }
@@ -212,7 +216,7 @@ fn a_policy_is_an_id_or_one_of_ones_own() {
         );
         check(kind, guarded(json!({"roles": ["a", "b", "a"]})), Err(&["spec.security_policy.roles[2]"]));
         for wrong in [json!(7), json!({"role": []}), json!(""), json!({"roles": ["a/b"]})] {
-            let refused = super::check(kind, &guarded(wrong.clone()), &Limits::default());
+            let refused = tried(kind, &guarded(wrong.clone()), &Limits::default());
             let Err(CatalogError::Invalid(errors)) = refused else { panic!("{wrong} was accepted") };
             assert!(errors[0].path.starts_with("spec.security_policy"), "{wrong}: {errors:?}");
         }
@@ -223,8 +227,8 @@ fn a_policy_is_an_id_or_one_of_ones_own() {
 fn limits_are_configurable() {
     let limits = Limits { cpu_cores: 1..=64, ..Limits::default() };
     let spec = json!({"resources": {"cpu": 32, "ram": "8GB"}});
-    assert!(super::check(ResourceKind::Service, &spec, &limits).is_ok());
-    assert!(super::check(ResourceKind::Service, &spec, &Limits::default()).is_err());
+    assert!(tried(ResourceKind::Service, &spec, &limits).is_ok());
+    assert!(tried(ResourceKind::Service, &spec, &Limits::default()).is_err());
 }
 
 #[test]
@@ -235,7 +239,7 @@ fn every_kind_is_either_catalogued_or_refused() {
             ResourceKind::Tenant | ResourceKind::Principal | ResourceKind::Object | ResourceKind::Event
         );
         let refused = matches!(
-            super::check(kind, &Value::Null, &Limits::default()),
+            tried(kind, &Value::Null, &Limits::default()),
             Err(CatalogError::NotCatalogued(_))
         );
         assert_eq!(refused, elsewhere, "{kind}");

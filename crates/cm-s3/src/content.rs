@@ -217,6 +217,7 @@ pub(crate) fn checked(
             },
         }
     })
+    .fuse()
 }
 
 /// The body of an operation; empty if it has none.

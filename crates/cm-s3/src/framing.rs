@@ -71,16 +71,19 @@ impl Frames {
                 if let Some(piece) = ready.pop_front() {
                     return Some((Ok(piece), (body, parser, ready, trailers)));
                 }
-                let result = match (body.next().await, parser.as_mut()?) {
-                    (Some(Ok(input)), parser) => parser.push(input, &mut ready).map_err(invalid),
-                    (Some(Err(error)), _) => Err(error),
-                    (None, _) => parser.take()?.finish(&trailers).map_err(invalid),
+                // A body that has ended must not be asked again.
+                parser.as_ref()?;
+                let result = match body.next().await {
+                    Some(Ok(input)) => parser.as_mut()?.push(input, &mut ready).map_err(invalid),
+                    Some(Err(error)) => Err(error),
+                    None => parser.take()?.finish(&trailers).map_err(invalid),
                 };
                 if let Err(error) = result {
                     return Some((Err(error), (body, None, ready, trailers)));
                 }
             }
         })
+        .fuse()
     }
 }
 

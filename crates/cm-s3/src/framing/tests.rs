@@ -29,6 +29,26 @@ fn framing_is_removed_kept_or_cut() {
     }
 }
 
+/// Streams that end panic when they are asked again.
+#[test]
+fn a_body_that_has_ended_is_not_asked_again() {
+    for end in [UNSIGNED.len(), 5] {
+        let pieces: Vec<_> = UNSIGNED[..end].chunks(4).map(Bytes::from_static).collect();
+        let body = stream::unfold(pieces.into_iter(), |mut pieces| async move { Some((Ok(pieces.next()?), pieces)) });
+        let frames = Frames::new(body, Mode::Remove, Trailers::default());
+        let mut frames = std::pin::pin!(frames);
+        let mut content = Vec::new();
+        futures::executor::block_on(async {
+            while let Some(Ok(piece)) = frames.next().await {
+                content.extend_from_slice(&piece);
+            }
+            assert!(frames.next().await.is_none());
+            assert!(frames.next().await.is_none());
+        });
+        assert!(b"hello!".starts_with(&content));
+    }
+}
+
 #[test]
 fn a_long_chunk_is_cut_or_refused() {
     let data = vec![7; 3 * PIECE_BYTES + 5];

@@ -195,7 +195,8 @@ mod tests {
         let base = json!({ "description": "old", "permissions": ["role:read"] });
         let fields = sent.as_object().unwrap().clone();
         let found = decode_spec::<RoleSpec>(Some(&base), fields, unknown).map(|(spec, _)| json!(spec));
-        let found = found.map_err(|failure| failure.details()["path"].as_str().unwrap_or_default().to_owned());
+        let found =
+            found.map_err(|failure| failure.details()["path"].as_str().unwrap_or_default().to_owned());
         assert_eq!(found, expected.map_err(str::to_owned), "{sent}");
     }
 

@@ -26,6 +26,7 @@ pub mod kernel;
 pub mod leases;
 pub mod manifest;
 mod node_id;
+mod preparation;
 pub mod principals;
 mod recognised;
 pub mod records;

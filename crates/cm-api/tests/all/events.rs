@@ -59,7 +59,8 @@ async fn the_newest_events_come_first_if_asked_for() {
     for name in ["one", "two", "three"] {
         node.post("/api/v1/buckets", json!({ "name": name })).await.expect(201);
     }
-    let numbers = |page: &[Value]| page.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>();
+    let numbers =
+        |page: &[Value]| page.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>();
     let mut forward = numbers(&node.get("/api/v1/events?limit=1000").await.expect(200).items());
     let (mut after, mut seen) = (String::new(), Vec::new());
     loop {

@@ -238,10 +238,8 @@ fn every_kind_is_either_catalogued_or_refused() {
             kind,
             ResourceKind::Tenant | ResourceKind::Principal | ResourceKind::Object | ResourceKind::Event
         );
-        let refused = matches!(
-            tried(kind, &Value::Null, &Limits::default()),
-            Err(CatalogError::NotCatalogued(_))
-        );
+        let refused =
+            matches!(tried(kind, &Value::Null, &Limits::default()), Err(CatalogError::NotCatalogued(_)));
         assert_eq!(refused, elsewhere, "{kind}");
     }
 }

@@ -212,7 +212,8 @@ fn check_indexes(tx: &ReadTx<'_>) {
     let mut owned = Vec::new();
     for placed in &records {
         let (tenant, kind, id) = placed.key();
-        let typed = crate::kinds::check(kind, &placed.record.spec, &Limits::default(), &Default::default()).unwrap();
+        let typed =
+            crate::kinds::check(kind, &placed.record.spec, &Limits::default(), &Default::default()).unwrap();
         assert_eq!((&typed.spec, &typed.references), (&*placed.record.spec, &placed.record.references));
         owned.push((by_owner(placed), id.clone()));
         by_creation.push(((tenant.clone(), kind, placed.place), id.clone()));

@@ -42,7 +42,8 @@ async fn a_server_that_does_not_listen_ends_within_the_same_time() {
     house.launcher.set(Mood::Deaf);
     house.create_deployed("e", &endpoint()).await.unwrap();
     house.until("e", "warm").await;
-    let cold = tokio::time::timeout(PATIENCE, house.detach("e")).await.expect("it has to end").unwrap().status;
+    let cold =
+        tokio::time::timeout(PATIENCE, house.detach("e")).await.expect("it has to end").unwrap().status;
     assert_eq!(cold["reason"], "detached; the server did not finish within 100 ms");
 }
 

@@ -9,11 +9,12 @@ mod mesh;
 mod operator;
 mod refusals;
 mod story;
+mod video;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use cm_cli::{Connection, Format, Outcome, output};
 
 /// `cryptomesh demo`
@@ -23,9 +24,21 @@ pub(crate) struct DemoArgs {
     /// distance of 50 cars, 1920].
     #[arg(long, value_name = "FILE.csv")]
     input: Option<PathBuf>,
+    /// Which story.
+    #[arg(long, value_enum, default_value_t = Scenario::Regression)]
+    scenario: Scenario,
     /// Keep the node's data directory and say where it is.
     #[arg(long)]
     keep: bool,
+}
+
+/// Which story is told.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// Three parties fit a line to data that only one of them knows.
+    Regression,
+    /// A video that nobody may see is searched for motion, by the earlier project's services.
+    Video,
 }
 
 /// Numbers the steps as they happen.
@@ -48,6 +61,9 @@ impl Narrator<'_> {
 /// Runs the demonstration. Exits with 0 only if everything that should work worked and everything that should be
 /// refused was refused.
 pub(crate) async fn run(args: DemoArgs, connection: &Connection) -> Outcome {
+    if args.scenario == Scenario::Video {
+        return video::run(args.keep, connection).await;
+    }
     let data = dataset::Points::load(args.input.as_deref())?;
     let mut narrator = Narrator { connection, step: 0 };
     let mesh = mesh::Mesh::start().await?;

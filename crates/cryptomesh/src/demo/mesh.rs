@@ -24,6 +24,7 @@ pub(crate) struct Mesh {
     root: tempfile::TempDir,
     node: Child,
     url: String,
+    listeners: serde_json::Value,
     admin_token: Secret<String>,
 }
 
@@ -58,6 +59,7 @@ impl Mesh {
         let api = ready["listeners"]["api"].as_str().context("the node has no API listener")?;
         let token = std::fs::read_to_string(root.path().join("data/admin.token"))?;
         Ok(Mesh {
+            listeners: ready["listeners"].clone(),
             url: format!("http://{api}"),
             admin_token: Secret::new(token.trim().to_owned()),
             node,
@@ -74,6 +76,16 @@ impl Mesh {
     pub(crate) fn with_token(&self, token: Secret<String>) -> anyhow::Result<Api> {
         let token_file = self.root.path().join("unused");
         Ok(Api::new(Location { url: self.url.clone(), token: Some(token), token_file })?)
+    }
+
+    /// The address of a listener.
+    pub(crate) fn address(&self, listener: &str) -> anyhow::Result<&str> {
+        self.listeners[listener].as_str().with_context(|| format!("the node has no listener {listener}"))
+    }
+
+    /// The administrator's token.
+    pub(crate) fn admin_token(&self) -> &Secret<String> {
+        &self.admin_token
     }
 
     /// Everything that the operator has: data directory and log.

@@ -114,7 +114,7 @@ async fn a_deployment_that_is_sent_twice_happens_once() {
     assert_eq!(replayed.json()["id"], first.json()["id"]);
     let all = node.get("/api/v1/endpoints").await.expect(200).items();
     assert_eq!(all.len(), 1, "{all:?}");
-    deploy("k", body("other")).await.expect(409);
+    deploy("k", body("other")).await.expect(422);
 }
 
 #[tokio::test]

@@ -1,0 +1,179 @@
+//! The end of an upload: its parts become one object.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cm_crypto::digest::Md5;
+use cm_db::ReadTx;
+use cm_policy::{Permit, Update};
+use cm_types::{RequestId, TenantId};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt};
+
+use crate::objects::{Engine, require_object};
+use crate::parts::PART_NUMBER_MAX;
+use crate::put::{Digests, Target, Upload};
+use crate::read::verified;
+use crate::tables::{Doomed, PartRow, Parts, VersionKey};
+use crate::trail::Origin;
+use crate::{Condition, LateHeaders, NewObject, ObjectError, ObjectInfo, Objects, Tagging, UploadRef};
+
+/// The bytes of an object on the way to where they are kept.
+pub type Contents = BoxStream<'static, io::Result<Bytes>>;
+
+/// What is to become of an upload.
+#[derive(Clone, Debug, Default)]
+pub struct Completion {
+    /// The parts by their numbers and entity tags, in the order of their numbers.
+    pub parts: Vec<(u16, String)>,
+    /// How an object of that name must be for it to happen.
+    pub conditions: Vec<Condition>,
+    /// Further headers, known once all parts were read.
+    pub late_headers: LateHeaders,
+    /// The request, for the event.
+    pub request: Option<RequestId>,
+}
+
+impl Objects {
+    /// Makes an object of parts. Its own tag is the MD5 of the parts' MD5s, a hyphen and how many there are, as clients of S3 expect.
+    ///
+    /// The contents pass `through` the caller's hands, which may look at them and end them with an error. Every part is read and verified, so that this takes as long as reading the object does. Dropping the future
+    /// abandons it, and the upload goes on.
+    ///
+    /// # Errors
+    /// [`ObjectError::UploadNotFound`], [`ObjectError::PartNotFound`], [`ObjectError::PartOrder`],
+    /// [`ObjectError::PartTooSmall`]; [`ObjectError::Damaged`]; those of [`Objects::put_if`].
+    pub async fn complete_upload(
+        &self,
+        permit: &Permit<Update>,
+        upload: &UploadRef,
+        completion: Completion,
+        through: impl FnOnce(Contents) -> Contents + Send,
+    ) -> Result<ObjectInfo, ObjectError> {
+        let Completion { parts, conditions, late_headers, request } = completion;
+        require_object(permit, &upload.bucket, &upload.key)?;
+        let place = self.0.puts.clone().try_acquire_owned().map_err(|_| ObjectError::Busy)?;
+        let origin = Origin { tenant: permit.tenant().clone(), actor: permit.principal().cloned(), request };
+        let target = Target { origin, bucket: upload.bucket.clone(), key: upload.key.clone(), conditions };
+        let (tenant, wanted) = (permit.tenant().clone(), upload.clone());
+        let (early, min) = (target.clone(), self.0.config.part_bytes_min);
+        let (row, parts) = self
+            .0
+            .db
+            .read(move |tx| {
+                let row = wanted.find(tx, &tenant)?;
+                early.check(tx)?;
+                Ok::<_, ObjectError>((row, chosen(tx, &wanted, &parts, min)?))
+            })
+            .await?;
+        let new = NewObject {
+            content_type: row.content_type,
+            metadata: row.metadata,
+            headers: row.headers,
+            late_headers,
+            tagging: Tagging::Given(tag_of(&parts)),
+            ..NewObject::default()
+        };
+        let read = contents(self.0.clone(), permit.tenant().clone(), upload.clone(), parts);
+        let body = through(read.map_err(io::Error::other).boxed()).map_err(unwrapped);
+        let version = Upload::new(self.0.clone(), place, Digests::default()).fill(body).await?;
+        let ended = upload.clone();
+        version
+            .commit(move |engine, tx, stored, digests| {
+                let tenant = target.origin.tenant.clone();
+                ended.find(tx, &tenant)?;
+                engine.end_upload(tx, &ended.row_key(&tenant))?;
+                target.show(engine, tx, new, stored, digests)
+            })
+            .await
+    }
+}
+
+/// The parts that the object is to be made of, if they can be.
+fn chosen(
+    tx: &ReadTx<'_>,
+    upload: &UploadRef,
+    wanted: &[(u16, String)],
+    min: u64,
+) -> Result<Vec<(u16, PartRow)>, ObjectError> {
+    if !wanted.is_sorted_by(|(before, _), (number, _)| before < number) {
+        return Err(ObjectError::PartOrder);
+    }
+    let mut parts = Vec::with_capacity(wanted.len().min(usize::from(PART_NUMBER_MAX)));
+    for (at, (number, tag)) in wanted.iter().enumerate() {
+        let found = tx.get::<Parts>(&(VersionKey(upload.id), *number))?.filter(|part| part.md5 == *tag);
+        let part = found.ok_or(ObjectError::PartNotFound { number: *number })?;
+        if part.size < min && at + 1 < wanted.len() {
+            return Err(ObjectError::PartTooSmall { number: *number, size: part.size, min });
+        }
+        parts.push((*number, part));
+    }
+    if parts.is_empty() { Err(ObjectError::PartNotFound { number: 1 }) } else { Ok(parts) }
+}
+
+fn tag_of(parts: &[(u16, PartRow)]) -> String {
+    let mut all = Md5::new();
+    for (_, part) in parts {
+        let nibbles = part.md5.bytes().map(|digit| (digit as char).to_digit(16).unwrap_or_default() as u8);
+        let nibbles: Vec<u8> = nibbles.collect();
+        let bytes: Vec<u8> =
+            nibbles.chunks(2).map(|pair| pair.iter().fold(0, |all, half| all << 4 | half)).collect();
+        all.update(&bytes);
+    }
+    let digest: String = all.finish().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{digest}-{}", parts.len())
+}
+
+/// The bytes of the parts, one after the other, each held only while it is read.
+fn contents(
+    engine: Arc<Engine>,
+    tenant: TenantId,
+    upload: UploadRef,
+    parts: Vec<(u16, PartRow)>,
+) -> impl Stream<Item = Result<Bytes, ObjectError>> + Send + 'static {
+    stream::iter(parts)
+        .map(Ok::<_, ObjectError>)
+        .and_then(move |(number, part)| {
+            let (engine, tenant, upload) = (engine.clone(), tenant.clone(), upload.clone());
+            async move {
+                let lease =
+                    engine.leases.try_share(part.version).ok_or(ObjectError::PartNotFound { number })?;
+                // Whatever is not doomed now cannot be taken apart while it is leased.
+                let version = part.version;
+                let doomed =
+                    engine.db.read(move |tx| Ok::<_, ObjectError>(tx.get::<Doomed>(&VersionKey(version))?));
+                if doomed.await?.is_some() {
+                    return Err(ObjectError::PartNotFound { number });
+                }
+                let UploadRef { bucket, key, .. } = upload;
+                let info = ObjectInfo {
+                    bucket,
+                    key,
+                    size: part.size,
+                    sha256: part.sha256,
+                    version: part.version,
+                    content_type: None,
+                    metadata: BTreeMap::new(),
+                    headers: BTreeMap::new(),
+                    own_tag: None,
+                    created_at: part.created_at,
+                };
+                let chunks = verified(engine, tenant, &info, 0..info.size);
+                Ok(chunks.map(move |chunk| {
+                    let _held = &lease;
+                    chunk?.map_err(ObjectError::Damaged)
+                }))
+            }
+        })
+        .try_flatten()
+}
+
+/// An error of this engine is itself again after it has passed through the caller's hands.
+fn unwrapped(error: io::Error) -> ObjectError {
+    match error.downcast::<ObjectError>() {
+        Ok(own) => own,
+        Err(error) => ObjectError::Body(error),
+    }
+}

@@ -52,5 +52,6 @@ pub use kinds::KindSpec;
 pub use limits::Limits;
 pub use query::Query;
 pub use record::{Change, Header, NewRecord, Occasion, OnDelete, Record, Reference, SpecChange};
+pub use sources::Sources;
 pub use spec::Spec;
 pub use tables::TABLES;

@@ -17,7 +17,13 @@ const SOURCES_MAX: usize = 256;
 
 /// The sources parsed last. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct Sources(Arc<Mutex<VecDeque<Parsed>>>);
+pub struct Sources(Arc<Mutex<VecDeque<Parsed>>>);
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sources(..)")
+    }
+}
 
 struct Parsed {
     code: String,

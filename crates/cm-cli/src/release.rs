@@ -328,7 +328,7 @@ async fn request(args: &RequestArgs, connection: &Connection) -> Outcome {
     let asked =
         Request { object: args.object.clone(), instance: args.instance.clone(), file: args.file.clone() };
     write_letter(&api, &bucket, &format!("{REQUESTS}{name}"), &asked).await?;
-    let key = ObjectKey::parse(&format!("{ANSWERS}{name}")).context("the key of an answer")?;
+    let key = ObjectKey::parse(format!("{ANSWERS}{name}")).context("the key of an answer")?;
     let end = Instant::now() + Duration::from_secs(args.wait);
     loop {
         match read_letter::<Answer>(&api, &bucket, &key).await {

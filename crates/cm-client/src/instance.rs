@@ -216,7 +216,10 @@ pub(crate) fn tls_config(
     Ok(config)
 }
 
-pub(crate) async fn connect(address: &str, config: rustls::ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(
+    address: &str,
+    config: rustls::ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let timed_out = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
     let tcp =
         tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await.map_err(timed_out)??;

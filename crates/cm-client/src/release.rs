@@ -104,8 +104,8 @@ impl Api {
         owner: &RecipientSecretKey,
     ) -> Result<ReleasePolicy, ClientError> {
         let object = self.object(bucket, key).await?;
-        let token = release_token(&object)
-            .ok_or_else(|| ClientError::NoReleasePolicy(format!("{bucket}/{key}")))?;
+        let token =
+            release_token(&object).ok_or_else(|| ClientError::NoReleasePolicy(format!("{bucket}/{key}")))?;
         Ok(ReleasePolicy::verify(token, &owner.signing_key().verifying_key())?)
     }
 

@@ -12,9 +12,7 @@ mod certified;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cm_attest::{
-    AcceptedMeasurements, AttestError, Claims, Evidence, Expectation, Nonce, SoftwareVerifier,
-};
+use cm_attest::{AcceptedMeasurements, AttestError, Claims, Evidence, Expectation, Nonce, SoftwareVerifier};
 use cm_crypto::cert;
 use cm_crypto::sign::VerifyingKey;
 use cm_types::{Sha256Digest, Timestamp};

@@ -172,8 +172,11 @@ fn take_varint(bytes: &mut &[u8]) -> Result<u64, String> {
     Err("a number without end".to_owned())
 }
 
-/// The fields of a message: numbers, and bytes.
-fn fields(mut bytes: &[u8]) -> Result<Vec<(u64, u64, &[u8])>, String> {
+/// A field: its number, and its value, which is a number or bytes.
+type Field<'a> = (u64, u64, &'a [u8]);
+
+/// The fields of a message.
+fn fields(mut bytes: &[u8]) -> Result<Vec<Field<'_>>, String> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
         let tag = take_varint(&mut bytes)?;

@@ -44,7 +44,7 @@ pub(crate) struct Plan {
 /// What people wrote, each with its exact text.
 enum Documents {
     /// An instance of a function.
-    Function { of: Of, user: UserPolicy, text: String, wording: Wording },
+    Function { of: Box<Of>, user: UserPolicy, text: String, wording: Wording },
     /// An instance with programs of its own.
     Own { policy: VaasPolicy, text: String },
 }
@@ -138,8 +138,10 @@ impl Functions {
         let policy = program_policy(function)?;
         let of = Of { record: function.clone(), policy, permit: permit.clone() };
         let id = id_of(&user.instanceid);
-        let plan =
-            Plan { id, documents: Documents::Function { of, user, text: user_policy.to_owned(), wording } };
+        let plan = Plan {
+            id,
+            documents: Documents::Function { of: Box::new(of), user, text: user_policy.to_owned(), wording },
+        };
         self.spawn_creation(op, plan).await
     }
 

@@ -109,8 +109,12 @@ impl InstanceChannel {
             let next = read_piece(&mut source, &mut buffer).await.map_err(unreadable)?;
             let last = next.is_empty();
             let sent = offset + piece.len() as u64;
-            let body =
-                RequestBody::WriteSealed(WriteSealed { file_name: name.to_owned(), data: piece, offset, last });
+            let body = RequestBody::WriteSealed(WriteSealed {
+                file_name: name.to_owned(),
+                data: piece,
+                offset,
+                last,
+            });
             self.send(body).await.map_err(|source| self.failed(source))?;
             (piece, offset, unanswered) = (next, sent, unanswered + 1);
             if let Some(progress) = &progress {

@@ -8,7 +8,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cm_crypto::cert;
 use cm_instance::certificate::{NODE_EVIDENCE, evidence_kind};
 use cm_instance::{FullPolicy, InstanceClaims, InvalidClaims};
 use cm_types::{Sha256Digest, Timestamp};
@@ -126,7 +125,7 @@ impl ServerCertVerifier for CertificateJudge {
 
 #[cfg(test)]
 mod tests {
-    use cm_crypto::cert::CertificateAuthority;
+    use cm_crypto::cert::{self, CertificateAuthority};
     use cm_instance::policy::{Certificate, Expiry};
     use cm_instance::{Infrastructure, ProgramPolicy, UserPolicy, merge};
     use serde_json::json;

@@ -93,7 +93,7 @@ async fn the_certificate_leads_to_its_authority_and_says_what_the_instance_is() 
     let name = ServerName::try_from(cm_instance::certificate::DNS_NAME).unwrap();
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
     let presented = stream.get_ref().1.peer_certificates().unwrap().to_vec();
-    assert_eq!(presented, [door.certificate.clone()]);
+    assert_eq!(presented, std::slice::from_ref(&door.certificate));
     let expected = InstanceClaims { measurement: Sha256Digest::from_bytes([1; 32]), policy_hash };
     assert_eq!(InstanceClaims::read(&presented[0]), Ok(expected));
     let mut client = Client { stream, decoder: FrameDecoder::default() };
@@ -105,7 +105,7 @@ async fn the_certificate_leads_to_its_authority_and_says_what_the_instance_is() 
 fn a_certificate_for_another_key_opens_no_door() {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let identities = Arc::new(Identities::pin([], provider).unwrap());
-    let other = CertificateDer::from(Identity::new().certificate);
+    let other = Identity::new().certificate;
     for chain in [vec![], vec![other]] {
         let key = InstanceKey::generate().unwrap();
         let refused = key.doors(chain, &identities, Ciphersuite::Chacha20Poly1305);

@@ -34,11 +34,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node whose data directory is `root/data` and whose log is `root/node.log`.
+    /// Starts a node whose data directory is `root/data` and whose log is `root/node.log`; `root` is made if need be.
     ///
     /// # Panics
     /// If it does not become ready.
     pub fn start(root: &Path, options: &NodeOptions) -> Node {
+        std::fs::create_dir_all(root).expect("the node's directory can be made");
         let data_dir = root.join("data");
         let log = root.join("node.log");
         let file =

@@ -133,9 +133,18 @@ async fn an_object_becomes_the_input_of_a_program() {
     let no_right = refused("veracruz.filename", "output".into(), "clips/first.bin");
     assert_eq!(bench.copy(&no_right).await, unwritable);
     let stranger = enrol(&bench.node, "stranger", &[]).await;
-    let unknown =
-        refused("veracruz.policy", bench.policy.replace("copies", "copied").into(), "clips/first.bin");
-    assert_eq!(bench.copy(&unknown).await, unwritable, "another policy than the instance's is trusted");
+    // The hash is over the exact text: neither other words nor the same ones set otherwise are the instance's policy.
+    let spaced = format!("{}\n", bench.policy);
+    let mut other: Value = serde_json::from_str(&bench.policy).unwrap();
+    let set_otherwise = serde_json::to_string_pretty(&other).unwrap();
+    other["enable_clock"] = (!other["enable_clock"].as_bool().unwrap()).into();
+    for text in [spaced, set_otherwise, other.to_string()] {
+        assert_ne!(text, bench.policy);
+        let unknown = refused("veracruz.policy", text.into(), "clips/first.bin");
+        assert_eq!(bench.copy(&unknown).await, unwritable, "another policy than the instance's is trusted");
+    }
+    let log = bench.node.log();
+    assert!(log.matches("do not agree").count() >= 3, "the reason is another: {log}");
     let mut half = bench.request("k", credentials);
     half["s3"].as_object_mut().unwrap().remove("aws_secret_access_key");
     let (status, said) = bench.copy(&half).await;

@@ -56,7 +56,7 @@ impl Listeners {
         router: impl FnOnce() -> Router,
     ) {
         let Some((listener, _)) = self.0.remove(name) else { return };
-        let (router, limits, serving) = (router(), limits.clone(), tasks.clone());
+        let (router, limits, serving) = (router(), *limits, tasks.clone());
         tasks.spawn(name, async move { cm_http::serve(listener, router, limits, &serving).await });
     }
 }

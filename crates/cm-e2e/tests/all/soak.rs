@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cm_e2e::{Node, NodeOptions, Service, VeracruzClient};
+use cm_runtime::Tasks;
 use cm_types::Timestamp;
 use serde_json::{Value, json};
 
@@ -142,11 +143,11 @@ async fn two_hundred_instances_leave_nothing_behind() {
     live(&node, &ccfaas, &user, 0, &killed).await;
     let before = (descriptors(node.pid()), files(&node.data_dir().join("modules")));
 
-    let next = Arc::new(AtomicUsize::new(1));
+    let (tasks, next) = (Tasks::new(), Arc::new(AtomicUsize::new(1)));
     let lives = (0..AT_A_TIME).map(|_| {
         let (node, ccfaas, user) = (node.clone(), ccfaas.clone(), user.clone());
         let (next, killed) = (next.clone(), killed.clone());
-        tokio::spawn(async move {
+        tasks.spawn("life", async move {
             loop {
                 let number = next.fetch_add(1, Ordering::SeqCst);
                 if number > INSTANCES {

@@ -147,9 +147,9 @@ pub(crate) fn function_refusal(error: FunctionError) -> Failure {
         | FunctionError::MissingFile(_)
         | FunctionError::NotRunning(_) => failure(FailureClass::Conflict, &error),
         FunctionError::Objects(error) => object_refusal(error),
-        FunctionError::Policy(_)
-        | FunctionError::Path(_)
-        | FunctionError::NotConfidential => failure(FailureClass::Invalid, &error),
+        FunctionError::Policy(_) | FunctionError::Path(_) | FunctionError::NotConfidential => {
+            failure(FailureClass::Invalid, &error)
+        }
         FunctionError::UnknownFile(_) => failure(FailureClass::NotFound, &error),
         FunctionError::Launch(LaunchError::TooMany(_) | LaunchError::NoPort) => {
             failure(FailureClass::TooMany, &error).with_retry_after(PLACE_RETRY_AFTER)

@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod examples;
+mod launchers;
 mod openapi;
 mod shell;
 mod test;
@@ -43,6 +44,12 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Ask the launchers of a real Docker daemon or Kubernetes cluster what the tests ask of simulated ones
+    Launchers {
+        /// `docker` or `kubernetes`, then settings of the node such as `instances.image=IMAGE`, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Write openapi/cryptomesh.json from the handlers
     Openapi {
         /// Compare instead of writing
@@ -77,6 +84,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Bench { name, arguments } => bench::run(name.as_deref(), &arguments),
+        Task::Launchers { arguments } => launchers::run(&arguments),
         Task::Openapi { check: true } => openapi::check(),
         Task::Openapi { check: false } => openapi::write(),
         Task::Examples { check: true, .. } => examples::check(),

@@ -1,156 +1,22 @@
 //! What every launcher does, asked of each through a whole node: the same suite for processes, containers and pods.
 //!
 //! A daemon and a cluster are simulated up to their API; what runs in containers and pods is the real binary, started as a
-//! process. Where a real one is at hand, `CRYPTOMESH_TEST_DOCKER` or `CRYPTOMESH_TEST_KUBERNETES` holds the settings of a node that
-//! uses it, separated by blanks, among them `instances.image` of this very build, and the suite runs there as well.
+//! process. A real daemon or cluster is asked the same by `cargo xtask launchers`, not by a test: where there is none, a test
+//! would have nothing to check.
 
 mod agents;
 mod cluster;
 mod engine;
 mod faults;
-mod real;
+mod suite;
 
-use std::path::Path;
-use std::time::{Duration, Instant};
-
-use cm_e2e::{Node, NodeOptions, PROGRAM_FILE, Party, Program, enrol, instance, policy_for};
+use cm_e2e::Node;
 use cm_runtime::Tasks;
-use cm_types::ResourceKind;
-use serde_json::Value;
 
+use agents::Processes as Started;
 use cluster::Cluster;
 use engine::Engine;
-use faults::Fault;
-
-const READ: u32 = 8198;
-const WRITE: u32 = 533_572;
-const DEADLINE: Duration = Duration::from_secs(30);
-const ENDS: &str = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
-
-/// What instances run on.
-trait Platform {
-    /// Settings of the node.
-    fn set(&self) -> Vec<String>;
-    /// Whatever there is of instances, vessels and what belongs to them.
-    fn things(&self, node: &Node) -> usize;
-    /// Ends the only instance by force, from outside.
-    fn kill(&self, node: &Node);
-    /// Requests to the platform that a launch consists of.
-    fn steps(&self) -> &'static [&'static str];
-    /// Lets the next of these requests go wrong.
-    fn fail(&self, step: &str, fault: Fault);
-    /// Whether what should go wrong did.
-    fn is_spent(&self) -> bool;
-}
-
-/// A free port, for a range of one.
-fn port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn options(platform: &dyn Platform, port: u16) -> NodeOptions {
-    let mut set = platform.set();
-    set.extend([
-        format!("listen.instances=127.0.0.1:{port}-{port}"),
-        "instances.pool=0".to_owned(),
-        "instances.start_timeout=20".to_owned(),
-    ]);
-    NodeOptions { set, ..NodeOptions::default() }
-}
-
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn status(party: &Party, id: &str) -> Value {
-    let record: Value = party.api.get(&format!("/api/v1/instances/{id}")).await.expect("the record is there");
-    record["status"].clone()
-}
-
-/// Makes an instance on the only port. The node may hear a moment later than the test that the port is free.
-async fn free_again(party: &Party, policy: &Value) {
-    let end = Instant::now() + DEADLINE;
-    while let Err(error) = party.api.create_instance(policy).await {
-        assert!(Instant::now() < end, "the port is not free again: {error}");
-    }
-}
-
-/// The whole suite.
-async fn conforms(root: &Path, platform: &dyn Platform) {
-    let port = port();
-    let node = Node::start(root, &options(platform, port));
-    let party = enrol(&node, "party", &["developer", "analyst"]).await;
-
-    // An instance serves, and is gone with all its things when it is removed.
-    let program = Program {
-        name: "f",
-        strategy: "JIT",
-        wasm: wat::parse_str(ENDS).unwrap(),
-        rights: &[("output", WRITE)],
-    };
-    let mut inside = instance(&node, &party, program, &[("output", READ)]).await;
-    assert!(inside.execute(PROGRAM_FILE, Duration::from_secs(10)).await.unwrap().succeeded());
-    assert!(platform.things(&node) > 0);
-    // There is one port.
-    let second = policy_for("f", "second", &[(&party, &[("output", READ)])]);
-    assert!(party.api.create_instance(&second).await.is_err(), "one port served two instances");
-    drop(inside);
-    party.api.remove(ResourceKind::Instance, "f-1").await.expect("it is removed");
-    until("nothing is left of what was removed", || platform.things(&node) == 0).await;
-
-    // One that is killed is noticed, said to have failed, and cleaned up after; its port is free again.
-    free_again(&party, &second).await;
-    platform.kill(&node);
-    until("nothing is left of what was killed", || platform.things(&node) == 0).await;
-    let end = Instant::now() + DEADLINE;
-    loop {
-        let status = status(&party, "second").await;
-        if status["state"] == "failed" {
-            assert!(status["reason"].is_string(), "no reason is given: {status}");
-            break;
-        }
-        assert!(Instant::now() < end, "nobody noticed: {status}");
-    }
-    party.api.remove(ResourceKind::Instance, "second").await.expect("a record is left to remove");
-
-    // Whatever goes wrong on the way, nothing is left and the next attempt succeeds.
-    for step in platform.steps() {
-        for fault in [Fault::Refused, Fault::DoneAndDenied] {
-            platform.fail(step, fault);
-            let third = policy_for("f", "third", &[(&party, &[("output", READ)])]);
-            let outcome = party.api.create_instance(&third).await;
-            assert!(platform.is_spent(), "`{step}` is no step of a launch");
-            assert!(outcome.is_err(), "`{step}` {fault:?} was not noticed");
-            until(&format!("nothing is left after `{step}` {fault:?}"), || platform.things(&node) == 0).await;
-            let missing: Result<Value, _> = party.api.get("/api/v1/instances/third").await;
-            assert!(missing.is_err(), "a record is left after `{step}` {fault:?}");
-        }
-    }
-
-    // A node that dies leaves what it could not remove, and removes it when it returns.
-    let fourth = policy_for("f", "fourth", &[(&party, &[("output", READ)])]);
-    free_again(&party, &fourth).await;
-    node.signal("KILL");
-    drop(node);
-    let node = Node::start(root, &options(platform, port));
-    let party = Party { api: node.api(Some(party.token.clone())), ..party };
-    until("nothing is left of an earlier life", || platform.things(&node) == 0).await;
-    assert_eq!(status(&party, "fourth").await["state"], "failed");
-    let fifth = policy_for("f", "fifth", &[(&party, &[("output", READ)])]);
-    free_again(&party, &fifth).await;
-
-    // A drain ends everything.
-    assert!(node.stop().success());
-    let node = Node::start(root, &options(platform, port));
-    let party = Party { api: node.api(Some(party.token.clone())), ..party };
-    assert_eq!(platform.things(&node), 0, "a drained node left something");
-    assert_eq!(status(&party, "fifth").await["state"], "exited");
-    assert!(node.stop().success());
-}
+use suite::{Fault, Platform, conforms};
 
 /// The node's own processes.
 struct Processes;
@@ -191,6 +57,7 @@ async fn processes_conform() {
 struct Pods {
     cluster: Cluster,
     kubeconfig: String,
+    started: Started,
 }
 
 impl Platform for Pods {
@@ -204,10 +71,11 @@ impl Platform for Pods {
     }
 
     fn things(&self, _: &Node) -> usize {
-        self.cluster.store.len()
+        self.cluster.store.len() + self.started.living()
     }
 
     fn kill(&self, _: &Node) {
+        assert!(self.started.living() >= 2, "an agent and its instance are to be seen");
         self.cluster.store.names("pods").iter().for_each(|pod| self.cluster.store.kill(pod));
     }
 
@@ -228,14 +96,16 @@ impl Platform for Pods {
 async fn pods_of_a_simulated_cluster_conform() {
     let root = tempfile::tempdir().unwrap();
     let tasks = Tasks::new();
-    let cluster = Cluster::start(&tasks).await;
+    let started = Started::default();
+    let cluster = Cluster::start(&tasks, &started).await;
     let kubeconfig = cluster.kubeconfig(root.path()).to_string_lossy().into_owned();
-    conforms(root.path(), &Pods { cluster, kubeconfig }).await;
+    conforms(root.path(), &Pods { cluster, kubeconfig, started }).await;
 }
 
 struct Containers {
     engine: Engine,
     socket: String,
+    started: Started,
 }
 
 impl Platform for Containers {
@@ -248,10 +118,11 @@ impl Platform for Containers {
     }
 
     fn things(&self, _: &Node) -> usize {
-        self.engine.len()
+        self.engine.len() + self.started.living()
     }
 
     fn kill(&self, _: &Node) {
+        assert!(self.started.living() >= 2, "an agent and its instance are to be seen");
         self.engine.kill_all();
     }
 
@@ -273,6 +144,8 @@ async fn containers_of_a_simulated_daemon_conform() {
     let root = tempfile::tempdir().unwrap();
     let tasks = Tasks::new();
     let socket = root.path().join("docker.sock");
-    let engine = Engine::start(&tasks, &socket).await;
-    conforms(root.path(), &Containers { engine, socket: socket.to_string_lossy().into_owned() }).await;
+    let started = Started::default();
+    let engine = Engine::start(&tasks, &socket, &started).await;
+    let socket = socket.to_string_lossy().into_owned();
+    conforms(root.path(), &Containers { engine, socket, started }).await;
 }

@@ -117,6 +117,7 @@ impl DockerLauncher {
     ) -> Result<Self, DockerError> {
         let socket = config.socket.to_string_lossy().into_owned();
         let docker = Docker::connect_with_unix(&socket, CALL_TIMEOUT.as_secs(), API_DEFAULT_VERSION);
+        // A daemon that is not there, or is none, is noticed now. Requests name no version: each daemon answers as its newest.
         let docker = timed(docker.map_err(Box::new)?.negotiate_version()).await?;
         let ports = Ports::new(config.address, config.ports.clone());
         Ok(Self { engine: Arc::new(Engine { docker, config, measurement }), ports, tasks: tasks.clone() })

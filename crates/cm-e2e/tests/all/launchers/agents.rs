@@ -2,13 +2,33 @@
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cm_e2e::cryptomesh;
 use cm_runtime::Tasks;
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// The processes that were started, each in a group of its own, in which what it starts is as well.
+#[derive(Clone, Default)]
+pub(super) struct Processes(Arc<Mutex<Vec<u32>>>);
+
+impl Processes {
+    /// How many still run of all that were started, and of all that these have started.
+    pub(super) fn living(&self) -> usize {
+        let groups = self.0.lock().unwrap();
+        let living = |entry: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // Behind the name, which may hold anything: the state, the parent, the group.
+            let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+            let runs = !matches!(fields.next()?, "Z" | "X");
+            let group = fields.nth(1)?.parse().ok()?;
+            (runs && groups.contains(&group)).then_some(())
+        };
+        std::fs::read_dir("/proc").unwrap().flatten().filter_map(living).count()
+    }
+}
 
 /// A process that stands in for a container.
 #[derive(Clone)]
@@ -31,6 +51,7 @@ impl Agent {
     /// Starts the command; `then` is told the exit code, 137 when it was killed.
     pub(super) fn start(
         tasks: &Tasks,
+        processes: &Processes,
         arguments: &[String],
         translation: Translation,
         then: impl FnOnce(i64) + Send + 'static,
@@ -53,9 +74,11 @@ impl Agent {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .unwrap();
+        processes.0.lock().unwrap().extend(child.id());
         let kill = CancellationToken::new();
         let (tell, ended) = watch::channel(None);
         let killed = kill.clone();

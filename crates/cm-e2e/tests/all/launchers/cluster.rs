@@ -22,7 +22,9 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
-use super::faults::{Fault, Faults};
+use super::agents::Processes;
+use super::faults::Faults;
+use super::suite::Fault;
 pub(super) use store::Store;
 
 /// The cluster.
@@ -34,10 +36,11 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) async fn start(tasks: &Tasks) -> Cluster {
+    pub(super) async fn start(tasks: &Tasks, processes: &Processes) -> Cluster {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let cluster = Cluster { store: Store::new(tasks), faults: Faults::default(), address };
+        let store = Store::new(tasks, processes);
+        let cluster = Cluster { store, faults: Faults::default(), address };
         let router = Router::new()
             .route("/api/v1/namespaces/{namespace}/{kind}", any(collection))
             .route("/api/v1/namespaces/{namespace}/{kind}/{name}", any(item))
@@ -77,7 +80,18 @@ fn failed() -> Response {
 fn answer(outcome: Result<Value, StatusCode>) -> Response {
     match outcome {
         Ok(object) => axum::Json(object).into_response(),
-        Err(code) => status(code, code.canonical_reason().unwrap_or_default()),
+        Err(code) => status(code, reason(code)),
+    }
+}
+
+/// The word of the API for a refusal. Clients go by it rather than by the code.
+fn reason(code: StatusCode) -> &'static str {
+    match code {
+        StatusCode::BAD_REQUEST => "BadRequest",
+        StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::CONFLICT => "AlreadyExists",
+        StatusCode::UNPROCESSABLE_ENTITY => "Invalid",
+        _ => "InternalError",
     }
 }
 

@@ -15,8 +15,9 @@ use axum::routing::any;
 use cm_runtime::Tasks;
 use serde_json::{Value, json};
 
-use super::agents::{Agent, Translation};
-use super::faults::{Fault, Faults};
+use super::agents::{Agent, Processes, Translation};
+use super::faults::Faults;
+use super::suite::Fault;
 
 /// The daemon.
 #[derive(Clone)]
@@ -24,6 +25,7 @@ pub(super) struct Engine {
     containers: Arc<Mutex<BTreeMap<String, Container>>>,
     pub(super) faults: Faults,
     tasks: Tasks,
+    processes: Processes,
 }
 
 struct Container {
@@ -36,17 +38,22 @@ struct Container {
 type Answer = Result<Response, StatusCode>;
 
 impl Engine {
-    pub(super) async fn start(tasks: &Tasks, socket: &std::path::Path) -> Engine {
-        let engine = Engine { containers: Arc::default(), faults: Faults::default(), tasks: tasks.clone() };
+    pub(super) async fn start(tasks: &Tasks, socket: &std::path::Path, processes: &Processes) -> Engine {
+        let engine = Engine {
+            containers: Arc::default(),
+            faults: Faults::default(),
+            tasks: tasks.clone(),
+            processes: processes.clone(),
+        };
         let listener = tokio::net::UnixListener::bind(socket).unwrap();
-        let router = Router::new()
-            .route("/{version}/containers/create", any(create))
-            .route("/{version}/containers/json", any(list))
-            .route("/{version}/containers/{name}", any(one))
-            .route("/{version}/containers/{name}/{verb}", any(one_verb))
-            .route("/{version}/version", any(version))
-            .route("/version", any(version))
-            .with_state(engine.clone());
+        let calls = Router::new()
+            .route("/containers/create", any(create))
+            .route("/containers/json", any(list))
+            .route("/containers/{name}", any(one))
+            .route("/containers/{name}/{verb}", any(one_verb))
+            .route("/version", any(version));
+        // A daemon answers with and without the version of its API in front; without, as its newest.
+        let router = Router::new().merge(calls.clone()).nest("/{api}", calls).with_state(engine.clone());
         tasks.spawn("docker", async move { axum::serve(listener, router).await.unwrap() });
         engine
     }
@@ -102,7 +109,7 @@ impl Engine {
         let mut arguments = texts(&container.body["Entrypoint"]).split_off(1);
         arguments.extend(texts(&container.body["Cmd"]));
         let translation = Translation { replaced, files: container.files.clone() };
-        let agent = Agent::start(&self.tasks, &arguments, translation, |_| {});
+        let agent = Agent::start(&self.tasks, &self.processes, &arguments, translation, |_| {});
         container.running = Some((agent, ports));
         Ok(StatusCode::NO_CONTENT.into_response())
     }
@@ -206,26 +213,27 @@ async fn list(State(engine): State<Engine>, Query(query): Query<HashMap<String, 
 
 async fn one(
     State(engine): State<Engine>,
-    Path((_, name)): Path<(String, String)>,
+    Path(path): Path<HashMap<String, String>>,
     method: Method,
 ) -> Response {
     assert_eq!(method, Method::DELETE);
-    engine.answered("remove", engine.remove(&name)).await
+    engine.answered("remove", engine.remove(&path["name"])).await
 }
 
 async fn one_verb(
     State(engine): State<Engine>,
-    Path((_, name, verb)): Path<(String, String, String)>,
+    Path(path): Path<HashMap<String, String>>,
     body: Bytes,
 ) -> Response {
+    let (name, verb) = (path["name"].as_str(), path["verb"].as_str());
     let answer = async {
-        match verb.as_str() {
-            "archive" => engine.unpack(&name, &body),
-            "start" => engine.start_container(&name),
-            "json" => engine.inspect(&name),
-            "wait" => engine.wait(&name).await,
+        match verb {
+            "archive" => engine.unpack(name, &body),
+            "start" => engine.start_container(name),
+            "json" => engine.inspect(name),
+            "wait" => engine.wait(name).await,
             _ => Err(StatusCode::NOT_FOUND),
         }
     };
-    engine.answered(&verb, answer).await
+    engine.answered(verb, answer).await
 }

@@ -2,14 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-/// How an answer goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// Nothing is done, and the answer says that the server failed.
-    Refused,
-    /// It is done, and the answer says that the server failed.
-    DoneAndDenied,
-}
+use super::suite::Fault;
 
 /// What shall go wrong.
 #[derive(Clone, Default)]

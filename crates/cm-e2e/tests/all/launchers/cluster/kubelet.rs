@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::super::agents::{Agent, Translation};
+use super::super::agents::{Agent, Processes, Translation};
 
 /// A pod whose process was started.
 pub(super) struct Kubelet {
@@ -27,6 +27,7 @@ impl Kubelet {
     /// Starts the pod's container as a process that has an address of its own.
     pub(super) fn run(
         tasks: &Tasks,
+        processes: &Processes,
         pod: &Value,
         secret: Option<&Value>,
         then: impl FnOnce(String, i64) + Send + 'static,
@@ -52,7 +53,7 @@ impl Kubelet {
         let translation =
             Translation { replaced: vec![("0.0.0.0".to_owned(), ip.to_string())], files: files.collect() };
         let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
-        let agent = Agent::start(tasks, &arguments, translation, move |code| then(name, code));
+        let agent = Agent::start(tasks, processes, &arguments, translation, move |code| then(name, code));
         Kubelet { agent, ip }
     }
 }

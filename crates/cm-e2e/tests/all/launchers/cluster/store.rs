@@ -8,6 +8,7 @@ use cm_runtime::Tasks;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
+use super::super::agents::Processes;
 use super::kubelet::{Forward, Kubelet};
 
 const CHANGES_KEPT: usize = 1024;
@@ -34,6 +35,7 @@ pub(crate) struct Store {
     inner: Arc<Mutex<Inner>>,
     changes: broadcast::Sender<Change>,
     tasks: Tasks,
+    processes: Processes,
 }
 
 #[derive(Default)]
@@ -46,8 +48,13 @@ struct Inner {
 }
 
 impl Store {
-    pub(super) fn new(tasks: &Tasks) -> Store {
-        Store { inner: Arc::default(), changes: broadcast::channel(CHANGES_KEPT).0, tasks: tasks.clone() }
+    pub(super) fn new(tasks: &Tasks, processes: &Processes) -> Store {
+        Store {
+            inner: Arc::default(),
+            changes: broadcast::channel(CHANGES_KEPT).0,
+            tasks: tasks.clone(),
+            processes: processes.clone(),
+        }
     }
 
     /// How many objects there are, of all kinds.
@@ -101,9 +108,10 @@ impl Store {
                 let pod = inner.objects[&key].clone();
                 let secret = Kubelet::secret(&pod)
                     .and_then(|secret| inner.objects.get(&("secrets".to_owned(), secret)).cloned());
-                let kubelet = Kubelet::run(&self.tasks, &pod, secret.as_ref(), move |name, code| {
-                    store.pod_ended(&name, &uid, code);
-                });
+                let kubelet =
+                    Kubelet::run(&self.tasks, &self.processes, &pod, secret.as_ref(), move |name, code| {
+                        store.pod_ended(&name, &uid, code);
+                    });
                 let mut running = pod;
                 running["status"] = json!({ "phase": "Running", "podIP": kubelet.ip });
                 inner.pods.insert(name, kubelet);

@@ -1,8 +1,9 @@
 //! The documents that people write, and what must be true of them.
 
 use cm_types::Sha256Digest;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _, Unexpected};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     Certificate, Ciphersuite, ExecutionStrategy, Expiry, FILE_RIGHTS_MAX, FILES_MAX, FieldProblem, FileHash,
@@ -148,7 +149,7 @@ pub struct VaasPolicy {
     pub enclave_cert_expiry: Option<Expiry>,
     /// Native modules of later policies; must be empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub native_modules: Vec<serde_json::Value>,
+    pub native_modules: Vec<Value>,
     /// The programs one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pipelines: Vec<PipelineEntry>,
@@ -229,15 +230,45 @@ impl VaasPolicy {
     }
 }
 
-pub(super) fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, PolicyError> {
+pub(super) fn from_json<T: DeserializeOwned + Serialize>(text: &[u8]) -> Result<T, PolicyError> {
     if text.len() > POLICY_LEN_MAX {
         return Err(PolicyError::TooLarge { found: text.len(), max: POLICY_LEN_MAX });
     }
     let mut json = serde_json::Deserializer::from_slice(text);
     let document = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| PolicyError::Json { path: error.path().to_string(), source: error.into_inner() })?;
-    json.end().map_err(|source| PolicyError::Json { path: ".".to_owned(), source })?;
-    Ok(document)
+    let whole = |source| PolicyError::Json { path: ".".to_owned(), source };
+    json.end().map_err(whole)?;
+    let written = serde_json::from_slice(text).map_err(whole)?;
+    let meant = serde_json::to_value(&document).map_err(whole)?;
+    misshapen(&written, &meant).map_or(Ok(document), |(path, source)| {
+        let path = if path.is_empty() { "." } else { path.trim_start_matches('.') };
+        Err(PolicyError::Json { path: path.to_owned(), source })
+    })
+}
+
+/// Where a text has a list or an object and the document that was read from it has something else, and what.
+///
+/// The reader takes the members of an object as a list too, in the order in which this program happens to declare them. Nobody who
+/// reads such a policy sees what it grants, and other readers refuse it.
+fn misshapen(written: &Value, meant: &Value) -> Option<(String, serde_json::Error)> {
+    match (written, meant) {
+        (Value::Array(written), Value::Array(meant)) => {
+            written.iter().zip(meant).enumerate().find_map(|(at, (written, meant))| {
+                misshapen(written, meant).map(|(path, error)| (format!("[{at}]{path}"), error))
+            })
+        }
+        (Value::Object(written), Value::Object(meant)) => written.iter().find_map(|(name, written)| {
+            misshapen(written, meant.get(name)?).map(|(path, error)| (format!(".{name}{path}"), error))
+        }),
+        (Value::Array(_), _) => Some((String::new(), unexpected(Unexpected::Seq, meant))),
+        (Value::Object(_), _) => Some((String::new(), unexpected(Unexpected::Map, meant))),
+        _ => None,
+    }
+}
+
+fn unexpected(found: Unexpected<'_>, meant: &Value) -> serde_json::Error {
+    serde_json::Error::invalid_type(found, &if meant.is_object() { "an object" } else { "another value" })
 }
 
 pub(super) fn check_length(path: &str, found: usize, max: usize) -> Result<(), PolicyError> {
@@ -268,7 +299,7 @@ pub(super) fn check_memory(mib: Option<u32>) -> Result<(), PolicyError> {
     }
 }
 
-pub(super) fn check_native_modules(native_modules: &[serde_json::Value]) -> Result<(), PolicyError> {
+pub(super) fn check_native_modules(native_modules: &[Value]) -> Result<(), PolicyError> {
     if !native_modules.is_empty() {
         return Err(PolicyError::field("native_modules", FieldProblem::Unsupported("native modules")));
     }

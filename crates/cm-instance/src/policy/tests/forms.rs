@@ -190,7 +190,45 @@ fn each_kind_of_malformed_policy_is_refused_at_its_field() {
     let f = seed_full_json;
     let stream = || f()["std_streams_table"][0].clone();
     check(with(f(), "/std_streams_table", json!([stream(), stream()])), "std_streams_table[1]");
-    check(with(f(), "/std_streams_table/0", json!({ "Stdwhat": {} })), "std_streams_table[0].Stdwhat");
+    check(with(f(), "/std_streams_table/0", json!({ "Stdwhat": {} })), "std_streams_table[0]");
     check(with(f(), "/veracruz_server_url", json!("")), "veracruz_server_url");
     check(with(f(), "/proxy_service_cert", json!("")), "proxy_service_cert");
+}
+
+/// What the reader would take as well, and people and other readers would not.
+#[test]
+fn a_list_is_no_object() {
+    let full = seed_full_json();
+    let check = |pointer: &str, list: Value, expected: &str| {
+        let mut changed = full.clone();
+        *changed.pointer_mut(pointer).unwrap() = list;
+        let refused = FullPolicy::parse(changed.to_string().as_bytes()).unwrap_err();
+        assert!(matches!(refused, PolicyError::Json { .. }), "{pointer}: {refused:?}");
+        assert_eq!(refused.path(), expected);
+    };
+    assert!(FullPolicy::parse(full.to_string().as_bytes()).is_ok());
+    let right = "identities[0].file_rights[0]";
+    check("/identities/0/file_rights/0", json!(["linear-regression.wasm", 533_572]), right);
+    check("/identities/1", json!([certificate("x"), [], 1]), "identities[1]");
+    check("/enclave_cert_expiry", json!([23, 23, 44, 12, 2021]), "enclave_cert_expiry");
+    check("/std_streams_table/0/Stdin", json!(["stdin", 8198]), "std_streams_table[0].Stdin");
+    check("/execution_strategy", json!({ "Interpretation": null }), "execution_strategy");
+    let user = json!(["linear-regression", "idtest", user_json(&certificate("x"))["identities"]]);
+    assert_eq!(UserPolicy::parse(user.to_string().as_bytes()).unwrap_err().path(), ".");
+}
+
+#[test]
+fn no_key_stands_there_twice() {
+    let text = user_json(&certificate("x")).to_string();
+    assert!(UserPolicy::parse(text.as_bytes()).is_ok());
+    let twice = [
+        ("\"instanceid\":\"idtest\"", "\"instanceid\":\"idtest\",\"instance_id\":\"other\""),
+        ("\"function\":", "\"function\":\"other\",\"function\":"),
+        ("\"rights\":8198", "\"rights\":8198,\"rights\":533572"),
+    ];
+    for (once, twice) in twice {
+        let changed = text.replace(once, twice);
+        assert_ne!(changed, text);
+        assert!(UserPolicy::parse(changed.as_bytes()).is_err(), "{twice}");
+    }
 }

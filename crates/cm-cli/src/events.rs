@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use cm_client::resources::Entry;
-use cm_client::{Api, Followed};
+use cm_client::{Api, ClientError, Followed};
 use serde_json::Value;
 
 use crate::{Connection, Format, Outcome, output};
@@ -60,20 +60,23 @@ pub async fn run(args: EventsArgs, connection: &Connection) -> Outcome {
         output::entries(connection, &events);
         return Ok(ExitCode::SUCCESS);
     }
-    let after = match args.after {
-        Some(after) => after,
-        None => {
-            // Taken first: what happens meanwhile is followed, and not shown twice.
-            let head = api.events_head().await?.get("seq").and_then(Value::as_u64).unwrap_or(0);
-            let newest = api.newest_events(args.limit, &filters).await?;
-            let newest: Vec<_> = newest.into_iter().filter(|event| number(event) <= head).collect();
-            newest.iter().for_each(|event| {
-                show(connection, event);
-            });
-            head
-        }
-    };
-    follow(&api, after, &filters, connection).await
+    until_interrupted(async {
+        let after = match args.after {
+            Some(after) => after,
+            None => {
+                // Taken first: what happens meanwhile is followed, and not shown twice.
+                let head = api.events_head().await?.get("seq").and_then(Value::as_u64).unwrap_or(0);
+                let newest = api.newest_events(args.limit, &filters).await?;
+                let newest: Vec<_> = newest.into_iter().filter(|event| number(event) <= head).collect();
+                newest.iter().for_each(|event| {
+                    show(connection, event);
+                });
+                head
+            }
+        };
+        show_what_follows(&api, after, &filters, connection).await
+    })
+    .await
 }
 
 /// The parameters of a query that were given.
@@ -81,14 +84,23 @@ pub(crate) fn filters<'a>(given: &[(&'a str, &Option<String>)]) -> Vec<(&'a str,
     given.iter().filter_map(|(name, value)| Some((*name, (*value).clone()?))).collect()
 }
 
-/// Shows what happens until the caller has enough. Ctrl-C is how one says so, hence it is no failure.
+/// Shows what happens until the caller has enough.
 pub(crate) async fn follow(
     api: &Api,
     after: u64,
     filters: &[(&str, String)],
     connection: &Connection,
 ) -> Outcome {
-    let following = api.follow_events(after, filters, |followed| match followed {
+    until_interrupted(show_what_follows(api, after, filters, connection)).await
+}
+
+async fn show_what_follows(
+    api: &Api,
+    after: u64,
+    filters: &[(&str, String)],
+    connection: &Connection,
+) -> Result<(), ClientError> {
+    api.follow_events(after, filters, |followed| match followed {
         Followed::Event(event) => show(connection, &event),
         Followed::Lost => {
             output::note(connection, "connection lost; resuming");
@@ -98,10 +110,17 @@ pub(crate) async fn follow(
             output::note(connection, "resumed");
             true
         }
-    });
+    })
+    .await
+}
+
+/// Works until it ends or somebody presses Ctrl-C, which is how one says that one has enough, hence no failure.
+pub(crate) async fn until_interrupted(work: impl Future<Output = Result<(), ClientError>>) -> Outcome {
     tokio::select! {
-        followed = following => followed?,
+        // In this order: work that gets far at once must not show anything before Ctrl-C is listened for.
+        biased;
         interrupted = tokio::signal::ctrl_c() => interrupted?,
+        done = work => done?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -89,8 +89,10 @@ pub async fn run(args: RunArgs, connection: &Connection) -> Outcome {
     let instance = api.create_instance(&plan.user_policy).await.context("cannot start an instance")?;
     output::note(connection, &format!("instance {} on {}", instance.id, instance.address));
     let finished = tokio::select! {
-        finished = with_instance(&args, &plan, &api, &instance, connection) => finished,
+        // In this order: Ctrl-C is listened for before anything is done.
+        biased;
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        finished = with_instance(&args, &plan, &api, &instance, connection) => finished,
     };
     if !args.keep {
         // The instance goes whether or not the run went well; the run's own outcome is what counts.

@@ -77,8 +77,10 @@ pub async fn run(args: TopArgs, connection: &Connection) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     tokio::select! {
-        watched = watch(&api, view) => watched?,
+        // In this order: Ctrl-C is listened for before anything is shown.
+        biased;
         interrupted = tokio::signal::ctrl_c() => interrupted?,
+        watched = watch(&api, view) => watched?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -18,4 +18,4 @@ pub use message::{
     RequestPolicyHash, RequestResult, RequestShutdown, Response, ResultData, State, Status, WriteSealed,
     arguments_fit,
 };
-pub use request::{Incoming, RequestDecoder};
+pub use request::{Incoming, RequestDecoder, begin_write};

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use cm_crypto::seal::ContentKey;
 use cm_instance::ExecutionReport;
-use cm_instance::wire::{Execute, FileEntry, ListFiles, ProvideKey, ReadFile, RequestBody, WriteSealed};
+use cm_instance::wire::{
+    Execute, FileEntry, ListFiles, ProvideKey, ReadFile, RequestBody, WriteSealed, begin_write,
+};
 use cm_types::Sha256Digest;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
@@ -76,6 +78,46 @@ impl InstanceChannel {
                 return Err(self.failed(InstanceError::Incomplete("the rest of the file")));
             }
         }
+    }
+
+    /// Replaces the content of a file by the `length` bytes that `source` yields, in one step: until all have arrived, and
+    /// for ever if they do not, the file is as it was. The instance needs room for both contents meanwhile, and waits a
+    /// minute for 16 MiB.
+    ///
+    /// # Errors
+    /// If the source fails or yields another number of bytes, too. The connection cannot be used after an error.
+    pub async fn write_whole(
+        &mut self,
+        name: &str,
+        source: impl AsyncRead + Unpin,
+        length: u64,
+    ) -> Result<(), ClientError> {
+        self.send_whole(name, source, length).await.map_err(|source| self.failed(source))
+    }
+
+    async fn send_whole(
+        &mut self,
+        name: &str,
+        mut source: impl AsyncRead + Unpin,
+        length: u64,
+    ) -> Result<(), InstanceError> {
+        let timed_out = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+        self.stream.write_all(&begin_write(name, length)?).await?;
+        let (mut sent, mut buffer) = (0u64, BytesMut::new());
+        loop {
+            let piece = read_piece(&mut source, &mut buffer).await?;
+            sent += piece.len() as u64;
+            if sent > length || (piece.is_empty() && sent < length) {
+                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+            }
+            if piece.is_empty() {
+                break;
+            }
+            tokio::time::timeout(ANSWER_TIMEOUT, self.stream.write_all(&piece))
+                .await
+                .map_err(timed_out)??;
+        }
+        self.receive(ANSWER_TIMEOUT).await.map(drop)
     }
 
     /// Hands over the key of a sealed file, which somebody then carries there with

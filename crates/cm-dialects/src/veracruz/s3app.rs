@@ -8,7 +8,7 @@
 //! certificate with its key by which the policy of the instance knows it. They are forgotten with the request. The instance is
 //! believed if it presents what the policy demands.
 //!
-//! What fails on the way leaves an empty file rather than a part of one: a program that ran over half of the data would not notice.
+//! What fails on the way leaves the file as it was: a program that ran over half of the data would not notice.
 
 mod request;
 mod source;
@@ -46,8 +46,6 @@ const TRANSFERS_MAX: usize = 8;
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// The longest transfer: 4 TiB at 200 MiB/s.
 const TRANSFER_TIME_MAX: Duration = Duration::from_secs(6 * 3600);
-/// How long an instance may take to empty a file.
-const EMPTYING_TIME_MAX: Duration = Duration::from_secs(10);
 /// What a request may hold besides its policy: two keys, a certificate, names.
 const REQUEST_BYTES_MAX: usize = POLICY_LEN_MAX + (64 << 10);
 
@@ -174,39 +172,17 @@ async fn run(
     let identity = ClientIdentity::from_pem(&certificate, key.expose())
         .map_err(|error| TransferError::Identity(Box::new(error)))?;
     let (bucket, filename) = (transfer.s3.bucket.clone(), transfer.s3.filename.clone());
-    let opening = async {
+    let copying = async {
         let object = Object::open(transfer.s3, &transfers.endpoints).await.map_err(TransferError::Source)?;
         transfers.endpoints.check_policy(&policy).map_err(TransferError::Source)?;
-        let connection = connect(&policy, &identity).await.map_err(instance)?;
-        Ok((object, connection))
+        pump(object, connect(&policy, &identity).await.map_err(instance)?, &file).await
     };
-    let (object, mut connection) = tokio::select! {
-        opened = opening => opened?,
+    // Given up anywhere, it takes the connection along, and the instance forgets what it has of the file.
+    let bytes = tokio::select! {
+        copied = copying => copied?,
         () = gone.cancelled() => return Err(TransferError::Gone),
     };
-    let outcome = tokio::select! {
-        written = pump(object, &mut connection, &file) => written,
-        () = gone.cancelled() => {
-            // The connection is in the middle of something: another one has to be made to clean up.
-            drop(connection);
-            if let Ok(mut connection) = connect(&policy, &identity).await {
-                empty(&mut connection, &file).await;
-            }
-            return Err(TransferError::Gone);
-        }
-    };
-    match outcome {
-        Ok(bytes) => Ok(Copied { bucket, filename, file, bytes }),
-        Err(error) => {
-            drop(connection);
-            if let (TransferError::Source(_), Ok(mut connection)) =
-                (&error, connect(&policy, &identity).await)
-            {
-                empty(&mut connection, &file).await;
-            }
-            Err(error)
-        }
-    }
+    Ok(Copied { bucket, filename, file, bytes })
 }
 
 /// Whoever asks takes the word of the node that launched the instance, as the earlier app did: what it asks to be copied passes
@@ -216,11 +192,7 @@ async fn connect(policy: &str, identity: &ClientIdentity) -> Result<CertifiedCon
 }
 
 /// Sends the object's bytes as they arrive; answers how many they were.
-async fn pump(
-    object: Object,
-    connection: &mut CertifiedConnection,
-    file: &str,
-) -> Result<u64, TransferError> {
+async fn pump(object: Object, mut connection: CertifiedConnection, file: &str) -> Result<u64, TransferError> {
     let size = object.size();
     // The connection only learns that its source failed; this says why.
     let failed = Arc::new(Mutex::new(None));
@@ -230,18 +202,11 @@ async fn pump(
         *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         told
     });
-    let written = connection.write_stream(file, StreamReader::new(Box::pin(bytes)), None).await;
+    let written = connection.write_whole(file, StreamReader::new(Box::pin(bytes)), size).await;
     let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (failed, written) {
         (Some(error), _) => Err(TransferError::Source(error)),
         (None, Ok(())) => Ok(size),
         (None, Err(error)) => Err(instance(error)),
-    }
-}
-
-async fn empty(connection: &mut CertifiedConnection, file: &str) {
-    let emptied = tokio::time::timeout(EMPTYING_TIME_MAX, connection.write_file(file, &[])).await;
-    if !matches!(emptied, Ok(Ok(()))) {
-        tracing::warn!(file, "a file that was copied in part could not be emptied");
     }
 }

@@ -7,6 +7,7 @@ use cm_e2e::{Node, NodeOptions, PROGRAM_FILE, Party, Program, enrol, instance};
 use cm_types::{ResourceKind, Timestamp};
 use futures::stream;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const READ: u32 = 8198;
 const WRITE: u32 = 533_572;
@@ -64,7 +65,7 @@ impl Bench {
     async fn put(&self, key: &str, bytes: usize) {
         let pieces = bytes.div_ceil(MIB);
         let body = stream::iter((0..pieces).map(move |at| {
-            let piece = vec![at as u8; MIB.min(bytes - at * MIB)];
+            let piece = vec![at as u8 + 1; MIB.min(bytes - at * MIB)];
             Ok::<_, std::io::Error>(piece)
         }));
         let url = format!("{}/api/v1/buckets/videos/objects/{key}", self.node.url());
@@ -94,6 +95,32 @@ impl Bench {
     }
 }
 
+/// A service whose only object breaks off in the middle, and is gone when somebody asks for the rest. Answers its URL.
+async fn half_an_object() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut answers = vec![
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: 2000000\r\netag: \"x\"\r\n\
+                 last-modified: Sun, 01 Mar 2026 12:00:00 GMT\r\nconnection: close\r\n\r\n{}",
+                "2".repeat(1_000_000)
+            ),
+        ];
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let answer = if answers.len() > 1 { answers.pop().unwrap() } else { answers[0].clone() };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    url
+}
+
 /// The most memory that a process ever held, in KiB.
 fn peak_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -112,7 +139,15 @@ async fn an_object_becomes_the_input_of_a_program() {
     assert_eq!(bench.copy(&request).await, (200, "<p>OK video file copied</p>".to_owned()));
     let report = bench.inside.execute(PROGRAM_FILE, Duration::from_secs(30)).await.unwrap();
     assert!(format!("{report:?}").contains("Completed"), "{report:?}");
-    assert_eq!(bench.inside.read_file("output").await.unwrap(), [0; 64]);
+    assert_eq!(bench.inside.read_file("output").await.unwrap(), [1; 64]);
+
+    // An object that breaks off leaves the file as it was.
+    let mut broken = bench.request("half", credentials);
+    broken["s3"]["endpoint_url"] = half_an_object().await.into();
+    let (status, said) = bench.copy(&broken).await;
+    assert!(status == 500 && said.contains("Not able to read bucket videos file half"), "{status} {said}");
+    bench.inside.execute(PROGRAM_FILE, Duration::from_secs(30)).await.unwrap();
+    assert_eq!(bench.inside.read_file("output").await.unwrap(), [1; 64]);
 
     let refused = |field: &str, value: Value, key: &str| {
         let mut request = bench.request(key, credentials);

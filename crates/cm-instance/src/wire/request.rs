@@ -12,7 +12,8 @@
 //! Both eras send a file in one message, however long the file is. A message that is longer than [`FRAME_LEN_MAX`]
 //! must therefore be the writing of a file, and is given out in pieces as they arrive; nothing holds all of it.
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use prost::encoding::{encode_varint, encoded_len_varint};
 
 use super::frame::{FRAME_LEN_MAX, FrameError, HEADER_LEN, RESERVE_MAX};
 
@@ -49,6 +50,31 @@ pub enum Incoming {
     Piece(Bytes),
     /// All bytes of the file have arrived.
     End,
+}
+
+/// The frame of a message that replaces a file by `length` bytes, up to these bytes. The sender sends exactly so many
+/// behind it. Nothing of the file changes before the last of them.
+///
+/// # Errors
+/// [`FrameError::Form`] if the name is longer than 4096 bytes, or the length is none that a message can have.
+pub fn begin_write(file_name: &str, length: u64) -> Result<Bytes, FrameError> {
+    if file_name.len() > NAME_LEN_MAX {
+        return Err(FrameError::Form);
+    }
+    let mut fields = BytesMut::new();
+    encode_varint(FILE_NAME, &mut fields);
+    encode_varint(file_name.len() as u64, &mut fields);
+    fields.put_slice(file_name.as_bytes());
+    encode_varint(DATA, &mut fields);
+    encode_varint(length, &mut fields);
+    let data_len = length.checked_add(fields.len() as u64).ok_or(FrameError::Form)?;
+    let around = encoded_len_varint(WRITE_FILE) + encoded_len_varint(data_len);
+    let mut frame = BytesMut::new();
+    frame.put_u64(data_len.checked_add(around as u64).ok_or(FrameError::Form)?);
+    encode_varint(WRITE_FILE, &mut frame);
+    encode_varint(data_len, &mut frame);
+    frame.put_slice(&fields);
+    Ok(frame.freeze())
 }
 
 /// Takes requests out of a stream of bytes that arrives in pieces of any size.
@@ -373,6 +399,22 @@ mod tests {
             let end = [Incoming::End, Incoming::Message(Bytes::from_static(&[0x42, 0x00]))];
             assert!(found.ends_with(&end));
         }
+    }
+
+    #[test]
+    fn a_write_begins_as_its_message_does() {
+        for length in [0, 1, 127, 128, 70_000, LONG] {
+            let message = write(false, "/in/video", vec![5; length]).encode_to_vec();
+            let begun = [&begin_write("/in/video", length as u64).unwrap()[..], &vec![5; length]].concat();
+            // An empty field is not written, and read all the same.
+            if length > 0 {
+                assert!(begun == framed(&message), "{length}");
+            }
+            let read = Request::decode(&begun[HEADER_LEN..]).unwrap();
+            assert!(read == write(false, "/in/video", vec![5; length]), "{length}");
+        }
+        assert!(matches!(begin_write(&"x".repeat(4097), 1), Err(FrameError::Form)));
+        assert!(matches!(begin_write("x", u64::MAX - 3), Err(FrameError::Form)));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Ids of what people named freely.
 //!
 //! Functions and instances of the earlier services have any text for a name. A name that can be an id is its id; for any
-//! other one an id is made that only this name leads to. Nobody can choose a name of the first sort that is the id of one of the
-//! second sort and be mistaken for it: who looks something up by name compares the name that its policy gives it.
+//! other one an id is made that only this name leads to. A name that looks like an id of the second sort gets one made for itself,
+//! so that nobody can take the id of somebody else's name beforehand. Whoever looks something up by name compares the name
+//! that its policy gives it besides: the native interface lets everybody choose ids.
 
 use cm_crypto::digest::sha256;
 use cm_types::ResourceId;
@@ -14,11 +15,17 @@ const DIGEST_LEN: usize = 20;
 
 /// The id of whatever has this name.
 pub fn id_of(name: &str) -> ResourceId {
-    ResourceId::parse(name).unwrap_or_else(|_| {
+    let own = ResourceId::parse(name).ok().filter(|_| !looks_made(name));
+    own.unwrap_or_else(|| {
         let digest = sha256(name.as_bytes()).to_string();
         let id = format!("{PREFIX}{}", &digest[..2 * DIGEST_LEN]);
         ResourceId::parse(id).expect("a short text of letters, digits and a hyphen is an id")
     })
+}
+
+fn looks_made(name: &str) -> bool {
+    let is_digest = |text: &str| text.len() == 2 * DIGEST_LEN && text.bytes().all(|b| b.is_ascii_hexdigit());
+    name.strip_prefix(PREFIX).is_some_and(is_digest)
 }
 
 #[cfg(test)]
@@ -35,5 +42,12 @@ mod tests {
         let ids: std::collections::BTreeSet<_> = others.iter().map(|name| id_of(name)).collect();
         assert_eq!(ids.len(), others.len());
         assert!(ids.iter().all(|id| id.as_str().len() == PREFIX.len() + 2 * DIGEST_LEN));
+    }
+
+    #[test]
+    fn the_id_that_is_made_for_a_name_is_no_other_names() {
+        let taken = id_of("object detection");
+        assert_ne!(id_of(taken.as_str()), taken);
+        assert_eq!(id_of("named-something").as_str(), "named-something");
     }
 }

@@ -4,35 +4,149 @@ use crate::{FileName, GuestPath};
 
 /// One thing that may not have been meant. What it displays is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "what each displays says what it means")]
 pub enum Suspicion {
+    /// The instance may be debugged.
     Debug,
+    /// Programs may read a clock.
     Clock,
+    /// No limit on memory is given.
     NoMemoryLimit,
+    /// Rights are given to a loader of programs, who is not needed.
     LoaderRights,
+    /// Nothing says what may run the policy.
     NoMeasurement,
+    /// A suite of TLS 1.2 is named.
     OldCiphersuite,
-    Ended { what: String },
-    EndsSoon { what: String, days: u64 },
-    NotYet { what: String },
+    /// A validity is over.
+    Ended {
+        /// What is meant, in words.
+        what: String,
+    },
+    /// A validity ends soon.
+    EndsSoon {
+        /// What is meant, in words.
+        what: String,
+        /// Whole days that are left.
+        days: u64,
+    },
+    /// A validity has not begun.
+    NotYet {
+        /// What is meant, in words.
+        what: String,
+    },
+    /// A certificate ends before the instance does.
     EndsBeforeInstance,
-    SameSubject { subject: String, other: String },
-    GrantsNothing { file: FileName },
-    Everything { who: String },
-    NoUse { who: String, file: FileName },
-    WriteWithoutSeek { who: String, file: FileName },
-    NeverOpened { who: String, file: FileName },
-    Unreached { who: String, file: FileName },
-    WithoutHash { who: String, file: FileName },
-    SeveralWriters { who: Vec<String>, file: FileName },
-    InputReadBy { who: String, provider: String, file: FileName },
-    NobodyProvides { program: String, file: FileName },
-    NobodyReceives { program: String, file: FileName },
-    EverybodyReceives { program: String, file: FileName },
-    WritesProgram { who: String, file: FileName },
-    NobodyExecutes { what: String },
-    CannotAsk { path: GuestPath },
-    CannotExecute { program: GuestPath },
+    /// Two certificates name one subject.
+    SameSubject {
+        /// The subject.
+        subject: String,
+        /// The other holder, in words.
+        other: String,
+    },
+    /// An entry holds no right.
+    GrantsNothing {
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// An entry reaches every file that no other names.
+    Everything {
+        /// Who has the rights, in words.
+        who: String,
+    },
+    /// Rights serve no request.
+    NoUse {
+        /// Who has the rights, in words.
+        who: String,
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// Writing is granted without what a client needs for it.
+    WriteWithoutSeek {
+        /// Who has the rights, in words.
+        who: String,
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// A file may be used and never opened.
+    NeverOpened {
+        /// Who has the rights, in words.
+        who: String,
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// No program touches the file.
+    Unreached {
+        /// Who has the rights, in words.
+        who: String,
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// Somebody may write what no hash vouches for.
+    WithoutHash {
+        /// Who has the rights, in words.
+        who: String,
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// More than one may write a file.
+    SeveralWriters {
+        /// All who may, in words.
+        who: Vec<String>,
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// Somebody may read what another provides.
+    InputReadBy {
+        /// Who has the rights, in words.
+        who: String,
+        /// Who provides it, in words.
+        provider: String,
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// A program reads what nobody may write.
+    NobodyProvides {
+        /// The program, in words.
+        program: String,
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// A program writes what nobody may read.
+    NobodyReceives {
+        /// The program, in words.
+        program: String,
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// Everybody may read what a program writes.
+    EverybodyReceives {
+        /// The program, in words.
+        program: String,
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// Somebody may replace a program that has no hash.
+    WritesProgram {
+        /// Who has the rights, in words.
+        who: String,
+        /// The file, as the policy names it.
+        file: FileName,
+    },
+    /// Nobody may start it.
+    NobodyExecutes {
+        /// What is meant, in words.
+        what: String,
+    },
+    /// A pipeline asks for a file that it may not see.
+    CannotAsk {
+        /// The path.
+        path: GuestPath,
+    },
+    /// A pipeline names a program that it may not execute.
+    CannotExecute {
+        /// The program.
+        program: GuestPath,
+    },
 }
 
 impl Suspicion {

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use cm_http::{Deadline, Failure, RequestLimits, Upload, frame};
@@ -18,7 +19,7 @@ use crate::caller::{Caller, Door, Keys};
 use crate::framing::Frames;
 use crate::gate::{self, Framed};
 use crate::operations::Store;
-use crate::{content, failure};
+use crate::{content, expectation, failure};
 
 /// The name of a request, under the header that clients of S3 report.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -41,7 +42,8 @@ pub fn router(kernel: Kernel, access: Access, limits: RequestLimits) -> Router {
     let tasks = kernel.tasks().clone();
     let face = Face { kernel, access, adapter: adapter.build() };
     let routes = Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(face);
-    frame(routes, limits, failure::shape, &tasks)
+    // Around everything, since refusals are answers too.
+    frame(routes, limits, failure::shape, &tasks).layer(middleware::from_fn(expectation::settle))
 }
 
 /// Names are what they are elsewhere on the node: a bucket that the native API made can be reached.

@@ -15,6 +15,7 @@
 pub mod caller;
 pub mod content;
 pub mod describe;
+mod expectation;
 mod face;
 pub mod failure;
 pub mod framing;

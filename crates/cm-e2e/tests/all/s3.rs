@@ -12,6 +12,8 @@ use object_store::{
     GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
 };
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 const BUCKET: &str = "scans";
 const MIB: usize = 1 << 20;
@@ -114,7 +116,7 @@ async fn objects_of_every_size_make_the_round_trip() {
     store.copy(&key, &copy).await.unwrap();
     assert!(read(&store, copy.as_ref()).await == bytes);
     store.delete(&copy).await.unwrap();
-    assert_eq!(code(store.head(&copy).await.map(drop)).contains("NotFound"), true);
+    assert!(code(store.head(&copy).await.map(drop)).contains("NotFound"));
     assert_eq!(code(store.get(&copy).await.map(drop)), "NoSuchKey");
     assert!(node.stop().success());
 }
@@ -182,6 +184,41 @@ async fn listings_fold_and_page_in_order() {
     }
     assert_eq!(found, ["a/", "b", "c"]);
     assert!(node.stop().success() && open.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_leave_and_gets_none_finds_the_connection_closed() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions { open: true, ..NodeOptions::default() });
+    let mut connection = BufReader::new(TcpStream::connect(node.address("s3")).await.unwrap());
+    // A body that is taken keeps the connection, an empty one does not.
+    for (path, body) in [("/waits", ""), ("/waits/key", "body"), ("/waits/key", "")] {
+        let request = format!(
+            "PUT {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = head(&mut connection).await;
+        if answer.starts_with("http/1.1 100") {
+            connection.write_all(body.as_bytes()).await.unwrap();
+            answer = head(&mut connection).await;
+            assert!(!body.is_empty(), "leave to send nothing");
+        }
+        assert_eq!(answer.contains("connection: close\r\n"), body.is_empty(), "{path}: {answer}");
+        if body.is_empty() {
+            connection = BufReader::new(TcpStream::connect(node.address("s3")).await.unwrap());
+        }
+    }
+    assert!(node.stop().success());
+}
+
+/// The head of an answer, in small letters.
+async fn head(connection: &mut BufReader<TcpStream>) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(connection.read_line(&mut head).await.unwrap(), 0, "closed within {head}");
+    }
+    head.to_lowercase()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

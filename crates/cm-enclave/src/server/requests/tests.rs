@@ -325,3 +325,21 @@ async fn what_needs_no_right_is_answered_and_nonsense_is_refused() {
         assert_eq!(Response::decode(answer.slice(8..)).unwrap().status(), Status::InvalidRequest);
     }
 }
+
+/// Who may make a file but replace none must not replace one that came to be meanwhile.
+#[tokio::test]
+async fn the_rights_of_an_upload_are_those_at_its_end() {
+    let may_make = WRITE & !Rights::PATH_FILESTAT_SET_SIZE.bits();
+    let w = quiet(&[&[("input-0", may_make)]]);
+    let begin = || {
+        let mut upload = w.service.begin_upload(0, false, "input-0", 3);
+        upload.push(b"new");
+        upload
+    };
+    let end = |upload| Response::decode(w.service.end_upload(0, upload).slice(8..)).unwrap().status();
+    let (first, second) = (begin(), begin());
+    assert_eq!(end(first), Status::Success);
+    w.host.put("input-0", b"old");
+    assert_eq!(end(second), Status::InvalidRole);
+    assert_eq!(w.host.get("input-0").unwrap(), b"old");
+}

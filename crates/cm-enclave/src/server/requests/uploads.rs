@@ -51,11 +51,14 @@ impl Service {
 
     /// Puts the file in its place, if it is the one that the policy demands.
     pub(crate) fn end_upload(&self, identity: u64, upload: Upload) -> Bytes {
-        let kept = upload.state.and_then(|taking| self.keep(taking));
-        self.respond(identity, Some(&upload.name), kept)
+        let Upload { name, state } = upload;
+        let kept = state.and_then(|taking| self.keep(identity, &name, taking));
+        self.respond(identity, Some(&name), kept)
     }
 
-    fn keep(&self, taking: Taking) -> Result<Response, Refusal> {
+    fn keep(&self, identity: u64, name: &str, taking: Taking) -> Result<Response, Refusal> {
+        // The file may have come to be since the upload began, and to replace one takes another right than to make one.
+        self.writable(identity, name, taking.append)?;
         let Taking { path, append, staged, hash } = taking;
         if let Some((hash, expected)) = hash {
             let found = hash.finish();

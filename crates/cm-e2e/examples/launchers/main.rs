@@ -2,12 +2,13 @@
 //!
 //! ```sh
 //! cargo xtask launchers -- docker instances.image=registry.example/cryptomesh:1
-//! cargo xtask launchers -- kubernetes instances.image=... kubernetes.kubeconfig=... instances.host=...
+//! cargo xtask launchers -- kubernetes instances.image=... kubernetes.kubeconfig=... instances.host=... listen.instances=...
 //! ```
 //!
-//! What stands behind the platform are settings of the node, among them the image of this very build. `docker` or `kubectl` must be
-//! there and lead to the same daemon or cluster, which must hold no instances of others: all that are listed count. It ends
-//! with 0 only when the whole suite went through, and never without having asked.
+//! What stands behind the platform are settings of the node, among them the image of this very build, and for a cluster a
+//! range of one port that the Service names. `docker` or `kubectl` must be there and lead to the same daemon or cluster,
+//! which must hold no instances of others: all that are listed count. It ends with 0 only when the whole suite went through,
+//! and never without having asked.
 
 #![allow(clippy::unwrap_used, reason = "a check that cannot go on fails by panicking")]
 
@@ -19,7 +20,8 @@ use std::process::{Command, ExitCode};
 use cm_e2e::Node;
 use suite::{Fault, Platform, conforms};
 
-const USAGE: &str = "usage: launchers docker|kubernetes instances.image=IMAGE [SETTING=VALUE ...]";
+const USAGE: &str = "usage: launchers docker instances.image=IMAGE [SETTING=VALUE ...]
+       launchers kubernetes instances.image=IMAGE listen.instances=ADDRESS:PORT-PORT [SETTING=VALUE ...]";
 
 /// A platform that is there, looked at with its own command.
 struct Real {
@@ -87,7 +89,9 @@ async fn main() -> ExitCode {
         }
     };
     let mut set: Vec<String> = arguments.collect();
-    if !set.iter().any(|setting| setting.starts_with("instances.image=")) {
+    let needed: &[_] =
+        if platform == "docker" { &["instances.image="] } else { &["instances.image=", "listen.instances="] };
+    if !needed.iter().all(|name| set.iter().any(|setting| setting.starts_with(name))) {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     }

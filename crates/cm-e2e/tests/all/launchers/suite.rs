@@ -44,11 +44,11 @@ fn port() -> u16 {
 
 fn options(platform: &dyn Platform, port: u16) -> NodeOptions {
     let mut set = platform.set();
-    set.extend([
-        format!("listen.instances=127.0.0.1:{port}-{port}"),
-        "instances.pool=0".to_owned(),
-        "instances.start_timeout=20".to_owned(),
-    ]);
+    // A cluster's Service names its ports, so that none can be chosen here.
+    if !set.iter().any(|setting| setting.starts_with("listen.instances=")) {
+        set.push(format!("listen.instances=127.0.0.1:{port}-{port}"));
+    }
+    set.extend(["instances.pool=0".to_owned(), "instances.start_timeout=20".to_owned()]);
     NodeOptions { set, ..NodeOptions::default() }
 }
 

@@ -175,6 +175,7 @@ impl Functions {
     async fn create(&self, op: OpContext, plan: Plan) -> Result<InstanceView, FunctionError> {
         let place = self.0.launches.reserve().await?;
         let full = plan.full(&self.infrastructure(&place))?;
+        full.demand_unexpired(self.0.kernel.now())?;
         let text = full.to_text();
         let launching = Launching { op: &op, plan: &plan, full: &full, text: &text };
         let (launched, view, ready) = if place.is_warm() {

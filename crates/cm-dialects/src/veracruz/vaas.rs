@@ -192,7 +192,7 @@ async fn read(
     found.map(|instance| object(&instance.fields().into())).ok_or_else(|| absent(&name))
 }
 
-/// Ends an instance; one that has ended of itself loses its record.
+/// Ends an instance. One that has ended of itself is no longer there, as it is for those who read.
 async fn delete(
     State(veracruz): State<Veracruz>,
     caller: Caller,
@@ -201,7 +201,7 @@ async fn delete(
 ) -> Result<Response, Failure> {
     demand_address(&name)?;
     let which = params.decode()?;
-    let there = listed(&veracruz, &caller, &[("address", &name)]).await?;
+    let there = listed(&veracruz, &caller, &[("state", "ready"), ("address", &name)]).await?;
     let found = there.iter().find(|instance| which.identifies(instance)).ok_or_else(|| absent(&name))?;
     let record = veracruz.kernel.look_up::<Delete>(&caller, ResourceKind::Instance, &found.id).await;
     let (record, permit) = record.map_err(|error| match error {

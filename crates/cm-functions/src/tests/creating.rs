@@ -55,6 +55,32 @@ async fn a_process_that_ends_early_leaves_nothing() {
     assert_eq!(named, ["deploying", "deploying", "failed", "failed", "initiated", "initiated"]);
 }
 
+#[tokio::test]
+async fn a_policy_that_is_over_is_refused_before_anything_is_started() {
+    let house = House::open("false").await;
+    let identities = user_policy("f", "i", PROVIDED)["identities"].clone();
+    let mut policy = json!({
+        "ciphersuite": "TLS1_3_CHACHA20_POLY1305_SHA256", "debug": false, "enable_clock": false,
+        "execution_strategy": "Interpretation", "programs": program_policy("f")["programs"],
+        "identities": [{
+            "id": 0, "certificate": identities[0]["certificate"], "file_rights": identities[0]["file_rights"],
+        }],
+    });
+    for (year, over) in [(2020, true), (9000, false)] {
+        policy["enclave_cert_expiry"] = json!({ "day": 1, "hour": 0, "minute": 0, "month": 1, "year": year });
+        let permit = house.kernel.authorize::<Create>(&house.admin, ResourceKind::Instance).await.unwrap();
+        let policy = policy.to_string();
+        let outcome = house.functions.create_instance_alone(&house.admin, &permit, &policy).await;
+        match outcome {
+            Err(FunctionError::Policy(error)) if over => assert_eq!(error.path(), "enclave_cert_expiry"),
+            // The executable is none that could run it.
+            Err(FunctionError::Launch(_)) if !over => {}
+            outcome => panic!("year {year}: {outcome:?}"),
+        }
+        house.check_nothing_left(0).await;
+    }
+}
+
 impl House {
     async fn function_status(&self, id: &str) -> Value {
         let found = self.kernel.look_up::<Update>(&self.admin, ResourceKind::Function, id).await;

@@ -102,6 +102,9 @@ pub enum FieldProblem {
     /// A feature of later systems that is not served.
     #[error("{0} are not supported")]
     Unsupported(&'static str),
+    /// A moment that must come is over.
+    #[error("is in the past")]
+    Past,
     /// The text cannot be written into a policy.
     #[error("contains a character that is not allowed")]
     Character,

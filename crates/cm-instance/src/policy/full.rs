@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cm_crypto::digest::sha256;
-use cm_types::Sha256Digest;
+use cm_types::{Sha256Digest, Timestamp};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::document::{
@@ -225,6 +225,15 @@ impl FullPolicy {
     pub fn identity_of(&self, certificate_der: &[u8]) -> Option<u64> {
         let same = |identity: &&Identity| identity.certificate.der() == certificate_der;
         self.identities.iter().find(same).map(|identity| identity.id)
+    }
+
+    /// Refuses a policy whose instance would have ended before it begins, `now`.
+    pub fn demand_unexpired(&self, now: Timestamp) -> Result<(), PolicyError> {
+        if self.enclave_cert_expiry.to_timestamp() > now {
+            Ok(())
+        } else {
+            Err(PolicyError::field("enclave_cert_expiry", FieldProblem::Past))
+        }
     }
 
     /// Most linear memory of a program, in bytes.

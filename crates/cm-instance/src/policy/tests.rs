@@ -315,3 +315,18 @@ proptest! {
         let _ = Certificate::parse(String::from_utf8_lossy(&text).into_owned());
     }
 }
+
+#[test]
+fn a_policy_is_over_when_its_minute_begins() {
+    let full = merge(
+        &parse_program(&program_json()).unwrap(),
+        &UserPolicy::parse(user_json(&certificate("user")).to_string().as_bytes()).unwrap(),
+        &infrastructure(),
+    )
+    .unwrap();
+    let end = full.enclave_cert_expiry.to_timestamp();
+    let before = Timestamp::from_micros(end.as_micros() - 1);
+    assert!(full.demand_unexpired(before).is_ok());
+    let error = full.demand_unexpired(end).unwrap_err();
+    assert_eq!(error.to_string(), "at `enclave_cert_expiry`: is in the past");
+}

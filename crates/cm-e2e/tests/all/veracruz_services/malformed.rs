@@ -117,6 +117,14 @@ const VAAS_POLICIES: &[Spoiled] = &[
         },
         "enclave_cert_expiry",
     ),
+    (
+        "an end that is over",
+        |policy| {
+            policy["enclave_cert_expiry"] =
+                json!({ "day": 1, "hour": 1, "minute": 1, "month": 1, "year": 2020 });
+        },
+        "enclave_cert_expiry",
+    ),
     ("an unknown key", |policy| policy["veracruz_server_url"] = json!("a:1"), "veracruz_server_url"),
 ];
 

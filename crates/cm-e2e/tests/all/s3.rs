@@ -194,7 +194,8 @@ async fn who_waits_for_leave_and_gets_none_finds_the_connection_closed() {
     // A body that is taken keeps the connection, an empty one does not.
     for (path, body) in [("/waits", ""), ("/waits/key", "body"), ("/waits/key", "")] {
         let request = format!(
-            "PUT {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+            "PUT {path} HTTP/1.1\r\nhost: {}\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+            node.address("s3"),
             body.len()
         );
         connection.write_all(request.as_bytes()).await.unwrap();

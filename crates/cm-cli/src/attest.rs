@@ -63,7 +63,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub trust: Vec<PathBuf>,
     /// Accept `insecure-software`: the node's own word, which proves nothing against whoever controls the node.
-    #[arg(long)]
+    #[arg(long, alias = "allow-insecure-software")]
     pub allow_insecure: bool,
     /// What the maker says about the platform: Intel's collateral as JSON, or AMD's VCEK certificate in DER or PEM.
     #[arg(long, value_name = "FILE")]
@@ -122,7 +122,7 @@ pub struct ResultArgs {
     #[arg(long, value_name = "HEX")]
     pub nonce: Option<Nonce>,
     /// Accept results about `insecure-software`, which are always contraindicated.
-    #[arg(long)]
+    #[arg(long, alias = "allow-insecure-software")]
     pub allow_insecure: bool,
     /// The moment at which it is judged [default: now].
     #[arg(long, value_name = "TIME")]

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use cm_types::ResourceKind;
 use serde_json::Value;
 
-use crate::{Connection, Outcome, function_run, output};
+use crate::{Connection, Outcome, UsageError, function_run, output};
 
 /// `cryptomesh function …`
 #[derive(Debug, Subcommand)]
@@ -74,6 +74,7 @@ async fn register(args: RegisterArgs, connection: &Connection) -> Outcome {
     let mut programs = Vec::new();
     for program in &args.program {
         let (program, file) = crate::resource::pair(program)?;
+        check_named(&program, &document)?;
         programs.push((program, std::fs::read(&file).with_context(|| format!("cannot read {file}"))?));
     }
     let api = connection.api()?;
@@ -87,6 +88,19 @@ async fn register(args: RegisterArgs, connection: &Connection) -> Outcome {
     }
     output::entry(connection, &entry);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the policy has a program of this name. A policy that lists no programs is left for the node to refuse.
+fn check_named(program: &str, policy: &Value) -> Result<(), UsageError> {
+    let listed = policy.get("programs").and_then(Value::as_array).into_iter().flatten();
+    let names: Vec<&str> =
+        listed.filter_map(|entry| entry.get("program_file_name").and_then(Value::as_str)).collect();
+    // The same file with and without the root before it.
+    let bare = |name: &str| name.trim_start_matches("./").trim_start_matches('/').to_owned();
+    if names.is_empty() || names.iter().any(|name| bare(name) == bare(program)) {
+        return Ok(());
+    }
+    Err(UsageError(format!("the policy has no program `{program}`; it has {}", names.join(", "))))
 }
 
 async fn logs(args: LogsArgs, connection: &Connection) -> Outcome {
@@ -109,4 +123,21 @@ async fn status(args: StatusArgs, connection: &Connection) -> Outcome {
     }
     output::entry(connection, &shown);
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_the_policy_has_not_is_told_with_those_that_it_has() {
+        let policy = serde_json::json!({ "programs": [
+            { "program_file_name": "/program/a.wasm" }, { "program_file_name": "b.wasm" }] });
+        for name in ["/program/a.wasm", "program/a.wasm", "b.wasm", "/b.wasm"] {
+            check_named(name, &policy).unwrap();
+        }
+        let refused = check_named("a.wasm", &policy).unwrap_err().to_string();
+        assert!(refused.ends_with("it has /program/a.wasm, b.wasm"), "{refused}");
+        check_named("x", &Value::Null).unwrap();
+    }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use cm_client::trust::Distrust;
+use cm_attest::AttestError;
+use cm_client::trust::{Distrust, Uncertified};
 use cm_client::{CertifiedConnection, ClientError, InstanceChannel, InstanceConnection, Work};
 use cm_instance::PolicyText;
 use cm_types::Sha256Digest;
@@ -105,7 +106,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub pipeline: bool,
     /// Seconds that it may take.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
     /// What the program gets behind its name.
     #[arg(last = true)]
@@ -210,23 +211,35 @@ async fn policy(target: &TargetArgs, connection: &Connection) -> anyhow::Result<
 }
 
 async fn open(target: &TargetArgs, connection: &Connection) -> anyhow::Result<Open> {
+    // What is demanded must be checkable, before anything is asked of anybody.
+    let measurements = match &target.instance {
+        Some(_) => None,
+        None => Some(target.trust.of_certificate()?),
+    };
     let text = policy(target, connection).await?;
     let identity = target.identity.read()?;
     let insecure = target.trust.allow_insecure_software;
-    let opened = match &target.instance {
-        Some(id) => {
+    let opened = match measurements {
+        None => {
+            let id = target.instance.as_deref().unwrap_or_default();
             let trust = target.trust.read(connection)?;
             let opened = connection.api()?.open_text(id, &text, &trust, &identity).await;
             opened.map(|connection| Open::Evidence(Box::new(connection)))
         }
-        None => {
-            let opened = CertifiedConnection::open(text.as_str(), &identity, insecure).await;
+        Some(measurements) => {
+            let opened =
+                CertifiedConnection::open_measured(text.as_str(), &identity, insecure, measurements).await;
             opened.map(|connection| Open::Certificate(Box::new(connection)))
         }
     };
-    if let (Err(ClientError::Untrusted(Distrust::Evidence(_) | Distrust::Uncertified(_))), false) =
-        (&opened, insecure)
-    {
+    let vouched_by_software = matches!(
+        &opened,
+        Err(ClientError::Untrusted(
+            Distrust::Evidence(AttestError::InsecureRefused)
+                | Distrust::Uncertified(Uncertified::InsecureSoftware)
+        ))
+    );
+    if vouched_by_software {
         let hint = "--allow-insecure-software accepts what only the node's software vouches for";
         output::note(connection, hint);
     }
@@ -272,6 +285,13 @@ async fn put(args: &PutArgs, connection: &Connection) -> Outcome {
         args.files.iter().map(|text| resource::pair(text)).collect::<anyhow::Result<_>>()?;
     if files.iter().filter(|(_, file)| file == "-").count() > 1 {
         return Err(UsageError("standard input can be one file only".to_owned()).into());
+    }
+    if let Some(name) = files
+        .iter()
+        .enumerate()
+        .find_map(|(at, (name, _))| files.iter().take(at).any(|(earlier, _)| earlier == name).then_some(name))
+    {
+        return Err(UsageError(format!("{name} is given twice")).into());
     }
     let mut inside = open(&args.target, connection).await?;
     for (name, file) in &files {
@@ -360,7 +380,7 @@ async fn ls(target: &TargetArgs, connection: &Connection) -> Outcome {
             entry.as_object().cloned()
         })
         .collect();
-    output::entries(connection, &entries);
+    output::whole_entries(connection, &entries);
     Ok(ExitCode::SUCCESS)
 }
 

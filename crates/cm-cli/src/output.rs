@@ -84,6 +84,15 @@ pub fn records(connection: &Connection, kind: ResourceKind, records: &[Map<Strin
     listing(connection, Some(kind), records);
 }
 
+/// As [`entries`], of rows that are read as sentences: nothing is left out or cut, and long cells wrap where the terminal
+/// ends.
+pub fn whole_entries(connection: &Connection, entries: &[Map<String, Value>]) {
+    match connection.output {
+        Format::Table if !entries.is_empty() => line(&whole_table(entries)),
+        _ => listing(connection, None, entries),
+    }
+}
+
 fn listing(connection: &Connection, kind: Option<ResourceKind>, entries: &[Map<String, Value>]) {
     match connection.output {
         Format::Json | Format::Yaml => document_of(connection, &entries),
@@ -108,6 +117,16 @@ pub(crate) fn table(kind: Option<ResourceKind>, entries: &[Map<String, Value>]) 
     table.set_header(columns.iter().map(|column| column.to_uppercase()));
     for row in &rows {
         table.add_row(columns.iter().map(|column| row.get(column).map_or_else(String::new, short)));
+    }
+    table.trim_fmt()
+}
+
+fn whole_table(entries: &[Map<String, Value>]) -> String {
+    let columns = columns(entries);
+    let mut table = blank_table();
+    table.set_header(columns.iter().map(|column| column.to_uppercase()));
+    for entry in entries {
+        table.add_row(columns.iter().map(|column| entry.get(column).map_or_else(String::new, in_line)));
     }
     table.trim_fmt()
 }
@@ -148,11 +167,19 @@ fn blank_table() -> Table {
     table
 }
 
+/// The names of all fields. One that the first entries lack stands behind the field that it follows where it is.
 fn columns(entries: &[Map<String, Value>]) -> Vec<String> {
     let mut names: Vec<&str> = Vec::new();
-    for name in entries.iter().flat_map(Map::keys) {
-        if !names.contains(&name.as_str()) {
-            names.push(name);
+    for entry in entries {
+        let mut next = 0;
+        for name in entry.keys() {
+            next = match names.iter().position(|known| known == name) {
+                Some(at) => at + 1,
+                None => {
+                    names.insert(next, name);
+                    next + 1
+                }
+            };
         }
     }
     names.sort_by_key(|name| COLUMNS_FIRST.iter().position(|first| first == name).unwrap_or(usize::MAX));
@@ -160,7 +187,15 @@ fn columns(entries: &[Map<String, Value>]) -> Vec<String> {
 }
 
 fn short(value: &Value) -> String {
-    let text = match value {
+    let text = in_line(value);
+    if text.chars().count() <= CELL_WIDTH_MAX {
+        return text;
+    }
+    text.chars().take(CELL_WIDTH_MAX - 1).chain(['…']).collect()
+}
+
+fn in_line(value: &Value) -> String {
+    match value {
         Value::Null => String::new(),
         Value::String(text) => text.replace('\n', " "),
         Value::Array(values) => values.iter().map(short).collect::<Vec<_>>().join(", "),
@@ -170,11 +205,7 @@ fn short(value: &Value) -> String {
             .collect::<Vec<_>>()
             .join(" "),
         other => other.to_string(),
-    };
-    if text.chars().count() <= CELL_WIDTH_MAX {
-        return text;
     }
-    text.chars().take(CELL_WIDTH_MAX - 1).chain(['…']).collect()
 }
 
 fn full(value: &Value) -> String {
@@ -251,6 +282,33 @@ mod tests {
         let entry = entry.as_object().unwrap().clone();
         assert_eq!(columns(std::slice::from_ref(&entry)), ["id", "description"]);
         assert_eq!(short(&entry["description"]).chars().count(), CELL_WIDTH_MAX);
+    }
+
+    #[test]
+    fn a_field_that_the_first_entry_lacks_keeps_its_place() {
+        let check = |entries: Value, expected: &[&str]| {
+            let entries = entries.as_array().unwrap().iter().map(|entry| entry.as_object().unwrap().clone());
+            assert_eq!(columns(&entries.collect::<Vec<_>>()), expected);
+        };
+        let (whole, lacking) =
+            (serde_json::json!({ "a": 1, "b": 2, "c": 3 }), serde_json::json!({ "a": 1, "c": 3 }));
+        check(serde_json::json!([whole, lacking]), &["a", "b", "c"]);
+        check(serde_json::json!([lacking, whole]), &["a", "b", "c"]);
+        check(serde_json::json!([{ "c": 3 }, whole, { "b": 1, "id": 2 }]), &["id", "a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_table_of_sentences_shows_them_whole() {
+        for rights in [534_084, 550_470, (1 << 30) - 1] {
+            let may = cm_instance::explain::in_words(cm_instance::Rights::from_bits_truncated(rights));
+            let entry = serde_json::json!({ "file": "f".repeat(70), "may": may, "rights": rights });
+            let shown = whole_table(&[entry.as_object().unwrap().clone()]);
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            for word in words(&may) {
+                assert!(words(&shown).contains(&word), "{word}: {shown}");
+            }
+            assert!(!shown.contains('…'), "{shown}");
+        }
     }
 
     fn check_row(kind: Option<ResourceKind>, entry: Value, expected: Value) {

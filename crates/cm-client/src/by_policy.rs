@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cm_instance::{InstanceClaims, PolicyText};
 
 use crate::instance::{InstanceChannel, InstanceError, connect, tls_config};
-use crate::trust::{CertificateJudge, Distrust};
+use crate::trust::{CertificateJudge, Distrust, Measurements};
 use crate::{ClientError, ClientIdentity};
 
 /// An open connection to an instance whose certificate says what its policy says.
@@ -28,6 +28,20 @@ impl CertifiedConnection {
         identity: &ClientIdentity,
         allow_insecure_software: bool,
     ) -> Result<CertifiedConnection, ClientError> {
+        Self::open_measured(policy, identity, allow_insecure_software, Measurements::Any).await
+    }
+
+    /// The same for a caller who accepts fewer executables than the policy may name: the certificate must be about one
+    /// that both accept.
+    ///
+    /// # Errors
+    /// As [`CertifiedConnection::open`].
+    pub async fn open_measured(
+        policy: &str,
+        identity: &ClientIdentity,
+        allow_insecure_software: bool,
+        measurements: Measurements,
+    ) -> Result<CertifiedConnection, ClientError> {
         let text = PolicyText::new(policy);
         let parsed = text.parse().map_err(Distrust::from)?;
         let address = parsed.veracruz_server_url.clone();
@@ -36,6 +50,7 @@ impl CertifiedConnection {
         let judge = CertificateJudge {
             policy: parsed,
             policy_hash: text.hash(),
+            measurements,
             allow_insecure_software,
             algorithms: provider.signature_verification_algorithms,
             verdict: verdict.clone(),

@@ -75,6 +75,9 @@ pub enum ClientError {
         #[source]
         source: crate::instance::InstanceError,
     },
+    /// The caller's key and certificate do not belong together; nothing was connected to.
+    #[error("the private key does not belong to the certificate; pass the two that were made together")]
+    OtherKey,
     /// A sealed object cannot be opened or made.
     #[error("sealed object")]
     Seal(#[from] cm_crypto::seal::SealError),
@@ -166,7 +169,10 @@ impl ClientError {
             | ClientError::Release(_)
             | ClientError::NotReleased(_) => 3,
             ClientError::Instance { source, .. } => source.exit_code(),
-            ClientError::NoNode(_) | ClientError::Url(_) | ClientError::Unplannable(_) => 2,
+            ClientError::NoNode(_)
+            | ClientError::Url(_)
+            | ClientError::Unplannable(_)
+            | ClientError::OtherKey => 2,
             ClientError::Protocol { .. } | ClientError::File { .. } | ClientError::Seal(_) => 1,
         }
     }

@@ -42,7 +42,7 @@ const NONCE_BYTES: usize = 32;
 
 /// A certificate and its key, by which a policy knows the caller.
 pub struct ClientIdentity {
-    certificate: CertificateDer<'static>,
+    pub(crate) certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 }
 
@@ -92,6 +92,9 @@ impl InstanceError {
 
 impl ClientIdentity {
     /// Reads a certificate and its key from PEM.
+    ///
+    /// # Errors
+    /// [`ClientError::OtherKey`] if the key is another certificate's, [`ClientError::Instance`] if either is unreadable.
     pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<ClientIdentity, ClientError> {
         let unreadable = || ClientError::Instance {
             address: "none yet".to_owned(),
@@ -100,7 +103,16 @@ impl ClientIdentity {
         let certificate =
             CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|_| unreadable())?;
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|_| unreadable())?;
-        Ok(ClientIdentity { certificate, key })
+        let identity = ClientIdentity { certificate, key };
+        if identity.is_of_two() { Err(ClientError::OtherKey) } else { Ok(identity) }
+    }
+
+    /// Whether certificate and key are known not to belong together. What cannot be compared here, the instance judges.
+    fn is_of_two(&self) -> bool {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let Ok(key) = provider.key_provider.load_private_key(self.key.clone_key()) else { return false };
+        let certified = cm_crypto::cert::spki_der(&self.certificate);
+        matches!((key.public_key(), certified), (Some(own), Ok(certified)) if own.as_ref() != certified)
     }
 }
 
@@ -203,7 +215,7 @@ pub(crate) fn tls_config(
     identity: &ClientIdentity,
 ) -> Result<rustls::ClientConfig, rustls::Error> {
     // Not by the library's usual way, which refuses certificates of version 1. Whether certificate and key belong
-    // together, the instance finds out.
+    // together was judged when they were read.
     let key = provider.key_provider.load_private_key(identity.key.clone_key())?;
     let certified = CertifiedKey::new(vec![identity.certificate.clone()], key);
     let mut config = rustls::ClientConfig::builder_with_provider(provider)

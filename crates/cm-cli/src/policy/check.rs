@@ -75,7 +75,7 @@ fn tell(file: &str, checked: &Checked, connection: &Connection) {
             let verdict = if review.is_suspicious() { "valid, SUSPICIOUS" } else { "valid" };
             output::line(&format!("{file}: {verdict}, a {} with SHA-256 {hash}", document.form()));
             if !connection.quiet && !review.abilities.is_empty() {
-                output::entries(connection, &abilities(review));
+                output::whole_entries(connection, &abilities(review));
             }
             for finding in &review.findings {
                 output::line(&format!("{}: {}: {}", word(finding.weight), finding.path, finding.suspicion));

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &ExplainArgs, connection: &Connection) -> Outcome {
     let each: Vec<_> = each.collect();
     match connection.output {
         Format::Table if each.is_empty() => {}
-        Format::Table => output::entries(connection, &each),
+        Format::Table => output::whole_entries(connection, &each),
         Format::Json | Format::Yaml => output::document_of(
             connection,
             &json!({ "value": rights.bits(), "known_as": explain::known_as(rights), "rights": each }),
@@ -59,7 +59,7 @@ fn document(path: &std::path::Path, connection: &Connection) -> Outcome {
             }))
         })
         .collect();
-    output::entries(connection, &abilities);
+    output::whole_entries(connection, &abilities);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cm_attest::AcceptedMeasurements;
 use cm_instance::certificate::{NODE_EVIDENCE, evidence_kind};
 use cm_instance::{FullPolicy, InstanceClaims, InvalidClaims};
 use cm_types::{Sha256Digest, Timestamp};
@@ -32,6 +33,9 @@ pub enum Uncertified {
     /// It says something else than the policy.
     #[error("the certificate and the policy do not agree")]
     Claims(#[from] InvalidClaims),
+    /// It is about an executable that the policy accepts and the caller does not.
+    #[error("the instance runs {0}, which is none of the measurements that you accept")]
+    OtherMeasurement(Sha256Digest),
     /// Only the node's own word stands behind it, and the caller did not allow that.
     #[error("nobody but the node itself vouches for the instance, which was not allowed")]
     InsecureSoftware,
@@ -42,6 +46,8 @@ pub enum Uncertified {
 pub(crate) struct CertificateJudge {
     pub(crate) policy: FullPolicy,
     pub(crate) policy_hash: Sha256Digest,
+    /// What the caller accepts; what the policy accepts narrows it further.
+    pub(crate) measurements: AcceptedMeasurements,
     pub(crate) allow_insecure_software: bool,
     pub(crate) algorithms: WebPkiSupportedAlgorithms,
     /// The handshake can only say yes or no; this says why.
@@ -69,6 +75,11 @@ impl CertificateJudge {
             .map_err(Uncertified::Chain)?;
         let claims = InstanceClaims::read(peer).map_err(Uncertified::Claims)?;
         claims.check(&self.policy, self.policy_hash).map_err(Uncertified::Claims)?;
+        if let AcceptedMeasurements::OneOf(accepted) = &self.measurements
+            && !accepted.contains(&claims.measurement)
+        {
+            return Err(Uncertified::OtherMeasurement(claims.measurement).into());
+        }
         let kind = evidence_kind(peer).map_err(Distrust::Certificate)?;
         let vouched = kind.is_some_and(|kind| kind != NODE_EVIDENCE);
         if vouched || self.allow_insecure_software {
@@ -186,6 +197,7 @@ mod tests {
             CertificateJudge {
                 policy: self.policy.clone(),
                 policy_hash: self.policy.to_text().hash(),
+                measurements: AcceptedMeasurements::Any,
                 allow_insecure_software,
                 algorithms,
                 verdict: Arc::default(),
@@ -201,6 +213,31 @@ mod tests {
         assert_eq!(judged, w.claims());
         let refused = w.judge(false).judge(&peer, &[], at(now()));
         assert!(matches!(refused, Err(Distrust::Uncertified(Uncertified::InsecureSoftware))));
+    }
+
+    #[test]
+    fn the_caller_may_accept_less_than_the_policy() {
+        let w = world();
+        let peer = w.certificate(w.claims());
+        let judged = |accepted: Vec<Sha256Digest>| {
+            let measurements = AcceptedMeasurements::OneOf(accepted);
+            CertificateJudge { measurements, ..w.judge(true) }.judge(&peer, &[], at(now()))
+        };
+        let (own, other) = (w.claims().measurement, Sha256Digest::from_bytes([2; 32]));
+        assert_eq!(judged(vec![other, own]).unwrap(), w.claims());
+        for wrong in [vec![other], vec![]] {
+            let refused = judged(wrong).unwrap_err();
+            let Distrust::Uncertified(Uncertified::OtherMeasurement(found)) = refused else {
+                panic!("{refused:?}")
+            };
+            assert_eq!(found, own);
+        }
+        // The caller cannot accept what the policy does not.
+        let foreign = w.certificate(InstanceClaims { measurement: other, ..w.claims() });
+        let measurements = AcceptedMeasurements::OneOf(vec![other]);
+        let judge = CertificateJudge { measurements, ..w.judge(true) };
+        let refused = judge.judge(&foreign, &[], at(now()));
+        assert!(matches!(refused, Err(Distrust::Uncertified(Uncertified::Claims(_)))));
     }
 
     #[test]

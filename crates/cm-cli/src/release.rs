@@ -14,8 +14,8 @@ use clap::{Args, Subcommand};
 use cm_client::release::Recipient;
 use cm_client::{Api, ClientError};
 use cm_crypto::seal::{RecipientSecretKey, SealedHeader};
-use cm_instance::ProgramPolicy;
 use cm_instance::release::{ReleasePolicy, ReleasedFunction, function_digest};
+use cm_instance::{GuestPath, ProgramPolicy};
 use cm_types::{BucketName, ObjectKey, ResourceId, ResourceKind, Sha256Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -149,7 +149,8 @@ pub struct ReleaseArgs {
 pub(crate) async fn release(args: &ReleaseArgs, connection: &Connection) -> Outcome {
     let owner = object::read_secret(&args.owner_key)?;
     let agent = Agent { owner, identity: &args.identity, trust: &args.trust, connection };
-    agent.release(&args.object, &args.instance, &args.file, args.key_only).await?;
+    let manner = if args.key_only { Manner::KeyOnly } else { Manner::Whole };
+    agent.release(&args.object, &args.instance, &args.file, manner).await?;
     let what = if args.key_only { "the key was handed over" } else { "it is there, opened" };
     output::note(connection, &format!("released {} to {}: {what}", args.object, args.instance));
     Ok(ExitCode::SUCCESS)
@@ -237,16 +238,29 @@ struct Agent<'a> {
     connection: &'a Connection,
 }
 
+/// What is released, and who asked for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// The owner: the key, and then the object.
+    Whole,
+    /// The owner: the key alone.
+    KeyOnly,
+    /// Somebody else, whom the agent answers: the key, and then the object.
+    Unwatched,
+}
+
 impl Agent<'_> {
-    async fn release(&self, target: &str, instance: &str, file: &str, key_only: bool) -> anyhow::Result<()> {
+    async fn release(&self, target: &str, instance: &str, file: &str, manner: Manner) -> anyhow::Result<()> {
         let (bucket, key) = object::address(target)?;
         let api = self.connection.api()?;
         let policy = api.instance_policy(instance).await?;
         let identity = self.identity.read()?;
         let trust = self.trust.read(self.connection)?;
-        let to = Recipient { instance, policy: &policy, file, trust, identity: &identity };
+        let by_hand = manner != Manner::Unwatched;
+        let path = GuestPath::parse(file).context("the name of the file inside")?;
+        let to = Recipient { instance, policy: &policy, file: &path, trust, identity: &identity, by_hand };
         let mut inside = api.release_key(&bucket, &key, &self.owner, to).await?;
-        if !key_only {
+        if manner != Manner::KeyOnly {
             let size = api.object(&bucket, &key).await?.size;
             let (bar, progress) = output::progress(self.connection, Some(size), target);
             let source = api.read_object(&bucket, &key).await?;
@@ -313,7 +327,7 @@ async fn answer_all(agent: &Agent<'_>, bucket: &BucketName) -> anyhow::Result<()
 async fn answer(agent: &Agent<'_>, bucket: &BucketName, asked: Request) -> Answer {
     let here = asked.object.strip_prefix(bucket.as_str()).is_some_and(|rest| rest.starts_with('/'));
     let released = if here {
-        agent.release(&asked.object, &asked.instance, &asked.file, false).await
+        agent.release(&asked.object, &asked.instance, &asked.file, Manner::Unwatched).await
     } else {
         Err(anyhow::anyhow!("the object is in another bucket than the request"))
     };

@@ -12,8 +12,8 @@ use std::io::Read;
 
 use bytes::Bytes;
 use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey, SealError, SealedHeader, Sealer, sealed_len};
-use cm_instance::PolicyText;
 use cm_instance::release::{Asking, ReleasePolicy};
+use cm_instance::{GuestPath, PolicyText};
 use cm_types::{BucketName, ObjectKey, Timestamp};
 use futures::StreamExt;
 use tokio::io::AsyncRead;
@@ -36,11 +36,13 @@ pub struct Recipient<'a> {
     /// The text of its policy.
     pub policy: &'a str,
     /// What the file will be called there.
-    pub file: &'a str,
+    pub file: &'a GuestPath,
     /// What is believed about it besides.
     pub trust: Trust,
     /// By which certificate the instance knows the owner.
     pub identity: &'a ClientIdentity,
+    /// Whether the owner asked for this very release, rather than an agent that answers whoever asks.
+    pub by_hand: bool,
 }
 
 impl Api {
@@ -158,9 +160,12 @@ impl Api {
             sealed: header.digest(),
             measurement: inside.claims().measurement,
             policy: &text,
+            file: to.file,
+            owner: to.identity.certificate.as_ref(),
+            by_hand: to.by_hand,
         };
         release.admits(&asking, Timestamp::from(std::time::SystemTime::now()))?;
-        inside.provide_key(to.file, &content_key, header.digest()).await?;
+        inside.provide_key(to.file.as_str(), &content_key, header.digest()).await?;
         Ok(inside)
     }
 

@@ -3,7 +3,8 @@
 //! The object is sealed for its owner alone; no node holds a key. The owner signs what an instance must be to be given
 //! the key of this one object: what it runs on (its **measurement**), what it obeys (its **policy**), or which
 //! **function** it is an instance of. Of each kind that is named, one must hold. The owner's agent compares with the
-//! evidence of the very instance that it then speaks to; nobody else's word counts.
+//! evidence of the very instance that it then speaks to; nobody else's word counts. Unless the policy is named, and with it
+//! who takes part, nobody but the owner may be able to read what the object becomes inside.
 //!
 //! The policy names the object by bucket and key and by the digest of its sealed header, which commits to the content:
 //! put elsewhere, or beside another object, it releases nothing.
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::policy::{DataFile, FileHash, FileRight, PipelineEntry, Program, sorted_text};
-use crate::{FullPolicy, GuestPath, PolicyText, ProgramPolicy};
+use crate::{FullPolicy, GuestPath, PolicyText, Principal, ProgramPolicy, Rights, RightsTable};
 
 #[cfg(test)]
 mod tests;
@@ -96,6 +97,14 @@ pub enum NotReleased {
     /// The policy text cannot be read.
     #[error("the instance's policy is unreadable")]
     Unreadable,
+    /// Only a policy that was named may let others than the owner read the file.
+    #[error("the instance lets others read the file, and its policy is not one that the key is released to")]
+    ReadByOthers,
+    /// Nobody watches, and nothing says what the programs may be.
+    #[error(
+        "a release to measurements alone leaves the programs open: release it by hand, or name a function or policy"
+    )]
+    Unwatched,
 }
 
 /// What asks for a key: facts that evidence and the object itself have proved.
@@ -111,6 +120,12 @@ pub struct Asking<'a> {
     pub measurement: Sha256Digest,
     /// The policy whose hash the evidence proves.
     pub policy: &'a PolicyText,
+    /// The file that the object becomes inside.
+    pub file: &'a GuestPath,
+    /// The owner's certificate, in DER.
+    pub owner: &'a [u8],
+    /// Whether the owner asked for this very release, rather than an agent that answers whoever asks.
+    pub by_hand: bool,
 }
 
 impl ReleasePolicy {
@@ -163,8 +178,21 @@ impl ReleasePolicy {
         if !self.policies.is_empty() && !self.policies.contains(&hash) {
             return Err(NotReleased::Policy(hash));
         }
+        let policy = asking.policy.parse().map_err(|_| NotReleased::Unreadable)?;
+        if self.policies.is_empty() {
+            // Anybody may make an instance of a function, with identities of their choice.
+            let owner = policy.identity_of(asking.owner);
+            let table = RightsTable::from_policy(&policy);
+            let others = policy.identities.iter().map(|identity| identity.id).filter(|id| Some(*id) != owner);
+            let reads = |id| table.rights(&Principal::Identity(id), asking.file).contains(Rights::FD_READ);
+            if others.into_iter().any(reads) {
+                return Err(NotReleased::ReadByOthers);
+            }
+            if self.functions.is_empty() && !asking.by_hand {
+                return Err(NotReleased::Unwatched);
+            }
+        }
         if !self.functions.is_empty() {
-            let policy = asking.policy.parse().map_err(|_| NotReleased::Unreadable)?;
             let found = instance_digest(&policy).ok_or(NotReleased::Function)?;
             if !self.functions.iter().any(|function| function.digest == found) {
                 return Err(NotReleased::Function);

@@ -1,3 +1,4 @@
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::*;
@@ -52,8 +53,46 @@ fn policy() -> ReleasePolicy {
     }
 }
 
+static FILE: LazyLock<GuestPath> = LazyLock::new(|| GuestPath::parse("/in/data").unwrap());
+
 fn asking(text: &PolicyText) -> Asking<'_> {
-    Asking { bucket: "b", key: "k", sealed: sha256(b"header"), measurement: sha256(b"runtime"), policy: text }
+    Asking {
+        bucket: "b",
+        key: "k",
+        sealed: sha256(b"header"),
+        measurement: sha256(b"runtime"),
+        policy: text,
+        file: &FILE,
+        owner: &[],
+        by_hand: true,
+    }
+}
+
+#[test]
+fn others_must_not_read_what_is_released_to_anybody_s_instance() {
+    let draft = draft();
+    let owner = draft.certificates[0].0.clone();
+    let program = draft.program_policy("f").unwrap();
+    let text = full(&program, &draft.user_policy("f", "i").unwrap()).to_text();
+    let function = ReleasedFunction { id: "f".into(), digest: function_digest(&program) };
+    let readable = GuestPath::parse("/out").unwrap();
+    let released = ReleasePolicy { functions: vec![function], ..policy() };
+    let asked = Asking { file: &readable, by_hand: false, ..asking(&text) };
+    assert_eq!(released.admits(&asked, now()), Err(NotReleased::ReadByOthers));
+    let by_owner = Asking { owner: owner.der(), ..asked.clone() };
+    assert_eq!(released.admits(&by_owner, now()), Ok(()));
+    let named = ReleasePolicy { policies: vec![text.hash()], ..policy() };
+    assert_eq!(named.admits(&asked, now()), Ok(()));
+}
+
+#[test]
+fn measurements_alone_release_nothing_to_whoever_asks() {
+    let draft = draft();
+    let program = draft.program_policy("f").unwrap();
+    let text = full(&program, &draft.user_policy("f", "i").unwrap()).to_text();
+    assert_eq!(policy().admits(&asking(&text), now()), Ok(()));
+    let unwatched = Asking { by_hand: false, ..asking(&text) };
+    assert_eq!(policy().admits(&unwatched, now()), Err(NotReleased::Unwatched));
 }
 
 #[test]

@@ -91,11 +91,13 @@ impl VaasPolicy {
             streams.clear();
         }
         let bare = bare(infrastructure, self.execution_strategy, streams);
+        // No certificate outlives what the node vouches for.
+        let sooner = |expiry: &super::Expiry| expiry.to_timestamp() <= infrastructure.expiry;
         let full = FullPolicy {
             ciphersuite: self.ciphersuite,
             debug: self.debug,
             enable_clock: self.enable_clock,
-            enclave_cert_expiry: self.enclave_cert_expiry.unwrap_or(bare.enclave_cert_expiry),
+            enclave_cert_expiry: self.enclave_cert_expiry.filter(sooner).unwrap_or(bare.enclave_cert_expiry),
             identities: self.identities.clone(),
             programs: self.programs.iter().map(|program| self.hashed(program)).collect(),
             pipelines: self.pipelines.clone(),

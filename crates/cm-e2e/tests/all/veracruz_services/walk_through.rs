@@ -122,5 +122,18 @@ async fn an_instance_of_vaas_is_given_its_program_by_whoever_may_write_it() {
         }
         assert!(std::time::Instant::now() < end, "the run is not recorded: {instances}");
     }
+
+    // Once it has ended it is not there for whoever reads, nor for whoever deletes.
+    assert!(result.shut_down().await.unwrap().succeeded());
+    let address = serde_json::from_str::<Value>(full).unwrap()["veracruz_server_url"].clone();
+    let path = format!(
+        "/veracruz/{}?instance_hash={}",
+        address.as_str().unwrap(),
+        made["instance_hash"].as_str().unwrap()
+    );
+    while house.vaas.get(&path).await.status != 404 {
+        assert!(std::time::Instant::now() < end, "the instance has not ended");
+    }
+    house.vaas.delete(&path).await.demand(404);
     assert!(house.node.stop().success());
 }

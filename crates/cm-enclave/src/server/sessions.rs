@@ -13,12 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use cm_instance::RefusalKind;
-use cm_instance::wire::RequestDecoder;
+use cm_instance::wire::{FRAME_LEN_MAX, RequestDecoder};
 use rustls::ServerConnection;
 
 use super::exchange::Exchange;
 use super::tls::{self, Pinned};
 use super::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, IDLE_TIMEOUT, READ_LEN, Server};
+
+/// Most bytes of answers to the requests in one post: a client of that era waits for one answer before it asks again.
+const ANSWERS_LEN_MAX: usize = 2 * FRAME_LEN_MAX;
 
 /// All sessions.
 pub(super) struct Sessions {
@@ -163,6 +166,7 @@ impl Session {
         peer: IpAddr,
         mut records: &[u8],
     ) -> io::Result<()> {
+        let mut spare = ANSWERS_LEN_MAX;
         while !records.is_empty() {
             if self.tls.read_tls(&mut records)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -176,7 +180,7 @@ impl Session {
             if !self.tls.is_handshaking() && self.identity.is_none() {
                 self.recognise(server, number)?;
             }
-            self.converse(server).await?;
+            self.converse(server, &mut spare).await?;
             if state.peer_has_closed() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -194,8 +198,9 @@ impl Session {
         Ok(())
     }
 
-    /// Answers what has been decrypted so far. Done for every few records, so that nothing piles up.
-    async fn converse(&mut self, server: &Server) -> io::Result<()> {
+    /// Answers what has been decrypted so far, in at most so many bytes: all answers to one post are held until it has
+    /// been read. Done for every few records, so that no requests pile up.
+    async fn converse(&mut self, server: &Server, spare: &mut usize) -> io::Result<()> {
         let Some(identity) = &self.identity else { return Ok(()) };
         identity.check(SystemTime::now().into()).map_err(|_| io::ErrorKind::PermissionDenied)?;
         loop {
@@ -215,7 +220,10 @@ impl Session {
         loop {
             let answer = self.exchange.answer(&server.service, identity.id).await;
             match answer.map_err(|error| server.broken(identity, &error))? {
-                Some(answer) => self.tls.writer().write_all(&answer)?,
+                Some(answer) => {
+                    *spare = spare.checked_sub(answer.len()).ok_or(io::ErrorKind::QuotaExceeded)?;
+                    self.tls.writer().write_all(&answer)?;
+                }
                 None => return Ok(()),
             }
         }

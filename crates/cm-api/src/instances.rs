@@ -211,10 +211,16 @@ pub async fn create_instance(
     let text = String::from_utf8(text.into())
         .map_err(|error| Failure::new(FailureClass::Malformed, "the body is no UTF-8").with_cause(error))?;
     let policy: UserPolicy = from_json(text.as_bytes())?;
-    let (function, permit) =
-        api.kernel.look_up::<Invoke>(&op, ResourceKind::Function, id_of(&policy.function).as_str()).await.map_err(refusal)?;
-    let started =
-        api.functions.create_instance(&op, &function, &permit, &text, Wording::Native).await.map_err(function_refusal)?;
+    let (function, permit) = api
+        .kernel
+        .look_up::<Invoke>(&op, ResourceKind::Function, id_of(&policy.function).as_str())
+        .await
+        .map_err(refusal)?;
+    let started = api
+        .functions
+        .create_instance(&op, &function, &permit, &text, Wording::Native)
+        .await
+        .map_err(function_refusal)?;
     let place = place(&format!("instances/{}", started.id))?;
     Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(StartedInstance::from(started)))
         .into_response())

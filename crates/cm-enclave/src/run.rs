@@ -148,8 +148,7 @@ fn inhabit(control: &mut Control, listener: TcpListener, mut layers: Vec<Layer>)
     let time_max = Duration::from_millis(limits.wall_ms);
     let refusals = Arc::new(Refusals::new(refuse));
     let policy_hash = launch.policy_text.hash();
-    let service =
-        Service::new(loaded, runs, refusals.clone(), policy, policy_hash, time_max, stop.clone());
+    let service = Service::new(loaded, runs, refusals.clone(), policy, policy_hash, time_max, stop.clone());
     let allowed = Allowed {
         connections: usize::try_from(limits.connections).unwrap_or(usize::MAX),
         file_bytes: limits.file_bytes,

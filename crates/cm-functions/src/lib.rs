@@ -38,8 +38,8 @@ pub use files::{FileKind, FileView};
 pub use functions::{Functions, FunctionsConfig, Platform, check_policy};
 pub use instances::InstanceView;
 pub use launcher::{
-    DockerConfig, DockerLauncher, KubernetesConfig, KubernetesLauncher, LaunchError, Launcher, LauncherConfig,
-    MeasuredExecutable, ProcessLauncher,
+    DockerConfig, DockerLauncher, KubernetesConfig, KubernetesLauncher, LaunchError, Launcher,
+    LauncherConfig, MeasuredExecutable, ProcessLauncher,
 };
 pub use module_cache::ModuleCache;
 pub use names::id_of;

@@ -28,8 +28,9 @@ pub use endpoints::{ChoreographySettings, EndpointSettings};
 pub use instances::{DockerSettings, InstanceSettings, KubernetesSettings, LauncherSettings};
 pub use listen::{InstancePorts, ListenSettings};
 pub use written::{
-    ApiToml, AttestationToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, DockerToml, EndpointsToml, InstancesToml,
-    KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml, ObjectsToml, S3AppToml, ShutdownToml,
+    ApiToml, AttestationToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, DockerToml,
+    EndpointsToml, InstancesToml, KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml, ObjectsToml,
+    S3AppToml, ShutdownToml,
 };
 
 /// The isolation layers of an instance's process, as `cryptomesh instance` reports them.
@@ -55,7 +56,14 @@ pub const LAYERS: &[&str] = &[
 const NAME_CHARS_MAX: usize = 128;
 
 /// Keys whose value is a list; without brackets it is written with commas.
-const LISTS: &[&str] = &["instances.require", "attestation.measurements", "attestation.tcb_statuses", "s3app.endpoints", "kubernetes.resources", "api.cors_origins"];
+const LISTS: &[&str] = &[
+    "instances.require",
+    "attestation.measurements",
+    "attestation.tcb_statuses",
+    "s3app.endpoints",
+    "kubernetes.resources",
+    "api.cors_origins",
+];
 /// Keys whose value is a text even where it looks like a number.
 const TEXTS: &[&str] = &["api.title", "api.version", "attestation.snp_tcb_min"];
 

@@ -80,9 +80,12 @@ impl Node {
         let mut sockets = Listeners::bind(&config.listen).await?;
         let attestation_url = ["attestation", "api"].iter().find_map(|name| sockets.address(name));
         let attestation_url = attestation_url.map_or_else(String::new, |address| address.to_string());
-        let functions =
-            Functions::open(kernel.clone(), &tasks, functions_config(&config, &data_dir, attestation_url, &kernel))
-                .await?;
+        let functions = Functions::open(
+            kernel.clone(),
+            &tasks,
+            functions_config(&config, &data_dir, attestation_url, &kernel),
+        )
+        .await?;
         let launcher = Arc::new(ProcessLauncher::of_this_program());
         let endpoints =
             Endpoints::open(kernel.clone(), &tasks, endpoints_config(&config, &kernel), launcher).await?;
@@ -106,10 +109,10 @@ impl Node {
         sockets.serve("s3", &limits, &tasks, || cm_s3::router(kernel.clone(), access.clone(), requests()));
         sockets.serve("vaas", &limits, &tasks, || vaas::router(veracruz(), requests()));
         sockets.serve("ccfaas", &limits, &tasks, || ccfaas::router(veracruz(), requests()));
-        sockets.serve("s3app", &limits, &tasks, || s3app::router(veracruz(), s3app::Endpoints::new(config.s3_endpoints.clone()), requests()));
-        let judge = || {
-            Attestation::new(kernel.clone(), functions.measurement(), config.attestation.clone())
-        };
+        sockets.serve("s3app", &limits, &tasks, || {
+            s3app::router(veracruz(), s3app::Endpoints::new(config.s3_endpoints.clone()), requests())
+        });
+        let judge = || Attestation::new(kernel.clone(), functions.measurement(), config.attestation.clone());
         sockets.serve("attestation", &limits, &tasks, || {
             attestation::router(judge(), veracruz().gate(), requests())
         });

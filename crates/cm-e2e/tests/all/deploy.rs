@@ -100,7 +100,9 @@ fn variables_are_known_to_the_program() {
         let text = text(file);
         let names = text.match_indices("CRYPTOMESH_").map(|(at, _)| {
             let rest = &text[at..];
-            let end = rest.find(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_').unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_')
+                .unwrap_or(rest.len());
             rest[..end].to_owned()
         });
         // Those of the compose file's own, and the beginning of what the chart puts together.

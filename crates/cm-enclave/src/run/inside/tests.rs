@@ -120,7 +120,8 @@ fn a_cancelled_run_ends() {
     let host = load_with(&wasm, &wasm, None, 1, false).host.unwrap();
     let cancel = CancellationToken::new();
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| host.execute(&path("program.wasm"), &[], Duration::from_secs(3600), &cancel));
+        let running =
+            scope.spawn(|| host.execute(&path("program.wasm"), &[], Duration::from_secs(3600), &cancel));
         cancel.cancel();
         assert_eq!(running.join().unwrap().outcome, Outcome::Cancelled);
     });

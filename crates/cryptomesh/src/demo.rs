@@ -15,13 +15,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use cm_cli::{Connection, Format, Outcome, output};
+use cm_cli::{Connection, Format, Outcome, UsageError, output};
 
 /// `cryptomesh demo`
 #[derive(Args)]
 pub(crate) struct DemoArgs {
     /// Your own numbers: a CSV file whose first two numeric columns are x and y [default: speed and stopping
-    /// distance of 50 cars, 1920].
+    /// distance of 50 cars, 1920]. Not with `--scenario video`.
     #[arg(long, value_name = "FILE.csv")]
     input: Option<PathBuf>,
     /// Which story.
@@ -62,6 +62,10 @@ impl Narrator<'_> {
 /// refused was refused.
 pub(crate) async fn run(args: DemoArgs, connection: &Connection) -> Outcome {
     if args.scenario == Scenario::Video {
+        if args.input.is_some() {
+            let what = "--input is for the scenario `regression`; the scenario `video` brings its own video";
+            return Err(UsageError(what.to_owned()).into());
+        }
         return video::run(args.keep, connection).await;
     }
     let data = dataset::Points::load(args.input.as_deref())?;

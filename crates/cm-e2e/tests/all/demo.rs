@@ -25,6 +25,13 @@ fn it_takes_the_users_own_numbers() {
 }
 
 #[test]
+fn numbers_are_not_ignored_by_a_story_without_any() {
+    let output = run(&["demo", "--scenario", "video", "--input", "numbers.csv"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--input"));
+}
+
+#[test]
 fn numbers_that_make_no_line_are_refused_before_anything_starts() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("numbers.csv");

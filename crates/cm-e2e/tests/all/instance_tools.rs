@@ -41,6 +41,35 @@ fn nothing_is_sent_to_what_is_not_what_it_should_be() {
     ends(&bench.inside("verify", &by_node, &[]), 3);
     let wrong = "00".repeat(32);
     ends(&bench.inside("verify", &by_node, &[INSECURE, "--measurement", &wrong]), 3);
+    // The certificate alone is held to the same measurement, and to nothing that it does not show.
+    let by_policy = ["--policy", full.as_str(), INSECURE];
+    for (command, more) in [("verify", &[][..]), ("put", &["input-0=/dev/null"][..]), ("run", &[PROGRAM][..])]
+    {
+        let more = [more, &["--measurement", wrong.as_str()]].concat();
+        let said = ends(&bench.inside(command, &by_policy, &more), 3).1;
+        assert!(
+            said.contains("before anything was sent") && said.contains("none of the measurements"),
+            "{said}"
+        );
+    }
+    let shown = bench.inside("verify", &by_policy, &["--output", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&ends(&shown, 0).0).unwrap();
+    let measurement = shown["measurement"].as_str().unwrap();
+    ends(&bench.inside("verify", &by_policy, &["--measurement", measurement]), 0);
+    for unseen in [["--require-isolation", "none"], ["--node-key", "/dev/null"]] {
+        let said = ends(&bench.inside("verify", &by_policy, &unseen), 2).1;
+        assert!(said.contains(unseen[0]) && said.contains("--instance"), "{said}");
+    }
+    // Somebody else's key is noticed at home.
+    let (other, key) = (bench.path("other.cert.pem"), bench.path("me.key.pem"));
+    let other_key = bench.path("other.key.pem");
+    bench.ok(&["keys", "identity", "other", "--certificate", &other, "--key", &other_key]);
+    let said =
+        bench.run(&["instance", "verify", "--policy", &full, INSECURE, "--cert", &other, "--key", &key]);
+    assert!(ends(&said, 2).1.contains("does not belong to the certificate"));
+    ends(&bench.inside("put", &by_policy, &["input-0=/dev/null", "input-0=/dev/zero"]), 2);
+    ends(&bench.inside("run", &by_policy, &[PROGRAM, "--timeout", "0"]), 2);
+
     ends(&bench.inside("verify", &["--instance", "i", INSECURE, "--policy-hash", &wrong], &[]), 3);
     ends(&bench.inside("verify", &["--instance", "i", INSECURE], &[]), 2);
     ends(&bench.inside("verify", &["--instance", "i", INSECURE, "--trust-node-policy"], &[]), 0);

@@ -34,8 +34,20 @@ fn release_by(
 ) -> std::process::Output {
     let (owner, cert, key) = (bench.path(owner), bench.path("me.cert.pem"), bench.path("me.key.pem"));
     let arguments = [
-        "object", "release", object, "--instance", instance, "--as", "input-0", "--owner-key", &owner, "--cert",
-        &cert, "--key", &key, INSECURE,
+        "object",
+        "release",
+        object,
+        "--instance",
+        instance,
+        "--as",
+        "input-0",
+        "--owner-key",
+        &owner,
+        "--cert",
+        &cert,
+        "--key",
+        &key,
+        INSECURE,
     ];
     bench.run(&[&arguments[..], more].concat())
 }

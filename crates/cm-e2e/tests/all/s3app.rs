@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cm_client::{ClientIdentity, InstanceConnection};
 use cm_e2e::{Node, NodeOptions, PROGRAM_FILE, Party, Program, enrol, instance};
+use cm_runtime::Tasks;
 use cm_types::{ResourceKind, Timestamp};
 use futures::stream;
 use serde_json::{Value, json};
@@ -96,10 +97,10 @@ impl Bench {
 }
 
 /// A service whose only object breaks off in the middle, and is gone when somebody asks for the rest. Answers its URL.
-async fn half_an_object() -> String {
+async fn half_an_object(tasks: &Tasks) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
+    tasks.spawn("half an object", async move {
         let mut answers = vec![
             "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
             format!(
@@ -143,7 +144,8 @@ async fn an_object_becomes_the_input_of_a_program() {
 
     // An object that breaks off leaves the file as it was.
     let mut broken = bench.request("half", credentials);
-    broken["s3"]["endpoint_url"] = half_an_object().await.into();
+    let tasks = Tasks::new();
+    broken["s3"]["endpoint_url"] = half_an_object(&tasks).await.into();
     let (status, said) = bench.copy(&broken).await;
     assert!(status == 500 && said.contains("Not able to read bucket videos file half"), "{status} {said}");
     bench.inside.execute(PROGRAM_FILE, Duration::from_secs(30)).await.unwrap();

@@ -34,7 +34,11 @@ fn framing_is_removed_kept_or_cut() {
 fn a_body_that_has_ended_is_not_asked_again() {
     for end in [UNSIGNED.len(), 5] {
         let pieces: Vec<_> = UNSIGNED[..end].chunks(4).map(Bytes::from_static).collect();
-        let body = stream::unfold(pieces.into_iter(), |mut pieces| async move { Some((Ok(pieces.next()?), pieces)) });
+        let body =
+            stream::unfold(
+                pieces.into_iter(),
+                |mut pieces| async move { Some((Ok(pieces.next()?), pieces)) },
+            );
         let frames = Frames::new(body, Mode::Remove, Trailers::default());
         let mut frames = std::pin::pin!(frames);
         let mut content = Vec::new();

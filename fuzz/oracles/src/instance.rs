@@ -3,7 +3,9 @@
 use cm_instance::InstanceClaims;
 use cm_instance::wire::posted::{self, BODY_LEN_MAX, HEAD_LEN_MAX};
 use cm_instance::wire::{FrameDecoder, Incoming, Request, RequestDecoder, encode_frame};
-use cm_instance::{FileName, FullPolicy, GuestPath, Pipeline, PolicyText, ProgramPolicy, UserPolicy, VaasPolicy};
+use cm_instance::{
+    FileName, FullPolicy, GuestPath, Pipeline, PolicyText, ProgramPolicy, UserPolicy, VaasPolicy,
+};
 
 /// Small, so that the limit itself is exercised.
 const FRAME_LEN_MAX: usize = 4096;
@@ -129,7 +131,9 @@ pub fn pipelines(data: &[u8]) {
     for answer in [false, true] {
         let mut evaluation = pipeline.begin();
         let mut left = pipeline.programs().len();
-        while let Ok(Some(program)) = evaluation.next_program(|_| Ok::<bool, std::convert::Infallible>(answer)) {
+        while let Ok(Some(program)) =
+            evaluation.next_program(|_| Ok::<bool, std::convert::Infallible>(answer))
+        {
             assert!(pipeline.programs().contains(&program));
             left = left.checked_sub(1).expect("a pipeline runs no program more often than it names it");
         }

@@ -36,7 +36,7 @@ pub struct RequestLimits {
     /// The slowest rate of a streamed body, in bytes per second of waiting for the client.
     pub upload_rate_min: u32,
     /// How long the work on a request may take until the head of its answer. Streamed uploads have none, nor what
-    /// lifts its [`Deadline`](crate::Deadline).
+    /// lifts its [`Deadline`].
     pub deadline: Duration,
 }
 

@@ -79,6 +79,7 @@ const SECTIONS: &[&str] = &[
     "LISTEN",
     "API",
     "ATTESTATION",
+    "S3APP",
     "SHUTDOWN",
     "LOG",
     "INSTANCES",

@@ -48,7 +48,7 @@ const WORDS: &[Word] = &[
     Word { text: concat!("static.", "crates.io"), scope: Scope::Everywhere, advice: REGISTRY },
     Word { text: concat!("registry.", "npmjs.org"), scope: Scope::Everywhere, advice: REGISTRY },
     Word { text: concat!("files.", "pythonhosted.org"), scope: Scope::Everywhere, advice: REGISTRY },
-    Word { text: concat!("pypi.org/", "simple"), scope: Scope::Everywhere, advice: REGISTRY },
+    Word { text: concat!("pypi.", "org/simple"), scope: Scope::Everywhere, advice: REGISTRY },
     Word { text: concat!("proxy.", "golang.org"), scope: Scope::Everywhere, advice: REGISTRY },
     Word { text: concat!("/arti", "factory/"), scope: Scope::Everywhere, advice: REGISTRY },
 ];

@@ -143,6 +143,13 @@ text_id! {
 }
 
 text_id! {
+    /// Identifies a node among the peers of a storage network: the text of its node id.
+    PeerId, "peer id", ID_LEN_MAX,
+    "peer ids are made of ASCII letters, digits and -_.:@+, beginning with a letter or digit",
+    id_character
+}
+
+text_id! {
     /// Names a bucket. The rules are S3's for general-purpose buckets, less the reserved prefixes.
     BucketName, "bucket name", 63,
     "bucket names are made of lower-case ASCII letters, digits, - and ., beginning with a letter or digit",

@@ -18,7 +18,8 @@ pub mod timestamp;
 pub use action::Action;
 pub use digest::Sha256Digest;
 pub use id::{
-    BucketName, Generation, InvalidId, ObjectKey, PrincipalId, RequestId, ResourceId, ResourceRef, TenantId,
+    BucketName, Generation, InvalidId, ObjectKey, PeerId, PrincipalId, RequestId, ResourceId, ResourceRef,
+    TenantId,
 };
 pub use kind::ResourceKind;
 pub use label::{InvalidLabel, LabelSelector, Labels};

@@ -1,0 +1,26 @@
+//! Which peers of a storage network hold which bytes, and how that follows failures, changes and load.
+//!
+//! Everything here is a pure function of facts: no clock, no randomness, no I/O. Nodes that know the same [`Layout`]
+//! compute the same holders, bit for bit, on every machine; what is decided by load ([`elastic`]) is decided by one
+//! node and told to the others.
+//!
+//! Reading order: [`Peer`] and [`Layout`] (who takes part, in which epoch), [`Redundancy`] (how much may be lost),
+//! [`Layout::holders`] (weighted rendezvous hashing with spread over failure domains), [`moves`] (from one epoch to
+//! the next), [`History`] (where bytes may still be while they move), [`repair_order`].
+
+mod error;
+mod history;
+mod holders;
+mod layout;
+mod moves;
+mod peer;
+mod redundancy;
+mod repair;
+
+pub use error::{HistoryError, LayoutError, RedundancyError};
+pub use history::{EPOCHS_MAX, History};
+pub use layout::{Change, Epoch, Layout, PEERS_MAX};
+pub use moves::{Move, Source, moves};
+pub use peer::{DOMAIN_LEN_MAX, Domain, Peer, PeerState};
+pub use redundancy::{Redundancy, WIDTH_MAX};
+pub use repair::{Damaged, Repair, RepairPlan, repair_order};

@@ -19,10 +19,12 @@
 //!    far as the permissions of its roles go, to anonymous callers and to everybody of the tenant.
 //! 7. Changing labels or the security policy in force is a decision of its own, [`decide_change`]: nobody
 //!    gains by it, and nothing gets where its mover could not have made it.
+//! 8. Owners of buckets may share them, object by object, as S3 knows it: see [`sharing`].
 //!
 //! Nothing here does I/O, reads a clock or remembers anything.
 //!
-//! Reading order: [`permission`], [`facts`], [`decision`], [`change`], [`permit`], [`reason`], [`action`].
+//! Reading order: [`permission`], [`facts`], [`decision`], [`change`], [`permit`], [`reason`], [`action`],
+//! [`sharing`].
 
 pub mod action;
 pub mod change;
@@ -31,6 +33,7 @@ pub mod facts;
 pub mod permission;
 pub mod permit;
 pub mod reason;
+pub mod sharing;
 
 pub use action::{ActionKind, Create, Delete, Grant, Invoke, List, Read, Update};
 pub use change::decide_change;

@@ -3,6 +3,7 @@
 use cm_types::{Action, ResourceId, ResourceKind};
 
 use crate::Permission;
+use crate::sharing::{AclPermission, Grantee};
 
 /// One thing that was weighed and mattered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,25 @@ pub enum Reason {
     },
     /// The caller did not authenticate, and nothing opens the target to such callers.
     Anonymous,
+    /// A grant on the bucket or the object.
+    AclGrants {
+        /// To whom.
+        grantee: Grantee,
+        /// What.
+        permission: AclPermission,
+    },
+    /// A statement of the bucket's policy allows it.
+    PolicyAllows {
+        /// Its `Sid`, or its place.
+        statement: String,
+    },
+    /// A statement of the bucket's policy denies it.
+    PolicyDenies {
+        /// Its `Sid`, or its place.
+        statement: String,
+    },
+    /// The bucket has a list of grants, and neither that nor its policy gives this to the subject.
+    NotShared,
 }
 
 impl Reason {
@@ -92,6 +112,10 @@ impl Reason {
             Reason::GuardDemandsAuthentication { .. } => "guard-demands-authentication",
             Reason::GuardOpens { .. } => "guard-opens",
             Reason::Anonymous => "anonymous",
+            Reason::AclGrants { .. } => "acl-grants",
+            Reason::PolicyAllows { .. } => "policy-allows",
+            Reason::PolicyDenies { .. } => "policy-denies",
+            Reason::NotShared => "not-shared",
         }
     }
 }
@@ -126,6 +150,27 @@ impl std::fmt::Display for Reason {
                 "security policy `{guard}` demands no authentication, and its role `{role}` permits `{permission}`"
             ),
             Reason::Anonymous => f.write_str("not authenticated"),
+            Reason::AclGrants { grantee, permission } => {
+                let permission = match permission {
+                    AclPermission::Read => "READ",
+                    AclPermission::Write => "WRITE",
+                    AclPermission::ReadAcp => "READ_ACP",
+                    AclPermission::WriteAcp => "WRITE_ACP",
+                    AclPermission::FullControl => "FULL_CONTROL",
+                };
+                match grantee {
+                    Grantee::Principal(principal) => write!(f, "`{permission}` was granted to `{principal}`"),
+                    Grantee::Authenticated => write!(f, "`{permission}` was granted to all who authenticate"),
+                    Grantee::Everybody => write!(f, "`{permission}` was granted to everybody"),
+                }
+            }
+            Reason::PolicyAllows { statement } => {
+                write!(f, "statement `{statement}` of the bucket's policy allows it")
+            }
+            Reason::PolicyDenies { statement } => {
+                write!(f, "statement `{statement}` of the bucket's policy denies it")
+            }
+            Reason::NotShared => f.write_str("the bucket is private, and its owner has not shared it so"),
         }
     }
 }

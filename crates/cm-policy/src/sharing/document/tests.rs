@@ -1,0 +1,154 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn policy(statement: Value) -> PolicyDocument {
+    PolicyDocument::parse(json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string()).unwrap()
+}
+
+fn judge(policy: &PolicyDocument, who: Option<&str>, used: Use, resource: &str) -> Verdict {
+    let (principal, tenant) = (who.map(|id| PrincipalId::parse(id).unwrap()), TenantId::default_tenant());
+    policy.judge(&PolicyRequest {
+        principal: principal.as_ref(),
+        tenant: who.map(|_| &tenant),
+        bucket_tenant: &tenant,
+        used,
+        resource,
+        circumstances: &Circumstances::new(),
+    })
+}
+
+fn check(statement: Value, who: Option<&str>, used: Use, resource: &str, applies: bool) {
+    let found = judge(&policy(statement.clone()), who, used, resource);
+    assert_eq!(found != Verdict::Silent, applies, "{statement} {who:?} {used:?} {resource}: {found:?}");
+}
+
+#[test]
+fn principals_actions_and_resources() {
+    let reading = |principal: Value| {
+        json!({
+            "Effect": "Allow", "Principal": principal, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"
+        })
+    };
+    for everybody in [json!("*"), json!({ "AWS": "*" }), json!({ "AWS": ["x", "*"] })] {
+        check(reading(everybody.clone()), None, Use::GetObject, "b/k", true);
+        check(reading(everybody.clone()), Some("ann"), Use::GetObject, "b/k/l", true);
+        check(reading(everybody.clone()), None, Use::GetObject, "b", false);
+        check(reading(everybody.clone()), None, Use::GetObject, "bb/k", false);
+        check(reading(everybody.clone()), None, Use::GetObjectVersion, "b/k", false);
+        check(reading(everybody), None, Use::PutObject, "b/k", false);
+    }
+    for ann in [
+        json!({ "AWS": "arn:aws:iam:::user/ann" }),
+        json!({ "AWS": "arn:aws:iam::default:user/ann" }),
+        json!({ "AWS": "ann" }),
+        json!({ "CanonicalUser": ["bob", "ann"] }),
+        json!({ "AWS": "arn:aws:iam::default:root" }),
+    ] {
+        check(reading(ann.clone()), Some("ann"), Use::GetObject, "b/k", true);
+        check(reading(ann), None, Use::GetObject, "b/k", false);
+    }
+    for nobody in [
+        json!({ "AWS": "arn:aws:iam::other:user/ann" }),
+        json!({ "AWS": "arn:aws:iam::other:root" }),
+        json!({ "AWS": "arn:aws:iam:::role/ann" }),
+        json!({ "Service": "logging.s3.amazonaws.com" }),
+    ] {
+        check(reading(nobody), Some("ann"), Use::GetObject, "b/k", false);
+    }
+}
+
+#[test]
+fn negations() {
+    let not_ann = json!({
+        "Effect": "Deny", "NotPrincipal": { "AWS": "ann" }, "NotAction": "s3:List*", "NotResource": "arn:aws:s3:::b/open/*"
+    });
+    check(not_ann.clone(), Some("ann"), Use::GetObject, "b/k", false);
+    check(not_ann.clone(), Some("bob"), Use::GetObject, "b/k", true);
+    check(not_ann.clone(), None, Use::GetObject, "b/k", true);
+    check(not_ann.clone(), None, Use::ListBucket, "b", false);
+    check(not_ann, None, Use::GetObject, "b/open/k", false);
+}
+
+#[test]
+fn one_denial_outweighs_all_else() {
+    let document = |deny_first: bool| {
+        let mut all = vec![
+            json!({ "Sid": "no", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "*" }),
+            json!({ "Sid": "yes", "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*" }),
+        ];
+        if !deny_first {
+            all.reverse();
+        }
+        PolicyDocument::parse(json!({ "Statement": all }).to_string()).unwrap()
+    };
+    for policy in [document(true), document(false)] {
+        assert_eq!(judge(&policy, Some("ann"), Use::PutObject, "b/k"), Verdict::Denies("no".to_owned()));
+        assert_eq!(judge(&policy, Some("ann"), Use::GetObject, "b/k"), Verdict::Allows("yes".to_owned()));
+    }
+}
+
+#[test]
+fn what_everybody_may_is_public_unless_confined() {
+    let public = |effect: &str, principal: Value, condition: Value| {
+        policy(json!({
+            "Effect": effect, "Principal": principal, "Action": "s3:GetObject", "Resource": "*", "Condition": condition
+        }))
+        .is_public()
+    };
+    assert!(public("Allow", json!("*"), json!({})));
+    assert!(!public("Deny", json!("*"), json!({})));
+    assert!(!public("Allow", json!({ "AWS": "ann" }), json!({})));
+    assert!(!public("Allow", json!("*"), json!({ "IpAddress": { "aws:SourceIp": "10.0.0.0/24" } })));
+    assert!(public("Allow", json!("*"), json!({ "IpAddress": { "aws:SourceIp": "0.0.0.0/0" } })));
+    assert!(public("Allow", json!("*"), json!({ "NotIpAddress": { "aws:SourceIp": "10.0.0.0/24" } })));
+    assert!(public("Allow", json!("*"), json!({ "StringLike": { "aws:Referer": "http://a/*" } })));
+}
+
+#[test]
+fn nothing_is_passed_over() {
+    let good = json!({ "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*" });
+    let check = |change: &dyn Fn(&mut Map<String, Value>)| {
+        let mut statement = good.clone();
+        change(statement.as_object_mut().unwrap());
+        let text = json!({ "Statement": statement }).to_string();
+        assert!(PolicyDocument::parse(text.clone()).is_err(), "{text}");
+    };
+    let set = |name: &'static str, value: Value| {
+        move |fields: &mut Map<String, Value>| {
+            fields.insert(name.to_owned(), value.clone());
+        }
+    };
+    assert!(PolicyDocument::parse(json!({ "Statement": good }).to_string()).is_ok());
+    check(&set("Effect", json!("allow")));
+    check(&set("Conditions", json!({})));
+    check(&set("Condition", json!({ "StringResembles": { "a": "b" } })));
+    check(&set("Condition", json!({ "StringEquals": { "s3:prefix": "${aws:username}" } })));
+    check(&set("Principal", json!("ann")));
+    check(&set("Principal", json!({})));
+    check(&set("NotPrincipal", json!("*")));
+    check(&set("Action", json!("ec2:Run")));
+    check(&set("Action", json!([])));
+    check(&set("Resource", json!("b/*")));
+    check(&set("Resource", json!("arn:aws:s3:::b/${aws:username}/*")));
+    for missing in ["Effect", "Principal", "Action", "Resource"] {
+        check(&move |fields: &mut Map<String, Value>| {
+            fields.remove(missing);
+        });
+    }
+    for text in ["", "[]", "{}", "nonsense", r#"{"Statement":[]}"#, r#"{"Version":"1","Statement":{}}"#] {
+        assert!(PolicyDocument::parse(text).is_err(), "{text}");
+    }
+    assert_eq!(PolicyDocument::parse(" ".repeat(POLICY_BYTES_MAX + 1)), Err(InvalidPolicy::TooLong));
+}
+
+proptest! {
+    /// Nothing that somebody sends makes the parser fall over, and what is understood reads back.
+    #[test]
+    fn any_text_is_a_policy_or_refused(text in ".{0,400}") {
+        if let Ok(policy) = PolicyDocument::parse(text.clone()) {
+            prop_assert_eq!(policy.as_str(), text);
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use cm_door::Caller;
 use cm_functions::FileView;
 use cm_http::etag::Freshness;
 use cm_http::{ETag, Failure, Preconditions};
@@ -13,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::Api;
-use crate::authentication::Caller;
 use crate::failure::refusal;
 use crate::objects::CONTENT_SHA256;
 

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use cm_door::{Caller, confirmed};
 use cm_http::etag::{Freshness, Tags};
 use cm_http::{ETag, Failure, Params, Preconditions, RangeRequest, Upload};
 use cm_kernel::objects::{
@@ -20,7 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Api;
-use crate::authentication::{Caller, Op, confirmed};
+use crate::authentication::Op;
 use crate::document::ErrorBody;
 use crate::failure::{object_refusal, refusal};
 use crate::listing::{Listing, bad_parameter, cursor, page_limit};

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use cm_door::confirmed;
 use cm_functions::FileKind;
 use cm_http::{Failure, Upload};
 use cm_kernel::policy::{Read, Update};
@@ -12,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Api;
-use crate::authentication::{Op, confirmed};
+use crate::authentication::Op;
 use crate::document::ErrorBody;
 use crate::failure::{function_refusal, refusal};
 use crate::function_files::{FunctionFile, download, still_permitted};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use cm_door::Caller;
 use cm_http::etag::Freshness;
 use cm_http::{ETag, Failure, FailureClass, JsonBody, Params, Preconditions};
 use cm_kernel::catalog::{Change, Dependents, Integrity, NewRecord, Query, Record, SpecChange};
@@ -18,7 +19,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::api::Api;
-use crate::authentication::Caller;
 use crate::deletion::{self, DeleteParams};
 use crate::document::PREFIX;
 use crate::expand::{ExpandParams, expanded};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event;
+use cm_door::Caller;
 use cm_http::{Failure, sse};
 use cm_kernel::Kernel;
 use cm_kernel::catalog::Query;
@@ -16,7 +17,6 @@ use futures::{Stream, stream};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::authentication::Caller;
 use crate::failure::refusal;
 use crate::record::{WireSpec, view_of};
 

@@ -3,6 +3,7 @@
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::routing::any;
 use axum::{Extension, Router, middleware};
+use cm_door::authenticate;
 use cm_http::frame::{unknown_method, unknown_route};
 use cm_http::{RequestLimits, Shape, frame};
 use tower::ServiceBuilder;
@@ -12,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use cm_kernel::Access;
 
 use crate::api::{Api, Engines};
-use crate::authentication::authenticate;
+use crate::authentication::gate;
 use crate::document::{self, PREFIX};
 use crate::listing::NEXT_CURSOR;
 use crate::verifications::Verifications;
@@ -29,7 +30,7 @@ pub fn router(engines: Engines, limits: RequestLimits) -> Router {
     let tasks = api.kernel.tasks().clone();
     let (settings, open) = (api.settings.clone(), matches!(api.access, Access::Open(_)));
     let shape: Shape = if open { earlier_errors::shape } else { cm_http::shape };
-    let authenticated = middleware::from_fn_with_state(api.clone(), authenticate);
+    let authenticated = middleware::from_fn_with_state(gate(&api), authenticate);
     // The fallbacks come before the layer: unknown paths and methods too are nobody's business who is unknown.
     let v1 = families()
         .split_for_parts()

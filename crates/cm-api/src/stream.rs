@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use cm_door::Caller;
 use cm_http::Failure;
 use cm_kernel::Kernel;
 use cm_kernel::catalog::{Query, Record};
@@ -12,7 +13,6 @@ use cm_kernel::policy::List;
 use cm_types::Cursor;
 use futures::stream;
 
-use crate::authentication::Caller;
 use crate::failure::refusal;
 use crate::record::{WireSpec, views};
 

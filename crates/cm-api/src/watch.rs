@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse;
+use cm_door::Caller;
 use cm_http::sse as http_sse;
 use cm_http::{Failure, Params};
 use cm_kernel::events::{Event, EventFilter};
@@ -21,7 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Api;
-use crate::authentication::{Caller, Op};
+use crate::authentication::Op;
 use crate::events::{EventParams, EventView};
 use crate::failure::refusal;
 use crate::listing::{Order, bad_parameter};

@@ -3,9 +3,8 @@
 //! Nothing is decided here. A request of an earlier client is authenticated, decoded, handed to the engine that serves the
 //! native API too, and its outcome is put into the words that the client knows.
 
-pub mod authentication;
 pub mod failure;
 pub mod veracruz;
 
-pub use authentication::{Caller, Gate, authenticate};
+pub use cm_door::{Caller, Gate, authenticate};
 pub use veracruz::Veracruz;

@@ -7,10 +7,9 @@ mod listing;
 pub mod s3app;
 pub mod vaas;
 
+use cm_door::Gate;
 use cm_functions::Functions;
 use cm_kernel::{Access, Kernel};
-
-use crate::Gate;
 
 /// The engines behind the services. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +25,6 @@ pub struct Veracruz {
 impl Veracruz {
     /// What authentication needs to know.
     pub fn gate(&self) -> Gate {
-        Gate { kernel: self.kernel.clone(), access: self.access.clone() }
+        Gate::new(self.kernel.clone(), self.access.clone())
     }
 }

@@ -21,13 +21,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
+use cm_door::{Caller, Gate, authenticate, refusal};
 use cm_functions::{AppraisalError, AppraisalSubject, Attestation, Submission};
 use cm_http::{Failure, FailureClass, JsonBody, RequestLimits, Upload, frame};
 use cm_kernel::Kernel;
 
-use crate::authentication::authenticate;
-use crate::failure::{chain, refusal};
-use crate::{Caller, Gate};
+use crate::failure::chain;
 use form::Form;
 use wire::{Appraisal, Appraised, Format, Issued, Keys};
 

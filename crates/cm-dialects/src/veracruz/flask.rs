@@ -6,6 +6,7 @@ use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
+use cm_door::authenticate;
 use cm_http::{Asked, Failure, FailureClass, Rendered, RequestLimits, Shape, Upload, frame};
 use cm_instance::PolicyError;
 use cm_instance::policy::POLICY_LEN_MAX;
@@ -14,7 +15,6 @@ use serde_json::Value;
 use tower::ServiceBuilder;
 
 use super::Veracruz;
-use crate::authentication::authenticate;
 
 const HTML: &str = "text/html; charset=utf-8";
 

@@ -1,12 +1,11 @@
 //! All records of a kind that the caller may read, for lists without pages.
 
+use cm_door::refusal;
 use cm_http::Failure;
 use cm_kernel::catalog::{Query, Record};
 use cm_kernel::policy::List;
 use cm_kernel::{Kernel, OpContext};
 use cm_types::{PageLimit, ResourceKind};
-
-use crate::failure::refusal;
 
 /// Most entries of a list. The earlier services know no pages; whoever has more asks the native API.
 const LISTED_MAX: usize = 10_000;

@@ -14,6 +14,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+use cm_door::{Caller, refusal};
 use cm_functions::FunctionError;
 use cm_http::{Asked, Deadline, Failure, Params, Rendered, RequestLimits, Upload};
 use cm_instance::VaasPolicy;
@@ -26,8 +27,7 @@ use serde_json::{Map, Value, json};
 
 use super::flask::{self, incorrect, missing, object, policy_text, refused, said};
 use super::{Veracruz, listing};
-use crate::Caller;
-use crate::failure::{function_refusal, is_full, refusal};
+use crate::failure::{function_refusal, is_full};
 
 /// The label of all instances of functions.
 const CCFAAS: &str = "CCFaaS";

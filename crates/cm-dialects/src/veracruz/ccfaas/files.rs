@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
+use cm_door::{Caller, confirmed};
 use cm_functions::{FileKind, FileView, FunctionError};
 use cm_http::{Failure, Upload};
 use cm_instance::GuestPath;
@@ -23,8 +24,6 @@ use futures::{Stream, StreamExt as _};
 use serde_json::json;
 
 use super::functions::find;
-use crate::Caller;
-use crate::authentication::confirmed;
 use crate::failure::function_refusal;
 use crate::veracruz::Veracruz;
 use crate::veracruz::flask::{missing, object, refused, said};

@@ -2,6 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
+use cm_door::{Caller, refusal};
 use cm_functions::id_of;
 use cm_http::{Failure, Upload};
 use cm_instance::policy::ProgramPolicy;
@@ -12,8 +13,7 @@ use cm_kernel::{KernelError, OpContext};
 use cm_types::ResourceKind;
 use serde_json::{Value, json};
 
-use crate::Caller;
-use crate::failure::{function_refusal, refusal};
+use crate::failure::function_refusal;
 use crate::veracruz::Veracruz;
 use crate::veracruz::flask::{incorrect, missing, object, policy_text, refused, said};
 use crate::veracruz::listing;

@@ -2,6 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
+use cm_door::{Caller, refusal};
 use cm_functions::{Wording, id_of};
 use cm_http::{Deadline, Failure, Upload};
 use cm_instance::UserPolicy;
@@ -13,8 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::functions;
-use crate::Caller;
-use crate::failure::{function_refusal, refusal};
+use crate::failure::function_refusal;
 use crate::veracruz::flask::{incorrect, missing, object, policy_text, refused, said};
 use crate::veracruz::{Veracruz, listing};
 

@@ -1,86 +1,44 @@
-//! Who asks: decided before the route, the query and the body are looked at, as the native API does.
-//!
-//! Earlier clients send no credential. A node in open mode lets them act as its own actor, as long as they are on the same
-//! machine and no foreign web page speaks through them; a node that asks for credentials takes bearer tokens.
+//! Who is let in: decided before the route, the query and the body are looked at.
 
-use std::io;
-use std::ops::Deref;
-
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
-use bytes::Bytes;
 use cm_http::local::require_local;
 use cm_http::{Bearer, Failure, FailureClass, RequestLimits};
 use cm_kernel::{Access, Actor, Kernel, OpContext};
 use cm_types::RequestId;
-use futures::{Stream, StreamExt as _, stream};
 
-use crate::failure::refusal;
+use crate::refusal::refusal;
 
-/// What [`authenticate`] needs of a face.
+/// What [`authenticate`] needs of a face. Cheap to clone, which happens with every request.
 #[derive(Clone)]
 pub struct Gate {
     /// Who knows the credentials.
     pub kernel: Kernel,
     /// Whether callers must say who they are.
     pub access: Access,
+    open_to: fn(&Request) -> bool,
 }
 
-/// The context of the operation, made by [`authenticate`].
-#[derive(Clone, Debug)]
-pub struct Caller {
-    op: OpContext,
-    bearer: Option<Bearer>,
-}
-
-impl Deref for Caller {
-    type Target = OpContext;
-
-    fn deref(&self) -> &OpContext {
-        &self.op
+impl Gate {
+    /// A gate where every request needs a credential, unless the node is in open mode.
+    pub fn new(kernel: Kernel, access: Access) -> Self {
+        Self { kernel, access, open_to: |_| false }
     }
-}
 
-impl Caller {
-    /// Authenticates again. A body takes its time: whoever was known when it began may be disabled, and its
-    /// credential revoked, when it ends. Every handler that read a body calls this, and decides again, right
-    /// before the effect.
-    ///
-    /// # Errors
-    /// 401 when the credential is not valid any more.
-    pub async fn again(mut self, kernel: &Kernel) -> Result<Self, Failure> {
-        if let Some(bearer) = &self.bearer {
-            self.op.actor = kernel.authenticate(bearer.expose()).await.map_err(refusal)?;
-        }
-        Ok(self)
-    }
-}
-
-/// A body whose end is an error unless `check` allows it: whoever stores it only as a whole does not store it then.
-pub fn confirmed(
-    body: impl Stream<Item = io::Result<Bytes>> + Send,
-    check: impl Future<Output = Result<(), Failure>> + Send,
-) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    let refused = |failure| Err(io::Error::new(io::ErrorKind::PermissionDenied, failure));
-    let end = move |checked: Result<(), Failure>| std::future::ready(checked.err().map(refused));
-    body.chain(stream::once(check).filter_map(end))
-}
-
-impl<S: Sync> FromRequestParts<S> for Caller {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        // A route outside of the authenticated router must fail closed.
-        let op = parts.extensions.get::<OpContext>().cloned().ok_or_else(missing_credential)?;
-        Ok(Self { op, bearer: parts.extensions.get().cloned() })
+    /// Lets in as nobody, without a credential, what `open_to` recognises: requests whose credentials are in their body.
+    #[must_use]
+    pub fn open_to(self, open_to: fn(&Request) -> bool) -> Self {
+        Self { open_to, ..self }
     }
 }
 
 /// Puts the [`OpContext`] of an authenticated actor into the request, or answers 401. A layer around all routes and
-/// fallbacks of a dialect: `middleware::from_fn_with_state(gate, authenticate)`.
+/// fallbacks of a face: `middleware::from_fn_with_state(gate, authenticate)`.
+///
+/// Earlier clients send no credential. A node in open mode lets them act as its own actor, as long as they are on the same
+/// machine and no foreign web page speaks through them.
 ///
 /// # Errors
 /// 401 without a valid credential where one is asked for; 403 in open mode for what does not come from this machine.
@@ -97,6 +55,7 @@ pub async fn authenticate(
             request.extensions_mut().insert(bearer);
             actor
         }
+        (Ok(None), _) if (gate.open_to)(&request) => Actor::Anonymous,
         (Ok(None), Access::Open(actor)) => actor.clone(),
         // The earlier services never looked at credentials; what a client sends to them may be anything.
         (Err(failure), Access::Open(actor)) if failure.class() == FailureClass::Unauthenticated => {
@@ -129,6 +88,6 @@ fn context(kernel: &Kernel, actor: Actor, request: &Request) -> OpContext {
     op
 }
 
-fn missing_credential() -> Failure {
+pub(crate) fn missing_credential() -> Failure {
     Failure::unauthenticated("a bearer token is required")
 }

@@ -1,7 +1,6 @@
 //! A PostgreSQL server for tests.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -122,7 +121,7 @@ impl Server {
         let made = initdb.output().expect("initdb can be started");
         assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
         let settings: String = settings.iter().map(|line| format!("{line}\n")).collect();
-        let port = free_port();
+        let (port, _) = crate::ports::free(1);
         let configuration = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nmax_connections = 300\n\
              shared_buffers = 32MB\nlog_min_messages = warning\n{FAST}{settings}"
@@ -399,12 +398,6 @@ fn write_for(path: &Path, text: &str, account: Option<(u32, u32)>) {
     if let Some((user, group)) = account {
         chown(path, Some(user), Some(group)).expect("root may give a file away");
     }
-}
-
-/// A port that nobody listens on now. Somebody may begin to before we do; the server then does not start, and says so.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
-    listener.local_addr().expect("a listener has an address").port()
 }
 
 /// A condition is looked at again after this. Nothing tells when a foreign process is ready.

@@ -146,9 +146,7 @@ async fn an_instance_holds_two_sockets_and_no_environment() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exhausted_range_and_a_taken_name_leave_nothing_behind() {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = probe.local_addr().unwrap().port();
-    drop(probe);
+    let (port, _) = cm_testkit::ports::free(1);
     let root = tempfile::tempdir().unwrap();
     let set = vec![format!("listen.instances=127.0.0.1:{port}-{port}"), "instances.pool=0".to_owned()];
     let node = Node::start(root.path(), &NodeOptions { set, ..NodeOptions::default() });

@@ -53,18 +53,6 @@ fn descriptors(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or_default()
 }
 
-/// A range of ports that nobody has, for exactly as many instances as are made at a time.
-fn free_range() -> (u16, u16) {
-    let length = u16::try_from(AT_A_TIME).unwrap();
-    loop {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let Some(last) = first.checked_add(length - 1) else { continue };
-        if (first..=last).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return (first, last);
-        }
-    }
-}
-
 /// Files below a directory, apart from the database and its journal.
 fn files(root: &std::path::Path) -> usize {
     let Ok(entries) = std::fs::read_dir(root) else { return 0 };
@@ -118,7 +106,7 @@ async fn use_once(policy: &str, user: &User) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_instances_leave_nothing_behind() {
-    let (first, last) = free_range();
+    let (first, last) = cm_testkit::ports::free(u16::try_from(AT_A_TIME).unwrap());
     let root = tempfile::tempdir().unwrap();
     let set = vec![format!("listen.instances=127.0.0.1:{first}-{last}"), "instances.pool=0".to_owned()];
     let node = Arc::new(Node::start(root.path(), &NodeOptions { open: true, set, ..NodeOptions::default() }));

@@ -97,7 +97,7 @@ impl Engine {
             let inside = port.trim_end_matches("/tcp");
             let host = binding[0]["HostIp"].as_str().unwrap();
             let chosen = match binding[0]["HostPort"].as_str().unwrap_or_default() {
-                "" | "0" => free_port().to_string(),
+                "" | "0" => cm_testkit::ports::free(1).0.to_string(),
                 given => given.to_owned(),
             };
             replaced.push((format!("0.0.0.0:{inside}"), format!("{host}:{chosen}")));
@@ -168,10 +168,6 @@ impl Engine {
         containers.get_mut(name).ok_or(StatusCode::NOT_FOUND)?.files = files;
         Ok(StatusCode::OK.into_response())
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn error(code: StatusCode) -> Response {

@@ -39,7 +39,7 @@ pub(crate) trait Platform {
 
 /// A free port, for a range of one.
 fn port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    cm_testkit::ports::free(1).0
 }
 
 fn options(platform: &dyn Platform, port: u16) -> NodeOptions {

@@ -120,14 +120,7 @@ async fn policies_of_the_later_era_are_accepted_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_range_is_507_and_is_free_again_afterwards() {
-    // Two ports side by side, which nobody else happens to have.
-    let (first, last) = loop {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let first = probe.local_addr().unwrap().port();
-        if first < u16::MAX && std::net::TcpListener::bind(("127.0.0.1", first + 1)).is_ok() {
-            break (first, first + 1);
-        }
-    };
+    let (first, last) = cm_testkit::ports::free(2);
     let set = vec![format!("listen.instances=127.0.0.1:{first}-{last}")];
     let house = House::with(NodeOptions { open: true, set, ..NodeOptions::default() });
     let one = make(&house, &labelled("one")).await;

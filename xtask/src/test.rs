@@ -74,8 +74,12 @@ fn steps(runner: &[String], nextest: bool) -> Vec<Vec<&str>> {
     let mut last = if nextest {
         vec!["nextest", "run", "--workspace"]
     } else {
-        vec!["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]
+        vec!["test", "--workspace", "--lib", "--bins", "--tests"]
     };
+    // Whoever runs everything wants to know everything that fails.
+    if runner.is_empty() {
+        last.push("--no-fail-fast");
+    }
     last.extend(runner.iter().map(String::as_str));
     steps.push(last);
     steps
@@ -92,6 +96,7 @@ mod tests {
             assert_eq!(steps.len(), 4);
             assert_eq!(steps[0][..3], ["build", "--package", "cryptomesh"]);
             assert_eq!(steps[3][0] == "nextest", nextest);
+            assert_eq!(steps[3].last(), Some(&"--no-fail-fast"));
         }
     }
 

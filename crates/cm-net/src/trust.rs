@@ -1,0 +1,61 @@
+//! Whom the handshake lets pass.
+
+use std::sync::Arc;
+
+use cm_tls::Judge;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::{CertificateError, ClientConfig, Error, ServerConfig};
+use tokio::sync::watch;
+
+use crate::{Directory, Identity, PeerKey};
+
+/// The protocol that both ends must name in the handshake.
+pub(crate) const PROTOCOL: &[u8] = b"cryptomesh-link/1";
+
+/// The one key that a peer which is called must have.
+#[derive(Debug)]
+struct Exactly(PeerKey);
+
+impl Judge for Exactly {
+    fn judge(&self, peer: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<(), Error> {
+        if PeerKey::of_certificate(peer).is_ok_and(|key| key == self.0) { Ok(()) } else { Err(unknown()) }
+    }
+}
+
+/// The keys that callers may have.
+#[derive(Debug)]
+struct AnyOf(watch::Receiver<Arc<Directory>>);
+
+impl Judge for AnyOf {
+    fn judge(&self, peer: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<(), Error> {
+        let key = PeerKey::of_certificate(peer).map_err(|_| unknown())?;
+        if self.0.borrow().peer_of(&key).is_some() { Ok(()) } else { Err(unknown()) }
+    }
+}
+
+fn unknown() -> Error {
+    CertificateError::UnknownIssuer.into()
+}
+
+/// For calling the peer with this key.
+pub(crate) fn caller(identity: &Identity, key: PeerKey) -> Result<ClientConfig, Error> {
+    let config = cm_tls::client(Arc::new(Exactly(key)));
+    let mut config = config.with_client_auth_cert(identity.chain(), identity.private_key())?;
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    // A resumed session would not judge the certificate anew.
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(config)
+}
+
+/// For being called by the peers of the directory, as it is at the moment of the call.
+pub(crate) fn called(
+    identity: &Identity,
+    directory: watch::Receiver<Arc<Directory>>,
+) -> Result<ServerConfig, Error> {
+    let config = cm_tls::server(Arc::new(AnyOf(directory)));
+    let mut config = config.with_single_cert(identity.chain(), identity.private_key())?;
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    Ok(config)
+}

@@ -6,7 +6,7 @@
 //! compile. Effect and event are one transaction.
 //!
 //! Reading order: [`context`], [`kernel`] (opening and parts), [`authority`] (who may), [`records`],
-//! [`changes`], [`challenges`], [`manifest`], [`idempotency`], [`deployments`],
+//! [`changes`], [`challenges`], [`descriptions`], [`manifest`], [`idempotency`], [`deployments`],
 //! [`principals`], [`credentials`], [`trail`], [`error`].
 
 mod active_objects;
@@ -18,6 +18,7 @@ pub mod context;
 pub mod credentials;
 mod denials;
 pub mod deployments;
+pub mod descriptions;
 pub mod error;
 mod giving;
 pub mod hierarchy;
@@ -44,6 +45,7 @@ pub use config::{Database, KernelConfig};
 pub use context::{Access, Actor, ActorFacts, OpContext};
 pub use credentials::CredentialPermit;
 pub use deployments::{Deployment, DeploymentQuota, DeploymentStep, DeploymentTerms, QuotaKind};
+pub use descriptions::Description;
 pub use error::{ErrorClass, KernelError};
 pub use kernel::Kernel;
 pub use leases::{Lease, Leases};

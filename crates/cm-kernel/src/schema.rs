@@ -2,11 +2,11 @@
 
 use cm_db::Schema;
 
-use crate::{challenges, deployments, idempotency, leases};
+use crate::{challenges, deployments, descriptions, idempotency, leases};
 
 /// The version of the data. Raise it with every migration, and whenever older binaries must not open the data any
 /// more.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The tables of the whole kernel.
 pub fn schema() -> Schema {
@@ -17,6 +17,7 @@ pub fn schema() -> Schema {
         .with_tables(cm_objects::TABLES)
         .with_tables(challenges::TABLES)
         .with_tables(deployments::TABLES)
+        .with_tables(descriptions::TABLES)
         .with_tables(idempotency::TABLES)
         .with_tables(leases::TABLES)
 }

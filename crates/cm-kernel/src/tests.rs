@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{Actor, ErrorClass, Kernel, KernelConfig, KernelError, OpContext};
 
 mod challenges;
+mod descriptions;
 mod hierarchy;
 mod idempotency;
 mod manifests;

@@ -16,6 +16,7 @@ pub mod derive;
 pub mod digest;
 mod error;
 pub mod jws;
+pub mod mac;
 pub mod password;
 mod pem;
 pub mod seal;

@@ -50,6 +50,11 @@ impl Unsealer {
         })
     }
 
+    /// Whether the header has arrived, is the expected one, and commits to the key.
+    pub fn has_begun(&self) -> bool {
+        self.cipher.is_some()
+    }
+
     /// The file ends here: opens its last segment, which proves that nothing is missing. Nothing can follow.
     pub fn finish(&mut self, plaintext: &mut Zeroizing<Vec<u8>>) -> Result<(), SealError> {
         let finished = self.guarded(|unsealer| {

@@ -1,11 +1,11 @@
 //! A connection to an instance of which nothing is known but the text of its policy.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use cm_instance::{InstanceClaims, PolicyText};
+use tokio::net::TcpStream;
 
-use crate::instance::{InstanceChannel, InstanceError, connect, tls_config};
+use crate::instance::InstanceChannel;
 use crate::trust::{CertificateJudge, Distrust, Measurements};
 use crate::{ClientError, ClientIdentity};
 
@@ -31,6 +31,19 @@ impl CertifiedConnection {
         Self::open_measured(policy, identity, allow_insecure_software, Measurements::Any).await
     }
 
+    /// The same over a connection that the caller made: for one who decides which addresses may be connected to.
+    ///
+    /// # Errors
+    /// As [`CertifiedConnection::open`].
+    pub async fn over(
+        tcp: TcpStream,
+        policy: &str,
+        identity: &ClientIdentity,
+        allow_insecure_software: bool,
+    ) -> Result<CertifiedConnection, ClientError> {
+        Self::certified(Some(tcp), policy, identity, allow_insecure_software, Measurements::Any).await
+    }
+
     /// The same for a caller who accepts fewer executables than the policy may name: the certificate must be about one
     /// that both accept.
     ///
@@ -42,31 +55,22 @@ impl CertifiedConnection {
         allow_insecure_software: bool,
         measurements: Measurements,
     ) -> Result<CertifiedConnection, ClientError> {
+        Self::certified(None, policy, identity, allow_insecure_software, measurements).await
+    }
+
+    async fn certified(
+        tcp: Option<TcpStream>,
+        policy: &str,
+        identity: &ClientIdentity,
+        allow_insecure_software: bool,
+        measurements: Measurements,
+    ) -> Result<CertifiedConnection, ClientError> {
         let text = PolicyText::new(policy);
-        let parsed = text.parse().map_err(Distrust::from)?;
-        let address = parsed.veracruz_server_url.clone();
-        let verdict = Arc::new(Mutex::new(None));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let judge = CertificateJudge {
-            policy: parsed,
-            policy_hash: text.hash(),
-            measurements,
-            allow_insecure_software,
-            algorithms: provider.signature_verification_algorithms,
-            verdict: verdict.clone(),
-        };
-        let failed = |source| ClientError::Instance { address: address.clone(), source };
-        let config = tls_config(provider, Arc::new(judge), identity).map_err(|error| failed(error.into()))?;
-        let connected = connect(&address, config).await;
-        let verdict = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(distrust)) = verdict {
-            return Err(distrust.into());
-        }
-        let stream = connected.map_err(|error| failed(InstanceError::Io(error)))?;
-        let no_handshake = || failed(InstanceError::Io(std::io::Error::other("no handshake took place")));
-        let claims = verdict.and_then(Result::ok).ok_or_else(no_handshake)?;
-        let mut channel = InstanceChannel::new(stream, address);
-        channel.prove_accepted(&text).await?;
+        let policy = text.parse().map_err(Distrust::from)?;
+        let address = policy.veracruz_server_url.clone();
+        let demand =
+            CertificateJudge { policy, policy_hash: text.hash(), measurements, allow_insecure_software };
+        let (channel, claims) = InstanceChannel::open(tcp, &address, &text, demand, identity).await?;
         Ok(CertifiedConnection { channel, claims })
     }
 

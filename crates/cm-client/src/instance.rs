@@ -3,7 +3,7 @@
 
 mod work;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -23,7 +23,7 @@ use tokio_rustls::client::TlsStream;
 
 pub use work::Work;
 
-use crate::trust::{Distrust, EvidenceJudge};
+use crate::trust::{Demand, Distrust, EvidenceJudge, Judged};
 use crate::{Api, ClientError, Progress, Terms, Trust, VerifiedInstance};
 
 /// How long to wait for the connection, and again for the handshake.
@@ -179,67 +179,41 @@ impl Api {
         let nonce = Nonce::from_bytes(cm_crypto::secret::random_bytes::<NONCE_BYTES>())
             .expect("the length is within the bounds of a nonce");
         let evidence = Evidence::from_text(self.instance_evidence(id, nonce.as_bytes()).await?);
-        let verdict = Arc::new(Mutex::new(None));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let judge = EvidenceJudge {
-            trust: trust.clone(),
-            evidence,
-            nonce,
-            policy_hash: text.hash(),
-            algorithms: provider.signature_verification_algorithms,
-            verdict: verdict.clone(),
-        };
-        let failed = |source| ClientError::Instance { address: address.clone(), source };
-        let config = tls_config(provider, Arc::new(judge), identity).map_err(|error| failed(error.into()))?;
-        let connected = connect(&address, config).await;
-        let verdict = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let verified = match verdict {
-            Some(Ok(verified)) => verified,
-            Some(Err(distrust)) => return Err(distrust.into()),
-            None => {
-                let error =
-                    connected.err().unwrap_or_else(|| std::io::Error::other("no handshake took place"));
-                return Err(failed(InstanceError::Io(error)));
-            }
-        };
-        let stream = connected.map_err(|error| failed(InstanceError::Io(error)))?;
-        let mut channel = InstanceChannel::new(stream, address);
-        channel.prove_accepted(text).await?;
+        let demand = EvidenceJudge { trust: trust.clone(), evidence, nonce, policy_hash: text.hash() };
+        let (channel, verified) = InstanceChannel::open(None, &address, text, demand, identity).await?;
         Ok(InstanceConnection { channel, verified })
     }
 }
 
-pub(crate) fn tls_config(
-    provider: Arc<rustls::crypto::CryptoProvider>,
-    judge: Arc<dyn rustls::client::danger::ServerCertVerifier>,
+fn tls_config<D: Demand>(
+    judged: &Arc<Judged<D>>,
     identity: &ClientIdentity,
 ) -> Result<rustls::ClientConfig, rustls::Error> {
+    let config = cm_tls::client(judged.clone());
     // Not by the library's usual way, which refuses certificates of version 1. Whether certificate and key belong
     // together was judged when they were read.
-    let key = provider.key_provider.load_private_key(identity.key.clone_key())?;
+    let key = config.crypto_provider().key_provider.load_private_key(identity.key.clone_key())?;
     let certified = CertifiedKey::new(vec![identity.certificate.clone()], key);
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(judge)
-        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    let mut config = config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.resumption = rustls::client::Resumption::disabled();
     config.enable_sni = false;
     Ok(config)
 }
 
-pub(crate) async fn connect(
-    address: &str,
-    config: rustls::ClientConfig,
-) -> std::io::Result<TlsStream<TcpStream>> {
-    let timed_out = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
-    let tcp =
-        tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await.map_err(timed_out)??;
+async fn connect(address: &str) -> std::io::Result<TcpStream> {
+    tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await.map_err(timed_out)?
+}
+
+async fn shake_hands(tcp: TcpStream, config: rustls::ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
     tcp.set_nodelay(true)?;
     // No name is checked: the evidence is about the key, and says more than a name could.
     let name = ServerName::try_from("instance").expect("the constant is a valid name");
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
     tokio::time::timeout(CONNECT_TIMEOUT, handshake).await.map_err(timed_out)?
+}
+
+fn timed_out(_: tokio::time::error::Elapsed) -> std::io::Error {
+    std::io::ErrorKind::TimedOut.into()
 }
 
 impl InstanceConnection {
@@ -250,13 +224,44 @@ impl InstanceConnection {
 }
 
 impl InstanceChannel {
-    pub(crate) fn new(stream: TlsStream<TcpStream>, address: String) -> Self {
-        Self { stream, decoder: FrameDecoder::default(), frame: BytesMut::new(), address }
+    /// A channel to the instance of a policy, over `tcp` or a new connection, if it fulfils the demand; and what is known of it
+    /// then.
+    pub(crate) async fn open<D: Demand>(
+        tcp: Option<TcpStream>,
+        address: &str,
+        policy: &PolicyText,
+        demand: D,
+        identity: &ClientIdentity,
+    ) -> Result<(Self, D::Belief), ClientError> {
+        let failed = |source| ClientError::Instance { address: address.to_owned(), source };
+        let judged = Arc::new(Judged::new(demand));
+        let config = tls_config(&judged, identity).map_err(|error| failed(error.into()))?;
+        let connected = async {
+            let tcp = match tcp {
+                Some(tcp) => tcp,
+                None => connect(address).await?,
+            };
+            shake_hands(tcp, config).await
+        };
+        let connected = connected.await;
+        let belief = match judged.verdict() {
+            Some(verdict) => verdict?,
+            None => {
+                let error =
+                    connected.err().unwrap_or_else(|| std::io::Error::other("no handshake took place"));
+                return Err(failed(InstanceError::Io(error)));
+            }
+        };
+        let stream = connected.map_err(|error| failed(InstanceError::Io(error)))?;
+        let (decoder, frame, address) = (FrameDecoder::default(), BytesMut::new(), address.to_owned());
+        let mut channel = Self { stream, decoder, frame, address };
+        channel.prove_accepted(policy).await?;
+        Ok((channel, belief))
     }
 
     /// In TLS 1.3 the client's side of the handshake ends before the server has judged the client's certificate.
     /// One exchange shows that it was accepted, and that the instance itself names the same policy.
-    pub(crate) async fn prove_accepted(&mut self, policy: &PolicyText) -> Result<(), ClientError> {
+    async fn prove_accepted(&mut self, policy: &PolicyText) -> Result<(), ClientError> {
         let body = RequestBody::RequestPolicyHash(cm_instance::wire::RequestPolicyHash {});
         let answer = match self.ask(body, ANSWER_TIMEOUT).await {
             Err(ClientError::Instance { address, source: InstanceError::Io(error) }) => {

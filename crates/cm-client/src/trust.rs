@@ -9,22 +9,19 @@
 //! when the instance was launched.
 
 mod certified;
-
-use std::sync::{Arc, Mutex, PoisonError};
+mod judged;
 
 use cm_attest::{AcceptedMeasurements, AttestError, Claims, Evidence, Expectation, Nonce, SoftwareVerifier};
 use cm_crypto::cert;
 use cm_crypto::sign::VerifyingKey;
-use cm_types::{Sha256Digest, Timestamp};
-use rustls::DigitallySignedStruct;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use cm_types::Sha256Digest;
+use rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::terms::BrokenTerm;
 
 pub(crate) use certified::CertificateJudge;
 pub use certified::Uncertified;
+pub(crate) use judged::{Demand, Judged};
 
 /// The executables that may run in an instance.
 pub use cm_attest::AcceptedMeasurements as Measurements;
@@ -72,20 +69,24 @@ pub struct VerifiedInstance {
     pub claims: Claims,
 }
 
-/// Judges the peer of one connection.
+/// Judges the peer of one connection by evidence.
 #[derive(Debug)]
 pub(crate) struct EvidenceJudge {
     pub(crate) trust: Trust,
     pub(crate) evidence: Evidence,
     pub(crate) nonce: Nonce,
     pub(crate) policy_hash: Sha256Digest,
-    pub(crate) algorithms: WebPkiSupportedAlgorithms,
-    /// The handshake can only say yes or no; this says why.
-    pub(crate) verdict: Arc<Mutex<Option<Result<VerifiedInstance, Distrust>>>>,
 }
 
-impl EvidenceJudge {
-    fn judge(&self, peer: &CertificateDer<'_>, now: UnixTime) -> Result<VerifiedInstance, Distrust> {
+impl Demand for EvidenceJudge {
+    type Belief = VerifiedInstance;
+
+    fn judge(
+        &self,
+        peer: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<VerifiedInstance, Distrust> {
         let tls_spki_der = cert::spki_der(peer.as_ref()).map_err(Distrust::Certificate)?;
         let expected = Expectation {
             nonce: self.nonce.clone(),
@@ -95,54 +96,8 @@ impl EvidenceJudge {
             allow_insecure: self.trust.allow_insecure_software,
             require_isolation: self.trust.require_isolation.clone(),
         };
-        let now = Timestamp::from_micros(
-            i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000_000),
-        );
-        let claims =
-            SoftwareVerifier::new(self.trust.node_keys.clone()).verify(&self.evidence, &expected, now)?;
+        let verifier = SoftwareVerifier::new(self.trust.node_keys.clone());
+        let claims = verifier.verify(&self.evidence, &expected, cm_tls::timestamp(now))?;
         Ok(VerifiedInstance { claims })
-    }
-}
-
-impl ServerCertVerifier for EvidenceJudge {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let judged = self.judge(end_entity, now);
-        let believed = judged.is_ok();
-        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(judged);
-        if believed {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not spoken with instances".into()))
-    }
-
-    /// That the peer holds the key that the evidence is about is proved here, by the provider.
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }

@@ -5,21 +5,17 @@
 //! here, and anything that is missing stops the handshake: the chain, the validity of both ends of it, the measurement, the
 //! policy's hash, and on whose word the certificate was issued.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
 use cm_attest::AcceptedMeasurements;
 use cm_instance::certificate::{NODE_EVIDENCE, evidence_kind};
 use cm_instance::{FullPolicy, InstanceClaims, InvalidClaims};
-use cm_types::{Sha256Digest, Timestamp};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use cm_types::Sha256Digest;
+use rustls::RootCertStore;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, RootCertStore};
 
-use super::Distrust;
+use super::{Demand, Distrust};
 
 /// Why a certificate was not believed.
 #[derive(Debug, thiserror::Error)]
@@ -49,19 +45,19 @@ pub(crate) struct CertificateJudge {
     /// What the caller accepts; what the policy accepts narrows it further.
     pub(crate) measurements: AcceptedMeasurements,
     pub(crate) allow_insecure_software: bool,
-    pub(crate) algorithms: WebPkiSupportedAlgorithms,
-    /// The handshake can only say yes or no; this says why.
-    pub(crate) verdict: Arc<Mutex<Option<Result<InstanceClaims, Distrust>>>>,
 }
 
-impl CertificateJudge {
+/// No name is compared: instances have none, and the policy says what an instance is.
+impl Demand for CertificateJudge {
+    type Belief = InstanceClaims;
+
     fn judge(
         &self,
         peer: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<InstanceClaims, Distrust> {
-        let at = Timestamp::from(std::time::UNIX_EPOCH + Duration::from_secs(now.as_secs()));
+        let at = cm_tls::timestamp(now);
         let authority = &self.policy.proxy_service_cert;
         let (from, until) = authority.validity();
         if at < from || at > until || at >= self.policy.enclave_cert_expiry.to_timestamp() {
@@ -70,7 +66,7 @@ impl CertificateJudge {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(authority.der())).map_err(Uncertified::Chain)?;
         let parsed = ParsedCertificate::try_from(peer).map_err(Uncertified::Chain)?;
-        let all = self.algorithms.all;
+        let all = aws_lc_rs::default_provider().signature_verification_algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots, intermediates, now, all)
             .map_err(Uncertified::Chain)?;
         let claims = InstanceClaims::read(peer).map_err(Uncertified::Claims)?;
@@ -90,55 +86,14 @@ impl CertificateJudge {
     }
 }
 
-impl ServerCertVerifier for CertificateJudge {
-    /// No name is compared: instances have none, and the policy says what an instance is.
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let judged = self.judge(end_entity, intermediates, now);
-        let believed = judged.is_ok();
-        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(judged);
-        if believed {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not spoken with instances".into()))
-    }
-
-    /// That the peer holds the key that the certificate is for is proved here, by the provider.
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use cm_crypto::cert::{self, CertificateAuthority};
     use cm_instance::policy::{Certificate, Expiry};
     use cm_instance::{Infrastructure, ProgramPolicy, UserPolicy, merge};
+    use cm_types::Timestamp;
     use serde_json::json;
 
     use super::*;
@@ -193,14 +148,11 @@ mod tests {
         }
 
         fn judge(&self, allow_insecure_software: bool) -> CertificateJudge {
-            let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
             CertificateJudge {
                 policy: self.policy.clone(),
                 policy_hash: self.policy.to_text().hash(),
                 measurements: AcceptedMeasurements::Any,
                 allow_insecure_software,
-                algorithms,
-                verdict: Arc::default(),
             }
         }
     }

@@ -8,6 +8,7 @@
 //! [`Layout::holders`] (weighted rendezvous hashing with spread over failure domains), [`moves`] (from one epoch to
 //! the next), [`History`] (where bytes may still be while they move), [`repair_order`].
 
+pub mod elastic;
 mod error;
 mod history;
 mod holders;

@@ -8,23 +8,16 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cm_crypto::cert::{self, IssuedCertificate};
 use cm_crypto::{CryptoError, Secret};
 use cm_instance::control::{self, ControlError, HEADER_LEN};
+use cm_tls::Pinned;
 use cm_types::{Sha256Digest, Timestamp};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
+use rustls::Error;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
-};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
-    ServerConfig, SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -114,11 +107,7 @@ impl Credentials {
         let pinned = Pinned::new(self.agent.certificate_der.clone())?;
         let key = private_key(&self.node.private_key_der);
         let chain = vec![CertificateDer::from(self.node.certificate_der.clone())];
-        let config = ClientConfig::builder_with_provider(pinned.provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(pinned))
-            .with_client_auth_cert(chain, key)?;
+        let config = cm_tls::client(Arc::new(pinned)).with_client_auth_cert(chain, key)?;
         Ok(Connector(TlsConnector::from(Arc::new(config))))
     }
 }
@@ -156,10 +145,8 @@ impl Acceptor {
             .map_err(|_| CryptoError::Pem("PRIVATE KEY"))?;
         let chain = vec![CertificateDer::from(cert::pem_to_der(&read(AGENT_CERTIFICATE)?)?)];
         let pinned = Pinned::new(cert::pem_to_der(&read(NODE_CERTIFICATE)?)?)?;
-        let mut config = ServerConfig::builder_with_provider(pinned.provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(Arc::new(pinned))
-            .with_single_cert(chain, PrivateKeyDer::from(key))?;
+        let mut config =
+            cm_tls::server(Arc::new(pinned)).with_single_cert(chain, PrivateKeyDer::from(key))?;
         config.send_tls13_tickets = 0;
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
@@ -200,132 +187,6 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 
 fn private_key(der: &Secret<Vec<u8>>) -> PrivateKeyDer<'static> {
     PrivateKeyDer::from(PrivatePkcs8KeyDer::from(der.expose().as_slice())).clone_key()
-}
-
-/// The one certificate that the other end may have.
-#[derive(Debug)]
-struct Pinned {
-    certificate: Vec<u8>,
-    spki: Vec<u8>,
-    not_before: Timestamp,
-    not_after: Timestamp,
-    provider: Arc<CryptoProvider>,
-}
-
-impl Pinned {
-    fn new(certificate: Vec<u8>) -> Result<Self, CryptoError> {
-        let (not_before, not_after) = cert::validity(&certificate)?;
-        let spki = cert::spki_der(&certificate)?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        Ok(Self { certificate, spki, not_before, not_after, provider })
-    }
-
-    fn check(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
-        let now = Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs()));
-        if certificate.as_ref() != self.certificate {
-            Err(CertificateError::UnknownIssuer.into())
-        } else if now < self.not_before {
-            Err(CertificateError::NotValidYet.into())
-        } else if now > self.not_after {
-            Err(CertificateError::Expired.into())
-        } else {
-            Ok(())
-        }
-    }
-
-    fn signature(
-        &self,
-        message: &[u8],
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let spki = SubjectPublicKeyInfoDer::from(self.spki.as_slice());
-        verify_tls13_signature_with_raw_key(
-            message,
-            &spki,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-const TLS12: PeerMisbehaved = PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme;
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.check(certificate, now)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(TLS12.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        _: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.signature(message, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes()
-    }
-}
-
-impl ClientCertVerifier for Pinned {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        self.check(certificate, now)?;
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(TLS12.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        _: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.signature(message, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes()
-    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 use cm_crypto::digest::sha256;
 
 use super::*;

@@ -8,6 +8,7 @@ mod examples;
 mod launchers;
 mod openapi;
 mod shell;
+mod sim;
 mod test;
 mod tidy;
 
@@ -50,6 +51,15 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Simulate clusters under random faults; each schedule is determined by its seed
+    Sim {
+        /// How many schedules
+        #[arg(long, default_value_t = 1000)]
+        schedules: u64,
+        /// The seed of the first; the others follow it
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Write openapi/cryptomesh.json from the handlers
     Openapi {
         /// Compare instead of writing
@@ -85,6 +95,7 @@ fn run(task: Task) -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Bench { name, arguments } => bench::run(name.as_deref(), &arguments),
         Task::Launchers { arguments } => launchers::run(&arguments),
+        Task::Sim { schedules, seed } => sim::run(schedules, seed),
         Task::Openapi { check: true } => openapi::check(),
         Task::Openapi { check: false } => openapi::write(),
         Task::Examples { check: true, .. } => examples::check(),

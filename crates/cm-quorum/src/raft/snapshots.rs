@@ -1,0 +1,168 @@
+//! Copies of the data for those who lack entries that nobody has any more.
+
+use std::sync::Arc;
+
+use super::{Incoming, Mode, Raft, Role};
+use crate::log::Log;
+use crate::{Base, Index, MemberId, Message, PIECE_LEN_MAX, SnapshotMeta, Task, Term, Write};
+
+impl Raft {
+    /// Sends the piece that is due, or has a copy made.
+    pub(super) fn ship(&mut self, to: MemberId) {
+        let (now, term, resend, base) =
+            (self.now, self.hard.term, self.timing.resend, self.log.base().at.index);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(peer) = leader.peers.get_mut(&to) else { return };
+        let Mode::Copy { offset, sent_at } = &mut peer.mode else { return };
+        match &leader.shipment {
+            // The entries after it are still here.
+            Some(meta) if meta.at.index >= base => {
+                if sent_at.is_some_and(|at| now < at + resend) {
+                    return;
+                }
+                *sent_at = Some(now);
+                let (meta, offset) = (Box::new(meta.clone()), *offset);
+                self.task(Task::SendPiece { to, term, meta, offset });
+            }
+            _ if leader.making => {}
+            _ => {
+                leader.making = true;
+                leader.shipment = None;
+                self.task(Task::MakeSnapshot);
+            }
+        }
+    }
+
+    /// A copy was made, or could not be.
+    pub(crate) fn snapshot_made(&mut self, meta: Option<SnapshotMeta>) {
+        let Role::Leader(leader) = &mut self.role else {
+            return if meta.is_some() {
+                self.task(Task::DropSnapshot)
+            };
+        };
+        leader.making = false;
+        let Some(meta) = meta else { return };
+        leader.shipment = Some(meta);
+        let mut waiting = Vec::new();
+        for (id, peer) in &mut leader.peers {
+            if let Mode::Copy { offset, sent_at } = &mut peer.mode {
+                (*offset, *sent_at) = (0, None);
+                waiting.push(*id);
+            }
+        }
+        waiting.into_iter().for_each(|id| self.ship(id));
+        self.drop_idle_shipment();
+    }
+
+    pub(super) fn piece_kept(&mut self, from: MemberId, term: Term, id: u64, offset: u64) {
+        if self.hear(from, term, 0).is_none() {
+            return;
+        }
+        let Role::Leader(leader) = &mut self.role else { return };
+        let (Some(meta), Some(peer)) = (&leader.shipment, leader.peers.get_mut(&from)) else { return };
+        let Mode::Copy { offset: sent, sent_at } = &mut peer.mode else { return };
+        // The end is told by the log when the copy is in place.
+        if meta.id == id && offset != *sent && offset < meta.len {
+            (*sent, *sent_at) = (offset, None);
+            self.ship(from);
+        }
+    }
+
+    /// The copy goes once nobody needs it.
+    pub(super) fn drop_idle_shipment(&mut self) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let needed = leader.peers.values().any(|peer| matches!(peer.mode, Mode::Copy { .. }));
+        if !needed && leader.shipment.take().is_some() {
+            self.task(Task::DropSnapshot);
+        }
+    }
+
+    pub(super) fn drop_shipment(&mut self) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        if leader.shipment.take().is_some() {
+            self.task(Task::DropSnapshot);
+        }
+    }
+
+    /// The last entry of the copy that is being sent: the entries after it are needed.
+    pub(crate) fn shipped(&self) -> Option<Index> {
+        match &self.role {
+            Role::Leader(leader) => leader.shipment.as_ref().map(|meta| meta.at.index),
+            _ => None,
+        }
+    }
+
+    pub(super) fn piece(
+        &mut self,
+        from: MemberId,
+        term: Term,
+        meta: Box<SnapshotMeta>,
+        offset: u64,
+        bytes: Arc<[u8]>,
+    ) {
+        if term < self.hard.term {
+            return self.send(from, Message::PieceReply { term: self.hard.term, id: meta.id, offset });
+        }
+        if self.is_leader() && term == self.hard.term {
+            self.fault = Some("two lead at the same time");
+            return;
+        }
+        self.follow(term, Some(from));
+        if meta.at.index <= self.commit {
+            let matched = self.commit;
+            return self.send(from, Message::Appended { term, matched, probe: 0 });
+        }
+        let id = meta.id;
+        if offset == 0
+            && self.incoming.as_ref().is_none_or(|incoming| incoming.id != id && !incoming.installing)
+        {
+            self.incoming = Some(Incoming { id, offset: 0, installing: false });
+        }
+        let wanted = match &mut self.incoming {
+            Some(incoming) if incoming.id != id || incoming.installing => return,
+            Some(incoming) => incoming,
+            None => return self.send(from, Message::PieceReply { term, id, offset: 0 }),
+        };
+        let end = offset + bytes.len() as u64;
+        let fits = bytes.len() <= PIECE_LEN_MAX && !bytes.is_empty() && end <= meta.len;
+        if wanted.offset == offset && fits {
+            wanted.offset = end;
+            wanted.installing = end == meta.len;
+            let install = wanted.installing;
+            self.task(Task::KeepPiece { meta: meta.clone(), offset, bytes });
+            if install {
+                self.task(Task::Install { meta });
+            }
+        }
+        let offset = self.incoming.as_ref().map_or(0, |incoming| incoming.offset);
+        self.send(from, Message::PieceReply { term, id, offset });
+    }
+
+    /// The copy is in the place of the data.
+    pub(crate) fn installed(&mut self, base: Base) {
+        self.incoming = None;
+        let index = base.at.index;
+        if self.log.term_at(index) == Some(base.at.term) {
+            self.compact_to(index);
+        } else {
+            self.log = Log::new(base.clone());
+            self.stable = index;
+            self.out.writes.push(Write::Reset(base));
+        }
+        self.commit = self.commit.max(index);
+        if let Some(leader) = self.leader.filter(|leader| *leader != self.id) {
+            self.send(leader, Message::Appended { term: self.hard.term, matched: index, probe: 0 });
+        }
+    }
+
+    fn compact_to(&mut self, index: Index) {
+        if let Some(base) = self.log.compact(index) {
+            self.out.writes.push(Write::Compact(base));
+        }
+    }
+
+    /// The copy was damaged, or could not be kept: it is needed again.
+    pub(crate) fn not_installed(&mut self) {
+        self.incoming = None;
+    }
+}

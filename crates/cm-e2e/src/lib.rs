@@ -9,6 +9,7 @@ mod parties;
 mod posting_client;
 mod service;
 mod veracruz_client;
+mod witness;
 
 pub use binary::{cryptomesh, run};
 pub use node::{Node, NodeOptions};
@@ -16,3 +17,4 @@ pub use parties::{PROGRAM_FILE, Party, Program, enrol, instance, policy_for};
 pub use posting_client::PostingClient;
 pub use service::{Reply, Service};
 pub use veracruz_client::{Answer, VeracruzClient};
+pub use witness::certificates_at;

@@ -4,19 +4,18 @@
 //! It believes whatever certificate it is shown and keeps it for the test to judge: what certificates prove is shown by tests
 //! of their own.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::witness::Witness;
 
 /// How long one exchange may take: programs may have to be compiled by an unoptimised build.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -58,22 +57,16 @@ impl VeracruzClient {
         let address = policy["veracruz_server_url"].as_str().ok_or("the policy has no address")?.to_owned();
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(said)?;
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(said)?;
-        let seen = Arc::new(Seen { provider: aws_lc_rs::default_provider().into(), chain: Mutex::default() });
-        let config = ClientConfig::builder_with_provider(seen.provider.clone())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(said)?
-            .dangerous()
-            .with_custom_certificate_verifier(seen.clone())
-            .with_client_auth_cert(vec![certificate], key)
-            .map_err(said)?;
+        let witness = Witness::staying();
+        let config =
+            cm_tls::client(witness.clone()).with_client_auth_cert(vec![certificate], key).map_err(said)?;
         let name = ServerName::try_from("instance").map_err(said)?;
         let connecting = async {
             let socket = TcpStream::connect(address).await.map_err(said)?;
             TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(said)
         };
         let stream = tokio::time::timeout(PATIENCE, connecting).await.map_err(said)??;
-        let chain = seen.chain.lock().map_err(said)?.clone();
-        Ok(Self { stream, chain })
+        Ok(Self { stream, chain: witness.shown() })
     }
 
     /// The certificates that the instance showed, in DER, its own first.
@@ -211,50 +204,4 @@ pub(crate) fn decode(message: &[u8]) -> Result<Answer, String> {
         }
     }
     Ok(answer)
-}
-
-/// Keeps the certificates that it is shown; the handshake's signature is checked.
-#[derive(Debug)]
-struct Seen {
-    provider: Arc<CryptoProvider>,
-    chain: Mutex<Vec<Vec<u8>>>,
-}
-
-impl ServerCertVerifier for Seen {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain = std::iter::once(end_entity).chain(intermediates);
-        if let Ok(mut kept) = self.chain.lock() {
-            *kept = chain.map(|certificate| certificate.to_vec()).collect();
-        }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

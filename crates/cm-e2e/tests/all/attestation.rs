@@ -1,6 +1,5 @@
 //! The attestation service: each challenge counts once, evidence is about one instance, and what is refused is in the log.
 
-use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -9,12 +8,9 @@ use cm_attest::{AttestationResult, Claims, EvidenceKind, Nonce, ReportData, Trus
 use cm_crypto::digest::sha256;
 use cm_crypto::sign::{SigningKey, VerifyingKey};
 use cm_crypto::{Secret, cert};
-use cm_e2e::{Node, NodeOptions, Party, Program, Service, cryptomesh, enrol, instance};
+use cm_e2e::{Node, NodeOptions, Party, Program, Service, certificates_at, cryptomesh, enrol, instance};
 use cm_types::{Sha256Digest, Timestamp};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
 use serde_json::{Value, json};
 
 const READ: u32 = 8198;
@@ -27,62 +23,10 @@ fn start(root: &tempfile::TempDir, allow_insecure: bool) -> Node {
     Node::start(root.path(), &NodeOptions { set, ..NodeOptions::default() })
 }
 
-/// Sees whom it talks to, and hangs up.
-#[derive(Debug, Default)]
-struct Looker(Mutex<Option<Vec<u8>>>);
-
-impl ServerCertVerifier for Looker {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        *self.0.lock().unwrap() = Some(end_entity.to_vec());
-        Err(rustls::Error::General("seen".to_owned()))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("seen".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
-}
-
 /// The key that an instance serves TLS with.
 async fn key_of(address: &str) -> Vec<u8> {
-    let looker = Arc::new(Looker::default());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(looker.clone())
-        .with_no_client_auth();
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let name = ServerName::try_from("instance.invalid").unwrap();
-    let refused = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    assert!(refused.is_err(), "it hangs up once it has seen enough");
-    let seen = looker.0.lock().unwrap().take().expect("the instance showed a certificate");
-    cert::spki_der(&seen).unwrap()
+    let shown = certificates_at(address).await.unwrap();
+    cert::spki_der(&shown[0]).unwrap()
 }
 
 /// A running instance, as the attestation service has to hear of it.

@@ -30,7 +30,7 @@ impl Dependents {
 }
 
 /// What a deletion would come to, as far as the caller may read it. Each is `kind/id`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct DeletionPlan {
     /// What would go, the entry itself first.
     pub goes: Vec<String>,

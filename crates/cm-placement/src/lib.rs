@@ -6,8 +6,10 @@
 //!
 //! Reading order: [`Peer`] and [`Layout`] (who takes part, in which epoch), [`Redundancy`] (how much may be lost),
 //! [`Layout::holders`] (weighted rendezvous hashing with spread over failure domains), [`moves`] (from one epoch to
-//! the next), [`History`] (where bytes may still be while they move), [`repair_order`].
+//! the next), [`History`] (where bytes may still be while they move), [`repair_order`]; then [`elastic`] (copies that follow the load) and
+//! [`apac`] (policies of replication).
 
+pub mod apac;
 pub mod elastic;
 mod error;
 mod history;

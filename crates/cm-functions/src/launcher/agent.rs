@@ -5,8 +5,9 @@
 //! else comes from the node over one [link](super::link); the agent understands none of it and passes the bytes on. It takes exactly
 //! one connection, that of the node whose certificate it was given, and ends the instance when that connection ends.
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::link::{Acceptor, LinkError};
 use super::process::spawn;
@@ -30,7 +32,7 @@ pub const COMMAND: &str = "instance-agent";
 /// From the agent's start until its node must have come.
 const NODE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Connections that may be in their handshake at a time. Strangers can be among them.
-const HANDSHAKES_MAX: usize = 16;
+const HANDSHAKES_MAX: usize = 64;
 /// What is said by an exit code of an instance that was killed, as shells say it.
 const EXIT_KILLED: u8 = 137;
 
@@ -89,6 +91,43 @@ pub fn run(config: &AgentConfig) -> Result<u8, AgentError> {
     })
 }
 
+/// Handshakes that are going on. Strangers are answered like the node until their handshake fails, which those who say nothing
+/// put off: when there are too many, the oldest from where most of them come gives way. So whoever dawdles is in the way of
+/// his like only, and the node, which comes once and does not dawdle, is always let in.
+#[derive(Default)]
+struct Handshakes(VecDeque<(IpAddr, CancellationToken)>);
+
+impl Handshakes {
+    /// Takes up one more. It is over when the token is cancelled, which whoever holds it does at its end.
+    fn take_up(&mut self, peer: IpAddr) -> CancellationToken {
+        self.0.retain(|(_, over)| !over.is_cancelled());
+        if self.0.len() >= HANDSHAKES_MAX {
+            self.drop_one();
+        }
+        let over = CancellationToken::new();
+        self.0.push_back((source(peer), over.clone()));
+        over
+    }
+
+    fn drop_one(&mut self) {
+        let from = |source: IpAddr| self.0.iter().filter(|(other, _)| *other == source).count();
+        let most = self.0.iter().map(|(source, _)| from(*source)).max();
+        let oldest = self.0.iter().position(|(source, _)| Some(from(*source)) == most);
+        if let Some((_, over)) = oldest.and_then(|at| self.0.remove(at)) {
+            over.cancel();
+        }
+    }
+}
+
+/// What counts as one place from which connections come: an address, or a network of the newer kind, of which anybody has a
+/// whole one.
+fn source(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
+}
+
 /// Waits for the node among whoever connects. The listener is closed once it has come.
 async fn node(
     control: tokio::net::TcpListener,
@@ -96,19 +135,24 @@ async fn node(
     measurement: Sha256Digest,
 ) -> TlsStream<TcpStream> {
     let acceptor = Arc::new(acceptor);
+    let mut going_on = Handshakes::default();
     let mut handshakes = FuturesUnordered::new();
     loop {
         tokio::select! {
-            accepted = control.accept(), if handshakes.len() < HANDSHAKES_MAX => {
-                // An accept that fails concerns that connection, or passes.
-                if let Ok((stream, _)) = accepted {
-                    let acceptor = acceptor.clone();
-                    handshakes.push(async move { acceptor.welcome(stream, measurement).await });
+            biased;
+            Some(welcomed) = handshakes.next(), if !handshakes.is_empty() => {
+                if let Some(Ok(link)) = welcomed {
+                    return link;
                 }
             }
-            Some(welcomed) = handshakes.next(), if !handshakes.is_empty() => {
-                if let Ok(link) = welcomed {
-                    return link;
+            accepted = control.accept() => {
+                // An accept that fails concerns that connection, or passes.
+                if let Ok((stream, peer)) = accepted {
+                    let (acceptor, over) = (acceptor.clone(), going_on.take_up(peer.ip()));
+                    handshakes.push(async move {
+                        let _over = over.clone().drop_guard();
+                        over.run_until_cancelled(acceptor.welcome(stream, measurement)).await
+                    });
                 }
             }
         }
@@ -160,5 +204,68 @@ fn exit_code(status: Option<&ExitStatus>) -> u8 {
     match status.map(process::ended) {
         Some(Ended::Exited(code)) => u8::try_from(code).unwrap_or(u8::MAX),
         _ => EXIT_KILLED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cm_types::Timestamp;
+    use tokio::net::TcpSocket;
+
+    use super::*;
+    use crate::launcher::link::Credentials;
+
+    async fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn strangers_who_say_nothing_do_not_keep_the_node_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::from(std::time::SystemTime::now());
+        let credentials = Credentials::generate(now, Duration::from_secs(60)).unwrap();
+        for (name, text) in credentials.agent_files() {
+            std::fs::write(dir.path().join(name), text.expose()).unwrap();
+        }
+        let acceptor = Acceptor::open(dir.path()).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let measurement = cm_crypto::digest::sha256(b"measured");
+        let coming = async {
+            let mut strangers = Vec::new();
+            for _ in 0..2 * HANDSHAKES_MAX {
+                strangers.push(connect([127, 0, 0, 1], address).await);
+            }
+            // The node's connection waits among those of strangers that came before and after it.
+            let link = connect([127, 0, 0, 2], address).await;
+            for _ in 0..2 * HANDSHAKES_MAX {
+                strangers.push(connect([127, 0, 0, 1], address).await);
+            }
+            let greeted = credentials.connector().unwrap().greet(link, measurement).await;
+            drop(strangers);
+            greeted
+        };
+        let meeting = async { tokio::join!(node(listener, acceptor, measurement), coming) };
+        // A stranger is only sent away after longer than this.
+        let (_, greeted) =
+            tokio::time::timeout(Duration::from_secs(8), meeting).await.expect("the node waits");
+        assert!(greeted.is_ok(), "{:?}", greeted.err());
+    }
+
+    #[test]
+    fn the_oldest_from_where_most_come_gives_way() {
+        let mut handshakes = Handshakes::default();
+        let node = handshakes.take_up([10, 0, 0, 1].into());
+        let strangers: Vec<_> =
+            (0..HANDSHAKES_MAX).map(|_| handshakes.take_up([10, 0, 0, 2].into())).collect();
+        assert!(strangers[0].is_cancelled() && !strangers[1].is_cancelled() && !node.is_cancelled());
+        // Networks of the newer kind count as one.
+        for at in 0..2 * HANDSHAKES_MAX as u16 {
+            handshakes.take_up(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, at).into());
+        }
+        assert!(!node.is_cancelled());
+        assert_eq!(handshakes.0.len(), HANDSHAKES_MAX);
     }
 }

@@ -412,7 +412,8 @@ pub(crate) async fn delete<S: WireSpec>(
     let record = S::end(api, op, record, &permit, dependents).await?;
     // Its end made another generation of it; any later one is somebody else's.
     let (id, expected) = (&record.header.id, expected.map(|_| record.header.generation));
-    kernel.delete_record(op, &permit, id, expected, dependents).await.map_err(refusal)?;
+    let gone = kernel.delete_record(op, &permit, id, expected, dependents).await.map_err(refusal)?;
+    api.functions.forget(op, &gone).await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

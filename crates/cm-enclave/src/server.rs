@@ -24,7 +24,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cm_instance::RefusalKind;
 use cm_instance::wire::{FrameError, RequestDecoder};
@@ -56,6 +56,8 @@ const READ_LEN: usize = 64 * 1024;
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Handshakes at a time.
 pub(crate) const HANDSHAKES_MAX: usize = 64;
+/// Between two looks for sessions that nobody will use any more.
+const SESSIONS_CHECK: Duration = Duration::from_secs(10);
 /// After an accept failed for want of resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The first byte of a TLS handshake.
@@ -104,9 +106,14 @@ impl Server {
         let stop = tasks.token();
         // Each is cancelled by its connection when it is over, or from here when it has to give way.
         let mut handshakes: VecDeque<CancellationToken> = VecDeque::new();
+        let mut check = tokio::time::interval(SESSIONS_CHECK);
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
+                _ = check.tick() => {
+                    self.sessions.forget_stale(Instant::now());
+                    continue;
+                }
                 accepted = listener.accept() => accepted,
             };
             let Ok((stream, peer)) = accepted else {

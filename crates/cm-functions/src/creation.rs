@@ -9,7 +9,7 @@ use cm_kernel::catalog::kinds::{FunctionState, Instance};
 use cm_kernel::catalog::{NewRecord, Record};
 use cm_kernel::policy::{Create, Invoke, Permit, RoleFacts};
 use cm_kernel::{Actor, ActorFacts, OpContext};
-use cm_types::{PrincipalId, ResourceId, ResourceKind};
+use cm_types::{PrincipalId, ResourceId, ResourceKind, TenantId};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -58,11 +58,11 @@ pub(crate) struct Of {
 
 /// What a launch is made from.
 #[derive(Clone, Copy)]
-struct Launching<'a> {
-    op: &'a OpContext,
-    plan: &'a Plan,
-    full: &'a FullPolicy,
-    text: &'a PolicyText,
+pub(crate) struct Launching<'a> {
+    pub(crate) op: &'a OpContext,
+    pub(crate) plan: &'a Plan,
+    pub(crate) full: &'a FullPolicy,
+    pub(crate) text: &'a PolicyText,
 }
 
 /// An instance that is ready, how people see it, and the status of its record.
@@ -179,7 +179,7 @@ impl Functions {
         let text = full.to_text();
         let launching = Launching { op: &op, plan: &plan, full: &full, text: &text };
         let (launched, view, ready) = if place.is_warm() {
-            self.launch_then_record(&launching, place).await?
+            self.launch_and_record(&launching, place).await?
         } else {
             self.record_then_launch(&launching, place).await?
         };
@@ -187,59 +187,76 @@ impl Functions {
         Ok(view)
     }
 
-    /// For a launch that takes a while: everybody sees that it has begun.
+    /// For a launch that takes a while: everybody sees that it has begun, and nothing is started that could not be recorded.
     async fn record_then_launch(
         &self,
         launching: &Launching<'_>,
         place: Reserved,
     ) -> Result<Begun, FunctionError> {
-        let Launching { op, plan, full, text } = *launching;
-        let record = self.record(launching, json!({ "state": "starting" })).await?;
-        let started = async {
+        let Launching { op, plan, .. } = *launching;
+        self.record(launching).await?;
+        let launched = async {
             self.tell_of_deployment(op, plan, &[Deployment::Deploying]).await?;
-            let launched = self.launch(op, plan, place, full, text).await?;
-            let view = self.view(launching, record, &launched);
+            let (_keep, recorded) = watch::channel(true);
+            self.launch(launching, place, recorded).await
+        };
+        self.finish(launching, launched.await).await
+    }
+
+    /// For a launch that is over at once: the record is made meanwhile, and the beginning told with the success. The instance is
+    /// certified, and hence serves, only when its record is there.
+    async fn launch_and_record(
+        &self,
+        launching: &Launching<'_>,
+        place: Reserved,
+    ) -> Result<Begun, FunctionError> {
+        let (tell, recorded) = watch::channel(false);
+        let recording = async move {
+            let record = self.record(launching).await;
+            if record.is_ok() {
+                tell.send_replace(true);
+            }
+            // Without a record, the launch sees the channel closed.
+            record
+        };
+        // Both to their ends: a record that is dropped on its way may be made or not.
+        let (record, launched) = tokio::join!(recording, self.launch(launching, place, recorded));
+        record?;
+        let launched = match launched {
+            Ok(launched) => Ok(launched),
+            Err(error) => {
+                let Launching { op, plan, .. } = *launching;
+                self.tell_of_deployment(op, plan, &[Deployment::Deploying]).await.and(Err(error))
+            }
+        };
+        self.finish(launching, launched).await
+    }
+
+    /// Records how a launch ended whose record is there.
+    async fn finish(
+        &self,
+        launching: &Launching<'_>,
+        launched: Result<Launched, FunctionError>,
+    ) -> Result<Begun, FunctionError> {
+        let Launching { op, plan, .. } = *launching;
+        let finishing = async {
+            let launched = launched?;
             let ready = self.ready_status(launching, &launched);
-            self.0.records.set_status(op, &plan.id, ready.clone()).await?;
+            let record = self.0.records.set_status(op, &plan.id, ready.clone()).await?;
+            let view = self.view(launching, record, &launched);
             self.tell_of_success(op, plan).await?;
             Ok::<_, FunctionError>((launched, view, ready))
         };
-        match started.await {
+        match finishing.await {
             Ok(begun) => Ok(begun),
             Err(error) => Err(self.undone(op, plan, error).await),
         }
     }
 
-    /// For a launch that is over at once: what would be told of its beginning is told with its success, in one
-    /// transaction. A node that dies in between leaves neither record nor process.
-    async fn launch_then_record(
-        &self,
-        launching: &Launching<'_>,
-        place: Reserved,
-    ) -> Result<Begun, FunctionError> {
-        let Launching { op, plan, full, text } = *launching;
-        match self.launch(op, plan, place, full, text).await {
-            Ok(launched) => {
-                let ready = self.ready_status(launching, &launched);
-                let record = self.record(launching, ready.clone()).await?;
-                let view = self.view(launching, record, &launched);
-                match self.tell_of_success(op, plan).await {
-                    Ok(()) => Ok((launched, view, ready)),
-                    Err(error) => Err(self.undone(op, plan, error).await),
-                }
-            }
-            Err(error) => {
-                self.record(launching, json!({ "state": "starting" })).await?;
-                self.tell_of_deployment(op, plan, &[Deployment::Deploying]).await?;
-                Err(self.undone(op, plan, error).await)
-            }
-        }
-    }
-
     /// Makes the record of an instance, together with what is told of its function, by the launch.
-    async fn record(&self, launching: &Launching<'_>, mut status: Value) -> Result<Record, FunctionError> {
+    async fn record(&self, launching: &Launching<'_>) -> Result<Record, FunctionError> {
         let Launching { op, plan, text, .. } = *launching;
-        status["node"] = self.0.kernel.node_id().as_str().into();
+        let status = json!({ "state": "starting", "node": self.0.kernel.node_id().as_str() });
         let new = NewRecord { status, ..NewRecord::of("", &plan.spec(text)).with_id(plan.id.clone()) };
         let told = plan.function().map(|of| {
             let states = ["initiated", "deploying"].map(|state| plan.state(of, state, Metadata::new()));
@@ -279,7 +296,7 @@ impl Functions {
         steps: &[Deployment<'_>],
     ) -> Result<(), FunctionError> {
         let Some(Of { record, .. }) = plan.function() else { return Ok(()) };
-        let node = node_beside(op, record);
+        let node = node_within(op, record.header.tenant.clone());
         Ok(self.0.records.set_deployment(&node, &record.header.id, steps).await?)
     }
 
@@ -327,13 +344,10 @@ impl Functions {
     }
 }
 
-/// The node itself, within the tenant of the function: what the platform finds is not written with the caller's rights.
-fn node_beside(op: &OpContext, function: &Record) -> OpContext {
-    let facts = ActorFacts {
-        principal: PrincipalId::node(),
-        tenant: function.header.tenant.clone(),
-        roles: vec![RoleFacts::administrator()],
-    };
+/// The node itself, within a tenant: what the platform finds is not written with the caller's rights.
+pub(crate) fn node_within(op: &OpContext, tenant: TenantId) -> OpContext {
+    let facts =
+        ActorFacts { principal: PrincipalId::node(), tenant, roles: vec![RoleFacts::administrator()] };
     OpContext { actor: Actor::Node(Arc::new(facts)), ..op.clone() }
 }
 

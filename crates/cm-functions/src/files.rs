@@ -13,7 +13,7 @@ use cm_kernel::OpContext;
 use cm_kernel::catalog::Record;
 use cm_kernel::objects::{ObjectInfo, ObjectRead};
 use cm_kernel::policy::{Permit, Read, Update};
-use cm_types::{ObjectKey, ResourceKind, ResourceRef, Sha256Digest};
+use cm_types::{ObjectKey, ResourceKind, ResourceRef, Sha256Digest, TenantId};
 use futures::Stream;
 
 use crate::functions::program_policy;
@@ -107,10 +107,15 @@ impl Functions {
     }
 
     /// Removes all files of a function, whichever policy named them.
-    pub(crate) async fn delete_files(&self, op: &OpContext, function: &Record) -> Result<(), FunctionError> {
+    pub(crate) async fn delete_files(
+        &self,
+        op: &OpContext,
+        tenant: &TenantId,
+        function: &str,
+    ) -> Result<(), FunctionError> {
         let node = self.node_op(op);
         loop {
-            let keys = self.0.records.list_objects(&node, &prefix(function)).await?;
+            let keys = self.0.records.list_objects(&node, &prefix(tenant, function)).await?;
             if keys.is_empty() {
                 return Ok(());
             }
@@ -167,7 +172,8 @@ pub(crate) fn key(function: &Record, kind: FileKind, path: &GuestPath) -> Object
         FileKind::Program => "programs",
         FileKind::DataFile => "data-files",
     };
-    let prefix = prefix(function);
+    debug_assert_eq!(function.header.kind, ResourceKind::Function);
+    let prefix = prefix(&function.header.tenant, function.header.id.as_str());
     ObjectKey::parse(format!("{prefix}{folder}{path}")).unwrap_or_else(|_| {
         // The longest tenant, id and path together are longer than a key may be: such a file goes by its digest.
         let digest = cm_crypto::digest::sha256(path.as_str().as_bytes());
@@ -176,7 +182,6 @@ pub(crate) fn key(function: &Record, kind: FileKind, path: &GuestPath) -> Object
 }
 
 /// What the keys of all files of a function begin with.
-pub(crate) fn prefix(function: &Record) -> String {
-    debug_assert_eq!(function.header.kind, ResourceKind::Function);
-    format!("{}/{}/", function.header.tenant, function.header.id)
+pub(crate) fn prefix(tenant: &TenantId, function: &str) -> String {
+    format!("{tenant}/{function}/")
 }

@@ -11,7 +11,7 @@ use cm_kernel::catalog::{Dependents, Record};
 use cm_kernel::policy::{Delete, Permit};
 use cm_kernel::{Kernel, OpContext};
 use cm_runtime::Tasks;
-use cm_types::{ResourceId, Sha256Digest, TenantId};
+use cm_types::{ResourceId, ResourceKind, ResourceRef, Sha256Digest, TenantId};
 
 use crate::files::demand;
 use crate::instances::Running;
@@ -157,13 +157,22 @@ impl Functions {
         permit: &Permit<Delete>,
     ) -> Result<(), FunctionError> {
         demand(permit.resource(), function)?;
-        self.0.kernel.delete_record(op, permit, &function.header.id, None, Dependents::Refuse).await?;
-        // Nobody can reach the files any more: what is left of them is space, and no reason to fail.
-        if let Err(error) = self.delete_files(op, function).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(function = %function.header.id, error, "files of a deleted function left behind");
-        }
+        let id = &function.header.id;
+        let gone = self.0.kernel.delete_record(op, permit, id, None, Dependents::Refuse).await?;
+        self.forget(op, &gone).await;
         Ok(())
+    }
+
+    /// Removes the files of functions that were deleted, among whatever else went with them or took them along. Whoever deletes records
+    /// of the caller's tenant says here which went.
+    pub async fn forget(&self, op: &OpContext, gone: &[ResourceRef]) {
+        for function in gone.iter().filter(|gone| gone.kind == ResourceKind::Function) {
+            // Nobody can reach the files any more: what is left of them is space, and no reason to fail.
+            if let Err(error) = self.delete_files(op, &op.tenant(), &function.id).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(function = %function.id, error, "files of a deleted function left behind");
+            }
+        }
     }
 
     /// How many instances run.

@@ -7,7 +7,7 @@ use cm_attest::{Claims, Evidence, EvidenceKind, IsolationLayer, Nonce, ReportDat
 use cm_crypto::derive::derive_key;
 use cm_crypto::digest::{Sha256, sha256};
 use cm_instance::control::{CacheKey, Launch, LaunchFile, LaunchProgram, Limits};
-use cm_instance::{FileName, FullPolicy, Infrastructure, PolicyText, Principal, Rights, RightsTable};
+use cm_instance::{FileName, FullPolicy, Infrastructure, Principal, Rights, RightsTable};
 use cm_kernel::OpContext;
 use cm_kernel::catalog::{Dependents, Record};
 use cm_kernel::policy::{Delete, Invoke, Permit};
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::certifier::Certifier;
-use crate::creation::{Of, Plan};
+use crate::creation::{Launching, Of, Plan, node_within};
 use crate::files::{demand, files, key};
 use crate::functions::Inner;
 use crate::launcher::{Artefact, Launched, Order, ProgramFile, Reserved};
@@ -85,14 +85,14 @@ impl Functions {
         }
     }
 
+    /// Starts the instance in a place. It serves once `recorded` is true.
     pub(crate) async fn launch(
         &self,
-        op: &OpContext,
-        plan: &Plan,
+        launching: &Launching<'_>,
         place: Reserved,
-        full: &FullPolicy,
-        text: &PolicyText,
+        recorded: watch::Receiver<bool>,
     ) -> Result<Launched, FunctionError> {
+        let Launching { op, plan, full, text } = *launching;
         let inner = &self.0;
         let node = self.node_op(op);
         let table = RightsTable::from_policy(full);
@@ -105,7 +105,7 @@ impl Functions {
             };
             let artefact = self.cached(full, expected).await?;
             launch_programs.push(LaunchProgram { path: name.path().clone(), artefact: artefact.is_some() });
-            programs.push(ProgramFile { wasm, artefact });
+            programs.push(ProgramFile { wasm, sha256: expected, artefact });
         }
         let (mut launch_files, mut data_files) = (Vec::new(), Vec::new());
         for (of, name, expected) in files_of(plan, FileKind::DataFile) {
@@ -132,12 +132,12 @@ impl Functions {
             memory_bytes: launch.limits.memory_bytes,
             storage_bytes: launch.limits.storage_bytes,
         };
-        let certifier = Certifier::new(inner.kernel.clone(), full, text, inner.launches.measurement());
+        let certifier =
+            Certifier::new(inner.kernel.clone(), full, text, inner.launches.measurement(), recorded);
         let launching = inner.launches.launch(place, &order, launch, &programs, &data_files, &certifier);
         let mut launched = launching.await?;
         let artefacts = std::mem::take(&mut launched.artefacts);
-        let sent: Vec<Sha256Digest> = programs.iter().map(|program| sha256(&program.wasm)).collect();
-        self.keep(full, artefacts.into_iter().filter(|kept| sent.contains(&kept.wasm_sha256)).collect());
+        self.keep(full, artefacts);
         Ok(launched)
     }
 
@@ -209,6 +209,16 @@ impl Functions {
     /// [`FunctionError::NotRunning`] if its process is gone.
     pub fn instance(&self, record: &Record) -> Result<InstanceView, FunctionError> {
         self.with_running(record, |running| running.view.clone())
+    }
+
+    /// Whether an instance of the caller's tenant runs under exactly the policy text with this hash, on any node of the catalogue. Then
+    /// a node wrote the address in it. Asked for the platform, so it tells nothing of whether the caller may see the instance.
+    pub async fn is_running_under(
+        &self,
+        op: &OpContext,
+        policy_hash: &Sha256Digest,
+    ) -> Result<bool, FunctionError> {
+        Ok(self.0.records.is_running_under(&node_within(op, op.tenant()), policy_hash).await?)
     }
 
     /// Signs evidence about a running instance for a client's nonce. The permit is for using the instance.

@@ -177,6 +177,13 @@ pub enum LaunchError {
     /// The key that it made is none that can be certified.
     #[error("the key that the instance made cannot be certified")]
     Certificate(#[source] cm_crypto::CryptoError),
+    /// It has no record in the catalogue, and so may not begin to serve.
+    #[error("the instance was not recorded")]
+    NotRecorded,
+    /// It sent what it had no reason to send: a second request for a certificate, or a compiled program that it was not given, sent
+    /// before, or that is larger than compiling could have made it. It counts as taken over.
+    #[error("the instance sent what was not expected of it")]
+    Unexpected,
     /// It ended without saying anything.
     #[error("the instance's process ended early")]
     EndedEarly,
@@ -215,6 +222,8 @@ impl fmt::Display for Ended {
 pub struct ProgramFile {
     /// The module.
     pub wasm: Vec<u8>,
+    /// SHA-256 of the module.
+    pub sha256: Sha256Digest,
     /// Its sealed artefact, if the cache has one.
     pub artefact: Option<Vec<u8>>,
 }

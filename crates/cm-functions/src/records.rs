@@ -146,11 +146,10 @@ impl Records {
         op: &OpContext,
         instance: &ResourceId,
         status: Value,
-    ) -> Result<(), KernelError> {
+    ) -> Result<Record, KernelError> {
         let (_, permit) =
             self.kernel.look_up::<Update>(op, ResourceKind::Instance, instance.as_str()).await?;
-        self.kernel.set_record_status(op, &permit, instance, status).await?;
-        Ok(())
+        self.kernel.set_record_status(op, &permit, instance, status).await
     }
 
     pub(crate) async fn delete(&self, op: &OpContext, instance: &ResourceId) -> Result<(), KernelError> {
@@ -245,6 +244,19 @@ impl Records {
 }
 
 impl Records {
+    /// Whether there is an instance that is ready under this policy.
+    pub(crate) async fn is_running_under(
+        &self,
+        node: &OpContext,
+        policy_hash: &Sha256Digest,
+    ) -> Result<bool, KernelError> {
+        let permit = self.kernel.authorize::<List>(node, ResourceKind::Instance).await?;
+        let hash = ("status.policy_hash".to_owned(), policy_hash.to_string());
+        let filters = vec![("status.state".to_owned(), "ready".to_owned()), hash];
+        let query = Query { filters, newest_first: true, ..Query::of(ResourceKind::Instance) };
+        Ok(!self.kernel.list_records(node, &permit, query).await?.items.is_empty())
+    }
+
     /// Whether a status speaks of a process of this node. One that names no node is older than nodes had names, when there
     /// was one to a catalogue.
     fn is_own(&self, status: &Value) -> bool {

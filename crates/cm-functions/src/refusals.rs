@@ -1,8 +1,9 @@
-//! What instances refused, in the log.
+//! What instances refused, and the keys that they were given, in the log.
 
 use std::time::{Duration, Instant};
 
 use cm_instance::Refused;
+use cm_instance::control::KeyProvided;
 use cm_kernel::events::{EventVerb, NewEvent, Outcome};
 use cm_types::{ResourceKind, ResourceRef};
 use serde_json::{Map, Value};
@@ -50,16 +51,36 @@ impl Subject {
     pub(crate) async fn note(&self, refused: &Refused, allowance: &mut Allowance) {
         let kernel = &self.functions.0.kernel;
         let Some(dropped) = allowance.take(kernel.clock().monotonic()) else { return };
+        self.write_down("instance.refused", Outcome::Denied, facts(refused, dropped)).await;
+    }
+
+    /// Writes down that the instance was given a key: by whom and for what, and nothing of the key.
+    pub(crate) async fn note_key(&self, provided: &KeyProvided, allowance: &mut Allowance) {
+        let kernel = &self.functions.0.kernel;
+        let Some(dropped) = allowance.take(kernel.clock().monotonic()) else { return };
+        let mut facts = Map::new();
+        facts.insert("identity".to_owned(), provided.identity.into());
+        facts.insert("sealed_header".to_owned(), provided.sealed_header.to_string().into());
+        if let Some(file) = &provided.file {
+            facts.insert("file".to_owned(), file.as_str().into());
+        }
+        if dropped > 0 {
+            facts.insert("dropped".to_owned(), dropped.into());
+        }
+        self.write_down("instance.key-provided", Outcome::Allowed, facts).await;
+    }
+
+    async fn write_down(&self, verb: &'static str, outcome: Outcome, facts: Map<String, Value>) {
         let (tenant, instance) = &self.name;
         let event = NewEvent {
             resource: Some(ResourceRef::new(ResourceKind::Instance, instance.as_str())),
-            outcome: Outcome::Denied,
-            facts: facts(refused, dropped),
-            ..NewEvent::new(tenant.clone(), EventVerb::fixed("instance.refused"))
+            outcome,
+            facts,
+            ..NewEvent::new(tenant.clone(), EventVerb::fixed(verb))
         };
-        if let Err(error) = kernel.record_event(event).await {
+        if let Err(error) = self.functions.0.kernel.record_event(event).await {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(%instance, error, "refusal of an instance not recorded");
+            tracing::error!(%instance, verb, error, "what an instance told is not recorded");
         }
     }
 }

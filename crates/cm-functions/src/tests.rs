@@ -2,6 +2,7 @@
 //! executable where a start has to fail; instances that run are in the end-to-end tests.
 
 mod creating;
+mod taken_over;
 mod uploading;
 
 use std::path::{Path, PathBuf};

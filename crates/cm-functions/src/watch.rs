@@ -46,7 +46,8 @@ pub(crate) struct History {
 impl Watch {
     pub(crate) async fn run(mut self) {
         let mut asked = false;
-        let mut allowance = Allowance::new(self.subject.functions.0.kernel.clock().monotonic());
+        let now = self.subject.functions.0.kernel.clock().monotonic();
+        let (mut refusals, mut keys) = (Allowance::new(now), Allowance::new(now));
         let mut unfinished: BTreeMap<u64, RunState> = BTreeMap::new();
         loop {
             let told = tokio::select! {
@@ -68,7 +69,8 @@ impl Watch {
                         tracing::error!(instance = %self.subject.name.1, error, "state of a run not recorded");
                     }
                 }
-                Told::Refused(refused) => self.subject.note(&refused, &mut allowance).await,
+                Told::Refused(refused) => self.subject.note(&refused, &mut refusals).await,
+                Told::KeyProvided(provided) => self.subject.note_key(&provided, &mut keys).await,
                 Told::Ended => break,
             }
         }
@@ -95,7 +97,7 @@ impl Watch {
         tracing::info!(instance = %name.1, ?how, "instance ended");
         functions.0.running().remove(&name);
         match functions.0.records.set_status(&op, &name.1, status).await {
-            Ok(()) | Err(KernelError::NotFound(_)) => {}
+            Ok(_) | Err(KernelError::NotFound(_)) => {}
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(instance = %name.1, error, "end of an instance not recorded");
@@ -120,7 +122,7 @@ impl Subject {
             // Without a function whose history it is, the last run stands in the status of the instance.
             let mut status = self.ready.clone();
             status["last_run"] = json!({ "state": name, "metadata": metadata(&run) });
-            return records.set_status(&self.op, &self.name.1, status).await;
+            return records.set_status(&self.op, &self.name.1, status).await.map(drop);
         };
         let state = FunctionState {
             function_id: function.clone(),

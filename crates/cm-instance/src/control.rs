@@ -83,6 +83,8 @@ pub enum FromInstance {
     State(RunState),
     /// Something was refused for the sake of security. Told at most once a second for each kind and identity.
     Refused(Refused),
+    /// An identity handed over the key of a sealed file.
+    KeyProvided(KeyProvided),
     /// The instance could not be launched, and exits.
     Failed {
         /// Why, for people and logs.
@@ -245,6 +247,19 @@ pub struct RunState {
     /// How it ended, once it has.
     #[serde(default)]
     pub report: Option<ExecutionReport>,
+}
+
+/// An identity handed over the key of a sealed file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyProvided {
+    /// The number of the identity.
+    pub identity: u64,
+    /// The file that the key is for, if the policy names it. Other names are told by clients, and stay inside.
+    #[serde(default)]
+    pub file: Option<GuestPath>,
+    /// SHA-256 of the header of the sealed file.
+    pub sealed_header: Sha256Digest,
 }
 
 /// Where a run is in its life.

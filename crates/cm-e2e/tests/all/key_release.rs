@@ -1,8 +1,13 @@
 //! Key release: the key of a sealed object reaches the instance that its owner demands, and nobody else.
 
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
+use axum::extract::Request;
+use axum::http::header;
+use bytes::Bytes;
 use cm_e2e::cryptomesh;
+use cm_runtime::Tasks;
 
 use crate::tools::{Bench, FUNCTION, INSECURE, PROGRAM, ends, repository};
 
@@ -213,4 +218,70 @@ fn the_owner_s_agent_answers_requests_and_the_log_tells_of_them() {
     assert_eq!(result(&bench, &full), known());
     let events = bench.ok(&["events", "--output", "json"]).0;
     assert!(events.contains("release-requests/") && events.contains("release-answers/"), "{events}");
+}
+
+/// What stands between an owner and a node, and answers every question for evidence as it was answered the first time.
+async fn replaying(node: &str, tasks: &Tasks) -> String {
+    let (node, first) = (node.to_owned(), Arc::new(Mutex::new(None::<Bytes>)));
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let pass_on = move |request: Request| {
+        let (node, first, http) = (node.clone(), first.clone(), http.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = axum::body::to_bytes(body, 64 << 20).await.unwrap();
+            let mut headers = parts.headers;
+            headers.remove(header::HOST);
+            let asked = http.request(parts.method, format!("{node}{}", parts.uri)).headers(headers);
+            let answer = asked.body(body).send().await.unwrap();
+            let (status, mut headers) = (answer.status(), answer.headers().clone());
+            headers.remove(header::TRANSFER_ENCODING);
+            let mut body = answer.bytes().await.unwrap();
+            if parts.uri.path().ends_with("/evidence") {
+                body = first.lock().unwrap().get_or_insert(body).clone();
+                headers.remove(header::CONTENT_LENGTH);
+            }
+            (status, headers, body)
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (router, serving) = (axum::Router::new().fallback(pass_on), tasks.clone());
+    tasks.spawn("replaying", async move {
+        cm_http::serve(listener, router, cm_http::ServerLimits::default(), &serving).await;
+    });
+    url
+}
+
+/// Waits until the instances of a node have been given so many keys.
+async fn keys_provided(bench: &Bench, expected: usize) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let filters = [("verb", "instance.key-provided".to_owned())];
+        let events = bench.node.admin().events(0, 100, &filters).await.unwrap().items;
+        assert!(events.len() <= expected, "a key was handed over: {events:?}");
+        if events.len() == expected {
+            assert!(events.iter().all(|event| event["facts"]["sealed_header"].is_string()), "{events:?}");
+            return;
+        }
+        assert!(std::time::Instant::now() < end, "{} of {expected} keys are in the log", events.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_key_is_released_on_evidence_that_was_given_before() {
+    let bench = Bench::new();
+    bench.create("i");
+    put(&bench, OBJECT, &[&format!("function={FUNCTION}")]);
+    let tasks = Tasks::new();
+    let between = replaying(&bench.node.url(), &tasks).await;
+    let token = bench.node.admin_token();
+    let by_way = ["--key-only", "--url", &between, "--token", &token];
+    ends(&release(&bench, OBJECT, "i", &by_way), 0);
+    keys_provided(&bench, 1).await;
+    let said = ends(&release(&bench, OBJECT, "i", &by_way), 3).1;
+    assert!(said.contains("evidence"), "{said}");
+    // The same by the straight way: the refusal was for the replay, and handed nothing over.
+    ends(&release(&bench, OBJECT, "i", &["--key-only"]), 0);
+    keys_provided(&bench, 2).await;
+    assert!(bench.node.stop().success());
 }

@@ -191,7 +191,7 @@ pub(super) fn news() -> (Arc<Observe>, Box<Tell>, News) {
     let refuse = {
         let tell = tell.clone();
         // Full or closed: the launcher reads too slowly or is gone, and serving matters more.
-        Box::new(move |refused| drop(tell.try_send(FromInstance::Refused(refused))))
+        Box::new(move |message| drop(tell.try_send(message)))
     };
     let observe = move |state: RunState| {
         let state = RunState { report: state.report.map(sparse), ..state };

@@ -97,6 +97,11 @@ impl Progress {
         }
     }
 
+    /// When the rest must be there.
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
+
     /// How long the client has for more.
     pub(super) fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())

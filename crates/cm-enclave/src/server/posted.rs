@@ -86,8 +86,10 @@ impl Server {
         };
         let mut session = session.try_lock_owned().map_err(|_| PostError::Busy)?;
         let said = session.turn(self, number, peer, &records).await;
-        if said.is_over {
-            self.sessions.close(number);
+        drop(session);
+        match said.is_over {
+            true => self.sessions.close(number),
+            false => self.sessions.expect(number, said.message_until),
         }
         if said.is_over && said.records.is_empty() {
             return Err(PostError::Session);

@@ -1,19 +1,21 @@
-//! What was refused for the sake of security, on its way to the launcher.
+//! What matters for security, on its way to the launcher: what was refused, and keys that were handed over.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use cm_instance::control::{FromInstance, KeyProvided};
 use cm_instance::{GuestPath, RefusalKind, Refused};
+use cm_types::Sha256Digest;
 
 /// The least time between two that are told of the same kind and identity. What happens in between is counted.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Told about refusals; must not wait. Called from several threads.
-pub(crate) type Tell = dyn Fn(Refused) + Send + Sync;
+/// Told about it; must not wait. Called from several threads.
+pub(crate) type Tell = dyn Fn(FromInstance) + Send + Sync;
 
-/// Tells of refusals, of few of each kind.
+/// Tells of refusals, of few of each kind, and of keys.
 pub(crate) struct Refusals {
     tell: Box<Tell>,
     /// What was told when, and how often the same happened since. There are no more entries than kinds for each identity.
@@ -41,6 +43,11 @@ impl Refusals {
         self.note(Refused { kind, identity: Some(identity), file, peer: None, count: 1 }, Instant::now());
     }
 
+    /// An identity handed over the key of a sealed file.
+    pub(crate) fn key_provided(&self, identity: u64, file: Option<GuestPath>, sealed_header: Sha256Digest) {
+        (self.tell)(FromInstance::KeyProvided(KeyProvided { identity, file, sealed_header }));
+    }
+
     fn note(&self, refused: Refused, now: Instant) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let last = told.get_mut(&(refused.kind, refused.identity));
@@ -54,7 +61,7 @@ impl Refusals {
         };
         told.insert((refused.kind, refused.identity), Told { at: now, since: 0 });
         drop(told);
-        (self.tell)(Refused { count: untold + 1, ..refused });
+        (self.tell)(FromInstance::Refused(Refused { count: untold + 1, ..refused }));
     }
 }
 
@@ -69,7 +76,8 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let refusals = Refusals::new({
             let told = told.clone();
-            Box::new(move |refused| {
+            Box::new(move |message| {
+                let FromInstance::Refused(refused) = message else { panic!("{message:?}") };
                 told.lock().unwrap().push((refused.kind, refused.identity, refused.count))
             })
         });

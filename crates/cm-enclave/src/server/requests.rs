@@ -180,6 +180,7 @@ impl Service {
 
     /// Answers one request, given and answered as messages without their frames' headers.
     pub(crate) async fn answer(&self, identity: u64, request: Bytes) -> Bytes {
+        self.sealed.forget_old(Instant::now());
         let (name, answer) = match Request::decode(request) {
             Ok(Request { body: Some(body), .. }) => {
                 let name = body.file_name().map(str::to_owned);
@@ -225,8 +226,8 @@ impl Service {
                 Ok(Response::success())
             }
             RequestBody::ListFiles(_) => Ok(self.list(identity)),
-            RequestBody::ProvideKey(request) => self.provide_key(identity, &request),
-            RequestBody::WriteSealed(request) => self.write_sealed(identity, &request),
+            RequestBody::ProvideKey(request) => self.provide_key(identity, request, Instant::now()),
+            RequestBody::WriteSealed(request) => self.write_sealed(identity, &request, Instant::now()),
             RequestBody::RequestShutdown(_) => self.shut_down(identity),
             RequestBody::RequestPipeline(request) => {
                 let report = self.run_pipeline(identity, &request.pipeline_id, &[], self.time_max).await?;

@@ -4,7 +4,8 @@
 //! break the session with nonsense; so it is random, and good from the address only that opened the session. Sessions of
 //! strangers, whose handshake is not over, have places of their own, where the oldest gives way. The published client leaves its
 //! sessions without a word; so among those of one identity the one that was used least recently gives way, and all of them end
-//! when they were not used for a while.
+//! when they were not used for a while. A message that has begun has the time that it has on any connection, in however many
+//! posts it comes; with its session goes what has arrived of it.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
@@ -16,7 +17,7 @@ use cm_instance::RefusalKind;
 use cm_instance::wire::{FRAME_LEN_MAX, RequestDecoder};
 use rustls::ServerConnection;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Progress};
 use super::tls::{self, Pinned};
 use super::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, IDLE_TIMEOUT, READ_LEN, Server};
 
@@ -36,6 +37,8 @@ struct Entry {
     used: Instant,
     /// Whose it is, once that is known.
     identity: Option<u64>,
+    /// Until when the message must be there in the middle of which the client is.
+    message_until: Option<Instant>,
 }
 
 impl Entry {
@@ -46,7 +49,8 @@ impl Entry {
 
     fn is_stale(&self, now: Instant) -> bool {
         let patience = if self.identity.is_some() { IDLE_TIMEOUT } else { HANDSHAKE_TIMEOUT };
-        now.saturating_duration_since(self.used) > patience && self.is_idle()
+        let is_late = self.message_until.is_some_and(|until| until < now);
+        (is_late || now.saturating_duration_since(self.used) > patience) && self.is_idle()
     }
 }
 
@@ -68,8 +72,8 @@ impl Sessions {
     ) -> Option<(u32, Arc<tokio::sync::Mutex<Session>>)> {
         let session = Arc::new(tokio::sync::Mutex::new(Session::begin(server)?));
         let now = Instant::now();
+        self.forget_stale(now);
         let mut table = self.lock();
-        table.retain(|_, entry| !entry.is_stale(now));
         make_room(&mut table, None, HANDSHAKES_MAX, 0)?;
         let number = loop {
             let number = u32::from_be_bytes(cm_crypto::secret::random_bytes());
@@ -77,8 +81,23 @@ impl Sessions {
                 break number;
             }
         };
-        table.insert(number, Entry { session: session.clone(), peer, used: now, identity: None });
+        table.insert(
+            number,
+            Entry { session: session.clone(), peer, used: now, identity: None, message_until: None },
+        );
         Some((number, session))
+    }
+
+    /// Forgets what nobody will use any more.
+    pub(super) fn forget_stale(&self, now: Instant) {
+        self.lock().retain(|_, entry| !entry.is_stale(now));
+    }
+
+    /// Says until when the message must be there that a session is in the middle of, if it is.
+    pub(super) fn expect(&self, number: u32, message_until: Option<Instant>) {
+        if let Some(entry) = self.lock().get_mut(&number) {
+            entry.message_until = message_until;
+        }
     }
 
     /// The session of this number, if the client may know of it.
@@ -126,6 +145,7 @@ fn make_room(table: &mut HashMap<u32, Entry>, identity: Option<u64>, max: usize,
 pub(super) struct Session {
     tls: ServerConnection,
     exchange: Exchange,
+    progress: Progress,
     identity: Option<Arc<Pinned>>,
 }
 
@@ -135,6 +155,8 @@ pub(super) struct Said {
     pub(super) records: Vec<u8>,
     /// Whether nothing can follow.
     pub(super) is_over: bool,
+    /// Until when the rest of a message must have come whose beginning has.
+    pub(super) message_until: Option<Instant>,
 }
 
 impl Session {
@@ -143,7 +165,8 @@ impl Session {
         // An answer is put in as a whole, and is bounded by the longest message.
         tls.set_buffer_limit(None);
         let decoder = RequestDecoder::of_both_eras(server.file_bytes_max);
-        Some(Self { tls, exchange: Exchange::new(decoder), identity: None })
+        let exchange = Exchange::new(decoder);
+        Some(Self { tls, exchange, progress: Progress::begin(), identity: None })
     }
 
     /// Takes records and says what there is to say to them.
@@ -155,7 +178,8 @@ impl Session {
                 break;
             }
         }
-        Said { records: said, is_over: ended }
+        let message_until = (!self.exchange.is_at_boundary()).then(|| self.progress.until());
+        Said { records: said, is_over: ended, message_until }
     }
 
     /// Takes records and carries out the requests in them; an error if nothing can follow.
@@ -203,6 +227,12 @@ impl Session {
     async fn converse(&mut self, server: &Server, spare: &mut usize) -> io::Result<()> {
         let Some(identity) = &self.identity else { return Ok(()) };
         identity.check(SystemTime::now().into()).map_err(|_| io::ErrorKind::PermissionDenied)?;
+        if self.exchange.is_at_boundary() {
+            self.progress = Progress::begin();
+        } else if self.progress.left().is_zero() {
+            server.refusals.identity(RefusalKind::TooSlow, identity.id, None);
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         loop {
             let buffer = self.exchange.buffer_mut();
             let end = buffer.len();
@@ -212,7 +242,7 @@ impl Session {
             buffer.truncate(end + arrived);
             match read {
                 Ok(0) => break,
-                Ok(_) => {}
+                Ok(arrived) => self.progress.add(arrived),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
@@ -223,9 +253,22 @@ impl Session {
                 Some(answer) => {
                     *spare = spare.checked_sub(answer.len()).ok_or(io::ErrorKind::QuotaExceeded)?;
                     self.tls.writer().write_all(&answer)?;
+                    self.progress = Progress::begin();
                 }
                 None => return Ok(()),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Sessions {
+        /// How many there are.
+        pub(in crate::server) fn count(&self) -> usize {
+            self.lock().len()
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use cm_crypto::cert::CertificateAuthority;
+use cm_instance::control::FromInstance;
 use cm_instance::policy::{Certificate, FileRight};
 use cm_instance::wire::{FrameDecoder, Request, RequestBody, Response, encode_frame};
 use cm_instance::{
@@ -252,7 +253,8 @@ pub(crate) fn listening() -> (Arc<Refusals>, Heard) {
     let heard = Heard::default();
     let refusals = Refusals::new({
         let heard = heard.clone();
-        Box::new(move |refused| {
+        Box::new(move |message| {
+            let FromInstance::Refused(refused) = message else { return };
             heard.told.lock().unwrap().push(refused);
             heard.more.notify_one();
         })
@@ -305,6 +307,7 @@ fn client_config(
 struct Door {
     address: std::net::SocketAddr,
     tasks: Tasks,
+    server: Arc<Server>,
     heard: Heard,
     /// The certificate that it presents, and that of its authority.
     certificate: CertificateDer<'static>,
@@ -335,9 +338,10 @@ impl Door {
         let allowed = Allowed { connections: connections_max, file_bytes: FILE_BYTES_MAX };
         let server = Arc::new(Server::new(doors, identities, service, refusals, allowed));
         let accepting = tasks.clone();
-        tasks.spawn("accept", async move { server.accept(listener, &accepting).await });
+        let serving = server.clone();
+        tasks.spawn("accept", async move { serving.accept(listener, &accepting).await });
         let authority = CertificateDer::from(authority.certificate_der().to_vec());
-        Self { address, tasks, heard, certificate, authority }
+        Self { address, tasks, server, heard, certificate, authority }
     }
 
     /// Waits until a refusal of this kind was told, and returns it.

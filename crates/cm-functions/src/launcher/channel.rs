@@ -53,9 +53,9 @@ impl Channel {
         }
     }
 
-    /// The raw frame that a message announced.
-    pub(super) async fn receive_raw(&mut self) -> Result<Option<Vec<u8>>, LaunchError> {
-        self.frame(RAW_LEN_MAX).await
+    /// The raw frame that a message announced. One that is longer is refused before it arrives.
+    pub(super) async fn receive_raw(&mut self, len_max: usize) -> Result<Option<Vec<u8>>, LaunchError> {
+        self.frame(len_max.min(RAW_LEN_MAX)).await
     }
 
     async fn frame(&mut self, len_max: usize) -> Result<Option<Vec<u8>>, LaunchError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cm_instance::Refused;
-use cm_instance::control::{FromInstance, Launch, Ready, RunState, ToInstance};
+use cm_instance::control::{FromInstance, KeyProvided, Launch, Ready, RunState, ToInstance};
 use cm_types::Sha256Digest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -13,6 +13,13 @@ use super::{
     Artefact, Ended, LaunchError, Launcher, Order, Place, ProgramFile, SHUTDOWN_TIMEOUT, Started, Vessel,
 };
 use crate::certifier::Certifier;
+
+/// Most bytes of a compiled program for each byte of its module. Optimising compilers make a few of one.
+const ARTEFACT_EXPANSION_MAX: usize = 32;
+/// And whatever is around the code: headers, tables, pages that begin where pages must.
+const ARTEFACT_OVERHEAD_MAX: usize = 4 << 20;
+/// Longest reason of a refusal that is passed on, in characters.
+const REASON_CHARS_MAX: usize = 1000;
 
 /// Starts instances by a launcher.
 pub struct Launches {
@@ -89,6 +96,8 @@ pub enum Told {
     Run(RunState),
     /// Something was refused for the sake of security.
     Refused(Refused),
+    /// An identity handed over the key of a sealed file.
+    KeyProvided(KeyProvided),
     /// The instance said that it ends, or is gone.
     Ended,
 }
@@ -153,24 +162,34 @@ impl RunningInstance {
         let sent = self.send_launch(launch, programs, data_files).await;
         // An instance that refuses early may close its end before everything was written; its own words
         // are the better answer then.
-        let mut artefacts = Vec::new();
+        let mut artefacts: Vec<Artefact> = Vec::new();
+        let mut is_certified = false;
         loop {
             match self.channel.receive().await? {
                 Some(FromInstance::Artefact { wasm_sha256 }) => {
-                    let sealed = self.channel.receive_raw().await?.ok_or(LaunchError::EndedEarly)?;
+                    let is_new = artefacts.iter().all(|artefact| artefact.wasm_sha256 != wasm_sha256);
+                    let program = programs.iter().find(|program| is_new && program.sha256 == wasm_sha256);
+                    let len_max = artefact_len_max(program.ok_or(LaunchError::Unexpected)?.wasm.len());
+                    let sealed = self.channel.receive_raw(len_max).await?.ok_or(LaunchError::EndedEarly)?;
                     artefacts.push(Artefact { wasm_sha256, sealed });
                 }
                 Some(FromInstance::Ready(ready)) => {
                     sent?;
                     return Ok(Launched { instance: self, ready, artefacts });
                 }
-                Some(FromInstance::Failed { reason }) => return Err(LaunchError::Refused(reason)),
+                Some(FromInstance::Failed { reason }) => {
+                    return Err(LaunchError::Refused(reason.chars().take(REASON_CHARS_MAX).collect()));
+                }
+                Some(FromInstance::CertificateRequest { .. }) if is_certified => {
+                    return Err(LaunchError::Unexpected);
+                }
                 Some(FromInstance::CertificateRequest { spki_der }) => {
-                    let chain_der = certifier.certify(&spki_der).map_err(LaunchError::Certificate)?;
+                    let chain_der = certifier.certify(&spki_der).await?;
+                    is_certified = true;
                     self.channel.send(&ToInstance::Certificate { chain_der }).await?;
                     self.channel.flush().await?;
                 }
-                Some(FromInstance::State(_) | FromInstance::Refused(_)) => {}
+                Some(FromInstance::State(_) | FromInstance::Refused(_) | FromInstance::KeyProvided(_)) => {}
                 Some(FromInstance::Exited { .. }) | None => return Err(LaunchError::EndedEarly),
             }
         }
@@ -242,17 +261,23 @@ async fn heard(channel: &mut Channel) -> Told {
     loop {
         match channel.receive().await {
             Ok(Some(FromInstance::State(run))) => return Told::Run(run),
-            Ok(Some(FromInstance::Artefact { .. })) => {
-                if channel.receive_raw().await.is_err() {
-                    return Told::Ended;
-                }
-            }
             Ok(Some(FromInstance::Refused(refused))) => return Told::Refused(refused),
+            Ok(Some(FromInstance::KeyProvided(provided))) => return Told::KeyProvided(provided),
             // Said once, before it was ready.
             Ok(Some(FromInstance::Ready(_) | FromInstance::CertificateRequest { .. })) => {}
-            Ok(Some(FromInstance::Failed { .. } | FromInstance::Exited { .. }) | None) | Err(_) => {
-                return Told::Ended;
-            }
+            // Programs are compiled for the cache before it is ready, and not afterwards.
+            Ok(
+                Some(
+                    FromInstance::Failed { .. } | FromInstance::Exited { .. } | FromInstance::Artefact { .. },
+                )
+                | None,
+            )
+            | Err(_) => return Told::Ended,
         }
     }
+}
+
+/// How long the artefact of a module may be, in bytes.
+fn artefact_len_max(wasm_len: usize) -> usize {
+    wasm_len.saturating_mul(ARTEFACT_EXPANSION_MAX).saturating_add(ARTEFACT_OVERHEAD_MAX)
 }

@@ -81,6 +81,48 @@ async fn a_policy_that_is_over_is_refused_before_anything_is_started() {
     }
 }
 
+#[tokio::test]
+async fn an_instance_is_not_made_for_somebody_whose_certificate_is_over() {
+    let house = House::open("false").await;
+    let function = house.function("f", &program_policy("f")).await;
+    let yesterday = std::time::SystemTime::now() - Duration::from_secs(24 * 3600);
+    let made =
+        cm_crypto::cert::generate_identity("user", yesterday.into(), Duration::from_secs(3600)).unwrap();
+    let mut user = user_policy("f", "i", PROVIDED);
+    let mut over = user["identities"][0].clone();
+    over["certificate"] = json!(made.certificate_pem());
+    user["identities"].as_array_mut().unwrap().push(over);
+    let outcome = house.instance(&function, &user).await;
+    let named = |error: &FunctionError| matches!(error, FunctionError::Policy(error) if error.path() == "identities[1].certificate");
+    assert!(outcome.as_ref().is_err_and(named), "{outcome:?}");
+    house.check_nothing_left(0).await;
+}
+
+#[tokio::test]
+async fn the_files_of_a_function_go_with_it() {
+    let house = House::open("false").await;
+    let function = house.function("f", &program_policy("f")).await;
+    house.put(&function, FileKind::Program, "program.wasm", PROGRAM).await.unwrap();
+    house.put(&function, FileKind::DataFile, "table.csv", DATA).await.unwrap();
+    let other = house.function("f2", &program_policy("f2")).await;
+    house.put(&other, FileKind::Program, "program.wasm", PROGRAM).await.unwrap();
+    let permit = house.permit::<cm_kernel::policy::Delete>(&function).await;
+    let id = &function.header.id;
+    let dependents = cm_kernel::catalog::Dependents::Refuse;
+    let gone = house.kernel.delete_record(&house.admin, &permit, id, None, dependents).await.unwrap();
+    house.functions.forget(&house.admin, &gone).await;
+    let again = house.function("f", &program_policy("f")).await;
+    for (function, kind, uploaded) in [
+        (&again, FileKind::Program, false),
+        (&again, FileKind::DataFile, false),
+        (&other, FileKind::Program, true),
+    ] {
+        let permit = house.permit::<cm_kernel::policy::Read>(function).await;
+        let files = house.functions.list_files(&house.admin, function, &permit, kind).await.unwrap();
+        assert_eq!(files[0].size.is_some(), uploaded, "{} {kind:?}", function.header.id);
+    }
+}
+
 impl House {
     async fn function_status(&self, id: &str) -> Value {
         let found = self.kernel.look_up::<Update>(&self.admin, ResourceKind::Function, id).await;

@@ -1,5 +1,7 @@
 //! Why a policy is refused.
 
+use cm_types::Timestamp;
+
 use crate::{FileName, GuestPath, InvalidPath};
 
 /// Why a document is no policy.
@@ -105,6 +107,9 @@ pub enum FieldProblem {
     /// A moment that must come is over.
     #[error("is in the past")]
     Past,
+    /// A certificate is over since then.
+    #[error("has expired at {0}; put a certificate there that still holds")]
+    Expired(Timestamp),
     /// The text cannot be written into a policy.
     #[error("contains a character that is not allowed")]
     Character,

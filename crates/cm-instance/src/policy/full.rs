@@ -227,13 +227,26 @@ impl FullPolicy {
         self.identities.iter().find(same).map(|identity| identity.id)
     }
 
-    /// Refuses a policy whose instance would have ended before it begins, `now`.
+    /// Refuses a policy whose instance would have ended before it begins, `now`, and one with a certificate that is over:
+    /// whoever has it could not speak to the instance.
+    ///
+    /// # Errors
+    /// Names the field.
     pub fn demand_unexpired(&self, now: Timestamp) -> Result<(), PolicyError> {
-        if self.enclave_cert_expiry.to_timestamp() > now {
-            Ok(())
-        } else {
-            Err(PolicyError::field("enclave_cert_expiry", FieldProblem::Past))
+        if self.enclave_cert_expiry.to_timestamp() <= now {
+            return Err(PolicyError::field("enclave_cert_expiry", FieldProblem::Past));
         }
+        let certificates = self.identities.iter().map(|identity| &identity.certificate).enumerate();
+        let named =
+            certificates.map(|(at, certificate)| (format!("identities[{at}].certificate"), certificate));
+        for (path, certificate) in named.chain([("proxy_service_cert".to_owned(), &self.proxy_service_cert)])
+        {
+            let (_, until) = certificate.validity();
+            if until < now {
+                return Err(PolicyError::field(path, FieldProblem::Expired(until)));
+            }
+        }
+        Ok(())
     }
 
     /// Most linear memory of a program, in bytes.

@@ -318,15 +318,40 @@ proptest! {
 
 #[test]
 fn a_policy_is_over_when_its_minute_begins() {
-    let full = merge(
+    let mut full = merge(
         &parse_program(&program_json()).unwrap(),
         &UserPolicy::parse(user_json(&certificate("user")).to_string().as_bytes()).unwrap(),
         &infrastructure(),
     )
     .unwrap();
+    let soon = Timestamp::from_micros(1_790_000_000_000_000).after(Duration::from_secs(3600));
+    full.enclave_cert_expiry = Expiry::from_timestamp(soon);
     let end = full.enclave_cert_expiry.to_timestamp();
     let before = Timestamp::from_micros(end.as_micros() - 1);
     assert!(full.demand_unexpired(before).is_ok());
     let error = full.demand_unexpired(end).unwrap_err();
     assert_eq!(error.to_string(), "at `enclave_cert_expiry`: is in the past");
+}
+
+#[test]
+fn a_certificate_that_is_over_is_named() {
+    let user = |name: &str| UserPolicy::parse(user_json(&certificate(name)).to_string().as_bytes()).unwrap();
+    let mut users = user("one");
+    users.identities.extend(user("two").identities);
+    let mut full = merge(&parse_program(&program_json()).unwrap(), &users, &infrastructure()).unwrap();
+    let now = full.enclave_cert_expiry.to_timestamp();
+    let hour = Duration::from_secs(3600);
+    full.enclave_cert_expiry = Expiry::from_timestamp(now.after(hour * 24));
+    let long = |name: &str, until: Duration| {
+        let made = cm_crypto::cert::generate_identity(name, now, until).unwrap();
+        Certificate::parse(made.certificate_pem()).unwrap()
+    };
+    full.proxy_service_cert = long("node", hour * 3);
+    full.identities[0].certificate = long("one", hour * 2);
+    full.identities[1].certificate = long("two", hour);
+    let path = |at: Timestamp| full.demand_unexpired(at).map_err(|error| error.path().to_owned());
+    assert_eq!(path(now), Ok(()));
+    let after = |hours: u32| now.after(hour * hours + hour / 2);
+    assert_eq!(path(after(1)), Err("identities[1].certificate".to_owned()));
+    assert_eq!(path(after(2)), Err("identities[0].certificate".to_owned()));
 }

@@ -175,9 +175,16 @@ async fn refused(house: &House, kind: &str) -> Value {
 async fn attacks_on_an_instance_are_refused_and_stand_in_the_log() {
     let house = House::open();
     let author = Holder::new("author");
-    let day_before = Timestamp::from(std::time::SystemTime::now() - Duration::from_secs(24 * 3600));
-    let (owner, expired) = (Holder::new("owner"), Holder::valid("reader", day_before));
-    let full = instance(&house, [&author, &owner, &expired]).await;
+    let day = Duration::from_secs(24 * 3600);
+    let (yesterday, tomorrow) = (std::time::SystemTime::now() - day, std::time::SystemTime::now() + day);
+    let (owner, early) = (Holder::new("owner"), Holder::valid("reader", Timestamp::from(tomorrow)));
+    let mut over = seed_vaas();
+    for (at, holder) in [&author, &owner, &Holder::valid("reader", Timestamp::from(yesterday))].iter().enumerate() {
+        over["identities"][at]["certificate"] = json!(holder.certificate);
+    }
+    let refusal = house.vaas.post("/veracruz", &over).await.demand(400);
+    assert!(refusal.text.contains("identities[2].certificate"), "{}", refusal.text);
+    let full = instance(&house, [&author, &owner, &early]).await;
     let policy: Value = serde_json::from_str(&full).unwrap();
     let address = policy["veracruz_server_url"].as_str().unwrap();
     let turned_away = async |holder: &Holder| match holder.connect(&full).await {
@@ -187,7 +194,7 @@ async fn attacks_on_an_instance_are_refused_and_stand_in_the_log() {
     assert!(turned_away(&Holder::new("owner")).await, "the same subject with another key was let in");
     let event = refused(&house, "unknown-certificate").await;
     assert_eq!((&event["facts"]["peer"], &event["outcome"]), (&json!("127.0.0.1"), &json!("denied")));
-    assert!(turned_away(&expired).await, "an expired certificate was let in");
+    assert!(turned_away(&early).await, "a certificate that does not hold was let in");
     refused(&house, "certificate-not-valid").await;
 
     let mut connection = owner.connect(&full).await.unwrap();

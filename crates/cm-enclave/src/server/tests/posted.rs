@@ -294,3 +294,21 @@ async fn sessions_that_are_left_make_room_for_new_ones() {
     }
     modest.request(policy_hash()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_message_that_has_begun_must_end_in_time() {
+    let known = Identity::new();
+    let door = Door::open(seed_policy(&[(&known, ALL)]), copying(), 4);
+    let mut between = Poster::new(&door, Some(&known), &TLS13);
+    between.request(policy_hash()).await.unwrap();
+    let mut midway = Poster::new(&door, Some(&known), &TLS13);
+    midway.request(policy_hash()).await.unwrap();
+    let message = Request::from(written("input-0", vec![7; 1000])).encode_to_vec();
+    // Half of a message has no answer.
+    assert!(midway.ask(&message[..500]).await.is_err());
+    assert_eq!(door.server.sessions.count(), 2);
+    let late = Instant::now() + TRANSFER_TIMEOUT + Duration::from_secs(1);
+    door.server.sessions.forget_stale(late);
+    assert_eq!(door.server.sessions.count(), 1, "half of a message is waited for");
+    assert_eq!(between.request(policy_hash()).await.unwrap().status(), Status::Success);
+}

@@ -4,6 +4,7 @@ use cm_crypto::seal::{ContentKey, RecipientSecretKey, SealedHeader, seal_slice};
 use cm_instance::wire::{ProvideKey, WriteSealed};
 
 use super::*;
+use crate::server::requests::sealed;
 
 /// A sealed file of an owner, with what the owner releases.
 struct Sealed {
@@ -117,13 +118,63 @@ async fn a_hash_of_the_policy_is_that_of_the_plaintext() {
 
 #[tokio::test]
 async fn no_more_keys_wait_than_are_allowed() {
-    let w = quiet(&[&[("in/", WRITE)]]);
+    let w = quiet(&[&[("in/", WRITE)], &[("in/", WRITE)]]);
     let sealed = seal(b"x");
     for number in 0..64 {
         w.check(0, provide(&format!("in/{number}"), &sealed), Status::Success).await;
     }
+    // Others have keys of their own.
+    w.check(1, provide("in/0", &sealed), Status::Success).await;
     w.check(0, provide("in/64", &sealed), Status::Generic).await;
     w.check(0, provide("in/3", &sealed), Status::Success).await;
     w.check(0, piece("in/3", &sealed.bytes, 0, true), Status::Success).await;
     w.check(0, provide("in/64", &sealed), Status::Success).await;
+}
+
+#[tokio::test]
+async fn nobody_replaces_the_key_or_the_file_of_another() {
+    let w = parties();
+    let (sealed, bogus) = (seal(&[7; 100_000]), seal(&[8; 100_000]));
+    w.check(0, provide("input-0", &sealed), Status::Success).await;
+    let (first, second) = sealed.bytes.split_at(50_000);
+    w.check(0, piece("input-0", first, 0, false), Status::Success).await;
+    // Neither with another file's key, nor with a wrong one for the same file, nor by beginning anew.
+    w.check(1, provide("input-0", &bogus), Status::Success).await;
+    w.check(0, piece("input-0", second, 50_000, false), Status::Success).await;
+    let wrong = Sealed { bytes: Vec::new(), key: bogus.key.clone(), header: sealed.header };
+    w.check(1, provide("input-0", &wrong), Status::Success).await;
+    w.check(1, piece("input-0", &sealed.bytes, 0, false), Status::Success).await;
+    w.check(0, piece("input-0", b"", 100_000 + (sealed.bytes.len() - 100_000), true), Status::Success).await;
+    assert_eq!(w.host.get("input-0").unwrap(), vec![7; 100_000]);
+    // The key has served, and whatever else claimed to be the file's.
+    w.check(0, piece("input-0", &sealed.bytes, 0, true), Status::NotReady).await;
+}
+
+#[tokio::test]
+async fn two_who_release_the_same_key_do_not_double_the_file() {
+    let w = parties();
+    let sealed = seal(b"once");
+    w.check(0, provide("input-0", &sealed), Status::Success).await;
+    w.check(1, provide("input-0", &sealed), Status::Success).await;
+    for (at, byte) in sealed.bytes.iter().enumerate() {
+        let last = at + 1 == sealed.bytes.len();
+        w.check(1, piece("input-0", &[*byte], at, last), Status::Success).await;
+    }
+    assert_eq!(w.host.get("input-0").unwrap(), b"once");
+    w.check(1, piece("input-0", &sealed.bytes, 0, true), Status::NotReady).await;
+}
+
+#[tokio::test]
+async fn a_key_does_not_wait_for_ever() {
+    let w = parties();
+    let sealed = seal(b"x");
+    let RequestBody::ProvideKey(key) = provide("input-0", &sealed) else { unreachable!() };
+    let RequestBody::WriteSealed(file) = piece("input-0", &sealed.bytes, 0, true) else { unreachable!() };
+    let start = Instant::now();
+    w.service.provide_key(0, key.clone(), start).unwrap();
+    let late = w.service.write_sealed(1, &file, start + sealed::KEY_LIFETIME);
+    assert!(matches!(late, Err(Refusal::NoKey)), "{late:?}");
+    w.service.provide_key(0, key, start).unwrap();
+    w.service.write_sealed(1, &file, start + sealed::KEY_LIFETIME - Duration::from_secs(1)).unwrap();
+    assert_eq!(w.host.get("input-0").unwrap(), b"x");
 }

@@ -17,6 +17,7 @@ pub mod deadline;
 pub mod etag;
 pub mod failure;
 pub mod frame;
+mod linger;
 pub mod local;
 mod observe;
 pub mod query;

@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
+use crate::linger::{Lingering, Unread};
 use crate::stall::StallGuard;
 
 /// Wait after a failed accept. The usual cause is an exhausted table of file descriptors, which another
@@ -132,14 +133,16 @@ impl Connection {
             return;
         }
         let has_spoken = Arc::new(AtomicBool::new(false));
-        let io = TokioIo::new(StallGuard::new(stream, self.limits.write_stall));
+        let unread = Unread::default();
+        let guarded = StallGuard::new(stream, self.limits.write_stall);
+        let io = TokioIo::new(Lingering::new(guarded, unread.clone()));
         let server = self.server();
         let connection = server.serve_connection(io, {
             let (router, peer, has_spoken) = (self.router.clone(), self.peer, Arc::clone(&has_spoken));
             service_fn(move |mut request: Request<Incoming>| {
                 has_spoken.store(true, Ordering::Relaxed);
                 request.extensions_mut().insert(peer);
-                answer(router.clone(), request)
+                answer(router.clone(), request.map(|body| unread.watch(body)))
             })
         });
         tokio::pin!(connection);
@@ -189,8 +192,8 @@ impl Connection {
     }
 }
 
-async fn answer(router: Router, request: Request<Incoming>) -> Result<axum::response::Response, Infallible> {
-    router.oneshot(request.map(Body::new)).await
+async fn answer(router: Router, request: Request<Body>) -> Result<axum::response::Response, Infallible> {
+    router.oneshot(request).await
 }
 
 #[cfg(test)]

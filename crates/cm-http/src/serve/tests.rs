@@ -109,3 +109,21 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
     drop(first);
     assert!(read_all(&mut second).await.ends_with("hello"));
 }
+
+#[tokio::test]
+async fn a_client_that_sends_all_of_a_refused_body_gets_the_refusal() {
+    let refuse = || async { axum::http::StatusCode::PAYLOAD_TOO_LARGE };
+    let server = start(Router::new().route("/", axum::routing::put(refuse)), ServerLimits::default()).await;
+    let body = vec![7; 16 << 20];
+    let head = format!("PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.write_all(&body).await.expect("the connection was reset");
+    assert!(read_all(&mut client).await.starts_with("HTTP/1.1 413 "));
+
+    // Whoever goes on for ever is not listened to for ever.
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(b"PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000000\r\n\r\n").await.unwrap();
+    let endless = async { while client.write_all(&body).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, endless).await.expect("a refused body is read without end");
+}

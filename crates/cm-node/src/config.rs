@@ -92,7 +92,7 @@ pub struct Config {
     pub endpoints: EndpointSettings,
     /// Who is told of choreographies.
     pub choreography: ChoreographySettings,
-    /// S3 services from which the S3 app may copy, `HOST` or `HOST:PORT`; any but those of the link if there is none.
+    /// S3 services from which the S3 app may copy, `HOST` or `HOST:PORT`; the node's own and any public one if there is none.
     pub s3_endpoints: Vec<String>,
     /// Largest object, in bytes.
     pub object_size_max: u64,

@@ -110,7 +110,8 @@ impl Node {
         sockets.serve("vaas", &limits, &tasks, || vaas::router(veracruz(), requests()));
         sockets.serve("ccfaas", &limits, &tasks, || ccfaas::router(veracruz(), requests()));
         sockets.serve("s3app", &limits, &tasks, || {
-            s3app::router(veracruz(), s3app::Endpoints::new(config.s3_endpoints.clone()), requests())
+            let own = listeners.get("s3").copied();
+            s3app::router(veracruz(), s3app::Endpoints::new(config.s3_endpoints.clone(), own), requests())
         });
         let judge = || Attestation::new(kernel.clone(), functions.measurement(), config.attestation.clone());
         sockets.serve("attestation", &limits, &tasks, || {

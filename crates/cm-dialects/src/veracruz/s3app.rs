@@ -10,6 +10,7 @@
 //!
 //! What fails on the way leaves the file as it was: a program that ran over half of the data would not notice.
 
+mod reach;
 mod request;
 mod source;
 
@@ -23,8 +24,11 @@ use axum::response::Response;
 use axum::routing::post;
 use axum::{Extension, Router};
 use cm_client::{CertifiedConnection, ClientError, ClientIdentity};
+use cm_door::{Caller, refusal};
+use cm_functions::FunctionError;
 use cm_http::{Asked, Deadline, Failure, FailureClass, Rendered, RequestLimits, Upload};
 use cm_instance::policy::POLICY_LEN_MAX;
+use cm_instance::{PolicyError, PolicyText};
 use cm_kernel::events::{EventVerb, NewEvent, Outcome};
 use futures::TryStreamExt;
 use serde_json::{Map, Value};
@@ -32,13 +36,13 @@ use tokio::sync::Semaphore;
 use tokio_util::io::StreamReader;
 use tokio_util::sync::CancellationToken;
 
+use self::reach::ConnectError;
+pub use self::reach::Endpoints;
 use self::request::{Destination, Transfer};
-pub use self::source::Endpoints;
 use self::source::{Object, SourceError};
 use super::Veracruz;
 use super::flask::{self, refused, said};
-use crate::Caller;
-use crate::failure::refusal;
+use crate::failure::function_refusal;
 
 /// Transfers at a time: each holds a connection at both ends and a few MiB.
 const TRANSFERS_MAX: usize = 8;
@@ -105,13 +109,21 @@ async fn copy(
         let message = format!("Not able to read bucket {bucket} file {filename} from S3: {}", error.code());
         Failure::new(FailureClass::UpstreamFailed, message).with_cause(error)
     };
-    let work = run(&transfers, transfer, &gone);
+    let work = run(&veracruz, &caller, &transfers, transfer, &gone);
     let outcome = match tokio::time::timeout(TRANSFER_TIME_MAX, work).await {
         Ok(outcome) => outcome,
         Err(_) => Err(TransferError::Source(SourceError::Timeout)),
     };
+    if let Err(error) = &outcome
+        && let Some(address) = error.refused_address()
+    {
+        note_refusal(&veracruz, &caller, address).await?;
+    }
     let copied = outcome.map_err(|error| match error {
         TransferError::Source(error) => unreadable(error),
+        TransferError::Unknown(error) => function_refusal(error),
+        TransferError::Address(error) => unwritable(error),
+        TransferError::Policy(error) => unwritable(error),
         TransferError::Instance(error) => unwritable(*error),
         TransferError::Identity(error) => refused(format!("veracruz: {error}")),
         TransferError::Gone => Failure::new(FailureClass::RequestTimeout, "the caller has gone"),
@@ -120,7 +132,7 @@ async fn copy(
     Ok(said("OK video file copied"))
 }
 
-fn unwritable(error: ClientError) -> Failure {
+fn unwritable(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::new(FailureClass::UpstreamFailed, "Not able to write file to veracruz instance")
         .with_cause(error)
 }
@@ -151,12 +163,41 @@ async fn record(veracruz: &Veracruz, caller: &Caller, copied: Copied) -> Result<
     veracruz.kernel.record_event(event).await.map(drop).map_err(refusal)
 }
 
+/// Writes down that somebody wanted the node to connect where it must not.
+async fn note_refusal(veracruz: &Veracruz, caller: &Caller, address: &'static str) -> Result<(), Failure> {
+    let event = NewEvent {
+        actor: caller.principal().cloned(),
+        request: Some(caller.request.clone()),
+        outcome: Outcome::Denied,
+        facts: Map::from_iter([("address".to_owned(), address.into())]),
+        ..NewEvent::new(caller.tenant(), EventVerb::fixed("s3-app.refused"))
+    };
+    veracruz.kernel.record_event(event).await.map(drop).map_err(refusal)
+}
+
 /// What ended a transfer.
 enum TransferError {
     Source(SourceError),
+    /// The text is no policy.
+    Policy(PolicyError),
+    /// Its address is not connected to.
+    Address(ConnectError),
     Instance(Box<ClientError>),
     Identity(Box<ClientError>),
+    /// Whether the instance is one of ours cannot be found out.
+    Unknown(FunctionError),
     Gone,
+}
+
+impl TransferError {
+    /// Whose address it was that may not be connected to, if it was that.
+    fn refused_address(&self) -> Option<&'static str> {
+        match self {
+            TransferError::Source(SourceError::NotAllowed) => Some("endpoint"),
+            TransferError::Address(ConnectError::NotAllowed) => Some("policy"),
+            _ => None,
+        }
+    }
 }
 
 fn instance(error: ClientError) -> TransferError {
@@ -164,6 +205,8 @@ fn instance(error: ClientError) -> TransferError {
 }
 
 async fn run(
+    veracruz: &Veracruz,
+    caller: &Caller,
     transfers: &Transfers,
     transfer: Transfer,
     gone: &CancellationToken,
@@ -174,8 +217,8 @@ async fn run(
     let (bucket, filename) = (transfer.s3.bucket.clone(), transfer.s3.filename.clone());
     let copying = async {
         let object = Object::open(transfer.s3, &transfers.endpoints).await.map_err(TransferError::Source)?;
-        transfers.endpoints.check_policy(&policy).map_err(TransferError::Source)?;
-        pump(object, connect(&policy, &identity).await.map_err(instance)?, &file).await
+        let connection = connect(veracruz, caller, &transfers.endpoints, &policy, &identity).await?;
+        pump(object, connection, &file).await
     };
     // Given up anywhere, it takes the connection along, and the instance forgets what it has of the file.
     let bytes = tokio::select! {
@@ -185,10 +228,24 @@ async fn run(
     Ok(Copied { bucket, filename, file, bytes })
 }
 
+/// Connects to the instance of a policy. The address in it is the caller's word unless an instance of the catalogue obeys exactly
+/// this text: then a node wrote it.
+///
 /// Whoever asks takes the word of the node that launched the instance, as the earlier app did: what it asks to be copied passes
 /// through a node anyway.
-async fn connect(policy: &str, identity: &ClientIdentity) -> Result<CertifiedConnection, ClientError> {
-    CertifiedConnection::open(policy, identity, true).await
+async fn connect(
+    veracruz: &Veracruz,
+    caller: &Caller,
+    endpoints: &Endpoints,
+    policy: &str,
+    identity: &ClientIdentity,
+) -> Result<CertifiedConnection, TransferError> {
+    let text = PolicyText::new(policy);
+    let address = text.parse().map_err(TransferError::Policy)?.veracruz_server_url;
+    let is_known = veracruz.functions.is_running_under(caller, &text.hash()).await;
+    let is_known = is_known.map_err(TransferError::Unknown)?;
+    let tcp = endpoints.connect(&address, is_known).await.map_err(TransferError::Address)?;
+    CertifiedConnection::over(tcp, policy, identity, true).await.map_err(instance)
 }
 
 /// Sends the object's bytes as they arrive; answers how many they were.

@@ -45,8 +45,9 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(root: &std::path::Path, name: &str, open: bool) -> Bench {
-        let node = Node::start(root, &NodeOptions { open, ..NodeOptions::default() });
+    async fn start(root: &std::path::Path, name: &str, open: bool, set: &[&str]) -> Bench {
+        let set = set.iter().map(|&setting| setting.to_owned()).collect();
+        let node = Node::start(root, &NodeOptions { open, set, ..NodeOptions::default() });
         let mut party = enrol(&node, "owner", &["developer", "analyst"]).await;
         let now = Timestamp::from(std::time::SystemTime::now());
         let made = cm_crypto::cert::generate_identity("owner", now, Duration::from_secs(3600)).unwrap();
@@ -132,7 +133,7 @@ fn peak_kib(pid: u32) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_becomes_the_input_of_a_program() {
     let root = tempfile::tempdir().unwrap();
-    let mut bench = Bench::start(root.path(), "copies", false).await;
+    let mut bench = Bench::start(root.path(), "copies", false, &[r#"s3app.endpoints=["127.0.0.1"]"#]).await;
     bench.put("clips/first.bin", 64).await;
     let key = bench.node.admin().create_s3_key("admin", "app").await.unwrap();
     let credentials = (key.id.as_str(), key.key.as_str());
@@ -199,12 +200,28 @@ async fn an_object_becomes_the_input_of_a_program() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_node_does_not_hold_what_passes_through_it() {
     let root = tempfile::tempdir().unwrap();
-    let bench = Bench::start(root.path(), "large", true).await;
+    // Its own S3 service, and instances that it started, need no name.
+    let bench = Bench::start(root.path(), "large", true, &[]).await;
     let before = peak_kib(bench.node.pid());
     bench.put("film.bin", 200 * MIB).await;
     let request = bench.request("film.bin", ("any", "key"));
     assert_eq!(bench.copy(&request).await, (200, "<p>OK video file copied</p>".to_owned()));
     let grown = (peak_kib(bench.node.pid()) - before) >> 10;
     assert!(grown < 96, "the node grew by {grown} MiB while 200 MiB passed through it");
+
+    let tasks = Tasks::new();
+    let mut behind = request.clone();
+    behind["s3"]["endpoint_url"] = half_an_object(&tasks).await.into();
+    let (status, said) = bench.copy(&behind).await;
+    assert!(status == 500 && said.contains("EndpointNotAllowed"), "{status} {said}");
+    let mut elsewhere = request;
+    elsewhere["veracruz"]["policy"] = format!("{}\n", bench.policy).into();
+    let (status, said) = bench.copy(&elsewhere).await;
+    assert_eq!((status, said.as_str()), (500, "<p>Not able to write file to veracruz instance</p>"));
+    let log = bench.node.log();
+    assert!(log.contains("the address in the policy is not public"), "the reason is another: {log}");
+    let filters = [("verb", "s3-app.refused".to_owned())];
+    let events = bench.node.admin().events(0, 10, &filters).await.unwrap().items;
+    assert_eq!(events.len(), 2, "{events:?}");
     assert!(bench.node.stop().success());
 }

@@ -1,106 +1,24 @@
 //! An object of an S3 service, as a stream, from an address that may be asked.
 
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::http::Uri;
 use bytes::Bytes;
 use cm_crypto::Secret;
-use cm_instance::PolicyText;
 use futures::{Stream, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-};
 use object_store::path::Path;
-use object_store::{ClientOptions, GetResult, ObjectStoreExt, RetryConfig};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use object_store::{GetResult, ObjectStoreExt, RetryConfig};
 
+use super::reach::{Connector, Endpoints, RefusedAddress};
 use super::request::Source;
 
-/// How long a service may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it may be silent.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a request is tried again that failed for a reason which may pass.
 const RETRIES_MAX: usize = 2;
 /// How long it is tried.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 const REGION: &str = "us-east-1";
-
-/// Which services may be asked.
-///
-/// Whoever may send a request here makes the node connect to an address of its choice. Among the addresses that a node reaches
-/// and its callers do not, those of the link are the worst: there clouds tell a machine its own credentials. They are refused
-/// unless an operator names them.
-#[derive(Clone, Debug, Default)]
-pub struct Endpoints {
-    /// `HOST` or `HOST:PORT`; any but those of the link if there is none.
-    named: Arc<Vec<String>>,
-}
-
-impl Endpoints {
-    /// Those named, as `HOST` or `HOST:PORT`, and no others; with none, any service that is not on the link.
-    pub fn new(named: Vec<String>) -> Self {
-        Self { named: Arc::new(named) }
-    }
-
-    /// Whether a host may be asked at all.
-    fn allows(&self, host: &str, port: Option<u16>) -> bool {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        if self.named.is_empty() {
-            return bare.parse().map_or(true, |address| !is_of_the_link(address));
-        }
-        let with_port = port.map(|port| format!("{host}:{port}"));
-        self.named.iter().any(|named| {
-            named.eq_ignore_ascii_case(host)
-                || named.eq_ignore_ascii_case(bare)
-                || with_port.as_ref().is_some_and(|with_port| named.eq_ignore_ascii_case(with_port))
-        })
-    }
-
-    /// Whether an address that a name led to may be asked. What an operator named is not looked at again.
-    fn allows_address(&self, address: IpAddr) -> bool {
-        !self.named.is_empty() || !is_of_the_link(address)
-    }
-
-    /// Whether the address in a policy may be connected to.
-    ///
-    /// # Errors
-    /// [`SourceError::NotAllowed`]. A policy that cannot be read is not judged here.
-    pub(super) fn check_policy(&self, policy: &str) -> Result<(), SourceError> {
-        let address = PolicyText::new(policy).parse().map(|policy| policy.veracruz_server_url);
-        let host = address.ok().and_then(|address| Some(address.parse::<SocketAddr>().ok()?.ip()));
-        match host.is_some_and(is_of_the_link) {
-            true => Err(SourceError::NotAllowed),
-            false => Ok(()),
-        }
-    }
-}
-
-/// Addresses that are the same on every link, where clouds keep what only the machine itself may know.
-fn is_of_the_link(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => {
-            address.is_link_local()
-                || address.is_unspecified()
-                || address.is_broadcast()
-                || address == Ipv4Addr::new(168, 63, 129, 16)
-                || address == Ipv4Addr::new(100, 100, 100, 200)
-        }
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(address) => is_of_the_link(IpAddr::V4(address)),
-            None => {
-                address.is_unicast_link_local()
-                    || address.is_unspecified()
-                    || address == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
-            }
-        },
-    }
-}
 
 /// Why an object could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -212,101 +130,9 @@ fn store(source: Source, endpoints: &Endpoints) -> Result<AmazonS3, SourceError>
     Ok(builder.build()?)
 }
 
-/// An address that may not be asked.
-#[derive(Debug, thiserror::Error)]
-#[error("the address may not be asked from here")]
-struct RefusedAddress;
-
-/// Makes clients that ask allowed addresses only: the name is judged before each request, and what it leads to when it is
-/// resolved, so that no name can change its mind in between. Redirects are not followed.
-#[derive(Clone, Debug)]
-struct Connector {
-    endpoints: Endpoints,
-}
-
-impl HttpConnector for Connector {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(Arc::new(Resolver { endpoints: self.endpoints.clone() }))
-            .build()
-            .map_err(|source| object_store::Error::Generic { store: "S3", source: Box::new(source) })?;
-        Ok(HttpClient::new(Guarded { client, endpoints: self.endpoints.clone() }))
-    }
-}
-
-#[derive(Debug)]
-struct Guarded {
-    client: reqwest::Client,
-    endpoints: Endpoints,
-}
-
-#[async_trait]
-impl HttpService for Guarded {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let uri = request.uri();
-        match uri.host().is_some_and(|host| self.endpoints.allows(host, uri.port_u16())) {
-            true => HttpService::call(&self.client, request).await,
-            false => Err(HttpError::new(HttpErrorKind::Unknown, RefusedAddress)),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Resolver {
-    endpoints: Endpoints,
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let endpoints = self.endpoints.clone();
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let allowed: Vec<SocketAddr> =
-                found.into_iter().filter(|address| endpoints.allows_address(address.ip())).collect();
-            if allowed.is_empty() {
-                return Err(Box::new(RefusedAddress) as Box<dyn Error + Send + Sync>);
-            }
-            let allowed: Addrs = Box::new(allowed.into_iter());
-            Ok(allowed)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(named: &[&str], host: &str, port: Option<u16>, expected: bool) {
-        let endpoints = Endpoints::new(named.iter().map(|&named| named.to_owned()).collect());
-        assert_eq!(endpoints.allows(host, port), expected, "{host} {port:?} of {named:?}");
-    }
-
-    #[test]
-    fn what_a_cloud_tells_its_machines_is_not_fetched() {
-        for host in [
-            "169.254.169.254",
-            "[fe80::1]",
-            "[::ffff:169.254.169.254]",
-            "168.63.129.16",
-            "0.0.0.0",
-            "[::]",
-            "100.100.100.200",
-            "[fd00:ec2::254]",
-        ] {
-            check(&[], host, None, false);
-            check(&[host], host, None, true);
-        }
-        for host in ["s3.eu-west-1.amazonaws.com", "127.0.0.1", "[::1]", "10.0.0.7"] {
-            check(&[], host, Some(9000), true);
-            check(&["minio.example"], host, Some(9000), false);
-        }
-        check(&["minio.example:9000"], "MINIO.example", Some(9000), true);
-        check(&["minio.example:9000"], "minio.example", Some(9001), false);
-    }
 
     #[tokio::test]
     async fn a_forbidden_address_is_named_before_anything_is_sent() {
@@ -320,14 +146,27 @@ mod tests {
             endpoint_url: Some(url.into()),
             path_style: None,
         };
-        for (url, code) in [
-            ("http://169.254.169.254/latest", "EndpointNotAllowed"),
-            ("ftp://example.org", "InvalidEndpoint"),
-            ("nonsense", "InvalidEndpoint"),
-            ("http://127.0.0.1:1", "EndpointConnectionError"),
+        // Nothing may arrive here but what was named.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let anywhere = Endpoints::default();
+        let named = Endpoints::new(vec![closed.to_string()], None);
+        for (endpoints, url, code) in [
+            (&anywhere, "http://169.254.169.254/latest".to_owned(), "EndpointNotAllowed"),
+            (&anywhere, "ftp://example.org".to_owned(), "InvalidEndpoint"),
+            (&anywhere, "nonsense".to_owned(), "InvalidEndpoint"),
+            (&anywhere, format!("http://127.0.0.1:{port}"), "EndpointNotAllowed"),
+            (&anywhere, format!("http://127.1:{port}"), "EndpointNotAllowed"),
+            (&anywhere, format!("http://2130706433:{port}"), "EndpointNotAllowed"),
+            (&anywhere, format!("http://0x7f000001:{port}"), "EndpointNotAllowed"),
+            (&anywhere, format!("http://localhost:{port}"), "EndpointNotAllowed"),
+            (&named, format!("http://127.0.0.1:{port}"), "EndpointNotAllowed"),
+            (&named, format!("http://{closed}"), "EndpointConnectionError"),
         ] {
-            let refused = Object::open(source(url), &Endpoints::default()).await.err();
+            let refused = Object::open(source(&url), endpoints).await.err();
             assert_eq!(refused.map(|error| error.code()).as_deref(), Some(code), "{url}");
         }
+        assert!(futures::FutureExt::now_or_never(listener.accept()).is_none(), "somebody was asked");
     }
 }

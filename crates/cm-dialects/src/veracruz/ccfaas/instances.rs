@@ -49,8 +49,10 @@ async fn find<A: ActionKind>(
     }
 }
 
+/// The names of those that run. One that has ended is still read by its name, which it has until it is deleted.
 pub(super) async fn list(State(veracruz): State<Veracruz>, caller: Caller) -> Result<Response, Failure> {
-    let names = listing::all(&veracruz.kernel, &caller, ResourceKind::Instance, Vec::new(), name_of);
+    let running = vec![("status.state".to_owned(), "ready".to_owned())];
+    let names = listing::all(&veracruz.kernel, &caller, ResourceKind::Instance, running, name_of);
     Ok(object(&json!({ "instances": names.await? })))
 }
 

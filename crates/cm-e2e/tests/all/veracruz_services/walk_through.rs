@@ -68,7 +68,14 @@ async fn a_function_is_registered_and_the_example_runs() {
     let ran = result.compute("/linear-regression.wasm").await.unwrap();
     assert_eq!((ran.status, ran.result.as_deref()), (1, Some([0; 4].as_slice())), "{ran:?}");
     assert_eq!(result.read("/output").await.unwrap().result, Some(line()));
+    assert_eq!(ccfaas.get("/instance").await.json(), json!({ "instances": ["test1"] }));
     assert!(result.shut_down().await.unwrap().succeeded());
+    // Once it has ended it is not listed, and has its name until it is deleted.
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while ccfaas.get("/instance").await.json() != json!({ "instances": [] }) {
+        assert!(std::time::Instant::now() < end, "an instance that has ended is listed");
+    }
+    ccfaas.get("/instance/test1").await.demand(200);
     ccfaas.delete("/instance/test1").await.says(200, "instance test1 deleted");
 
     // The catalogue has seen all of it.

@@ -221,9 +221,14 @@ fn catalog_class(error: &CatalogError) -> ErrorClass {
 fn object_class(error: &ObjectError) -> ErrorClass {
     match error {
         ObjectError::NotFound { .. }
+        | ObjectError::VersionNotFound { .. }
+        | ObjectError::IsMarker { .. }
         | ObjectError::BucketNotFound { .. }
         | ObjectError::UploadNotFound { .. } => ErrorClass::NotFound,
-        ObjectError::BucketExists { .. } | ObjectError::BucketNotEmpty { .. } => ErrorClass::Conflict,
+        ObjectError::BucketExists { .. }
+        | ObjectError::BucketNotEmpty { .. }
+        | ObjectError::Locked { .. }
+        | ObjectError::LockingNeedsVersions { .. } => ErrorClass::Conflict,
         ObjectError::AlreadyExists { .. } | ObjectError::PreconditionFailed { .. } => ErrorClass::Stale,
         ObjectError::DigestMismatch { .. }
         | ObjectError::Md5Mismatch
@@ -232,6 +237,10 @@ fn object_class(error: &ObjectError) -> ErrorClass {
         | ObjectError::PartTooSmall { .. }
         | ObjectError::DescriptionTooLong { .. }
         | ObjectError::DescriptionCharacter { .. }
+        | ObjectError::NotLockable { .. }
+        | ObjectError::TooManyTags { .. }
+        | ObjectError::InvalidTag { .. }
+        | ObjectError::TooManyRules { .. }
         | ObjectError::Body(_)
         | ObjectError::InvalidCursor => ErrorClass::Invalid,
         ObjectError::TooLarge { .. } => ErrorClass::TooLarge,

@@ -16,9 +16,12 @@ use crate::objects::{Engine, require_object};
 use crate::parts::PART_NUMBER_MAX;
 use crate::put::{Digests, Target, Upload};
 use crate::read::verified;
-use crate::tables::{Doomed, PartRow, Parts, VersionKey};
+use crate::rows::{FinishedPartRow, PartRow};
+use crate::tables::{Doomed, Parts, VersionKey};
 use crate::trail::Origin;
-use crate::{Condition, LateHeaders, NewObject, ObjectError, ObjectInfo, Objects, Tagging, UploadRef};
+use crate::{
+    Condition, LateHeaders, NewObject, ObjectError, ObjectInfo, Objects, Protection, Tagging, UploadRef,
+};
 
 /// The bytes of an object on the way to where they are kept.
 pub type Contents = BoxStream<'static, io::Result<Bytes>>;
@@ -74,8 +77,13 @@ impl Objects {
             headers: row.headers,
             late_headers,
             tagging: Tagging::Given(tag_of(&parts)),
+            tags: row.tags,
+            protection: row.protection,
+            owner: row.object_owner.or(row.owner),
+            acl: row.acl,
             ..NewObject::default()
         };
+        let finished = finished(&parts);
         let read = contents(self.0.clone(), permit.tenant().clone(), upload.clone(), parts);
         let body = through(read.map_err(io::Error::other).boxed()).map_err(unwrapped);
         let version = Upload::new(self.0.clone(), place, Digests::default()).fill(body).await?;
@@ -85,7 +93,7 @@ impl Objects {
                 let tenant = target.origin.tenant.clone();
                 ended.find(tx, &tenant)?;
                 engine.end_upload(tx, &ended.row_key(&tenant))?;
-                target.show(engine, tx, new, stored, digests)
+                target.show(engine, tx, new, finished, stored, digests)
             })
             .await
     }
@@ -111,6 +119,17 @@ fn chosen(
         parts.push((*number, part));
     }
     if parts.is_empty() { Err(ObjectError::PartNotFound { number: 1 }) } else { Ok(parts) }
+}
+
+/// Where each part lies in the whole.
+fn finished(parts: &[(u16, PartRow)]) -> Vec<(u16, FinishedPartRow)> {
+    let mut offset = 0;
+    let lie = parts.iter().map(|(number, part)| {
+        let row = FinishedPartRow { offset, size: part.size, headers: part.headers.clone() };
+        offset += part.size;
+        (*number, row)
+    });
+    lie.collect()
 }
 
 fn tag_of(parts: &[(u16, PartRow)]) -> String {
@@ -154,10 +173,15 @@ fn contents(
                     size: part.size,
                     sha256: part.sha256,
                     version: part.version,
+                    shown_version: None,
                     content_type: None,
                     metadata: BTreeMap::new(),
                     headers: BTreeMap::new(),
                     own_tag: None,
+                    tags: BTreeMap::new(),
+                    protection: Protection::default(),
+                    parts: 0,
+                    writer: None,
                     created_at: part.created_at,
                 };
                 let chunks = verified(engine, tenant, &info, 0..info.size);

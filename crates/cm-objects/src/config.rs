@@ -18,6 +18,11 @@ pub struct Config {
     /// How often the collector runs at least; `None` leaves collecting to calls of
     /// [`Objects::collect_garbage`](crate::Objects::collect_garbage).
     pub collect_every: Option<Duration>,
+    /// How often the rules by which objects end are followed; `None` leaves that to calls of
+    /// [`Objects::expire`](crate::Objects::expire).
+    pub expire_every: Option<Duration>,
+    /// How long a day of these rules is. 24 hours, but for tests.
+    pub lifecycle_day: Duration,
 }
 
 impl Default for Config {
@@ -29,6 +34,8 @@ impl Default for Config {
             upload_lifetime: Duration::from_secs(7 * 24 * 3600),
             garbage_grace: Duration::from_secs(600),
             collect_every: Some(Duration::from_secs(300)),
+            expire_every: Some(Duration::from_secs(3600)),
+            lifecycle_day: Duration::from_secs(24 * 3600),
         }
     }
 }

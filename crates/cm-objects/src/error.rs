@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use cm_db::{DbError, StorageClass};
 use cm_events::EventError;
-use cm_types::{BucketName, ObjectKey, ResourceRef, Sha256Digest, TenantId};
+use cm_types::{BucketName, ObjectKey, ResourceRef, Sha256Digest, TenantId, Timestamp};
 use uuid::Uuid;
 
-use crate::Condition;
+use crate::{Condition, VersionName};
 
 /// Why an operation on objects failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,72 @@ pub enum ObjectError {
         bucket: BucketName,
         /// The key.
         key: ObjectKey,
+        /// The mark that its deletion left, where versions are kept.
+        marker: Option<VersionName>,
+    },
+    /// There is no such version of the object.
+    #[error("object `{bucket}/{key}` has no version `{version}`")]
+    VersionNotFound {
+        /// The bucket.
+        bucket: BucketName,
+        /// The key.
+        key: ObjectKey,
+        /// The version.
+        version: VersionName,
+    },
+    /// The version is the mark of a deletion, which has no content.
+    #[error("version `{version}` of `{bucket}/{key}` marks its deletion")]
+    IsMarker {
+        /// The bucket.
+        bucket: BucketName,
+        /// The key.
+        key: ObjectKey,
+        /// The version.
+        version: VersionName,
+        /// When it was deleted.
+        created_at: Timestamp,
+    },
+    /// The version is locked. Nothing changed.
+    #[error("version `{version}` of `{bucket}/{key}` is locked")]
+    Locked {
+        /// The bucket.
+        bucket: BucketName,
+        /// The key.
+        key: ObjectKey,
+        /// The version.
+        version: VersionName,
+    },
+    /// Versions of the bucket cannot be locked: that was not asked for.
+    #[error("versions of bucket `{bucket}` cannot be locked")]
+    NotLockable {
+        /// The bucket.
+        bucket: BucketName,
+    },
+    /// A bucket whose versions can be locked must keep versions.
+    #[error("bucket `{bucket}` must keep versions for them to be locked")]
+    LockingNeedsVersions {
+        /// The bucket.
+        bucket: BucketName,
+    },
+    /// Too many tags.
+    #[error("there may be {max} tags at most")]
+    TooManyTags {
+        /// The limit.
+        max: usize,
+    },
+    /// A tag is empty, too long, or has control characters.
+    #[error(
+        "`{name}` is no tag: names have 1 to 128 characters, values up to 256, none of them a control character"
+    )]
+    InvalidTag {
+        /// Its name.
+        name: String,
+    },
+    /// Too many rules of a bucket.
+    #[error("there may be {max} rules at most")]
+    TooManyRules {
+        /// The limit.
+        max: usize,
     },
     /// The object exists, but the put must not replace one. Nothing changed.
     #[error("object `{bucket}/{key}` exists already")]
@@ -202,6 +268,10 @@ impl ObjectError {
             }
             _ => false,
         }
+    }
+
+    pub(crate) fn not_found(bucket: &BucketName, key: &ObjectKey) -> Self {
+        ObjectError::NotFound { bucket: bucket.clone(), key: key.clone(), marker: None }
     }
 
     pub(crate) fn storage(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> ObjectError {

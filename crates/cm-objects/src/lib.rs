@@ -18,6 +18,11 @@
 //! object_uploads              (tenant, bucket, key, upload)   an upload in parts
 //! object_upload_parts         (upload, number)          one of its parts, which is a version too
 //! object_ended_uploads        upload                    its parts are to be doomed
+//! object_versions             (tenant, bucket, key, newest first)   earlier versions, and marks of deletion
+//! object_version_ids          (tenant, bucket, key, version)        where each stands there
+//! object_finished_parts       (version, number)         the parts that a version was completed of
+//! object_lifecycles           (tenant, bucket)          the rules by which its objects end
+//! object_bucket_tags          (tenant, bucket)          its tags
 //! ```
 //!
 //! **Writing.** Chunks are hashed and made durable (temporary file, fsync, rename, fsync of the directory)
@@ -39,6 +44,10 @@
 //! digest. In the transaction that shows it the upload ends, and the collector dooms the parts. So it is when an
 //! upload is aborted, or left alone for too long.
 //!
+//! **Versions.** Where a bucket keeps versions, what is replaced or deleted is not doomed but put among the versions of its
+//! name. What is shown stays in `objects`, so that nothing is slower for it. See [`versions`], [`removal`] and, for what may not
+//! be deleted, [`protection`].
+//!
 //! **Reading.** Every chunk is compared with its digest before a byte of it is released. A damaged chunk
 //! is an error that names object and chunk; the next put of the same bytes repairs it.
 //!
@@ -46,44 +55,65 @@
 //! does it), quotas, copies on other nodes.
 //!
 //! Reading order: [`object`], [`range`], [`error`], [`config`], [`objects`] (the engine), then what it does:
-//! `put`, [`uploads`], [`parts`], [`completion`], [`read`], [`list`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims`, `abandoned`
-//! and `tables`.
+//! `put`, [`removal`], [`versions`], [`uploads`], [`parts`], [`completion`], [`finished_parts`], [`read`], [`list`],
+//! [`list_versions`], [`tags`], [`protection`], [`lifecycle`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims`, `abandoned`,
+//! `tables` and `rows`.
 
 mod abandoned;
+pub mod access;
 mod chunks;
 mod claims;
 pub mod completion;
 pub mod config;
 pub mod error;
+pub mod finished_parts;
 pub mod garbage;
+pub mod lifecycle;
 pub mod list;
+pub mod list_versions;
 pub mod object;
 pub mod objects;
 pub mod parts;
+pub mod protection;
 mod put;
 pub mod range;
 pub mod read;
+pub mod removal;
+mod rows;
 pub mod scrub;
+pub mod settings;
 mod tables;
+pub mod tags;
 mod trail;
 pub mod uploads;
+pub mod versions;
 
+pub use access::ObjectAccess;
 pub use chunks::CHUNK_BYTES;
 pub use completion::{Completion, Contents};
 pub use config::Config;
 pub use error::{Damage, Flaw, ObjectError};
+pub use finished_parts::FinishedPart;
 pub use garbage::Collected;
+pub use lifecycle::worker::Expired;
+pub use lifecycle::{Expiration, Noncurrent, Rule, Scope, ScopeForm};
 pub use list::{ListQuery, Listing};
+pub use list_versions::{VersionListing, VersionQuery};
 pub use object::{
     Condition, DeleteObject, LateHeaders, METADATA_BYTES_MAX, NewObject, ObjectInfo, PutAction, Tagging,
 };
 pub use objects::Objects;
 pub use parts::{NewPart, PART_NUMBER_MAX, PartInfo};
+pub use protection::{DefaultRetention, Locking, Mode, Period, Protection, ProtectionChange, Retention};
 pub use range::ByteRange;
-pub use read::{ObjectBody, ObjectRead};
+pub use read::{ObjectBody, ObjectRead, Piece};
+pub use removal::{Removal, Removed};
 pub use scrub::{ScrubItem, ScrubTotals};
+pub use settings::Setting;
 pub use tables::TABLES;
+pub use tags::Tags;
 pub use uploads::{NewUpload, UploadInfo, UploadPage, UploadRef};
+pub use versions::{MarkerInfo, Version, VersionName, Versioning};
 
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,7 @@ impl Objects {
 }
 
 /// The last thing on a page.
-enum Position {
+pub(crate) enum Position {
     Key(ObjectKey),
     /// A common prefix: the next page begins beyond everything under it.
     Under(String),
@@ -65,6 +65,16 @@ enum Position {
 }
 
 impl Position {
+    /// No key that is meant comes after this.
+    pub(crate) fn last_key(&self) -> Vec<u8> {
+        match self {
+            Self::Key(key) => key.as_str().as_bytes().to_vec(),
+            // No UTF-8 contains FF, so this sorts after every key that begins with the prefix.
+            Self::Under(prefix) => [prefix.as_bytes(), &[0xff]].concat(),
+            Self::Text(text) => text.as_bytes().to_vec(),
+        }
+    }
+
     fn decode(cursor: &Cursor) -> Result<Self, ObjectError> {
         match cursor.0.split_at_checked(2) {
             Some(("k:", key)) => {
@@ -85,16 +95,7 @@ impl Position {
     }
 
     fn skip(&self, range: KeyRange, tenant: &TenantId, bucket: &BucketName) -> KeyRange {
-        let (tenant, bucket) = (tenant.clone(), bucket.clone());
-        match self {
-            Self::Key(key) => range.after(&(tenant, bucket, key.clone())),
-            Self::Under(prefix) => {
-                // No UTF-8 contains FF, so this sorts after every key that begins with the prefix.
-                let beyond = [prefix.as_bytes(), &[0xff]].concat();
-                range.after(&(tenant, bucket, beyond))
-            }
-            Self::Text(text) => range.after(&(tenant, bucket, text.as_bytes().to_vec())),
-        }
+        range.after(&(tenant.clone(), bucket.clone(), self.last_key()))
     }
 }
 
@@ -145,14 +146,14 @@ fn scan(
 }
 
 /// A text within a common prefix, or that prefix itself, comes after it.
-fn start(text: &str, prefix: &str, delimiter: Option<&str>) -> Position {
+pub(crate) fn start(text: &str, prefix: &str, delimiter: Option<&str>) -> Position {
     match delimiter.and_then(|delimiter| common_prefix(text, prefix, delimiter)) {
         Some(common) => Position::Under(common),
         None => Position::Text(text.to_owned()),
     }
 }
 
-fn common_prefix(key: &str, prefix: &str, delimiter: &str) -> Option<String> {
+pub(crate) fn common_prefix(key: &str, prefix: &str, delimiter: &str) -> Option<String> {
     let rest = key.strip_prefix(prefix)?;
     let at = rest.find(delimiter)?;
     Some(format!("{prefix}{}", &rest[..at + delimiter.len()]))

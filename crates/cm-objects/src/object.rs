@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use cm_policy::sharing::Acl;
 use cm_policy::{ActionKind, Create, Update};
-use cm_types::{BucketName, ObjectKey, RequestId, ResourceKind, ResourceRef, Sha256Digest, Timestamp};
+use cm_types::{
+    BucketName, ObjectKey, PrincipalId, RequestId, ResourceKind, ResourceRef, Sha256Digest, Timestamp,
+};
 use uuid::Uuid;
 
-use crate::ObjectError;
+use crate::tags::{OBJECT_TAGS_MAX, Tags, check_tags};
+use crate::{ObjectError, Protection, VersionName};
 
 /// Most bytes of metadata, names and values together: the limit of S3, which clients expect.
 pub const METADATA_BYTES_MAX: usize = 2048;
@@ -27,6 +31,8 @@ pub struct ObjectInfo {
     pub sha256: Sha256Digest,
     /// Identifies this version; another put makes another one, even of the same bytes.
     pub version: Uuid,
+    /// What this version is called, where that is to be shown: if it was written since its bucket was told to keep versions.
+    pub shown_version: Option<VersionName>,
     /// The media type, as the writer said.
     pub content_type: Option<String>,
     /// Free pairs of names and values, as the writer said.
@@ -35,6 +41,14 @@ pub struct ObjectInfo {
     pub headers: BTreeMap<String, String>,
     /// The entity tag, where it is another than the digest; see [`ObjectInfo::etag`].
     pub own_tag: Option<String>,
+    /// Pairs by which people sort objects; unlike metadata they change while the object stays.
+    pub tags: Tags,
+    /// What keeps this version from being deleted.
+    pub protection: Protection,
+    /// How many parts it was completed of; none if it was written at once.
+    pub parts: u16,
+    /// Who wrote it.
+    pub writer: Option<PrincipalId>,
     /// When this version became visible.
     pub created_at: Timestamp,
 }
@@ -44,6 +58,11 @@ impl ObjectInfo {
     /// [`Tagging`].
     pub fn etag(&self) -> String {
         self.own_tag.clone().unwrap_or_else(|| self.sha256.to_string())
+    }
+
+    /// What this version is called within its object.
+    pub fn version_name(&self) -> VersionName {
+        self.shown_version.unwrap_or(VersionName::Null)
     }
 }
 
@@ -75,6 +94,14 @@ pub struct NewObject {
     pub late_headers: LateHeaders,
     /// The entity tag.
     pub tagging: Tagging,
+    /// Its tags.
+    pub tags: Tags,
+    /// What keeps it from being deleted, where its bucket's versions can be locked.
+    pub protection: Protection,
+    /// Whose it is going to be; `None` is whoever writes it.
+    pub owner: Option<PrincipalId>,
+    /// Its grants, which count in buckets that have a list of grants; `None` is private.
+    pub acl: Option<Acl>,
     /// The digest that the body must have.
     pub expected_sha256: Option<Sha256Digest>,
     /// The MD5 that the body must have.
@@ -89,6 +116,7 @@ pub struct NewObject {
 
 impl NewObject {
     pub(crate) fn check(&self) -> Result<(), ObjectError> {
+        check_tags(&self.tags, OBJECT_TAGS_MAX)?;
         check_description(self.content_type.as_deref(), &self.metadata, &self.headers)
     }
 }

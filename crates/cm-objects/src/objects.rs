@@ -15,10 +15,13 @@ use crate::abandoned::{Abandoned, Uncounted};
 use crate::chunks::ChunkStore;
 use crate::claims::Claims;
 use crate::garbage::Collector;
+use crate::lifecycle::settings::KnownRules;
+use crate::lifecycle::worker::Expirer;
 use crate::object::object_ref;
-use crate::tables::{BucketRow, Buckets, Doomed, DoomedRow, ObjectRow, ObjectRows, VersionKey};
-use crate::trail::{self, Origin};
-use crate::{Condition, Config, DeleteObject, ObjectError, ObjectInfo};
+use crate::rows::{BucketRow, Lineage, ObjectRow};
+use crate::tables::{BucketTags, Buckets, Doomed, DoomedRow, Lifecycles, ObjectRows, VersionKey, Versions};
+use crate::versions::look;
+use crate::{Condition, Config, ObjectError, ObjectInfo, VersionName};
 
 /// The objects of all tenants. Clones share the same engine.
 #[derive(Clone)]
@@ -38,13 +41,15 @@ pub(crate) struct Engine {
     pub(crate) puts: Arc<Semaphore>,
     /// Chunks whose put came to nothing.
     pub(crate) abandoned: Arc<Abandoned>,
+    /// Rules of buckets as they were a moment ago.
+    pub(crate) rules: KnownRules,
     /// Tells the collector that there is something to look at.
     pub(crate) garbage: Arc<Notify>,
 }
 
 impl Objects {
     /// Opens the directory, which no other process may have open, removes what a crash left behind, and
-    /// starts the collector if the configuration says so. The tables are [`TABLES`](crate::TABLES).
+    /// starts the workers that the configuration asks for. The tables are [`TABLES`](crate::TABLES).
     ///
     /// # Errors
     /// [`ObjectError::InUse`], [`ObjectError::Storage`].
@@ -73,12 +78,16 @@ impl Objects {
             leases: Claims::new(),
             puts: Arc::new(Semaphore::new(config.concurrent_puts_max)),
             abandoned: Arc::new(Abandoned::new(garbage.clone())),
+            rules: KnownRules::default(),
             garbage,
             config,
         };
         let objects = Self(Arc::new(engine));
         if let Some(every) = objects.0.config.collect_every {
             spawn_worker(tasks, Collector::new(objects.clone(), every), Backoff::default());
+        }
+        if let Some(every) = objects.0.config.expire_every {
+            spawn_worker(tasks, Expirer::new(objects.clone(), every), Backoff::default());
         }
         Ok(objects)
     }
@@ -98,7 +107,7 @@ impl Objects {
         if !permit.covers_collection(tenant, ResourceKind::Bucket) {
             require_bucket(permit, bucket)?;
         }
-        let row = BucketRow { created_at: self.0.now() };
+        let row = BucketRow { created_at: self.0.now(), versioning: None, locking: None };
         match tx.insert::<Buckets>(&(tenant.clone(), bucket.clone()), &row) {
             Err(DbError::Exists { .. }) => Err(ObjectError::BucketExists { bucket: bucket.clone() }),
             other => Ok(other?),
@@ -120,7 +129,14 @@ impl Objects {
         let tenant = permit.tenant();
         self.refuse_unless_empty(tx, tenant, bucket)?;
         self.0.end_uploads_of(tx, tenant, bucket)?;
-        match tx.delete::<Buckets>(&(tenant.clone(), bucket.clone()))? {
+        self.forget_settings(tx, tenant, bucket)?;
+        let id = (tenant.clone(), bucket.clone());
+        tx.delete::<Lifecycles>(&id)?;
+        tx.delete::<BucketTags>(&id)?;
+        let engine = self.0.clone();
+        let gone = id.clone();
+        tx.on_commit(Box::new(move || engine.rules.forget(&gone)));
+        match tx.delete::<Buckets>(&id)? {
             true => Ok(()),
             false => Err(ObjectError::BucketNotFound { bucket: bucket.clone() }),
         }
@@ -137,7 +153,9 @@ impl Objects {
         bucket: &BucketName,
     ) -> Result<(), ObjectError> {
         let objects = KeyPrefix::new().part(tenant).part(bucket);
-        match tx.prefix::<ObjectRows>(objects, None, 1)?.is_empty() {
+        let is_empty = tx.prefix::<ObjectRows>(&objects, None, 1)?.is_empty()
+            && tx.prefix::<Versions>(&objects, None, 1)?.is_empty();
+        match is_empty {
             true => Ok(()),
             false => Err(ObjectError::BucketNotEmpty { bucket: bucket.clone() }),
         }
@@ -154,56 +172,22 @@ impl Objects {
         key: &ObjectKey,
     ) -> Result<ObjectInfo, ObjectError> {
         require_object(permit, bucket, key)?;
-        self.0.find(permit.tenant(), bucket, key).await
+        self.0.find(permit.tenant(), bucket, key, None).await
     }
 
-    /// Removes an object and answers with what it was. Its chunks go when nobody reads them any more.
-    ///
-    /// The deletion happens even if the future is dropped after its first poll.
+    /// As [`Objects::head`], of a version.
     ///
     /// # Errors
-    /// [`ObjectError::NotFound`], [`ObjectError::PreconditionFailed`], [`ObjectError::NotPermitted`].
-    pub async fn delete(
+    /// Those of [`Objects::head`]; [`ObjectError::VersionNotFound`], [`ObjectError::IsMarker`].
+    pub async fn head_version(
         &self,
-        permit: &Permit<Delete>,
+        permit: &Permit<Read>,
         bucket: &BucketName,
         key: &ObjectKey,
-        deletion: DeleteObject,
-    ) -> Result<ObjectInfo, ObjectError> {
-        self.delete_if(permit, bucket, key, deletion, Vec::new()).await
-    }
-
-    /// As [`Objects::delete`], under further conditions: each must hold in the transaction that removes
-    /// the object, as well as that of the [`DeleteObject`].
-    ///
-    /// # Errors
-    /// Those of [`Objects::delete`].
-    pub async fn delete_if(
-        &self,
-        permit: &Permit<Delete>,
-        bucket: &BucketName,
-        key: &ObjectKey,
-        deletion: DeleteObject,
-        mut conditions: Vec<Condition>,
+        version: Option<VersionName>,
     ) -> Result<ObjectInfo, ObjectError> {
         require_object(permit, bucket, key)?;
-        let DeleteObject { if_match, request } = deletion;
-        conditions.extend(if_match.map(Condition::one_of));
-        let origin = Origin { tenant: permit.tenant().clone(), actor: permit.principal().cloned(), request };
-        let engine = self.0.clone();
-        let (bucket, key) = (bucket.clone(), key.clone());
-        self.0
-            .write(move |tx| {
-                let id = (origin.tenant.clone(), bucket.clone(), key.clone());
-                let found = tx.get::<ObjectRows>(&id)?;
-                check_conditions(&bucket, &key, &conditions, found.as_ref())?;
-                let Some(row) = found else { return Err(ObjectError::NotFound { bucket, key }) };
-                tx.delete::<ObjectRows>(&id)?;
-                engine.doom(tx, row.version)?;
-                trail::record(&engine.events, tx, &origin, "object.deleted", (&bucket, &key), &row)?;
-                Ok(info(bucket, key, row))
-            })
-            .await
+        self.0.find(permit.tenant(), bucket, key, version).await
     }
 }
 
@@ -249,13 +233,11 @@ impl Engine {
         tenant: &TenantId,
         bucket: &BucketName,
         key: &ObjectKey,
+        version: Option<VersionName>,
     ) -> Result<ObjectInfo, ObjectError> {
-        let id = (tenant.clone(), bucket.clone(), key.clone());
-        let found = self.db.read(move |tx| Ok::<_, ObjectError>(tx.get::<ObjectRows>(&id)?)).await?;
-        match found {
-            Some(row) => Ok(info(bucket.clone(), key.clone(), row)),
-            None => Err(ObjectError::NotFound { bucket: bucket.clone(), key: key.clone() }),
-        }
+        let name = (tenant.clone(), bucket.clone(), key.clone());
+        let row = self.db.read(move |tx| look(tx, &name, version)).await?;
+        Ok(info(bucket.clone(), key.clone(), row))
     }
 
     /// Puts a version on the collector's list.
@@ -268,8 +250,24 @@ impl Engine {
 }
 
 pub(crate) fn info(bucket: BucketName, key: ObjectKey, row: ObjectRow) -> ObjectInfo {
-    let ObjectRow { size, sha256, version, content_type, metadata, headers, tag: own_tag, created_at } = row;
-    ObjectInfo { bucket, key, size, sha256, version, content_type, metadata, headers, own_tag, created_at }
+    let shown_version = (row.lineage != Lineage::Unversioned).then(|| row.name());
+    ObjectInfo {
+        bucket,
+        key,
+        size: row.size,
+        sha256: row.sha256,
+        version: row.version,
+        shown_version,
+        content_type: row.content_type,
+        metadata: row.metadata,
+        headers: row.headers,
+        own_tag: row.tag,
+        tags: row.tags,
+        protection: row.protection,
+        parts: row.parts,
+        writer: row.writer,
+        created_at: row.created_at,
+    }
 }
 
 pub(crate) fn require_object<A: ActionKind>(
@@ -299,10 +297,16 @@ pub(crate) fn require_bucket_exists(
     tenant: &TenantId,
     bucket: &BucketName,
 ) -> Result<(), ObjectError> {
-    match tx.get::<Buckets>(&(tenant.clone(), bucket.clone()))? {
-        Some(_) => Ok(()),
-        None => Err(ObjectError::BucketNotFound { bucket: bucket.clone() }),
-    }
+    bucket_row(tx, tenant, bucket).map(drop)
+}
+
+pub(crate) fn bucket_row(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    bucket: &BucketName,
+) -> Result<BucketRow, ObjectError> {
+    tx.get::<Buckets>(&(tenant.clone(), bucket.clone()))?
+        .ok_or_else(|| ObjectError::BucketNotFound { bucket: bucket.clone() })
 }
 
 /// Whether the visible version, if there is one, is as the caller wants it.

@@ -12,7 +12,8 @@ use futures::{Stream, StreamExt};
 use crate::object::check_description;
 use crate::objects::require_object;
 use crate::put::{Digests, Upload, insert_last_segment};
-use crate::tables::{PartRow, Parts, VersionKey};
+use crate::rows::PartRow;
+use crate::tables::{Parts, VersionKey};
 use crate::{LateHeaders, ObjectError, Objects, UploadInfo, UploadRef};
 
 /// The highest number of a part, and so the most parts of an object: the limit of S3, which clients expect.

@@ -17,9 +17,12 @@ use uuid::Uuid;
 use crate::abandoned::Uncounted;
 use crate::chunks::shard_of;
 use crate::claims::Shared;
-use crate::objects::{Engine, check_conditions, info, require_bucket_exists, require_object};
-use crate::tables::{Doomed, ObjectRow, ObjectRows, SEGMENT_CHUNKS, VersionKey, insert_segment};
+use crate::objects::{Engine, bucket_row, check_conditions, info, require_object};
+use crate::protection::Locking;
+use crate::rows::{BucketRow, FinishedPartRow, ObjectRow};
+use crate::tables::{Doomed, FinishedParts, ObjectRows, SEGMENT_CHUNKS, VersionKey, insert_segment};
 use crate::trail::{self, Origin};
+use crate::versions::Succession;
 use crate::{CHUNK_BYTES, Condition, NewObject, ObjectError, ObjectInfo, Objects, PutAction, Tagging};
 
 impl Objects {
@@ -87,7 +90,11 @@ impl Objects {
         };
         let upload = Upload::new(self.0.clone(), place, digests);
         let upload = upload.fill(body.map(|piece| piece.map_err(ObjectError::Body))).await?;
-        upload.commit(move |engine, tx, stored, digests| target.show(engine, tx, new, stored, digests)).await
+        upload
+            .commit(move |engine, tx, stored, digests| {
+                target.show(engine, tx, new, Vec::new(), stored, digests)
+            })
+            .await
     }
 }
 
@@ -129,13 +136,16 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The version that would be replaced.
-    pub(crate) fn check(&self, tx: &cm_db::ReadTx<'_>) -> Result<Option<ObjectRow>, ObjectError> {
-        require_bucket_exists(tx, &self.origin.tenant, &self.bucket)?;
+    /// How the bucket is, and the object that would be replaced.
+    pub(crate) fn check(
+        &self,
+        tx: &cm_db::ReadTx<'_>,
+    ) -> Result<(BucketRow, Option<ObjectRow>), ObjectError> {
+        let settings = bucket_row(tx, &self.origin.tenant, &self.bucket)?;
         let id = (self.origin.tenant.clone(), self.bucket.clone(), self.key.clone());
         let old = tx.get::<ObjectRows>(&id)?;
         check_conditions(&self.bucket, &self.key, &self.conditions, old.as_ref())?;
-        Ok(old)
+        Ok((settings, old))
     }
 }
 
@@ -330,24 +340,25 @@ pub(crate) fn insert_last_segment(
 }
 
 impl Target {
-    /// Makes a version visible under the name.
+    /// Makes a version visible under the name, completed of these parts if there are any.
     pub(crate) fn show(
         self,
         engine: &Engine,
         tx: &mut WriteTx<'_>,
         new: NewObject,
+        parts: Vec<(u16, FinishedPartRow)>,
         stored: Stored,
         digests: Vec<Sha256Digest>,
     ) -> Result<ObjectInfo, ObjectError> {
-        let old = self.check(tx)?;
+        let (settings, old) = self.check(tx)?;
+        if settings.locking.is_none() && !new.protection.is_none() {
+            return Err(ObjectError::NotLockable { bucket: self.bucket });
+        }
         insert_last_segment(tx, &stored, digests)?;
-        let verb = match &old {
-            Some(old) => {
-                engine.doom(tx, old.version)?;
-                "object.replaced"
-            }
-            None => "object.created",
-        };
+        let verb = if old.is_some() { "object.replaced" } else { "object.created" };
+        let Target { origin, bucket, key, .. } = self;
+        let name = (origin.tenant.clone(), bucket, key);
+        let Succession { lineage, order } = engine.succeed(tx, &name, &settings, old)?;
         let mut headers = new.headers;
         headers.extend(new.late_headers.get().cloned().unwrap_or_default());
         let row = ObjectRow {
@@ -363,9 +374,19 @@ impl Target {
                 Tagging::Given(tag) => Some(tag),
             },
             created_at: engine.now(),
+            lineage,
+            order,
+            tags: new.tags,
+            protection: Locking::protect(settings.locking, new.protection, engine.now()),
+            parts: u16::try_from(parts.len()).unwrap_or(u16::MAX),
+            writer: new.owner.or_else(|| origin.actor.clone()),
+            acl: new.acl,
         };
-        let Target { origin, bucket, key, .. } = self;
-        tx.put::<ObjectRows>(&(origin.tenant.clone(), bucket.clone(), key.clone()), &row)?;
+        for (number, part) in parts {
+            tx.put::<FinishedParts>(&(VersionKey(stored.version), number), &part)?;
+        }
+        tx.put::<ObjectRows>(&name, &row)?;
+        let (_, bucket, key) = name;
         trail::record(&engine.events, tx, &origin, verb, (&bucket, &key), &row)?;
         Ok(info(bucket, key, row))
     }

@@ -13,14 +13,25 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use uuid::Uuid;
 
 use crate::claims::Shared;
-use crate::objects::{Engine, require_object};
+use crate::finished_parts::bytes_of;
+use crate::objects::{Engine, info, require_object};
 use crate::tables::{Manifests, SEGMENT_CHUNKS, VersionKey};
+use crate::versions::{VersionName, look};
 use crate::{ByteRange, CHUNK_BYTES, Damage, Flaw, ObjectError, ObjectInfo, Objects};
 
 /// How many chunks are read and verified ahead of the reader; bounds the memory of one read to so many MiB.
 const READ_AHEAD: usize = 2;
 /// How often opening is tried again because the version went between finding and leasing it.
 pub(crate) const OPEN_ATTEMPTS_MAX: usize = 16;
+
+/// Which bytes of an object are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// These.
+    Range(ByteRange),
+    /// Those of a part that it was completed of, by its number.
+    Part(u16),
+}
 
 /// An object that is being read.
 #[derive(Debug)]
@@ -52,13 +63,24 @@ impl Objects {
         key: &ObjectKey,
         range: Option<ByteRange>,
     ) -> Result<ObjectRead, ObjectError> {
+        self.get_version(permit, bucket, key, None, range.map(Piece::Range)).await
+    }
+
+    /// As [`Objects::get`], of a version, and of a piece of it.
+    ///
+    /// # Errors
+    /// Those of [`Objects::get`] and [`Objects::head_version`]; [`ObjectError::PartNotFound`].
+    pub async fn get_version(
+        &self,
+        permit: &Permit<Read>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<VersionName>,
+        piece: Option<Piece>,
+    ) -> Result<ObjectRead, ObjectError> {
         require_object(permit, bucket, key)?;
         for _ in 0..OPEN_ATTEMPTS_MAX {
-            let info = self.0.find(permit.tenant(), bucket, key).await?;
-            let wanted = match range {
-                Some(range) => range.resolve(info.size)?,
-                None => 0..info.size,
-            };
+            let (info, wanted) = self.0.find_piece(permit.tenant(), bucket, key, version, piece).await?;
             if let Some(lease) = self.0.lease(permit.tenant(), &info).await? {
                 let chunks = verified(self.0.clone(), permit.tenant().clone(), &info, wanted.clone());
                 let body = chunks.map(move |chunk| {
@@ -74,9 +96,48 @@ impl Objects {
         }
         Err(ObjectError::Busy)
     }
+
+    /// What is known about an object, and where a part lies in it.
+    ///
+    /// # Errors
+    /// Those of [`Objects::head_version`]; [`ObjectError::PartNotFound`].
+    pub async fn head_part(
+        &self,
+        permit: &Permit<Read>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<VersionName>,
+        number: u16,
+    ) -> Result<(ObjectInfo, Range<u64>), ObjectError> {
+        require_object(permit, bucket, key)?;
+        self.0.find_piece(permit.tenant(), bucket, key, version, Some(Piece::Part(number))).await
+    }
 }
 
 impl Engine {
+    async fn find_piece(
+        &self,
+        tenant: &TenantId,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<VersionName>,
+        piece: Option<Piece>,
+    ) -> Result<(ObjectInfo, Range<u64>), ObjectError> {
+        let name = (tenant.clone(), bucket.clone(), key.clone());
+        self.db
+            .read(move |tx| {
+                let row = look(tx, &name, version)?;
+                let wanted = match piece {
+                    None => 0..row.size,
+                    Some(Piece::Range(range)) => range.resolve(row.size)?,
+                    Some(Piece::Part(number)) => bytes_of(tx, &row, number)?,
+                };
+                let (_, bucket, key) = name;
+                Ok((info(bucket, key, row), wanted))
+            })
+            .await
+    }
+
     /// Keeps a version from being taken apart; `None` if that has begun or may have.
     pub(crate) async fn lease(
         &self,
@@ -84,10 +145,11 @@ impl Engine {
         info: &ObjectInfo,
     ) -> Result<Option<Shared<Uuid>>, ObjectError> {
         let Some(lease) = self.leases.try_share(info.version) else { return Ok(None) };
-        // Whoever is visible now was not doomed before, and cannot be taken apart while leased.
-        match self.find(tenant, &info.bucket, &info.key).await {
+        // Whatever its name or its place among the versions leads to was not doomed before, and cannot be taken apart while
+        // leased.
+        match self.find(tenant, &info.bucket, &info.key, Some(info.version_name())).await {
             Ok(now) => Ok((now.version == info.version).then_some(lease)),
-            Err(ObjectError::NotFound { .. }) => Ok(None),
+            Err(ObjectError::VersionNotFound { .. } | ObjectError::IsMarker { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use cm_crypto::digest::Sha256;
 use cm_db::{Direction, KeyRange};
-use cm_types::{BucketName, ObjectKey, TenantId};
+use cm_types::TenantId;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
 use crate::objects::Engine;
 use crate::read::{OPEN_ATTEMPTS_MAX, verified};
-use crate::tables::ObjectRows;
+use crate::rows::VersionRow;
+use crate::tables::{ObjectRows, Versions};
+use crate::versions::{Name, VersionName};
 use crate::{Damage, Flaw, ObjectError, ObjectInfo, Objects};
 
 /// How many objects are looked up at a time.
@@ -30,7 +32,7 @@ pub enum ScrubItem {
 /// What a scrub looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubTotals {
-    /// Objects, of all tenants. One that went meanwhile does not count.
+    /// Objects and their versions, of all tenants. One that went meanwhile does not count.
     pub objects: u64,
     /// Chunks, as often as objects use them.
     pub chunks: u64,
@@ -74,27 +76,50 @@ async fn scrub(engine: Arc<Engine>, findings: &Findings) -> Result<Option<ScrubT
             .db
             .read(move |tx| Ok::<_, ObjectError>(tx.range::<ObjectRows>(page, Direction::Forward, PAGE)?))
             .await?;
-        let Some((last, _)) = rows.last() else { return Ok(Some(totals)) };
+        let Some((last, _)) = rows.last() else { break };
         range = range.after(last);
-        for ((tenant, bucket, key), _) in rows {
+        for (name, _) in rows {
             if findings.is_closed() || engine.tasks.token().is_cancelled() {
                 return Ok(None);
             }
-            scrub_object(&engine, (tenant, bucket, key), &mut totals, findings).await?;
+            scrub_object(&engine, name, None, &mut totals, findings).await?;
+        }
+    }
+    let mut range = KeyRange::all();
+    loop {
+        let page = range.clone();
+        let rows = engine
+            .db
+            .read(move |tx| Ok::<_, ObjectError>(tx.range::<Versions>(page, Direction::Forward, PAGE)?))
+            .await?;
+        let Some((last, _)) = rows.last() else { return Ok(Some(totals)) };
+        range = range.after(last);
+        for ((tenant, bucket, key, _), row) in rows {
+            if findings.is_closed() || engine.tasks.token().is_cancelled() {
+                return Ok(None);
+            }
+            if let VersionRow::Object(row) = row {
+                scrub_object(&engine, (tenant, bucket, key), Some(row.name()), &mut totals, findings).await?;
+            }
         }
     }
 }
 
 async fn scrub_object(
     engine: &Arc<Engine>,
-    (tenant, bucket, key): (TenantId, BucketName, ObjectKey),
+    (tenant, bucket, key): Name,
+    version: Option<VersionName>,
     totals: &mut ScrubTotals,
     findings: &Findings,
 ) -> Result<(), ObjectError> {
     for _ in 0..OPEN_ATTEMPTS_MAX {
-        let info = match engine.find(&tenant, &bucket, &key).await {
+        let info = match engine.find(&tenant, &bucket, &key, version).await {
             Ok(info) => info,
-            Err(ObjectError::NotFound { .. }) => return Ok(()),
+            Err(
+                ObjectError::NotFound { .. }
+                | ObjectError::VersionNotFound { .. }
+                | ObjectError::IsMarker { .. },
+            ) => return Ok(()),
             Err(error) => return Err(error),
         };
         if let Some(_lease) = engine.lease(&tenant, &info).await? {

@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 
 use cm_db::{DbError, InvalidKey, Key, KeyPrefix, Row, Table, WriteTx};
-use cm_types::{BucketName, ObjectKey, PrincipalId, Sha256Digest, TenantId, Timestamp};
+use cm_types::{BucketName, ObjectKey, Sha256Digest, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::settings::{BucketSettings, BucketSharings};
+use crate::rows::{
+    BucketRow, FinishedPartRow, LifecycleRow, ObjectRow, OrderRow, PartRow, TagsRow, UploadRow, VersionRow,
+};
 
 /// The tables of this crate, for the schema.
 pub const TABLES: &[&str] = &[
@@ -18,11 +23,21 @@ pub const TABLES: &[&str] = &[
     Uploads::NAME,
     Parts::NAME,
     EndedUploads::NAME,
+    Versions::NAME,
+    VersionIds::NAME,
+    FinishedParts::NAME,
+    Lifecycles::NAME,
+    BucketTags::NAME,
+    BucketSharings::NAME,
+    BucketSettings::NAME,
 ];
 
 /// How many digests one row of a manifest holds: 64 KiB of text, and 1 GiB of an object. Few in unit tests,
 /// so that small objects have several segments.
 pub(crate) const SEGMENT_CHUNKS: usize = if cfg!(test) { 3 } else { 1024 };
+
+/// Parts of a version that one transaction forgets.
+const PARTS_AT_ONCE: usize = 256;
 
 /// A version as part of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +52,20 @@ impl Key for VersionKey {
         let (head, rest) = input.split_first_chunk::<16>().ok_or(InvalidKey::Short(input.len()))?;
         *input = rest;
         Ok(Self(Uuid::from_bytes(*head)))
+    }
+}
+
+/// The place of a version among those of its object, the newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Newest(pub(crate) u64);
+
+impl Key for Newest {
+    fn encode_to(&self, out: &mut Vec<u8>) {
+        (!self.0).encode_to(out);
+    }
+
+    fn decode_from(input: &mut &[u8]) -> Result<Self, InvalidKey> {
+        u64::decode_from(input).map(|inverse| Self(!inverse))
     }
 }
 
@@ -91,49 +120,25 @@ table! {
     EndedUploads, "object_ended_uploads", VersionKey, DoomedRow
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct BucketRow {
-    pub(crate) created_at: Timestamp,
+table! {
+    /// What an object has been besides what it is: earlier versions and marks of deletion, the newest first.
+    Versions, "object_versions", (TenantId, BucketName, ObjectKey, Newest), VersionRow
 }
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ObjectRow {
-    pub(crate) size: u64,
-    pub(crate) sha256: Sha256Digest,
-    pub(crate) version: Uuid,
-    pub(crate) content_type: Option<String>,
-    pub(crate) metadata: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) headers: BTreeMap<String, String>,
-    /// The entity tag, where it is another than the digest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) tag: Option<String>,
-    pub(crate) created_at: Timestamp,
+table! {
+    /// Where a version stands in `object_versions`, by its id; nil is the null version.
+    VersionIds, "object_version_ids", (TenantId, BucketName, ObjectKey, VersionKey), OrderRow
 }
-
-impl ObjectRow {
-    pub(crate) fn etag(&self) -> String {
-        self.tag.clone().unwrap_or_else(|| self.sha256.to_string())
-    }
+table! {
+    /// The parts that a version was completed of.
+    FinishedParts, "object_finished_parts", (VersionKey, u16), FinishedPartRow
 }
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct UploadRow {
-    pub(crate) owner: Option<PrincipalId>,
-    pub(crate) content_type: Option<String>,
-    pub(crate) metadata: BTreeMap<String, String>,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) created_at: Timestamp,
+table! {
+    /// The rules by which objects of a bucket end.
+    Lifecycles, "object_lifecycles", (TenantId, BucketName), LifecycleRow
 }
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct PartRow {
-    pub(crate) size: u64,
-    pub(crate) sha256: Sha256Digest,
-    pub(crate) md5: String,
-    pub(crate) version: Uuid,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) created_at: Timestamp,
+table! {
+    /// The tags of a bucket.
+    BucketTags, "object_bucket_tags", (TenantId, BucketName), TagsRow
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,14 +161,10 @@ pub(crate) struct DoomedRow {
     pub(crate) since: Timestamp,
 }
 
-impl Row for BucketRow {}
-impl Row for ObjectRow {}
 impl Row for SegmentRow {}
 impl Row for ChunkRow {}
 impl Row for IdleRow {}
 impl Row for DoomedRow {}
-impl Row for UploadRow {}
-impl Row for PartRow {}
 
 fn occurrences(digests: &[Sha256Digest]) -> BTreeMap<Sha256Digest, u64> {
     let mut counts = BTreeMap::new();
@@ -196,8 +197,14 @@ pub(crate) fn dismantle(tx: &mut WriteTx<'_>, version: Uuid, now: Timestamp) -> 
     let version = VersionKey(version);
     let first = tx.prefix::<Manifests>(KeyPrefix::new().part(&version), None, 1)?.pop();
     let Some((key, row)) = first else {
-        tx.delete::<Doomed>(&version)?;
-        return Ok(false);
+        let parts = tx.prefix::<FinishedParts>(KeyPrefix::new().part(&version), None, PARTS_AT_ONCE)?;
+        for (key, _) in &parts {
+            tx.delete::<FinishedParts>(key)?;
+        }
+        if parts.is_empty() {
+            tx.delete::<Doomed>(&version)?;
+        }
+        return Ok(!parts.is_empty());
     };
     for (digest, count) in occurrences(&row.digests) {
         let Some(old) = tx.get::<Chunks>(&digest)? else { continue };

@@ -5,7 +5,9 @@ mod conditions;
 mod damage;
 mod garbage;
 mod listing;
+mod lifecycle;
 mod uploads;
+mod versions;
 mod whole;
 
 use std::io;
@@ -36,7 +38,7 @@ struct Bench {
 }
 
 fn manual(config: Config) -> Config {
-    Config { collect_every: None, ..config }
+    Config { collect_every: None, expire_every: None, ..config }
 }
 
 impl Bench {

@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cm_db::{Direction, KeyPrefix, KeyRange, ReadTx, WriteTx};
+use cm_policy::sharing::Acl;
 use cm_policy::{List, Permit, Update};
 use cm_types::{BucketName, ObjectKey, PageLimit, PrincipalId, TenantId, Timestamp};
 use uuid::Uuid;
 
 use crate::object::check_description;
-use crate::objects::{Engine, require_bucket, require_bucket_exists, require_object};
-use crate::tables::{DoomedRow, EndedUploads, Parts, UploadRow, Uploads, VersionKey};
-use crate::{ObjectError, Objects};
+use crate::objects::{Engine, bucket_row, require_bucket, require_bucket_exists, require_object};
+use crate::rows::UploadRow;
+use crate::tables::{DoomedRow, EndedUploads, Parts, Uploads, VersionKey};
+use crate::tags::{OBJECT_TAGS_MAX, Tags, check_tags};
+use crate::{ObjectError, Objects, Protection};
 
 /// Most uploads in parts that a bucket may have under way.
 const UPLOADS_MAX: usize = if cfg!(test) { 3 } else { 1000 };
@@ -54,6 +57,14 @@ pub struct NewUpload {
     pub metadata: BTreeMap<String, String>,
     /// Further headers, as for [`NewObject`](crate::NewObject).
     pub headers: BTreeMap<String, String>,
+    /// Its tags.
+    pub tags: Tags,
+    /// What keeps it from being deleted, as for [`NewObject`](crate::NewObject).
+    pub protection: Protection,
+    /// Whose it is going to be; `None` is whoever begins the upload.
+    pub object_owner: Option<PrincipalId>,
+    /// Its grants, as for [`NewObject`](crate::NewObject).
+    pub acl: Option<Acl>,
 }
 
 /// An upload that is under way.
@@ -100,6 +111,7 @@ impl Objects {
     ) -> Result<UploadInfo, ObjectError> {
         require_object(permit, bucket, key)?;
         check_description(new.content_type.as_deref(), &new.metadata, &new.headers)?;
+        check_tags(&new.tags, OBJECT_TAGS_MAX)?;
         let upload = UploadRef { bucket: bucket.clone(), key: key.clone(), id: Uuid::now_v7() };
         let tenant = permit.tenant().clone();
         let row = UploadRow {
@@ -108,10 +120,17 @@ impl Objects {
             metadata: new.metadata,
             headers: new.headers,
             created_at: self.0.now(),
+            tags: new.tags,
+            protection: new.protection,
+            object_owner: new.object_owner,
+            acl: new.acl,
         };
         self.0
             .write(move |tx| {
-                require_bucket_exists(tx, &tenant, &upload.bucket)?;
+                let settings = bucket_row(tx, &tenant, &upload.bucket)?;
+                if settings.locking.is_none() && !row.protection.is_none() {
+                    return Err(ObjectError::NotLockable { bucket: upload.bucket });
+                }
                 let all = KeyPrefix::new().part(&tenant).part(&upload.bucket);
                 if tx.prefix::<Uploads>(all, None, UPLOADS_MAX)?.len() == UPLOADS_MAX {
                     return Err(ObjectError::TooManyUploads { bucket: upload.bucket, max: UPLOADS_MAX });

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::memory::MemoryEngine;
 use crate::engine::postgres::{PostgresConfig, PostgresEngine};
+use crate::engine::quorum::{Carrier, Quorum, QuorumConfig, QuorumEngine, QuorumPort};
 use crate::engine::sqlite::SqliteEngine;
 use crate::engine::{Engine, Pace, Ticks, Writer};
 use crate::{DbError, ReadTx, Schema, Versions, WriteTx};
@@ -35,6 +36,7 @@ pub struct Db {
     schema: Arc<Schema>,
     ticks: Ticks,
     is_shared: bool,
+    quorum: Option<Quorum>,
     /// Whether the database is closed; without a sender it is, too.
     stop: Arc<watch::Sender<bool>>,
 }
@@ -45,11 +47,11 @@ pub struct Db {
 /// (mode 0600), and its directory must exist. Two files appear beside it, `-wal` and `-shm`; they belong
 /// to it.
 ///
-/// Fails with [`DbError::NewerData`], [`DbError::Foreign`], [`DbError::Corrupt`] or
+/// Fails with [`DbError::NewerData`], [`DbError::Foreign`], [`DbError::Replicated`], [`DbError::Corrupt`] or
 /// [`DbError::Storage`]; the data is untouched then. Only the parts of the file that are needed to open
 /// it are examined; see [`Db::check`].
 pub fn open_sqlite(path: &Path, schema: &Schema) -> Result<Db, DbError> {
-    Db::open(&SqliteEngine::open(path)?, schema)
+    Db::open(&SqliteEngine::open(path)?.alone()?, schema)
 }
 
 /// Opens a PostgreSQL database that other processes may have open, too, and brings its data to the schema's version.
@@ -63,6 +65,25 @@ pub fn open_postgres(config: &PostgresConfig, schema: &Schema) -> Result<Db, DbE
     let open = || Db::open(&PostgresEngine::open(config, schema.version())?, schema);
     // On a thread of its own: connections wait on a runtime, which cannot be done on a thread that has another one.
     std::thread::scope(|scope| scope.spawn(open).join().unwrap_or(Err(DbError::Panicked)))
+}
+
+/// Opens a node's part in a database that several nodes keep together, and brings its data to the schema's version.
+///
+/// Messages to others go through the carrier; those from others come through the port, from before this is called: it blocks until there
+/// is a leader, [`QuorumConfig::turn_wait`] six times over at most, so that nodes that start together find each other. A node that
+/// joins has to be named to the leader ([`Quorum::change`]) meanwhile.
+///
+/// Fails as [`open_sqlite`]; with [`DbError::Replicated`] if a node that joins, or one of several founders, has data already;
+/// and with [`DbError::Storage`] if no leader is there in time, which is worth another attempt.
+pub fn open_quorum(
+    config: QuorumConfig,
+    port: QuorumPort,
+    carrier: Arc<dyn Carrier>,
+    schema: &Schema,
+) -> Result<(Db, Quorum), DbError> {
+    let engine = QuorumEngine::open(config, port, carrier, schema.version())?;
+    let db = Db::open(&engine, schema)?;
+    Ok((db, engine.handle()))
 }
 
 /// Opens a database file as it is: nothing is created or migrated, and data of every version is accepted. Only for
@@ -115,6 +136,7 @@ impl Db {
             schema: Arc::new(schema.clone()),
             ticks,
             is_shared: engine.is_shared(),
+            quorum: engine.quorum(),
             stop,
         })
     }
@@ -152,6 +174,18 @@ impl Db {
         T: Send + 'static,
     {
         self.read_at(Pace::Short, f).await
+    }
+
+    /// Answers once reads through this handle see everything that was answered anywhere before the call. Only where nodes agree by themselves
+    /// ([`open_quorum`]) that takes time: a question to the leader, which callers share; reads without it may see a state of a moment ago. Fails
+    /// with [`DbError::Storage`] if no leader answers in time.
+    ///
+    /// Cancellation: nothing happens.
+    pub async fn barrier(&self) -> Result<(), DbError> {
+        match &self.quorum {
+            Some(quorum) => quorum.barrier().await,
+            None => Ok(()),
+        }
     }
 
     /// As [`Db::read`], for a few look-ups by key: the thread that asks does them itself where that is likely to take

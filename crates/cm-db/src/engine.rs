@@ -4,7 +4,9 @@
 //! of readers, each used by one thread at a time. It knows nothing of rows, versions or batches.
 
 pub(crate) mod memory;
+mod overlay;
 pub(crate) mod postgres;
+pub(crate) mod quorum;
 pub(crate) mod sqlite;
 
 use std::sync::Arc;
@@ -149,6 +151,11 @@ pub(crate) trait Engine {
     /// How many more are worth having for look-ups on the threads that ask; none where a read waits for somebody else.
     fn inline_readers(&self) -> usize {
         0
+    }
+
+    /// The node's part, where nodes agree by themselves.
+    fn quorum(&self) -> Option<quorum::Quorum> {
+        None
     }
 
     /// Begins to tick whenever another process commits, until `stop` changes or is closed. Nothing to do for an

@@ -60,6 +60,26 @@ pub enum DbError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is one node's copy of a database that several nodes keep together, or should not be one and has data; nothing was touched.
+    #[error(
+        "{} cannot be opened so: it is a node's copy of a database that several nodes keep together and has to be opened as one, \
+         or it has data of its own and cannot become a copy of others' data",
+        path.display()
+    )]
+    Replicated {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A transaction changes more than nodes tell each other at once; it had no effect.
+    #[error(
+        "the transaction changes {bytes} bytes, more than the {max} that nodes tell each other at once; make several of it"
+    )]
+    TransactionTooLarge {
+        /// How much it changes.
+        bytes: usize,
+        /// How much it may.
+        max: usize,
+    },
     /// A backup was to be restored into a database that has rows; nothing was touched.
     #[error("the database is not empty: table `{table}` has rows")]
     NotEmpty {
@@ -187,7 +207,7 @@ pub enum StorageClass {
     Busy,
     /// Reading or writing failed: a permission, a broken disk.
     Io,
-    /// The database server cannot be reached, or the connection to it was lost; worth trying again.
+    /// The database server, or a majority of the nodes, cannot be reached, or the connection was lost; worth trying again.
     Unreachable,
     /// Anything else.
     Other,
@@ -199,7 +219,7 @@ impl std::fmt::Display for StorageClass {
             StorageClass::Full => "no space left",
             StorageClass::Busy => "the storage is busy",
             StorageClass::Io => "input or output failed",
-            StorageClass::Unreachable => "the database server cannot be reached",
+            StorageClass::Unreachable => "the database cannot be reached",
             StorageClass::Other => "the storage engine refused",
         })
     }

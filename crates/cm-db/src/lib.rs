@@ -9,8 +9,9 @@
 //! and only then answers: with one disk flush per batch instead of one per caller, durability is
 //! affordable. [`WriteTx::on_commit`] runs code after that commit.
 //!
-//! **Engines.** SQLite ([`open_sqlite`]) keeps one file and is the default; [`open_memory`] keeps
-//! nothing and serves tests and simulation. Both pass the same [`conformance`] suite. An engine sees
+//! **Engines.** SQLite ([`open_sqlite`]) keeps one file and is the default; PostgreSQL ([`open_postgres`]) serves several
+//! nodes; without it nodes keep a SQLite file each and agree by themselves ([`open_quorum`]); [`open_memory`] keeps
+//! nothing and serves tests and simulation. All pass the same [`conformance`] suite. An engine sees
 //! only bytes, so that another one can be added without touching a table.
 //!
 //! **Encodings.** A key's bytes sort as the key does and say where they end ([`Key`]); a row is one
@@ -31,9 +32,13 @@ mod schema;
 mod tx;
 
 pub use db::{
-    BackupError, BackupSummary, Db, inspect_postgres, inspect_sqlite, open_memory, open_postgres, open_sqlite,
+    BackupError, BackupSummary, Db, inspect_postgres, inspect_sqlite, open_memory, open_postgres,
+    open_quorum, open_sqlite,
 };
 pub use engine::postgres::{InvalidUrl, PostgresConfig};
+pub use engine::quorum::{
+    Carrier, ChangeFailed, Quorum, QuorumConfig, QuorumError, QuorumPort, QuorumSender, Start,
+};
 pub use error::{Corruption, DbError, Effect, StorageClass, StorageError};
 pub use key::{InvalidKey, Key};
 pub use range::{Direction, KeyPrefix, KeyRange};

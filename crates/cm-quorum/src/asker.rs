@@ -66,10 +66,11 @@ impl Asker {
         self.batch = Some(Submission { batch, sent: Sent::default(), taken_in: None });
     }
 
-    /// Forgets a turn or a batch. What a batch does is not undone by that.
-    pub(crate) fn forget(&mut self, request: Request) {
-        self.turn.take_if(|turn| turn.request == request);
-        self.batch.take_if(|submission| submission.batch.request == request);
+    /// Forgets a turn or a batch. What a batch does is not undone by that. Whether there was one.
+    pub(crate) fn forget(&mut self, request: Request) -> bool {
+        let turn = self.turn.take_if(|turn| turn.request == request);
+        let batch = self.batch.take_if(|submission| submission.batch.request == request);
+        turn.is_some() || batch.is_some()
     }
 
     pub(crate) fn forget_barrier(&mut self, request: Request) {

@@ -204,8 +204,9 @@ impl Replica {
 
     /// A turn that is not needed any more, or a batch that nobody waits for any more, which may have its effect nevertheless.
     pub fn forget(&mut self, request: Request) {
-        self.asker.forget(request);
-        if let Some(leader) = self.raft.leader() {
+        if self.asker.forget(request)
+            && let Some(leader) = self.raft.leader()
+        {
             self.route(leader, Message::Release { request });
         }
         self.settle();

@@ -29,8 +29,7 @@ pub(super) trait Job: Send {
     /// shall be kept, `None` if it shall be undone.
     fn run(&mut self, store: &dyn WriteStore) -> Option<Vec<Hook>>;
 
-    /// Answers the caller: with the result if it was an error, or if the effect is durable; otherwise
-    /// with what happened to the batch.
+    /// Answers the caller: with the result if the batch is durable, otherwise with what happened to it.
     fn answer(self: Box<Self>, durable: Result<(), DbError>);
 }
 
@@ -65,8 +64,9 @@ where
 
     fn answer(self: Box<Self>, durable: Result<(), DbError>) {
         let result = match (self.result, durable) {
-            (Some(Err(error)), _) => Err(error),
+            // Also to a closure that failed: what it found may have been written by another one of this batch.
             (_, Err(error)) => Err(E::from(error)),
+            (Some(Err(error)), _) => Err(error),
             (Some(ok), Ok(())) => ok,
             (None, Ok(())) => Err(E::from(DbError::Closed)),
         };

@@ -17,9 +17,9 @@
 //! connections.
 
 mod config;
+mod known;
 mod link;
 mod listener;
-mod overlay;
 mod reader;
 mod session;
 mod tls;

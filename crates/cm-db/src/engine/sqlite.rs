@@ -15,6 +15,7 @@ use std::time::Duration;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
+use super::quorum::is_replicated;
 use super::{Engine, Pace, Pair, ReadStore, Reader, WriteStore, Writer};
 use crate::{Corruption, DbError, Direction, Effect, KeyRange, StorageClass, StorageError, Versions};
 
@@ -84,6 +85,29 @@ impl SqliteEngine {
         Ok(id == APPLICATION_ID)
     }
 
+    /// Makes sure that the file is not one copy among several: what were written to it alone would be nowhere else.
+    pub(crate) fn alone(self) -> Result<Self, DbError> {
+        match is_replicated(&self.connect()?)? {
+            true => Err(DbError::Replicated { path: self.path }),
+            false => Ok(self),
+        }
+    }
+
+    /// A connection whose commits are durable.
+    pub(in crate::engine) fn connect_writer(&self) -> Result<Connection, DbError> {
+        let connection = self.connect()?;
+        connection.pragma_update(None, "journal_mode", "wal").map_err(storage_error)?;
+        connection.pragma_update(None, "synchronous", "full").map_err(storage_error)?;
+        Ok(connection)
+    }
+
+    /// A connection that changes nothing.
+    pub(in crate::engine) fn connect_reader(&self) -> Result<Connection, DbError> {
+        let connection = self.connect()?;
+        connection.pragma_update(None, "query_only", true).map_err(storage_error)?;
+        Ok(connection)
+    }
+
     fn connect(&self) -> Result<Connection, DbError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&self.path, flags).map_err(storage_error)?;
@@ -131,16 +155,11 @@ fn begins_as_sqlite(path: &Path) -> std::io::Result<bool> {
 
 impl Engine for SqliteEngine {
     fn writer(&self) -> Result<Box<dyn Writer>, DbError> {
-        let connection = self.connect()?;
-        connection.pragma_update(None, "journal_mode", "wal").map_err(storage_error)?;
-        connection.pragma_update(None, "synchronous", "full").map_err(storage_error)?;
-        Ok(Box::new(SqliteConnection(connection)))
+        Ok(Box::new(SqliteConnection(self.connect_writer()?)))
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, DbError> {
-        let connection = self.connect()?;
-        connection.pragma_update(None, "query_only", true).map_err(storage_error)?;
-        Ok(Box::new(SqliteConnection(connection)))
+        Ok(Box::new(SqliteConnection(self.connect_reader()?)))
     }
 
     fn readers(&self) -> usize {
@@ -153,6 +172,13 @@ impl Engine for SqliteEngine {
 }
 
 struct SqliteConnection(Connection);
+
+/// Examines a whole file for damage.
+pub(in crate::engine) fn check(connection: &Connection) -> Result<(), DbError> {
+    let finding: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(storage_error)?;
+    if finding == "ok" { Ok(()) } else { Err(DbError::Corrupt(Corruption::Check { finding })) }
+}
 
 impl Writer for SqliteConnection {
     fn transaction(
@@ -172,9 +198,7 @@ impl Writer for SqliteConnection {
     }
 
     fn check(&mut self) -> Result<(), DbError> {
-        let finding: String =
-            self.0.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(storage_error)?;
-        if finding == "ok" { Ok(()) } else { Err(DbError::Corrupt(Corruption::Check { finding })) }
+        check(&self.0)
     }
 
     fn close(&mut self) -> Result<(), DbError> {
@@ -192,10 +216,10 @@ impl Reader for SqliteConnection {
 
 /// A transaction, rolled back when it is dropped without a commit. As that of `rusqlite`, whose statements are parsed
 /// anew each time, which is a third of what a look-up costs.
-struct Transaction<'a>(&'a Connection);
+pub(in crate::engine) struct Transaction<'a>(&'a Connection);
 
 impl<'a> Transaction<'a> {
-    fn begin(connection: &'a Connection, sql: &str) -> rusqlite::Result<Self> {
+    pub(in crate::engine) fn begin(connection: &'a Connection, sql: &str) -> rusqlite::Result<Self> {
         if !connection.is_autocommit() {
             // An earlier one could not be rolled back.
             connection.execute_batch("ROLLBACK")?;
@@ -205,7 +229,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// If it fails, whatever is left of the transaction is rolled back.
-    fn commit(self) -> rusqlite::Result<()> {
+    pub(in crate::engine) fn commit(self) -> rusqlite::Result<()> {
         self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
     }
 }
@@ -222,7 +246,7 @@ impl Drop for Transaction<'_> {
     }
 }
 
-struct SqliteStore<'a>(&'a Connection);
+pub(in crate::engine) struct SqliteStore<'a>(pub(in crate::engine) &'a Connection);
 
 impl SqliteStore<'_> {
     /// Runs a statement about one table; the number of rows changed.
@@ -234,6 +258,11 @@ impl SqliteStore<'_> {
     ) -> Result<usize, DbError> {
         let mut statement = self.prepare(table, &sql(table))?;
         statement.execute(params).map_err(storage_error)
+    }
+
+    /// [`DbError::UnknownTable`] if there is no such table.
+    pub(in crate::engine) fn check_table(&self, table: &str) -> Result<(), DbError> {
+        self.prepare(table, &format!("SELECT v FROM t_{table} WHERE k = ?1")).map(drop)
     }
 
     fn prepare(&self, table: &str, sql: &str) -> Result<rusqlite::CachedStatement<'_>, DbError> {
@@ -380,14 +409,14 @@ impl From<rusqlite::Error> for StorageError {
     }
 }
 
-fn storage_error(error: rusqlite::Error) -> DbError {
+pub(in crate::engine) fn storage_error(error: rusqlite::Error) -> DbError {
     let damaged =
         matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
     let source = StorageError::from(error);
     if damaged { DbError::Corrupt(Corruption::Storage(source)) } else { DbError::Storage(source) }
 }
 
-fn io_error(error: std::io::Error) -> DbError {
+pub(in crate::engine) fn io_error(error: std::io::Error) -> DbError {
     let class = match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StorageClass::Full,
         _ => StorageClass::Io,

@@ -10,9 +10,11 @@ use std::pin::Pin;
 
 use tokio_postgres::{Client, Error, Statement};
 
+use super::known::Known;
 use super::link::{Failure, Kind, Raw, SCHEMA, bytes, in_order};
-use super::overlay::{Changes, Known, Overlay};
+
 use super::session::{Exchange, Session};
+use crate::engine::overlay::{Changes, Overlay};
 use crate::engine::{Pace, Pair, ReadStore, WriteStore, Writer};
 use crate::{DbError, Direction, Effect, KeyRange, StorageClass, Versions};
 

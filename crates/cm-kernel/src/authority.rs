@@ -6,6 +6,8 @@ use cm_catalog::{Record, guard};
 use cm_db::ReadTx;
 use cm_events::{EventVerb, NewEvent, Outcome};
 use cm_identity::IdentityError;
+use cm_policy::sharing::decision::usual_use;
+use cm_policy::sharing::{Circumstances, Use};
 use cm_policy::{ActionKind, Denied, Explanation, Guard, Permit, RoleFacts, Subject, Target, absent, decide};
 use cm_types::{
     Action, BucketName, Labels, ObjectKey, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId,
@@ -106,6 +108,11 @@ impl Kernel {
         kind: ResourceKind,
         id: &str,
     ) -> Result<(Record, Permit<A>), KernelError> {
+        if kind == ResourceKind::Bucket
+            && let (Ok(bucket), Some(used)) = (BucketName::parse(id), usual_use(kind, A::ACTION))
+        {
+            return self.look_up_natively(op, &bucket, None, used).await;
+        }
         let found = self.find(op.tenant(), kind, id).await?;
         let permit = self.decide_on::<A>(op, found.as_ref(), kind, id).await?;
         match found {
@@ -115,16 +122,43 @@ impl Kernel {
     }
 
     /// Decides about one object, which need not exist. Objects have the owner, the labels and the security policy
-    /// of their bucket.
+    /// of their bucket, and what its owner said about sharing it.
     pub async fn look_up_object<A: ActionKind>(
         &self,
         op: &OpContext,
         bucket: &BucketName,
         key: &ObjectKey,
     ) -> Result<Permit<A>, KernelError> {
+        if let Some(used) = usual_use(ResourceKind::Object, A::ACTION) {
+            return Ok(self.look_up_natively(op, bucket, Some(key), used).await?.1);
+        }
         let found = self.find(op.tenant(), ResourceKind::Bucket, bucket.as_str()).await?;
         let id = format!("{bucket}/{key}");
         self.decide_on::<A>(op, found.as_ref(), ResourceKind::Object, &id).await
+    }
+
+    /// A bucket or an object for the use that an action stands for.
+    async fn look_up_natively<A: ActionKind>(
+        &self,
+        op: &OpContext,
+        bucket: &BucketName,
+        key: Option<&ObjectKey>,
+        used: Use,
+    ) -> Result<(Record, Permit<A>), KernelError> {
+        let resource = match key {
+            Some(key) => ResourceRef::new(ResourceKind::Object, format!("{bucket}/{key}")),
+            None => ResourceRef::new(ResourceKind::Bucket, bucket.as_str()),
+        };
+        let found = self.find_bucket(op.tenant(), bucket, key, None, used).await?;
+        let decision = match &found {
+            Some(found) => found.decide::<A>(&op.subject(), &resource, used, &Circumstances::new()),
+            None => Err(absent(A::ACTION, &op.subject(), resource.kind)),
+        };
+        match (decision, found) {
+            (Ok(permit), Some(found)) => Ok((found.record, permit)),
+            (Ok(_), None) => Err(KernelError::NotFound(resource)),
+            (Err(denied), _) => Err(self.refuse(op, denied, resource).await),
+        }
     }
 
     async fn decide_on<A: ActionKind>(
@@ -180,6 +214,18 @@ impl Kernel {
             (ResourceKind::Object, Some((bucket, _))) => (ResourceKind::Bucket, bucket),
             _ => (resource.kind, resource.id.as_str()),
         };
+        let (bucket, key) = match (resource.kind, resource.id.split_once('/')) {
+            (ResourceKind::Object, Some((bucket, key))) => {
+                (BucketName::parse(bucket), ObjectKey::parse(key).ok())
+            }
+            _ => (BucketName::parse(id), None),
+        };
+        if let (ResourceKind::Bucket, Ok(bucket), Some(used)) =
+            (kind, bucket, usual_use(resource.kind, action))
+            && let Some(found) = self.find_bucket(tenant.clone(), &bucket, key.as_ref(), None, used).await?
+        {
+            return Ok(found.explain(action, &subject, resource, used));
+        }
         Ok(match self.find(tenant.clone(), kind, id).await? {
             Some(found) => cm_policy::explain(action, &subject, &found.target(resource.kind, &resource.id)),
             None => cm_policy::explain(action, &subject, &bare),

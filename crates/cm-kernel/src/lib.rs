@@ -5,7 +5,7 @@
 //! [`Permit`]; the method that has the effect takes that permit by reference, so that forgetting the check does not
 //! compile. Effect and event are one transaction.
 //!
-//! Reading order: [`context`], [`kernel`] (opening and parts), [`authority`] (who may), [`records`],
+//! Reading order: [`context`], [`kernel`] (opening and parts), [`authority`] (who may), [`sharing`] (who may in buckets), [`records`],
 //! [`changes`], [`challenges`], [`descriptions`], [`manifest`], [`idempotency`], [`deployments`],
 //! [`principals`], [`credentials`], [`trail`], [`error`].
 
@@ -34,6 +34,7 @@ pub mod records;
 pub mod relations;
 mod s3_keys;
 mod schema;
+pub mod sharing;
 pub mod trail;
 mod within;
 
@@ -52,6 +53,7 @@ pub use leases::{Lease, Leases};
 pub use node_id::NodeId;
 pub use relations::Part;
 pub use schema::schema;
+pub use sharing::Wanted;
 
 // What guests and faces need of the kernel's parts. They name no kernel crate but this one.
 pub use cm_catalog as catalog;

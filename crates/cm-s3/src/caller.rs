@@ -1,20 +1,24 @@
 //! Whose key a request was signed with.
 
 use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use axum::http::Extensions;
+use cm_kernel::policy::sharing::Circumstances;
 use cm_kernel::{ErrorClass, Kernel, KernelError, OpContext};
+use cm_types::TenantId;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{Credentials, S3Auth, SecretKey};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use crate::failure;
+use crate::{circumstances, failure};
 
 /// Who asks.
 #[derive(Clone, Debug)]
 pub struct Caller {
     op: OpContext,
     signer: Option<Credentials>,
+    circumstances: Arc<Circumstances>,
 }
 
 impl Deref for Caller {
@@ -27,8 +31,32 @@ impl Deref for Caller {
 
 impl Caller {
     /// Somebody on a node in open mode.
-    pub(crate) fn open(op: OpContext) -> Self {
-        Self { op, signer: None }
+    pub(crate) fn open(op: OpContext, circumstances: Circumstances) -> Self {
+        Self::known(op, None, circumstances)
+    }
+
+    /// Somebody who signed, or did not.
+    pub(crate) fn known(
+        op: OpContext,
+        signer: Option<Credentials>,
+        mut circumstances: Circumstances,
+    ) -> Self {
+        circumstances::add_caller(&op, &mut circumstances);
+        Self { op, signer, circumstances: Arc::new(circumstances) }
+    }
+
+    /// What the request says about itself, for the conditions of policies.
+    pub(crate) fn circumstances(&self) -> &Circumstances {
+        &self.circumstances
+    }
+
+    /// The same, for a request that says these tags in its body.
+    pub(crate) fn with_tags<'a>(mut self, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let all = Arc::make_mut(&mut self.circumstances);
+        for (name, value) in tags {
+            circumstances::tag(name, value, all);
+        }
+        self
     }
 
     /// Who asks this request.
@@ -50,6 +78,21 @@ impl Caller {
             self.op.actor = actor.map_err(failure::kernel)?;
         }
         Ok(self)
+    }
+}
+
+/// The tenant of whoever asks, once it is known: for what is done after the adapter, which keeps the rest to itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AskingTenant(Arc<OnceLock<TenantId>>);
+
+impl AskingTenant {
+    pub(crate) fn set(&self, tenant: TenantId) {
+        // Set once: a request is authenticated once.
+        let _ = self.0.set(tenant);
+    }
+
+    pub(crate) fn get(&self) -> TenantId {
+        self.0.get().cloned().unwrap_or_else(TenantId::default_tenant)
     }
 }
 
@@ -76,7 +119,7 @@ impl S3Auth for Keys {
     }
 }
 
-fn unknown_key(error: KernelError) -> S3Error {
+pub(crate) fn unknown_key(error: KernelError) -> S3Error {
     match error.class() {
         ErrorClass::Unauthenticated => S3Error::with_message(
             S3ErrorCode::InvalidAccessKeyId,
@@ -98,16 +141,23 @@ impl Door {
 #[async_trait::async_trait]
 impl S3Access for Door {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let signer = context.credentials().cloned().ok_or_else(denied)?;
-        let actor = self.0.authenticate_s3(&signer.access_key, signer.secret_key.expose()).await;
+        let signer = context.credentials().cloned();
         let mut op = context.extensions_mut().get::<OpContext>().cloned().ok_or_else(denied)?;
-        op.actor = actor.map_err(unknown_key)?;
+        let circumstances = context.extensions_mut().get::<Circumstances>().cloned().unwrap_or_default();
+        // Whoever did not sign may do what owners of buckets let everybody do; each operation asks.
+        if let Some(signer) = &signer {
+            let actor = self.0.authenticate_s3(&signer.access_key, signer.secret_key.expose()).await;
+            op.actor = actor.map_err(unknown_key)?;
+        }
+        if let Some(tenant) = context.extensions_mut().get::<AskingTenant>() {
+            tenant.set(op.tenant());
+        }
         let span = tracing::Span::current();
         span.record("tenant", op.tenant().as_str());
         if let Some(principal) = op.principal() {
             span.record("principal", principal.as_str());
         }
-        context.extensions_mut().insert(Caller { op, signer: Some(signer) });
+        context.extensions_mut().insert(Caller::known(op, signer, circumstances));
         Ok(())
     }
 }

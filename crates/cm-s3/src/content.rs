@@ -18,7 +18,7 @@ use crate::framing::Trailers;
 
 /// Says that a stored checksum is of the whole object.
 pub(crate) const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
-const FULL_OBJECT: &str = "FULL_OBJECT";
+pub(crate) const FULL_OBJECT: &str = "FULL_OBJECT";
 const TRAILER: &str = "x-amz-trailer";
 const PREFIX: &str = "x-amz-checksum-";
 
@@ -50,6 +50,30 @@ pub enum Algorithm {
 impl Algorithm {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+
+    /// The algorithm by its name in S3.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| {
+            algorithm.header().strip_prefix(PREFIX).is_some_and(|known| known.eq_ignore_ascii_case(name))
+        })
+    }
+
+    /// Its name in S3.
+    pub fn name(self) -> String {
+        self.header().strip_prefix(PREFIX).unwrap_or_default().to_ascii_uppercase()
+    }
+
+    /// Whether sums of parts say what the sum of the whole is.
+    pub fn sums_whole(self) -> bool {
+        matches!(self, Self::Crc32 | Self::Crc32c | Self::Crc64Nvme)
+    }
+
+    /// The sum of some bytes, as headers have it.
+    pub fn sum(self, bytes: &[u8]) -> String {
+        let mut hasher = self.hasher();
+        hasher.update(bytes);
+        self.of(hasher.finalize()).unwrap_or_default()
+    }
 
     /// The header that carries such a sum.
     pub fn header(self) -> &'static str {
@@ -90,8 +114,17 @@ impl Algorithm {
 struct Sum {
     algorithm: Algorithm,
     hasher: ChecksumHasher,
-    /// `None` if it follows the body.
-    expected: Option<String>,
+    expected: Expected,
+}
+
+/// What a sum must be.
+enum Expected {
+    /// This.
+    Given(String),
+    /// What follows the body.
+    Trailing,
+    /// Whatever it is: it is to be found out.
+    Any,
 }
 
 /// What a body must be.
@@ -116,6 +149,24 @@ impl Announced {
         Ok(Self { length, sum: sum(headers)?, trailers, late: LateHeaders::default() })
     }
 
+    /// A sum that is to be found out, and compared if one is given.
+    pub(crate) fn to_be_summed(
+        algorithm: Algorithm,
+        given: Option<String>,
+        length: Option<i64>,
+    ) -> S3Result<Self> {
+        let length = length.map(u64::try_from).transpose().map_err(|_| invalid("the length is negative"))?;
+        let expected = given.map_or(Expected::Any, Expected::Given);
+        let sum = Some(Sum { algorithm, hasher: algorithm.hasher(), expected });
+        Ok(Self { length, sum, trailers: (None, None), late: LateHeaders::default() })
+    }
+
+    /// Without a sum.
+    pub(crate) fn of_length(length: Option<i64>) -> S3Result<Self> {
+        let length = length.map(u64::try_from).transpose().map_err(|_| invalid("the length is negative"))?;
+        Ok(Self { length, sum: None, trailers: (None, None), late: LateHeaders::default() })
+    }
+
     /// The headers that the content has once it has been seen: its checksum.
     pub(crate) fn late_headers(&self) -> LateHeaders {
         self.late.clone()
@@ -138,8 +189,9 @@ impl Announced {
         let Some(Sum { algorithm, hasher, expected }) = self.sum.take() else { return Ok(()) };
         let found = algorithm.of(hasher.finalize()).unwrap_or_default();
         let expected = match expected {
-            Some(expected) => expected,
-            None => self.trailer(algorithm).ok_or_else(|| {
+            Expected::Given(expected) => expected,
+            Expected::Any => found.clone(),
+            Expected::Trailing => self.trailer(algorithm).ok_or_else(|| {
                 S3Error::with_message(
                     S3ErrorCode::Custom("MalformedTrailerError".into()),
                     "the checksum is missing",
@@ -173,13 +225,13 @@ fn sum(headers: &HeaderMap) -> S3Result<Option<Sum>> {
     for algorithm in Algorithm::ALL {
         if let Some(value) = headers.get(algorithm.header()) {
             let value = value.to_str().map_err(|_| invalid("the checksum is unreadable"))?;
-            sums.push((algorithm, Some(value.to_owned())));
+            sums.push((algorithm, Expected::Given(value.to_owned())));
         }
     }
     let announced = headers.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
     for name in announced.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()) {
         match Algorithm::ALL.into_iter().find(|algorithm| algorithm.header() == name) {
-            Some(algorithm) => sums.push((algorithm, None)),
+            Some(algorithm) => sums.push((algorithm, Expected::Trailing)),
             None if name.starts_with(PREFIX) => {
                 return Err(S3Error::with_message(
                     S3ErrorCode::NotImplemented,

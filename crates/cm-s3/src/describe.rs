@@ -41,7 +41,7 @@ fn without_framing(value: &str) -> String {
     kept.join(", ")
 }
 
-fn http_date(time: &Timestamp) -> Option<String> {
+pub(crate) fn http_date(time: &Timestamp) -> Option<String> {
     let mut text = Vec::new();
     time.format(TimestampFormat::HttpDate, &mut text).ok()?;
     String::from_utf8(text).ok()
@@ -68,6 +68,12 @@ pub(crate) fn time(at: cm_types::Timestamp) -> Timestamp {
     time::OffsetDateTime::from_unix_timestamp_nanos(nanos).map(Timestamp::from).unwrap_or_default()
 }
 
+/// A moment of S3, as the engine has it.
+pub(crate) fn moment(at: &Timestamp) -> cm_types::Timestamp {
+    let nanos = time::OffsetDateTime::from(at.clone()).unix_timestamp_nanos();
+    cm_types::Timestamp::from_micros(i64::try_from(nanos / 1000).unwrap_or(i64::MAX))
+}
+
 /// Fills in the fields that say what an object is; they are named alike wherever one is described.
 macro_rules! described {
     ($output:expr, $info:expr, $with_checksum:expr) => {{
@@ -83,6 +89,16 @@ macro_rules! described {
         output.expires = $crate::describe::expires(info);
         output.last_modified = Some($crate::describe::time(info.created_at));
         output.metadata = Some(info.metadata.clone().into_iter().collect());
+        output.version_id = info.shown_version.map(|name| name.to_string());
+        if let Some(retention) = info.protection.retention {
+            output.object_lock_mode =
+                Some($crate::operations::locking::mode_text(retention.mode).to_owned().into());
+            output.object_lock_retain_until_date = Some($crate::describe::time(retention.until));
+        }
+        output.object_lock_legal_hold_status = info
+            .protection
+            .legal_hold
+            .map(|held| $crate::operations::locking::hold_text(held).to_owned().into());
         if $with_checksum {
             $crate::describe::summed!(output, &info.headers);
             output.checksum_type =

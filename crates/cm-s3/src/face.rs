@@ -1,25 +1,30 @@
 //! The routes, and the way through the adapter.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use cm_http::{Deadline, Failure, RequestLimits, Upload, frame};
+use cm_http::{Deadline, Failure, Peer, RequestLimits, Upload, frame};
 use cm_kernel::{Access, Kernel, OpContext};
 use cm_types::{BucketName, RequestId};
-use futures::TryStreamExt;
+use futures::{Stream, TryStreamExt};
 use http_body_util::StreamBody;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::validation::NameValidation;
 
-use crate::caller::{Caller, Door, Keys};
+use crate::caller::{AskingTenant, Caller, Door, Keys};
+use crate::cors::{self, Page};
+use crate::forms::{self, Form};
 use crate::framing::Frames;
 use crate::gate::{self, Framed};
 use crate::operations::Store;
-use crate::{content, expectation, failure};
+use crate::refused::{self, Refusals};
+use crate::{circumstances, content, expectation, failure};
 
 /// The name of a request, under the header that clients of S3 report.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -29,6 +34,8 @@ struct Face {
     kernel: Kernel,
     access: Access,
     adapter: S3Service,
+    store: Store,
+    refusals: Arc<Refusals>,
 }
 
 /// The routes.
@@ -40,7 +47,9 @@ pub fn router(kernel: Kernel, access: Access, limits: RequestLimits) -> Router {
         adapter.set_access(Door::new(kernel.clone()));
     }
     let tasks = kernel.tasks().clone();
-    let face = Face { kernel, access, adapter: adapter.build() };
+    let refusals = Arc::new(Refusals::new(kernel.clock().monotonic()));
+    let store = Store::new(kernel.clone());
+    let face = Face { kernel, access, adapter: adapter.build(), store, refusals };
     let routes = Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(face);
     // Around everything, since refusals are answers too.
     frame(routes, limits, failure::shape, &tasks).layer(middleware::from_fn(expectation::settle))
@@ -65,25 +74,65 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     if !request.method().is_safe() {
         deadline.lift();
     }
-    let mut request = into_adapter(request, framed).await;
+    let key = refused::key_of(&request);
+    let is_form = forms::is_form(&request);
+    let (parts, body) = request.into_parts();
+    if parts.method == Method::OPTIONS {
+        return cors::preflight(&face.kernel, &parts).await;
+    }
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
+    let circumstances = circumstances::of(&parts, peer, face.kernel.now());
+    let (page, tenant) = (Page::of(&parts), AskingTenant::default());
     let mut op =
         OpContext::new(cm_kernel::Actor::Anonymous, id.clone(), face.kernel.tasks().token().child_token());
+    if is_form {
+        let body = paced(Request::from_parts(parts.clone(), body)).await;
+        let is_open = matches!(face.access, Access::Open(_));
+        if let Access::Open(actor) = &face.access {
+            op.actor = actor.clone();
+        }
+        let form = Form { store: &face.store, kernel: &face.kernel, op: op.clone(), circumstances, is_open };
+        let (mut answer, key) = form.take(&parts, body).await;
+        answer = face.refusals.note(&face.kernel, &op, key.as_deref(), answer).await;
+        if let Some(page) = page {
+            page.admit(&face.kernel, &tenant.get(), answer.headers_mut()).await;
+        }
+        answer.headers_mut().insert(REQUEST_ID, name_of(&id));
+        return Ok(answer);
+    }
+    let mut request = into_adapter(Request::from_parts(parts, body), framed).await;
     if let Access::Open(actor) = &face.access {
         op.actor = actor.clone();
-        request.extensions_mut().insert(Caller::open(op.clone()));
+        request.extensions_mut().insert(Caller::open(op.clone(), circumstances));
+    } else {
+        request.extensions_mut().insert(circumstances);
     }
-    request.extensions_mut().insert(op);
+    request.extensions_mut().insert(tenant.clone());
+    request.extensions_mut().insert(op.clone());
     let answered =
         face.adapter.call(request).await.map_err(|error| Failure::internal(format!("{error:?}")))?;
     let mut answer = answered.map(Body::new).into_response();
+    answer = face.refusals.note(&face.kernel, &op, key.as_deref(), answer).await;
     if answer.status() == StatusCode::NOT_MODIFIED {
         // The adapter made an error of it, with a body.
         *answer.body_mut() = Body::empty();
         answer.headers_mut().remove(header::CONTENT_TYPE);
     }
-    let name = HeaderValue::from_str(id.as_str()).expect("ids are visible ASCII");
-    answer.headers_mut().insert(REQUEST_ID, name);
+    if let Some(page) = page {
+        page.admit(&face.kernel, &tenant.get(), answer.headers_mut()).await;
+    }
+    answer.headers_mut().insert(REQUEST_ID, name_of(&id));
     Ok(answer)
+}
+
+fn name_of(id: &RequestId) -> HeaderValue {
+    HeaderValue::from_str(id.as_str()).expect("ids are visible ASCII")
+}
+
+/// A body that must keep flowing.
+async fn paced(request: Request) -> impl Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static {
+    let Ok(upload) = Upload::from_request(request, &()).await;
+    upload.into_stream()
 }
 
 /// The request as the adapter takes it, its body as a stream that must keep flowing.

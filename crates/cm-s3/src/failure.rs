@@ -2,11 +2,13 @@
 
 use std::error::Error;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
 use cm_http::render::{Asked, Rendered};
 use cm_http::{Failure, FailureClass};
 use cm_kernel::catalog::CatalogError;
-use cm_kernel::objects::ObjectError;
+use cm_kernel::objects::{ObjectError, VersionName};
 use cm_kernel::{ErrorClass, KernelError};
 use cm_types::ResourceKind;
 use s3s::{S3Error, S3ErrorCode};
@@ -39,7 +41,24 @@ pub(crate) fn shape(failure: &Failure, asked: &Asked) -> Rendered {
     Rendered { status, media_type: "application/xml", body }
 }
 
-fn escaped(text: &str) -> String {
+/// A refusal that the adapter does not give.
+pub(crate) fn answer(error: &S3Error, path: &str, request: &str) -> Response {
+    let status = error.status_code().or_else(|| error.code().status_code());
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message>\
+         <Resource>{}</Resource><RequestId>{}</RequestId></Error>",
+        escaped(error.code().as_str()),
+        escaped(error.message().unwrap_or_default()),
+        escaped(path),
+        escaped(request),
+    );
+    let mut answer = Response::new(Body::from(body));
+    *answer.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    answer
+}
+
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -73,7 +92,21 @@ pub(crate) fn object(error: ObjectError) -> S3Error {
         return full;
     }
     let code = match &error {
+        ObjectError::NotFound { marker: Some(marker), .. } => {
+            return marked(S3ErrorCode::NoSuchKey, &error, *marker);
+        }
         ObjectError::NotFound { .. } => S3ErrorCode::NoSuchKey,
+        ObjectError::VersionNotFound { .. } => S3ErrorCode::NoSuchVersion,
+        ObjectError::IsMarker { version, .. } => {
+            return marked(S3ErrorCode::MethodNotAllowed, &error, *version);
+        }
+        ObjectError::Locked { .. } => S3ErrorCode::AccessDenied,
+        ObjectError::NotLockable { .. } => S3ErrorCode::InvalidRequest,
+        ObjectError::LockingNeedsVersions { .. } => S3ErrorCode::InvalidBucketState,
+        ObjectError::TooManyTags { .. } | ObjectError::InvalidTag { .. } => S3ErrorCode::InvalidTag,
+        ObjectError::TooManyRules { .. } => S3ErrorCode::InvalidRequest,
+        // What is to be as it was known to be must be there.
+        ObjectError::PreconditionFailed { found: None, .. } => S3ErrorCode::NoSuchKey,
         ObjectError::BucketNotFound { .. } => S3ErrorCode::NoSuchBucket,
         ObjectError::BucketExists { .. } => S3ErrorCode::BucketAlreadyExists,
         ObjectError::BucketNotEmpty { .. } => S3ErrorCode::BucketNotEmpty,
@@ -108,6 +141,19 @@ pub(crate) fn object(error: ObjectError) -> S3Error {
 
 pub(crate) fn sha256_mismatch() -> S3ErrorCode {
     S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into())
+}
+
+/// A refusal because of the mark that a deletion left.
+fn marked(code: S3ErrorCode, error: &ObjectError, version: VersionName) -> S3Error {
+    let mut refusal = S3Error::with_message(code, error.to_string());
+    let version =
+        HeaderValue::try_from(version.to_string()).expect("letters, digits and hyphens make a header value");
+    let headers = [
+        (HeaderName::from_static("x-amz-delete-marker"), HeaderValue::from_static("true")),
+        (HeaderName::from_static("x-amz-version-id"), version),
+    ];
+    refusal.set_headers(headers.into_iter().collect());
+    refusal
 }
 
 fn unsatisfiable(size: u64) -> S3Error {

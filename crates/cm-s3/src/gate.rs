@@ -6,6 +6,7 @@ use cm_http::local::require_local;
 use cm_http::{Failure, FailureClass};
 
 use crate::failure::CODE;
+use crate::forms;
 use crate::framing::{Mode, Trailers};
 
 /// How long a presigned URL may be good for, in seconds: a week, as with S3.
@@ -36,7 +37,7 @@ pub enum Framed {
 }
 
 /// Refuses what must not reach the adapter on a node that demands credentials: older signatures, those that leave out what
-/// they should cover, and forms, which the adapter would hold in memory before it knows who sent them.
+/// they should cover, and forms that are for no bucket: the adapter would hold them in memory before it knows who sent them.
 ///
 /// # Errors
 /// 400 and 403.
@@ -97,9 +98,11 @@ fn refuse_forms(request: &Request) -> Result<(), Failure> {
     let media_type =
         request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let is_form = media_type.to_ascii_lowercase().trim_ascii_start().starts_with(b"multipart/");
-    match request.method() == Method::POST && is_form {
-        true => Err(Failure::new(FailureClass::UnsupportedMediaType, "objects are not taken from forms")
-            .with_detail(CODE, "NotImplemented")),
+    match request.method() == Method::POST && is_form && !forms::is_form(request) {
+        true => {
+            Err(Failure::new(FailureClass::UnsupportedMediaType, "forms are sent to the address of a bucket")
+                .with_detail(CODE, "NotImplemented"))
+        }
         false => Ok(()),
     }
 }

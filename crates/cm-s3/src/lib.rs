@@ -12,14 +12,19 @@
 //! Deliberately absent: versions, access control lists, bucket policies, encryption by the server. Requests that ask for
 //! them are refused, never served without.
 
+mod acls;
 pub mod caller;
+mod circumstances;
 pub mod content;
+mod cors;
 pub mod describe;
 mod expectation;
 mod face;
 pub mod failure;
+pub mod forms;
 pub mod framing;
 pub mod gate;
 mod operations;
+mod refused;
 
 pub use face::router;

@@ -1,12 +1,22 @@
 //! The operations, each in the file of its family.
 
+mod access;
+mod attributes;
 mod buckets;
 mod conditions;
 mod copying;
+mod lifecycle;
 mod listing;
+pub(crate) mod locking;
+mod part_sums;
+mod permits;
+mod policies;
 mod reading;
 mod refusals;
+mod settings;
+mod tagging;
 mod uploads;
+mod versions;
 mod writing;
 
 use async_trait::async_trait;
@@ -26,6 +36,18 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(kernel: Kernel) -> Self {
         Self { kernel }
+    }
+}
+
+impl Store {
+    /// Writes an object that came in a form, and answers with its entity tag.
+    pub(crate) async fn write_form(
+        &self,
+        caller: Caller,
+        request: S3Request<PutObjectInput>,
+    ) -> S3Result<String> {
+        let written = self.write(caller, request).await?;
+        Ok(written.output.e_tag.map(ETag::into_value).unwrap_or_default())
     }
 }
 
@@ -66,6 +88,28 @@ operations! {
     delete_bucket as remove_bucket: DeleteBucketInput => DeleteBucketOutput,
     get_bucket_location as bucket_location: GetBucketLocationInput => GetBucketLocationOutput,
     get_bucket_versioning as bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput,
+    put_bucket_versioning as set_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput,
+    list_object_versions as list_versions: ListObjectVersionsInput => ListObjectVersionsOutput,
+    get_object_tagging as object_tags: GetObjectTaggingInput => GetObjectTaggingOutput,
+    put_object_tagging as set_object_tags: PutObjectTaggingInput => PutObjectTaggingOutput,
+    delete_object_tagging as remove_object_tags: DeleteObjectTaggingInput => DeleteObjectTaggingOutput,
+    get_bucket_tagging as bucket_tags: GetBucketTaggingInput => GetBucketTaggingOutput,
+    put_bucket_tagging as set_bucket_tags: PutBucketTaggingInput => PutBucketTaggingOutput,
+    delete_bucket_tagging as remove_bucket_tags: DeleteBucketTaggingInput => DeleteBucketTaggingOutput,
+    get_object_lock_configuration as lock_configuration:
+        GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput,
+    put_object_lock_configuration as set_lock_configuration:
+        PutObjectLockConfigurationInput => PutObjectLockConfigurationOutput,
+    get_object_retention as retention: GetObjectRetentionInput => GetObjectRetentionOutput,
+    put_object_retention as set_retention: PutObjectRetentionInput => PutObjectRetentionOutput,
+    get_object_legal_hold as legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput,
+    put_object_legal_hold as set_legal_hold: PutObjectLegalHoldInput => PutObjectLegalHoldOutput,
+    get_bucket_lifecycle_configuration as lifecycle:
+        GetBucketLifecycleConfigurationInput => GetBucketLifecycleConfigurationOutput,
+    put_bucket_lifecycle_configuration as set_lifecycle:
+        PutBucketLifecycleConfigurationInput => PutBucketLifecycleConfigurationOutput,
+    delete_bucket_lifecycle as remove_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput,
+    get_object_attributes as attributes: GetObjectAttributesInput => GetObjectAttributesOutput,
     get_object as read: GetObjectInput => GetObjectOutput,
     head_object as describe: HeadObjectInput => HeadObjectOutput,
     put_object as write: PutObjectInput => PutObjectOutput,
@@ -81,4 +125,28 @@ operations! {
     abort_multipart_upload as abort: AbortMultipartUploadInput => AbortMultipartUploadOutput,
     list_parts as parts: ListPartsInput => ListPartsOutput,
     list_multipart_uploads as uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput,
+    get_bucket_acl as bucket_acl: GetBucketAclInput => GetBucketAclOutput,
+    put_bucket_acl as set_bucket_acl: PutBucketAclInput => PutBucketAclOutput,
+    get_object_acl as object_acl: GetObjectAclInput => GetObjectAclOutput,
+    put_object_acl as set_object_acl: PutObjectAclInput => PutObjectAclOutput,
+    get_bucket_policy as policy: GetBucketPolicyInput => GetBucketPolicyOutput,
+    put_bucket_policy as set_policy: PutBucketPolicyInput => PutBucketPolicyOutput,
+    delete_bucket_policy as remove_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput,
+    get_bucket_policy_status as policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput,
+    get_public_access_block as public_access: GetPublicAccessBlockInput => GetPublicAccessBlockOutput,
+    put_public_access_block as set_public_access: PutPublicAccessBlockInput => PutPublicAccessBlockOutput,
+    delete_public_access_block as remove_public_access: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput,
+    get_bucket_ownership_controls as ownership: GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput,
+    put_bucket_ownership_controls as set_ownership: PutBucketOwnershipControlsInput => PutBucketOwnershipControlsOutput,
+    delete_bucket_ownership_controls as remove_ownership:
+        DeleteBucketOwnershipControlsInput => DeleteBucketOwnershipControlsOutput,
+    get_bucket_cors as cors: GetBucketCorsInput => GetBucketCorsOutput,
+    put_bucket_cors as set_cors: PutBucketCorsInput => PutBucketCorsOutput,
+    delete_bucket_cors as remove_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput,
+    get_bucket_request_payment as request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput,
+    get_bucket_logging as logging: GetBucketLoggingInput => GetBucketLoggingOutput,
+    get_bucket_notification_configuration as notifications:
+        GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,
+    get_bucket_website as website: GetBucketWebsiteInput => GetBucketWebsiteOutput,
+    get_bucket_replication as replication: GetBucketReplicationInput => GetBucketReplicationOutput,
 }

@@ -1,15 +1,17 @@
 //! Buckets, which are records of the catalogue.
 
+use cm_kernel::KernelError;
 use cm_kernel::catalog::kinds::Bucket as BucketSpec;
 use cm_kernel::catalog::{CatalogError, Dependents, NewRecord, Query};
-use cm_kernel::policy::{Create, Delete, List, Read};
-use cm_kernel::{KernelError, OpContext};
+use cm_kernel::objects::Locking;
+use cm_kernel::policy::sharing::{BucketSharing, Use};
+use cm_kernel::policy::{Create, Delete, Read, Update};
 use cm_types::{BucketName, PageLimit, ResourceId, ResourceKind};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::refusals::refuse;
 use super::{Store, bucket_name};
+use crate::acls::Said;
 use crate::caller::Caller;
 use crate::describe::time;
 use crate::failure;
@@ -26,15 +28,12 @@ impl Store {
         request: S3Request<ListBucketsInput>,
     ) -> S3Result<S3Response<ListBucketsOutput>> {
         let input = request.input;
-        let permit =
-            self.kernel.authorize::<List>(&caller, ResourceKind::Bucket).await.map_err(failure::kernel)?;
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = input.continuation_token.unwrap_or_default();
         let mut found = Vec::new();
         let mut query = Query { limit: PageLimit::MAX, ..Query::of(ResourceKind::Bucket) };
         loop {
-            let page = self.kernel.list_records(&caller, &permit, query.clone()).await;
-            let page = page.map_err(failure::kernel)?;
+            let page = self.kernel.list_own_buckets(&caller, query.clone()).await.map_err(failure::kernel)?;
             found.extend(page.items.into_iter().map(|record| record.header));
             match page.next {
                 Some(next) if found.len() < LISTED_MAX => query.after = Some(next),
@@ -52,11 +51,14 @@ impl Store {
             creation_date: Some(time(header.created_at)),
             bucket_region: Some(REGION.to_owned()),
         });
-        let id = caller.principal().map(ToString::to_string);
+        let owner = match caller.principal() {
+            Some(principal) => Some(self.owner(&caller.tenant(), principal).await?),
+            None => None,
+        };
         let output = ListBucketsOutput {
             buckets: Some(buckets.collect()),
             continuation_token: next,
-            owner: Some(Owner { display_name: id.clone(), id }),
+            owner,
             prefix: input.prefix,
         };
         Ok(S3Response::new(output))
@@ -67,38 +69,59 @@ impl Store {
         caller: Caller,
         request: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
-        let input = request.input;
-        refuse!(
-            input; grant_full_control, grant_read, grant_read_acp, grant_write, grant_write_acp,
-            object_lock_enabled_for_bucket
-        );
-        if input.acl.as_ref().is_some_and(|acl| acl.as_str() != "private") {
-            let message = "who may do what is said by roles and security policies here";
-            return Err(S3Error::with_message(S3ErrorCode::NotImplemented, message));
-        }
+        let (input, said) = (request.input, Said::of(&request.headers));
+        let with_locks = input.object_lock_enabled_for_bucket == Some(true);
         let name = BucketName::parse(input.bucket)
             .map_err(|error| S3Error::with_message(S3ErrorCode::InvalidBucketName, error.to_string()))?;
         let permit =
             self.kernel.authorize::<Create>(&caller, ResourceKind::Bucket).await.map_err(failure::kernel)?;
+        let owner = permit.principal().ok_or_else(|| S3Error::new(S3ErrorCode::AccessDenied))?;
+        let ownership = input.object_ownership.as_ref().map(|ownership| ownership.as_str());
+        let sharing = self.new_sharing(permit.tenant(), owner, said, ownership).await?;
         let new = NewRecord {
             id: Some(ResourceId::from(name.clone())),
             ..NewRecord::of(name.as_str(), &BucketSpec::default())
         };
-        match self.kernel.create_record(&caller, &permit, new).await {
-            Ok(_) => {
-                let output = CreateBucketOutput { location: Some(format!("/{name}")) };
-                Ok(S3Response::new(output))
+        let output = || S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) });
+        match self.kernel.create_shared_bucket(&caller, &permit, new, sharing.clone()).await {
+            Ok(_) if with_locks => match self.lock_new_bucket(&caller, &name).await {
+                Ok(()) => Ok(output()),
+                Err(error) => {
+                    // A bucket without locks is not what was asked for.
+                    let permit = self.permit_bucket::<Delete>(&caller, Use::DeleteBucket, &name).await?;
+                    let id = ResourceId::from(name.clone());
+                    let undone =
+                        self.kernel.delete_record(&caller, &permit, &id, None, Dependents::default()).await;
+                    undone.map_err(failure::kernel)?;
+                    Err(error)
+                }
+            },
+            Ok(_) => Ok(output()),
+            // Whoever makes a bucket again as it is has what it wants, as in the first region of S3.
+            Err(KernelError::Catalog(CatalogError::Exists(_)))
+                if self.has(&caller, &name, &sharing).await =>
+            {
+                Ok(output())
             }
-            Err(KernelError::Catalog(CatalogError::Exists(_))) if self.owns(&caller, &name).await => Err(
-                S3Error::with_message(S3ErrorCode::BucketAlreadyOwnedByYou, "the bucket is yours already"),
-            ),
             Err(error) => Err(failure::kernel(error)),
         }
     }
 
-    async fn owns(&self, caller: &OpContext, bucket: &BucketName) -> bool {
-        let found = self.kernel.look_up::<Read>(caller, ResourceKind::Bucket, bucket.as_str()).await;
-        found.is_ok_and(|(record, _)| Some(&record.header.owner) == caller.principal())
+    /// Lets versions of a bucket be locked that was just made.
+    async fn lock_new_bucket(&self, caller: &Caller, bucket: &BucketName) -> S3Result<()> {
+        let used = Use::PutBucketObjectLockConfiguration;
+        let permit = self.permit_bucket::<Update>(caller, used, bucket).await?;
+        let locked = self.kernel.objects().set_locking(&permit, bucket, Locking::default(), true).await;
+        locked.map_err(failure::object)
+    }
+
+    /// Whether the bucket is the caller's own, and shared so.
+    async fn has(&self, caller: &Caller, bucket: &BucketName, sharing: &BucketSharing) -> bool {
+        let Ok((record, permit)) = self.bucket::<Read>(caller, Use::GetBucketPolicy, bucket).await else {
+            return false;
+        };
+        let is_same = self.kernel.sharing_of(&permit, bucket).await.is_ok_and(|found| found == *sharing);
+        is_same && Some(&record.header.owner) == caller.principal()
     }
 
     pub(super) async fn describe_bucket(
@@ -106,8 +129,7 @@ impl Store {
         caller: Caller,
         request: S3Request<HeadBucketInput>,
     ) -> S3Result<S3Response<HeadBucketOutput>> {
-        refuse!(request.input; expected_bucket_owner);
-        self.require_bucket(&caller, request.input.bucket).await?;
+        self.require_bucket(&caller, Use::ListBucket, request.input.bucket).await?;
         let output =
             HeadBucketOutput { bucket_region: Some(REGION.to_owned()), ..HeadBucketOutput::default() };
         Ok(S3Response::new(output))
@@ -118,20 +140,9 @@ impl Store {
         caller: Caller,
         request: S3Request<GetBucketLocationInput>,
     ) -> S3Result<S3Response<GetBucketLocationOutput>> {
-        refuse!(request.input; expected_bucket_owner);
-        self.require_bucket(&caller, request.input.bucket).await?;
+        self.require_bucket(&caller, Use::GetBucketLocation, request.input.bucket).await?;
         // The first region has no name here, for historical reasons of S3.
         Ok(S3Response::new(GetBucketLocationOutput::default()))
-    }
-
-    pub(super) async fn bucket_versioning(
-        &self,
-        caller: Caller,
-        request: S3Request<GetBucketVersioningInput>,
-    ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-        refuse!(request.input; expected_bucket_owner);
-        self.require_bucket(&caller, request.input.bucket).await?;
-        Ok(S3Response::new(GetBucketVersioningOutput::default()))
     }
 
     pub(super) async fn remove_bucket(
@@ -139,19 +150,16 @@ impl Store {
         caller: Caller,
         request: S3Request<DeleteBucketInput>,
     ) -> S3Result<S3Response<DeleteBucketOutput>> {
-        refuse!(request.input; expected_bucket_owner);
         let name = bucket_name(request.input.bucket)?;
-        let found = self.kernel.look_up::<Delete>(&caller, ResourceKind::Bucket, name.as_str()).await;
-        let (_, permit) = found.map_err(failure::kernel)?;
+        let permit = self.permit_bucket::<Delete>(&caller, Use::DeleteBucket, &name).await?;
         let id = ResourceId::from(name);
         let removed = self.kernel.delete_record(&caller, &permit, &id, None, Dependents::default()).await;
         removed.map_err(failure::kernel)?;
         Ok(S3Response::new(DeleteBucketOutput::default()))
     }
 
-    async fn require_bucket(&self, caller: &OpContext, name: String) -> S3Result<()> {
+    async fn require_bucket(&self, caller: &Caller, used: Use, name: String) -> S3Result<()> {
         let name = bucket_name(name)?;
-        let found = self.kernel.look_up::<Read>(caller, ResourceKind::Bucket, name.as_str()).await;
-        found.map(drop).map_err(failure::kernel)
+        self.permit_bucket::<Read>(caller, used, &name).await.map(drop)
     }
 }

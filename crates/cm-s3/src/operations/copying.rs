@@ -3,21 +3,25 @@
 use std::io;
 use std::ops::Range as Bytes;
 
-use cm_kernel::objects::{ByteRange, NewObject, NewPart, ObjectRead, Tagging};
+use cm_kernel::objects::{ByteRange, NewObject, NewPart, ObjectError, ObjectRead, Piece, Tagging};
 use cm_kernel::policy::Update;
+use cm_kernel::policy::sharing::Use;
 use futures::TryStreamExt;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::conditions::{Freshness, ReadConditions};
-use super::reading::require_current;
+use super::locking::said_protection;
+use super::reading::version_name;
 use super::refusals::{refuse, refuse_for_new};
+use super::tagging::header_tags;
 use super::uploads::upload_ref;
 use super::writing::part_number;
 use super::{Store, bucket_name, object_key};
+use crate::acls::Said;
 use crate::caller::Caller;
-use crate::content::invalid;
-use crate::describe::{etag, said, time};
+use crate::content::{Algorithm, Announced, CHECKSUM_TYPE, FULL_OBJECT, checked, invalid};
+use crate::describe::{etag, said, summed, time};
 use crate::failure;
 
 /// The largest object that is copied at once: the limit of S3.
@@ -31,13 +35,10 @@ impl Store {
     ) -> S3Result<S3Response<CopyObjectOutput>> {
         let mut input = request.input;
         refuse_for_new!(input);
-        refuse!(
-            input; copy_source_sse_customer_algorithm, copy_source_sse_customer_key, expected_source_bucket_owner,
-            tagging_directive
-        );
+        refuse!(input; copy_source_sse_customer_algorithm, copy_source_sse_customer_key);
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
-        let permit =
-            self.kernel.look_up_object::<Update>(&caller, &bucket, &key).await.map_err(failure::kernel)?;
+        let (record, permit) = self.object::<Update>(&caller, Use::PutObject, &bucket, &key, None).await?;
+        let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
         let conditions = ReadConditions {
             if_match: input.copy_source_if_match.take(),
             if_none_match: input.copy_source_if_none_match.take(),
@@ -47,7 +48,8 @@ impl Store {
         let source = self.source(&caller, &input.copy_source, &conditions, None).await?;
         let replaces =
             input.metadata_directive.as_ref().is_some_and(|directive| directive.as_str() == "REPLACE");
-        if !replaces && (&source.info.bucket, &source.info.key) == (&bucket, &key) {
+        let is_earlier = matches!(&input.copy_source, CopySource::Bucket { version_id: Some(_), .. });
+        if !replaces && !is_earlier && (&source.info.bucket, &source.info.key) == (&bucket, &key) {
             return Err(invalid("an object is copied onto itself only with other metadata"));
         }
         let mut new = NewObject {
@@ -56,24 +58,61 @@ impl Store {
             headers: source.info.headers.clone(),
             tagging: Tagging::Md5,
             expected_sha256: Some(source.info.sha256),
+            tags: match input.tagging_directive.as_ref().map(TaggingDirective::as_str) {
+                Some("REPLACE") => header_tags(input.tagging.as_deref())?,
+                _ => source.info.tags.clone(),
+            },
+            protection: said_protection(
+                input.object_lock_mode.as_ref(),
+                input.object_lock_retain_until_date.as_ref(),
+                input.object_lock_legal_hold_status.as_ref(),
+            )?,
+            owner: access.owner,
+            acl: access.acl,
             request: Some(caller.request.clone()),
             ..NewObject::default()
         };
         if replaces {
             new.content_type = input.content_type.take();
             new.metadata = input.metadata.take().unwrap_or_default().into_iter().collect();
-            let checksums = new.headers.into_iter().filter(|(name, _)| name.starts_with("x-amz-checksum-"));
-            new.headers = checksums.chain(said!(input)).collect();
+            new.headers.retain(|name, _| name.starts_with("x-amz-checksum-"));
+            new.headers.extend(said!(input));
         }
-        let body = source.body.map_err(io::Error::other);
+        // The copy has one part: what sums up parts is summed up anew.
+        let is_composite = new.headers.get(CHECKSUM_TYPE).is_some_and(|kind| kind != FULL_OBJECT);
+        let known = Algorithm::ALL.into_iter().find(|algorithm| new.headers.contains_key(algorithm.header()));
+        let asked = match &input.checksum_algorithm {
+            Some(name) => Some(
+                Algorithm::named(name.as_str()).ok_or_else(|| invalid("the checksum is not known here"))?,
+            ),
+            None => known.filter(|_| is_composite),
+        };
+        if asked.is_some() {
+            new.headers.retain(|name, _| !name.starts_with("x-amz-checksum-"));
+        }
+        let announced = match asked {
+            Some(algorithm) => Announced::to_be_summed(algorithm, None, None)?,
+            None => Announced::of_length(None)?,
+        };
+        new.late_headers = announced.late_headers();
+        let source_version = source.info.shown_version.map(|name| name.to_string());
+        let body = checked(source.body.map_err(io::Error::other), announced, async { Ok(()) });
         let info = self.kernel.objects().put(&permit, &bucket, &key, new, body).await;
         let info = info.map_err(failure::object)?;
-        let result = CopyObjectResult {
+        let mut result = CopyObjectResult {
             e_tag: Some(etag(&info)),
             last_modified: Some(time(info.created_at)),
+            checksum_type: info.headers.get(CHECKSUM_TYPE).map(|text| text.clone().into()),
             ..CopyObjectResult::default()
         };
-        let output = CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() };
+        summed!(&mut result, &info.headers);
+        let output = CopyObjectOutput {
+            copy_object_result: Some(result),
+            copy_source_version_id: source_version,
+            version_id: info.shown_version.map(|name| name.to_string()),
+            expiration: self.expiration(permit.tenant(), &info).await?,
+            ..CopyObjectOutput::default()
+        };
         Ok(S3Response::new(output))
     }
 
@@ -84,12 +123,12 @@ impl Store {
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         let input = request.input;
         refuse!(
-            input; expected_bucket_owner, expected_source_bucket_owner, sse_customer_algorithm, sse_customer_key,
+            input; sse_customer_algorithm, sse_customer_key,
             copy_source_sse_customer_algorithm, copy_source_sse_customer_key
         );
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
         let number = part_number(input.part_number)?;
-        let permit = self.permit_to_upload(&caller, &upload).await?;
+        let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
         let conditions = ReadConditions {
             if_match: input.copy_source_if_match,
             if_none_match: input.copy_source_if_none_match,
@@ -98,6 +137,7 @@ impl Store {
         };
         let range = input.copy_source_range.as_deref().map(inclusive).transpose()?;
         let source = self.source(&caller, &input.copy_source, &conditions, range).await?;
+        let source_version = source.info.shown_version.map(|name| name.to_string());
         let body = source.body.map_err(io::Error::other);
         let part = self.kernel.objects().put_part(&permit, &upload, number, NewPart::default(), body).await;
         let part = part.map_err(failure::object)?;
@@ -106,8 +146,11 @@ impl Store {
             last_modified: Some(time(part.created_at)),
             ..CopyPartResult::default()
         };
-        let output =
-            UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() };
+        let output = UploadPartCopyOutput {
+            copy_part_result: Some(result),
+            copy_source_version_id: source_version,
+            ..UploadPartCopyOutput::default()
+        };
         Ok(S3Response::new(output))
     }
 
@@ -121,12 +164,20 @@ impl Store {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(invalid("a source is BUCKET/KEY here"));
         };
-        require_current(version_id.as_deref())?;
+        let version = version_name(version_id.as_deref())?;
         let (bucket, key) = (bucket_name(bucket.to_string())?, object_key(key.to_string())?);
-        let permit = self.permit_to_read(caller, &bucket, &key).await?;
-        let read = self.kernel.objects().get(&permit, &bucket, &key, range).await.map_err(failure::object)?;
+        let permit = self.permit_source(caller, &bucket, &key, version).await?;
+        let read =
+            self.kernel.objects().get_version(&permit, &bucket, &key, version, range.map(Piece::Range)).await;
+        let read = read.map_err(failure::object)?;
         if conditions.check(&read.info)? == Freshness::NotModified {
             return Err(S3Error::with_message(S3ErrorCode::PreconditionFailed, "the source has not changed"));
+        }
+        if let Some(ByteRange::Inclusive(_, last)) = range
+            && last >= read.info.size
+        {
+            // A read would leave out what is not there; a copy must not be shorter than it was to be.
+            return Err(failure::object(ObjectError::RangeNotSatisfiable { size: read.info.size }));
         }
         let Bytes { start, end } = read.range;
         match end - start <= COPIED_BYTES_MAX {
@@ -142,6 +193,9 @@ fn inclusive(text: &str) -> S3Result<ByteRange> {
     let bounds = bounds.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
     match bounds {
         Some((first, last)) if first <= last => Ok(ByteRange::Inclusive(first, last)),
-        _ => Err(invalid("the range of a source is bytes=FIRST-LAST")),
+        _ => {
+            let message = "the range of a source is bytes=FIRST-LAST";
+            Err(S3Error::with_message(S3ErrorCode::InvalidArgument, message))
+        }
     }
 }

@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cm_kernel::objects::{ListQuery, Listing, ObjectInfo};
 use cm_kernel::policy::List;
-use cm_types::{Cursor, PageLimit, ResourceKind};
+use cm_kernel::policy::sharing::Use;
+use cm_types::{Cursor, PageLimit};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -36,7 +37,7 @@ impl Store {
         request: S3Request<ListObjectsInput>,
     ) -> S3Result<S3Response<ListObjectsOutput>> {
         let input = request.input;
-        refuse!(input; expected_bucket_owner, optional_object_attributes);
+        refuse!(input; optional_object_attributes);
         let encode = encoder(input.encoding_type.as_ref())?;
         let limit = page_limit(input.max_keys)?;
         let wanted = Wanted {
@@ -72,14 +73,19 @@ impl Store {
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = request.input;
-        refuse!(input; expected_bucket_owner, optional_object_attributes);
+        refuse!(input; optional_object_attributes);
         let encode = encoder(input.encoding_type.as_ref())?;
         let limit = page_limit(input.max_keys)?;
         let wanted = Wanted {
             bucket: input.bucket.clone(),
             prefix: input.prefix.clone(),
             delimiter: input.delimiter.clone(),
-            after: input.continuation_token.as_deref().map(cursor).transpose()?,
+            after: input
+                .continuation_token
+                .as_deref()
+                .filter(|token| !token.is_empty())
+                .map(cursor)
+                .transpose()?,
             start_after: input.start_after.clone().filter(|text| !text.is_empty()),
             limit,
         };
@@ -107,10 +113,8 @@ impl Store {
     /// The page, and who owns the bucket and with it the objects.
     async fn page(&self, caller: &Caller, wanted: Wanted) -> S3Result<(Listing, Owner)> {
         let bucket = bucket_name(wanted.bucket)?;
-        let found = self.kernel.look_up::<List>(caller, ResourceKind::Bucket, bucket.as_str()).await;
-        let (record, permit) = found.map_err(failure::kernel)?;
-        let id = record.header.owner.to_string();
-        let owner = Owner { display_name: Some(id.clone()), id: Some(id) };
+        let (record, permit) = self.bucket::<List>(caller, Use::ListBucket, &bucket).await?;
+        let owner = self.owner(permit.tenant(), &record.header.owner).await?;
         let Some(limit) = wanted.limit else {
             return Ok((Listing { items: Vec::new(), common_prefixes: Vec::new(), next: None }, owner));
         };

@@ -1,9 +1,9 @@
 //! Reading objects.
 
 use axum::http::header;
-use cm_kernel::objects::{ByteRange, ObjectError, ObjectInfo};
-use cm_kernel::policy::{Permit, Read};
-use cm_types::{BucketName, ObjectKey};
+use cm_kernel::objects::{ByteRange, ObjectError, ObjectInfo, Piece, VersionName};
+use cm_kernel::policy::Read;
+use cm_kernel::policy::sharing::Use;
 use futures::TryStreamExt;
 use http_body_util::StreamBody;
 use s3s::dto::*;
@@ -11,8 +11,10 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::conditions::{Freshness, ReadConditions};
 use super::refusals::refuse;
+use super::writing::part_number;
 use super::{Store, bucket_name, object_key};
 use crate::caller::Caller;
+use crate::content::invalid;
 use crate::describe::{described, etag};
 use crate::{content, failure};
 
@@ -23,10 +25,10 @@ impl Store {
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
-        refuse!(input; part_number, expected_bucket_owner, sse_customer_algorithm, sse_customer_key);
-        require_current(input.version_id.as_deref())?;
+        refuse!(input; sse_customer_algorithm, sse_customer_key);
+        let version = version_name(input.version_id.as_deref())?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
-        let permit = self.permit_to_read(&caller, &bucket, &key).await?;
+        let permit = self.permit_object::<Read>(&caller, Use::GetObject, &bucket, &key, version).await?;
         let conditions = ReadConditions {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
@@ -34,10 +36,17 @@ impl Store {
             if_unmodified_since: input.if_unmodified_since,
         };
         let objects = self.kernel.objects();
-        let read = match objects.get(&permit, &bucket, &key, input.range.map(engine_range)).await {
+        let piece = match (input.range, input.part_number) {
+            (Some(_), Some(_)) => return Err(invalid("ask for a range or for a part")),
+            (Some(range), None) => Some(Piece::Range(engine_range(range))),
+            (None, Some(number)) => Some(Piece::Part(part_number(number)?)),
+            (None, None) => None,
+        };
+        let read = match objects.get_version(&permit, &bucket, &key, version, piece).await {
             // Conditions are judged before the range is.
             Err(error @ ObjectError::RangeNotSatisfiable { .. }) => {
-                let info = objects.head(&permit, &bucket, &key).await.map_err(failure::object)?;
+                let info =
+                    objects.head_version(&permit, &bucket, &key, version).await.map_err(failure::object)?;
                 return match conditions.check(&info)? {
                     Freshness::NotModified => Err(not_modified(&info)),
                     Freshness::Send => Err(failure::object(error)),
@@ -53,10 +62,14 @@ impl Store {
         let mut output = GetObjectOutput::default();
         described!(output, &read.info, with_checksum);
         output.content_length = Some((range.end - range.start) as i64);
-        if input.range.is_some() {
-            let last = range.end.saturating_sub(1);
-            output.content_range = Some(format!("bytes {}-{last}/{size}", range.start));
+        if piece.is_some() && !range.is_empty() {
+            output.content_range = Some(content_range(&range, size));
         }
+        if let Some(Piece::Part(_)) = piece {
+            output.parts_count = Some(i32::from(read.info.parts)).filter(|count| *count > 0);
+        }
+        output.expiration = self.expiration(permit.tenant(), &read.info).await?;
+        output.tag_count = i32::try_from(read.info.tags.len()).ok().filter(|count| *count > 0);
         let frames = read.body.map_ok(http_body::Frame::data).inspect_err(|error| {
             // The client sees no more than a connection that breaks.
             tracing::error!(error = error as &dyn std::error::Error, "object cannot be read to its end");
@@ -71,11 +84,22 @@ impl Store {
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = request.input;
-        refuse!(input; part_number, expected_bucket_owner, sse_customer_algorithm, sse_customer_key);
-        require_current(input.version_id.as_deref())?;
+        refuse!(input; sse_customer_algorithm, sse_customer_key);
+        let version = version_name(input.version_id.as_deref())?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
-        let permit = self.permit_to_read(&caller, &bucket, &key).await?;
-        let info = self.kernel.objects().head(&permit, &bucket, &key).await.map_err(failure::object)?;
+        let permit = self.permit_object::<Read>(&caller, Use::GetObject, &bucket, &key, version).await?;
+        let objects = self.kernel.objects();
+        let (info, part) = match input.part_number {
+            None => {
+                (objects.head_version(&permit, &bucket, &key, version).await.map_err(failure::object)?, None)
+            }
+            Some(number) => {
+                let number = part_number(number)?;
+                let found = objects.head_part(&permit, &bucket, &key, version, number).await;
+                let (info, range) = found.map_err(failure::object)?;
+                (info, Some(range))
+            }
+        };
         let conditions = ReadConditions {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
@@ -88,25 +112,34 @@ impl Store {
         let mut output = HeadObjectOutput::default();
         described!(output, &info, input.checksum_mode.is_some());
         output.content_length = Some(info.size as i64);
+        output.expiration = self.expiration(permit.tenant(), &info).await?;
+        let range = match (part, input.range) {
+            (Some(part), _) => {
+                output.parts_count = Some(i32::from(info.parts)).filter(|count| *count > 0);
+                Some(part)
+            }
+            (None, Some(range)) => Some(engine_range(range).resolve(info.size).map_err(failure::object)?),
+            (None, None) => None,
+        };
+        if let Some(range) = range.filter(|range| !range.is_empty()) {
+            output.content_length = Some((range.end - range.start) as i64);
+            output.content_range = Some(content_range(&range, info.size));
+        }
         Ok(S3Response::new(output))
-    }
-
-    pub(super) async fn permit_to_read(
-        &self,
-        caller: &Caller,
-        bucket: &BucketName,
-        key: &ObjectKey,
-    ) -> S3Result<Permit<Read>> {
-        self.kernel.look_up_object::<Read>(caller, bucket, key).await.map_err(failure::kernel)
     }
 }
 
-/// There are no versions: `null` names the only one, as on a bucket of S3 without versions.
-pub(super) fn require_current(version: Option<&str>) -> S3Result<()> {
-    match version {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(S3Error::with_message(S3ErrorCode::NoSuchVersion, "objects have no versions here")),
-    }
+/// A version by what a request calls it.
+pub(super) fn version_name(version: Option<&str>) -> S3Result<Option<VersionName>> {
+    let parse = |text: &str| {
+        VersionName::parse(text)
+            .ok_or_else(|| S3Error::with_message(S3ErrorCode::InvalidArgument, "no version can be called so"))
+    };
+    version.filter(|text| !text.is_empty()).map(parse).transpose()
+}
+
+fn content_range(range: &std::ops::Range<u64>, size: u64) -> String {
+    format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1))
 }
 
 /// An error, because the adapter gives only those a status of their own.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use cm_kernel::objects::{Completion, Contents, NewPart, NewUpload, ObjectInfo, UploadInfo, UploadRef};
+use cm_kernel::policy::sharing::Use;
 use cm_kernel::policy::{List, Permit, Update};
-use cm_types::{PageLimit, ResourceKind};
+use cm_types::PageLimit;
 use futures::StreamExt;
 use futures::future::{BoxFuture, Either, FutureExt, select};
 use s3s::dto::*;
@@ -13,11 +14,15 @@ use uuid::Uuid;
 
 use super::conditions::write_conditions;
 use super::listing::{encoded, encoder, page_limit};
+use super::locking::said_protection;
+use super::part_sums::{Given, Sums};
 use super::refusals::{refuse, refuse_for_new};
+use super::tagging::header_tags;
 use super::writing::{announced_sha256, md5, part_number};
 use super::{Store, bucket_name, object_key};
+use crate::acls::Said;
 use crate::caller::Caller;
-use crate::content::{Announced, checked, invalid, received};
+use crate::content::{Announced, CHECKSUM_TYPE, checked, invalid, received};
 use crate::describe::{etag, said, summed, time};
 use crate::failure;
 use crate::framing::Trailers;
@@ -35,12 +40,26 @@ impl Store {
         let mut input = request.input;
         refuse_for_new!(input);
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
-        let permit =
-            self.kernel.look_up_object::<Update>(&caller, &bucket, &key).await.map_err(failure::kernel)?;
+        let (record, permit) = self.object::<Update>(&caller, Use::PutObject, &bucket, &key, None).await?;
+        let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
+        let sums = Sums::said(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
+        let mut headers = said!(input);
+        if let Some(sums) = &sums {
+            sums.note(&mut headers);
+        }
         let new = NewUpload {
             content_type: input.content_type.take(),
             metadata: input.metadata.take().unwrap_or_default().into_iter().collect(),
-            headers: said!(input),
+            headers,
+            tags: header_tags(input.tagging.as_deref())?,
+            protection: said_protection(
+                input.object_lock_mode.as_ref(),
+                input.object_lock_retain_until_date.as_ref(),
+                input.object_lock_legal_hold_status.as_ref(),
+            )?,
+            object_owner: access.owner,
+            acl: access.acl,
+            ..NewUpload::default()
         };
         let begun = self.kernel.objects().begin_upload(&permit, &bucket, &key, new).await;
         let begun = begun.map_err(failure::object)?;
@@ -48,8 +67,8 @@ impl Store {
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(begun.upload.id.to_string()),
-            checksum_algorithm: input.checksum_algorithm,
-            checksum_type: input.checksum_type,
+            checksum_algorithm: sums.map(|sums| sums.algorithm.name().into()),
+            checksum_type: sums.map(|sums| sums.kind().to_owned().into()),
             ..CreateMultipartUploadOutput::default()
         };
         Ok(S3Response::new(output))
@@ -60,7 +79,7 @@ impl Store {
         caller: Caller,
         mut request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        refuse!(request.input; expected_bucket_owner, sse_customer_algorithm, sse_customer_key);
+        refuse!(request.input; sse_customer_algorithm, sse_customer_key);
         let announced = Announced::of(
             &request.headers,
             request.input.content_length,
@@ -69,7 +88,7 @@ impl Store {
         let input = request.input;
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
         let number = part_number(input.part_number)?;
-        let permit = self.permit_to_upload(&caller, &upload).await?;
+        let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
         let new = NewPart {
             expected_sha256: announced_sha256(&request.headers),
             expected_md5: md5(input.content_md5.as_deref())?,
@@ -92,15 +111,18 @@ impl Store {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let mut input = request.input;
-        refuse!(input; expected_bucket_owner, sse_customer_algorithm, sse_customer_key);
+        refuse!(input; sse_customer_algorithm, sse_customer_key);
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
-        let permit = self.permit_to_upload(&caller, &upload).await?;
-        // A checksum of checksums cannot be told from here; one of the whole is compared.
-        let of_parts = input.checksum_type.as_ref().is_some_and(|kind| kind.as_str() == "COMPOSITE");
-        let headers = if of_parts { Default::default() } else { request.headers };
-        let announced = Announced::of(&headers, input.mpu_object_size, (None, None))?;
+        let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
+        let wanted = input.multipart_upload.take().and_then(|said| said.parts).unwrap_or_default();
+        let given = Given::of(&request.headers, &wanted);
+        let (announced, composite) = self.sums_of(&permit, &upload, given, input.mpu_object_size).await?;
+        if let Some(headers) = composite {
+            // Set here and by nobody else: there is no sum of the whole beside it.
+            let _ = announced.late_headers().set(headers);
+        }
         let completion = Completion {
-            parts: chosen(input.multipart_upload.take().unwrap_or_default())?,
+            parts: chosen(wanted)?,
             conditions: write_conditions(input.if_match, input.if_none_match),
             late_headers: announced.late_headers(),
             request: Some(caller.request.clone()),
@@ -108,9 +130,12 @@ impl Store {
         let still = self.still_permitted::<Update>(caller, upload.bucket.clone(), upload.key.clone());
         let through = |contents: Contents| checked(contents, announced, still).boxed();
         let objects = self.kernel.objects().clone();
+        let store = self.clone();
         let work = async move {
             let info = objects.complete_upload(&permit, &upload, completion, through).await;
-            info.map(|info| completed(&info)).map_err(failure::object)
+            let info = info.map_err(failure::object)?;
+            let expiration = store.expiration(permit.tenant(), &info).await?;
+            Ok(CompleteMultipartUploadOutput { expiration, ..completed(&info) })
         };
         let work: BoxFuture<'static, S3Result<CompleteMultipartUploadOutput>> = work.boxed();
         let silence = Box::pin(tokio::time::sleep(SILENCE));
@@ -129,9 +154,9 @@ impl Store {
         request: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         let input = request.input;
-        refuse!(input; expected_bucket_owner, if_match_initiated_time);
+        refuse!(input; if_match_initiated_time);
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
-        let permit = self.permit_to_upload(&caller, &upload).await?;
+        let permit = self.permit_to_upload(&caller, Use::AbortMultipartUpload, &upload).await?;
         self.kernel.objects().abort_upload(&permit, &upload).await.map_err(failure::object)?;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
@@ -142,13 +167,14 @@ impl Store {
         request: S3Request<ListPartsInput>,
     ) -> S3Result<S3Response<ListPartsOutput>> {
         let input = request.input;
-        refuse!(input; expected_bucket_owner, sse_customer_algorithm, sse_customer_key);
+        refuse!(input; sse_customer_algorithm, sse_customer_key);
         let after = part_number(input.part_number_marker.unwrap_or_default())?;
         let limit = page_limit(input.max_parts)?.unwrap_or(PageLimit::clamped(1));
         let upload = upload_ref(input.bucket.clone(), input.key.clone(), &input.upload_id)?;
-        let permit = self.permit_to_upload(&caller, &upload).await?;
+        let permit = self.permit_to_upload(&caller, Use::ListMultipartUploadParts, &upload).await?;
         let listed = self.kernel.objects().list_parts(&permit, &upload, after, limit).await;
         let (upload, parts, more) = listed.map_err(failure::object)?;
+        let sums = Sums::noted(&upload.headers);
         let last = parts.last().map(|part| i32::from(part.number));
         let parts = parts.into_iter().map(|found| {
             let mut part = Part {
@@ -167,6 +193,8 @@ impl Store {
             upload_id: Some(input.upload_id),
             initiator: Some(initiator(&upload)),
             owner: Some(owner(&upload)),
+            checksum_algorithm: sums.map(|sums| sums.algorithm.name().into()),
+            checksum_type: sums.map(|sums| sums.kind().to_owned().into()),
             is_truncated: Some(more),
             max_parts: Some(limit.get() as i32),
             part_number_marker: Some(i32::from(after)),
@@ -184,12 +212,11 @@ impl Store {
         request: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
         let input = request.input;
-        refuse!(input; expected_bucket_owner, delimiter);
+        refuse!(input; delimiter);
         let encode = encoder(input.encoding_type.as_ref())?;
         let limit = page_limit(input.max_uploads)?.unwrap_or(PageLimit::clamped(1));
         let bucket = bucket_name(input.bucket.clone())?;
-        let looked_up = self.kernel.look_up::<List>(&caller, ResourceKind::Bucket, bucket.as_str()).await;
-        let (_, permit) = looked_up.map_err(failure::kernel)?;
+        let permit = self.permit_bucket::<List>(&caller, Use::ListBucketMultipartUploads, &bucket).await?;
         let upload_id = input.upload_id_marker.as_deref().map(upload_id).transpose()?;
         let after = input.key_marker.clone().map(|key| (key, upload_id));
         let prefix = input.prefix.clone().unwrap_or_default();
@@ -224,10 +251,10 @@ impl Store {
     pub(super) async fn permit_to_upload(
         &self,
         caller: &Caller,
+        used: Use,
         upload: &UploadRef,
     ) -> S3Result<Permit<Update>> {
-        let permit = self.kernel.look_up_object::<Update>(caller, &upload.bucket, &upload.key).await;
-        permit.map_err(failure::kernel)
+        self.permit_object(caller, used, &upload.bucket, &upload.key, None).await
     }
 }
 
@@ -242,8 +269,11 @@ fn upload_id(text: &str) -> S3Result<Uuid> {
 }
 
 /// The parts that a completion names.
-fn chosen(upload: CompletedMultipartUpload) -> S3Result<Vec<(u16, String)>> {
-    let parts = upload.parts.unwrap_or_default().into_iter().map(|part| {
+fn chosen(parts: Vec<CompletedPart>) -> S3Result<Vec<(u16, String)>> {
+    if parts.is_empty() {
+        return Err(S3Error::with_message(S3ErrorCode::MalformedXML, "an object has a part at least"));
+    }
+    let parts = parts.into_iter().map(|part| {
         let (Some(number), Some(tag)) = (part.part_number, part.e_tag) else {
             return Err(invalid("each part has a number and an entity tag"));
         };
@@ -261,6 +291,8 @@ fn completed(info: &ObjectInfo) -> CompleteMultipartUploadOutput {
         ..CompleteMultipartUploadOutput::default()
     };
     summed!(&mut output, &info.headers);
+    output.checksum_type = info.headers.get(CHECKSUM_TYPE).map(|text| text.clone().into());
+    output.version_id = info.shown_version.map(|name| name.to_string());
     output
 }
 

@@ -2,20 +2,24 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cm_kernel::objects::{Condition, DeleteObject, NewObject, ObjectError, ObjectInfo, PutAction, Tagging};
-use cm_kernel::policy::{Create, Delete, Update};
+use cm_kernel::objects::{Condition, NewObject, ObjectInfo, PutAction, Removal, Removed, Tagging};
+use cm_kernel::policy::sharing::Use;
+use cm_kernel::policy::{Create, Delete, Grant, Permit, Update};
 use cm_types::{BucketName, ObjectKey, Sha256Digest};
 use futures::{StreamExt, stream};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::conditions::write_conditions;
-use super::reading::require_current;
+use super::locking::said_protection;
+use super::reading::version_name;
 use super::refusals::{refuse, refuse_for_new};
+use super::tagging::header_tags;
 use super::{Store, bucket_name, object_key};
+use crate::acls::Said;
 use crate::caller::Caller;
-use crate::content::{Announced, checked, invalid, received};
-use crate::describe::{etag, said, summed};
+use crate::content::{Announced, CHECKSUM_TYPE, checked, invalid, received};
+use crate::describe::{etag, moment, said, summed};
 use crate::failure;
 use crate::framing::Trailers;
 
@@ -33,12 +37,16 @@ impl Store {
         let conditions =
             write_conditions(request.input.if_match.clone(), request.input.if_none_match.clone());
         // Whoever may only create must say that nothing is to be replaced, as with the native API.
+        let tenant = caller.tenant();
         let info = match conditions.contains(&Condition::Absent) {
             true => self.write_as::<Create>(caller, request, conditions).await?,
             false => self.write_as::<Update>(caller, request, conditions).await?,
         };
         let mut output = PutObjectOutput { e_tag: Some(etag(&info)), ..PutObjectOutput::default() };
         summed!(&mut output, &info.headers);
+        output.checksum_type = info.headers.get(CHECKSUM_TYPE).map(|text| text.clone().into());
+        output.version_id = info.shown_version.map(|name| name.to_string());
+        output.expiration = self.expiration(&tenant, &info).await?;
         Ok(S3Response::new(output))
     }
 
@@ -57,8 +65,8 @@ impl Store {
         )?;
         let input = &mut request.input;
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
-        let permit =
-            self.kernel.look_up_object::<A>(&caller, &bucket, &key).await.map_err(failure::kernel)?;
+        let (record, permit) = self.object::<A>(&caller, Use::PutObject, &bucket, &key, None).await?;
+        let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
         let new = NewObject {
             content_type: input.content_type.take(),
             metadata: input.metadata.take().unwrap_or_default().into_iter().collect(),
@@ -67,6 +75,14 @@ impl Store {
             tagging: Tagging::Md5,
             expected_sha256: announced_sha256(&request.headers),
             expected_md5: md5(input.content_md5.as_deref())?,
+            tags: header_tags(input.tagging.as_deref())?,
+            protection: said_protection(
+                input.object_lock_mode.as_ref(),
+                input.object_lock_retain_until_date.as_ref(),
+                input.object_lock_legal_hold_status.as_ref(),
+            )?,
+            owner: access.owner,
+            acl: access.acl,
             request: Some(caller.request.clone()),
             ..NewObject::default()
         };
@@ -83,10 +99,10 @@ impl Store {
         bucket: BucketName,
         key: ObjectKey,
     ) -> impl Future<Output = S3Result<()>> + Send + 'static {
-        let kernel = self.kernel.clone();
+        let store = self.clone();
         async move {
-            let caller = caller.again(&kernel).await?;
-            kernel.look_up_object::<A>(&caller, &bucket, &key).await.map(drop).map_err(failure::kernel)
+            let caller = caller.again(&store.kernel).await?;
+            store.permit_object::<A>(&caller, Use::PutObject, &bucket, &key, None).await.map(drop)
         }
     }
 
@@ -96,20 +112,24 @@ impl Store {
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let input = request.input;
-        refuse!(
-            input; expected_bucket_owner, mfa, bypass_governance_retention, if_match_size,
-            if_match_last_modified_time
-        );
+        refuse!(input; mfa);
+        let bucket = bucket_name(input.bucket)?;
+        let bypass = self.bypass(&caller, &bucket, input.bypass_governance_retention == Some(true)).await?;
         let identifier = ObjectIdentifier {
             key: input.key,
             version_id: input.version_id,
             e_tag: None,
-            last_modified_time: None,
-            size: None,
+            last_modified_time: input.if_match_last_modified_time,
+            size: input.if_match_size,
         };
         let conditions = write_conditions(input.if_match, None);
-        self.remove_one(&caller, &bucket_name(input.bucket)?, identifier, conditions).await?;
-        Ok(S3Response::new(DeleteObjectOutput::default()))
+        let removed = self.remove_one(&caller, &bucket, identifier, conditions, bypass.as_ref()).await?;
+        let output = DeleteObjectOutput {
+            delete_marker: removed.is_marker.then_some(true),
+            version_id: removed.version.map(|name| name.to_string()),
+            ..DeleteObjectOutput::default()
+        };
+        Ok(S3Response::new(output))
     }
 
     pub(super) async fn remove_several(
@@ -118,7 +138,7 @@ impl Store {
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let input = request.input;
-        refuse!(input; expected_bucket_owner, mfa, bypass_governance_retention);
+        refuse!(input; mfa);
         let s3s::dto::Delete { objects, quiet } = input.delete;
         if objects.is_empty() || objects.len() > REMOVED_MAX {
             return Err(S3Error::with_message(
@@ -127,24 +147,34 @@ impl Store {
             ));
         }
         let bucket = bucket_name(input.bucket)?;
-        let (caller, bucket) = (&caller, &bucket);
+        let bypass = self.bypass(&caller, &bucket, input.bypass_governance_retention == Some(true)).await?;
+        let (caller, bucket, bypass) = (&caller, &bucket, bypass.as_ref());
         let removals = stream::iter(objects).map(|object| async move {
-            let key = object.key.clone();
+            let (key, version) = (object.key.clone(), object.version_id.clone());
             let conditions = object.e_tag.clone().map(|tag| Condition::OneOf(vec![tag.into_value()]));
-            let removed = self.remove_one(caller, bucket, object, conditions.into_iter().collect()).await;
-            (key, removed)
+            let removed =
+                self.remove_one(caller, bucket, object, conditions.into_iter().collect(), bypass).await;
+            (key, version, removed)
         });
         let mut removals = removals.buffered(REMOVED_AT_A_TIME);
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-        while let Some((key, removed)) = removals.next().await {
+        while let Some((key, version, removed)) = removals.next().await {
             match removed {
-                Ok(()) if quiet == Some(true) => {}
-                Ok(()) => deleted.push(DeletedObject { key: Some(key), ..DeletedObject::default() }),
+                Ok(_) if quiet == Some(true) => {}
+                Ok(removed) => deleted.push(DeletedObject {
+                    key: Some(key),
+                    delete_marker: removed.is_marker.then_some(true),
+                    delete_marker_version_id: removed
+                        .version
+                        .filter(|_| removed.is_marker)
+                        .map(|name| name.to_string()),
+                    version_id: version,
+                }),
                 Err(error) => errors.push(Error {
                     code: Some(error.code().as_str().to_owned()),
                     key: Some(key),
                     message: error.message().map(str::to_owned),
-                    version_id: None,
+                    version_id: version,
                 }),
             }
         }
@@ -160,17 +190,21 @@ impl Store {
         bucket: &BucketName,
         object: ObjectIdentifier,
         conditions: Vec<Condition>,
-    ) -> S3Result<()> {
-        refuse!(object; last_modified_time, size);
-        require_current(object.version_id.as_deref())?;
+        bypass: Option<&Permit<Grant>>,
+    ) -> S3Result<Removed> {
+        let version = version_name(object.version_id.as_deref())?;
         let key = object_key(object.key)?;
-        let permit =
-            self.kernel.look_up_object::<Delete>(caller, bucket, &key).await.map_err(failure::kernel)?;
-        let deletion = DeleteObject { if_match: None, request: Some(caller.request.clone()) };
-        match self.kernel.objects().delete_if(&permit, bucket, &key, deletion, conditions).await {
-            Ok(_) | Err(ObjectError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failure::object(error)),
-        }
+        let permit = self.permit_object::<Delete>(caller, Use::DeleteObject, bucket, &key, version).await?;
+        let if_size = object.size.map(u64::try_from).transpose();
+        let removal = Removal {
+            version,
+            conditions: &conditions,
+            if_size: if_size.map_err(|_| invalid("a size is not negative"))?,
+            if_created_at: object.last_modified_time.as_ref().map(moment),
+            bypass,
+        };
+        let request = Some(caller.request.clone());
+        self.kernel.objects().remove(&permit, bucket, &key, removal, request).await.map_err(failure::object)
     }
 }
 

@@ -1,0 +1,144 @@
+//! What a request says about itself, under the names that conditions of bucket policies use.
+
+use std::net::IpAddr;
+
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use cm_kernel::OpContext;
+use cm_kernel::policy::sharing::Circumstances;
+use cm_types::Timestamp;
+use percent_encoding::percent_decode_str;
+
+/// Parameters of the address that have condition keys of the same name.
+const PARAMETERS: [&str; 3] = ["prefix", "delimiter", "max-keys"];
+
+/// What is known of a request before it is decoded.
+pub(crate) fn of(parts: &Parts, peer: Option<IpAddr>, now: Timestamp) -> Circumstances {
+    let mut all = Circumstances::new();
+    if let Some(peer) = peer {
+        all.add("aws:SourceIp", peer.to_canonical().to_string());
+    }
+    // Connections to this listener are in the clear.
+    all.add("aws:SecureTransport", "false");
+    let seconds = now.as_micros().div_euclid(1_000_000);
+    all.add("aws:EpochTime", seconds.to_string());
+    all.add("aws:CurrentTime", seconds.to_string());
+    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    for (header, key) in [("user-agent", "aws:UserAgent"), ("referer", "aws:Referer")] {
+        if let Some(value) = text(header) {
+            all.add(key, value);
+        }
+    }
+    headers(&parts.headers, &mut all);
+    let query = parts.uri.query().unwrap_or_default();
+    let mut signed_in_query = false;
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decoded(name), decoded(value));
+        if PARAMETERS.contains(&name.as_str()) {
+            all.add(&format!("s3:{name}"), value);
+        } else if name == "versionId" {
+            all.add("s3:VersionId", value);
+        } else if name == "X-Amz-Signature" {
+            signed_in_query = true;
+        }
+    }
+    if signed_in_query || parts.headers.contains_key("authorization") {
+        all.add("s3:signatureversion", "AWS4-HMAC-SHA256");
+        all.add("s3:authType", if signed_in_query { "REST-QUERY-STRING" } else { "REST-HEADER" });
+    }
+    all
+}
+
+/// What is known once it is clear who asks.
+pub(crate) fn add_caller(op: &OpContext, all: &mut Circumstances) {
+    match op.principal() {
+        Some(principal) => {
+            all.add("aws:username", principal.as_str());
+            all.add("aws:userid", principal.as_str());
+            all.add("aws:PrincipalType", "User");
+            let tenant = op.tenant();
+            all.add("aws:PrincipalAccount", tenant.as_str());
+            all.add("aws:PrincipalArn", format!("arn:aws:iam::{tenant}:user/{principal}"));
+        }
+        None => all.add("aws:PrincipalType", "Anonymous"),
+    }
+}
+
+/// Headers of S3, by their own names, and the tags that one of them holds.
+pub(crate) fn headers(headers: &HeaderMap, all: &mut Circumstances) {
+    for (name, value) in headers {
+        let Ok(value) = value.to_str() else { continue };
+        let name = name.as_str();
+        if name == "x-amz-copy-source" {
+            let path = value.split_once('?').map_or(value, |(path, _)| path);
+            all.add("s3:x-amz-copy-source", decoded(path).trim_start_matches('/'));
+        } else if name.starts_with("x-amz-") {
+            all.add(&format!("s3:{name}"), value);
+        }
+        if name == "x-amz-tagging" {
+            for (name, value) in form(value) {
+                tag(&name, &value, all);
+            }
+        } else if let Some(rest) = name.strip_prefix("x-amz-object-lock-") {
+            all.add(&format!("s3:object-lock-{rest}"), value);
+        }
+    }
+}
+
+/// A tag that a request would give an object.
+pub(crate) fn tag(name: &str, value: &str, all: &mut Circumstances) {
+    all.add(&format!("s3:RequestObjectTag/{name}"), value);
+    all.add("s3:RequestObjectTagKeys", name);
+}
+
+fn form(text: &str) -> Vec<(String, String)> {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    let decoded = |text: &str| decoded(&text.replace('+', " "));
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decoded(name), decoded(value)))
+        .collect()
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+
+    use super::*;
+
+    #[test]
+    fn requests_speak_of_themselves() {
+        let request = Request::builder()
+            .uri("/b?list-type=2&prefix=a%2Fb&max-keys=5&X-Amz-Signature=0")
+            .header("x-amz-acl", "public-read")
+            .header("x-amz-tagging", "security=public&two=a+b")
+            .header("x-amz-copy-source", "/src/public%2Ffoo?versionId=1")
+            .header("referer", "http://example.org/page")
+            .body(Body::empty())
+            .unwrap();
+        let (parts, _) = request.into_parts();
+        let all = of(&parts, Some("::ffff:10.0.0.1".parse().unwrap()), Timestamp::from_micros(5_000_000));
+        let check = |key: &str, expected: Option<&str>| {
+            let found = all.get(key).map(|values| values.join("|"));
+            assert_eq!(found.as_deref(), expected, "{key}");
+        };
+        check("aws:SourceIp", Some("10.0.0.1"));
+        check("s3:prefix", Some("a/b"));
+        check("s3:max-keys", Some("5"));
+        check("s3:delimiter", None);
+        check("s3:x-amz-acl", Some("public-read"));
+        check("s3:x-amz-copy-source", Some("src/public/foo"));
+        check("s3:RequestObjectTag/security", Some("public"));
+        check("s3:RequestObjectTag/two", Some("a b"));
+        check("s3:RequestObjectTagKeys", Some("security|two"));
+        check("aws:Referer", Some("http://example.org/page"));
+        check("s3:authType", Some("REST-QUERY-STRING"));
+        check("aws:EpochTime", Some("5"));
+    }
+}

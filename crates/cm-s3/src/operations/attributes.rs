@@ -1,0 +1,87 @@
+//! What is known about an object, as far as it is asked for.
+
+use cm_kernel::policy::Read;
+use cm_kernel::policy::sharing::Use;
+use cm_types::PageLimit;
+use s3s::dto::*;
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+
+use super::listing::page_limit;
+use super::reading::version_name;
+use super::refusals::refuse;
+use super::writing::part_number;
+use super::{Store, bucket_name, object_key};
+use crate::caller::Caller;
+use crate::content::{Algorithm, CHECKSUM_TYPE};
+use crate::describe::{etag, summed, time};
+use crate::failure;
+
+impl Store {
+    pub(super) async fn attributes(
+        &self,
+        caller: Caller,
+        request: S3Request<GetObjectAttributesInput>,
+    ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+        let input = request.input;
+        refuse!(input; sse_customer_algorithm, sse_customer_key);
+        let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
+        let version = version_name(input.version_id.as_deref())?;
+        let wants = |name: &str| input.object_attributes.iter().any(|wanted| wanted.as_str() == name);
+        let known = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
+        if input.object_attributes.is_empty()
+            || !input.object_attributes.iter().all(|wanted| known.contains(&wanted.as_str()))
+        {
+            let message = "ask for ETag, Checksum, ObjectParts, StorageClass or ObjectSize";
+            return Err(S3Error::with_message(S3ErrorCode::InvalidArgument, message));
+        }
+        let after = part_number(input.part_number_marker.unwrap_or_default())?;
+        let limit = page_limit(input.max_parts)?.unwrap_or(PageLimit::clamped(1));
+        let permit =
+            self.permit_object::<Read>(&caller, Use::GetObjectAttributes, &bucket, &key, version).await?;
+        let found = self.kernel.objects().finished_parts(&permit, &bucket, &key, version, after, limit).await;
+        let (info, parts, more) = found.map_err(failure::object)?;
+        let is_summed = Algorithm::ALL.iter().any(|algorithm| info.headers.contains_key(algorithm.header()));
+        let mut output = GetObjectAttributesOutput {
+            last_modified: Some(time(info.created_at)),
+            version_id: info.shown_version.map(|name| name.to_string()),
+            ..GetObjectAttributesOutput::default()
+        };
+        if wants("ETag") {
+            output.e_tag = Some(etag(&info));
+        }
+        if wants("ObjectSize") {
+            output.object_size = Some(info.size as i64);
+        }
+        if wants("StorageClass") {
+            output.storage_class = Some(StorageClass::from_static(StorageClass::STANDARD));
+        }
+        if wants("Checksum") && is_summed {
+            let mut sums = Checksum::default();
+            summed!(&mut sums, &info.headers);
+            sums.checksum_type = info.headers.get(CHECKSUM_TYPE).map(|text| text.clone().into());
+            output.checksum = Some(sums);
+        }
+        if wants("ObjectParts") && info.parts > 0 {
+            let last = parts.last().map(|part| i32::from(part.number));
+            let listed = parts.into_iter().map(|found| {
+                let mut part = ObjectPart {
+                    part_number: Some(i32::from(found.number)),
+                    size: Some(found.size as i64),
+                    ..ObjectPart::default()
+                };
+                summed!(&mut part, &found.headers);
+                part
+            });
+            output.object_parts = Some(GetObjectAttributesParts {
+                is_truncated: Some(more),
+                max_parts: Some(limit.get() as i32),
+                next_part_number_marker: last,
+                part_number_marker: Some(i32::from(after)),
+                // Parts without checksums are counted only, as S3 does.
+                parts: Some(listed.collect()).filter(|_| is_summed),
+                total_parts_count: Some(i32::from(info.parts)),
+            });
+        }
+        Ok(S3Response::new(output))
+    }
+}

@@ -244,6 +244,27 @@ async fn who_may_not_is_refused_by_name() {
         assert_eq!(code(client.get(&key).await), expected, "{who} reads");
         assert_eq!(code(client.put(&key, "x".into()).await), expected, "{who} writes");
     }
+    // Each is in the log, with whose key it was where there is such a key.
+    let refused = admin.newest_events(20, &[("verb", "s3-signature.refused".to_owned())]).await.unwrap();
+    let told = |reason: &str, resource: serde_json::Value, key: &str| {
+        refused.iter().any(|event| {
+            event["outcome"] == "denied"
+                && event["actor"].is_null()
+                && event["resource"] == resource
+                && event["facts"]["reason"] == reason
+                && event["facts"]["api_key"] == key
+        })
+    };
+    assert!(told("SignatureDoesNotMatch", "principal/admin".into(), &admin_key.id), "{refused:?}");
+    assert!(told("InvalidAccessKeyId", json!(null), "CMS3FFFFFFFFFFFFFFFF"), "{refused:?}");
+    assert!(!format!("{refused:?}").contains(&admin_key.key[8..]), "a secret is in the log");
+    // However many there are: the log is no weapon.
+    for _ in 0..40 {
+        let wrong = signed(&node, (&admin_key.id, &tampered));
+        assert_eq!(code(wrong.get(&key).await), "SignatureDoesNotMatch");
+    }
+    let refused = admin.newest_events(100, &[("verb", "s3-signature.refused".to_owned())]).await.unwrap();
+    assert!((4..40).contains(&refused.len()), "{}", refused.len());
     let second = signed(&node, (&admin_key.id, &admin_key.key));
     assert!(read(&second, "secret").await == "content".as_bytes());
     let keys = admin.api_keys("admin").await.unwrap();

@@ -185,7 +185,13 @@ fn result(args: &ResultArgs) -> anyhow::Result<Verdict> {
     say("status", result.status().as_str().into());
     say("kind", result.kind.as_str().into());
     say("measurement", result.measurement.to_string().into());
-    say("aspects", aspects(&result).into());
+    say(
+        "aspects",
+        claimed(&result)
+            .map(|(name, value)| (name.to_owned(), Value::from(value)))
+            .collect::<Map<_, _>>()
+            .into(),
+    );
     say("tcb", result.tcb.clone().into());
     say("issued_at", result.issued_at.to_string().into());
     say("verifier", result.verifier.clone().into());
@@ -196,15 +202,19 @@ fn result(args: &ResultArgs) -> anyhow::Result<Verdict> {
         say("policy_hash", hash.to_string().into());
     }
     if args.nonce.is_none() {
-        say("not_checked", "nonce".into());
+        say("not_checked", vec!["nonce"].into());
     }
     Ok(Verdict::new(refusal, entry))
 }
 
-/// What is claimed of each aspect.
+/// The aspects of which something is claimed.
+fn claimed(result: &AttestationResult) -> impl Iterator<Item = (&'static str, i8)> {
+    result.vector.entries().into_iter().filter(|(_, value)| *value != 0)
+}
+
+/// What is claimed of each aspect, in one line.
 fn aspects(result: &AttestationResult) -> String {
-    let claimed = result.vector.entries().into_iter().filter(|(_, value)| *value != 0);
-    claimed.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    claimed(result).map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

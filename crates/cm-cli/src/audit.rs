@@ -32,16 +32,16 @@ pub struct VerifyArgs {
 #[derive(Args, Debug)]
 pub struct LogArgs {
     /// Begin after this sequence number.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     pub after: u64,
     /// Most records to show.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
     pub limit: usize,
     /// Only verbs that begin with this, such as `function.`.
     #[arg(long)]
     pub verb: Option<String>,
-    /// Only records about this resource, as KIND/ID.
-    #[arg(long)]
+    /// Only records about this resource.
+    #[arg(long, value_name = "KIND/ID")]
     pub resource: Option<String>,
     /// Go on as records are written, one JSON document a line.
     #[arg(long, short)]
@@ -97,6 +97,6 @@ async fn log(args: LogArgs, connection: &Connection) -> Outcome {
         return events::follow(&api, args.after, &filters, &connection).await;
     }
     let page = api.events(args.after, args.limit, &filters).await?;
-    output::entries(connection, &page.items);
+    events::listing(connection, &page.items);
     Ok(ExitCode::SUCCESS)
 }

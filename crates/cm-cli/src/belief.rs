@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use cm_client::trust::Measurements;
-use cm_client::{ClientIdentity, Trust};
+use cm_attest::AttestError;
+use cm_client::trust::{Distrust, Measurements, Uncertified};
+use cm_client::{ClientError, ClientIdentity, Trust};
 use cm_crypto::sign::VerifyingKey;
 use cm_types::Sha256Digest;
 
-use crate::{Connection, UsageError};
+use crate::{Connection, UsageError, output};
 
 /// By which certificate an instance knows the caller.
 #[derive(Args, Clone, Debug)]
@@ -91,6 +92,21 @@ impl TrustArgs {
             allow_insecure_software: self.allow_insecure_software,
             require_isolation: self.require_isolation.clone(),
         })
+    }
+}
+
+/// Says what would help where somebody meant to believe software and did not say so.
+pub(crate) fn hint(connection: &Connection, error: &ClientError) {
+    let vouched_by_software = matches!(
+        error,
+        ClientError::Untrusted(
+            Distrust::Evidence(AttestError::InsecureRefused)
+                | Distrust::Uncertified(Uncertified::InsecureSoftware)
+        )
+    );
+    if vouched_by_software {
+        let hint = "--allow-insecure-software accepts what only the node's software vouches for";
+        output::note(connection, hint);
     }
 }
 

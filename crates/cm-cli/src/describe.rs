@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::kinds::{self, LINKS, Link, kind};
-use crate::{Connection, Format, Outcome, output};
+use crate::{Connection, Format, Outcome, events, output};
 
 /// How many states, results and events are shown.
 const NEWEST: usize = 5;
@@ -200,7 +200,9 @@ fn show(described: &Description, connection: &Connection) {
             &entries,
         );
     }
-    section("NEWEST EVENTS", None, &described.newest_events);
+    if !described.newest_events.is_empty() {
+        output::line(&format!("\nNEWEST EVENTS\n{}", events::paragraphs(&described.newest_events)));
+    }
     if !described.not_shown.is_empty() {
         output::note(
             connection,

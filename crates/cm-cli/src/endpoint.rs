@@ -10,7 +10,7 @@ use cm_client::resources::{Entry, ListQuery};
 use cm_types::ResourceKind;
 use serde_json::{Map, Value};
 
-use crate::{Connection, Outcome, output};
+use crate::{Connection, Format, Outcome, output};
 
 /// How long `deploy` waits for the endpoint to serve.
 const WAIT_MAX: Duration = Duration::from_secs(120);
@@ -43,13 +43,13 @@ pub struct DeployArgs {
     #[arg(long)]
     pub image: Option<String>,
     /// CPU cores of the new endpoint.
-    #[arg(long, requires = "image", requires = "ram")]
+    #[arg(long, requires = "image", requires = "ram", value_name = "CORES")]
     pub cpu: Option<u32>,
     /// Memory of the new endpoint, such as 512MB.
-    #[arg(long, requires = "image", requires = "cpu")]
+    #[arg(long, requires = "image", requires = "cpu", value_name = "SIZE")]
     pub ram: Option<String>,
     /// The security policy that guards the new endpoint.
-    #[arg(long, requires = "image")]
+    #[arg(long, requires = "image", value_name = "ID")]
     pub security_policy: Option<String>,
     /// Do not wait until it serves.
     #[arg(long)]
@@ -72,7 +72,7 @@ pub struct StatusArgs {
     /// The endpoint.
     pub id: String,
     /// Most states to show, the latest first.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pub states: usize,
 }
 
@@ -132,7 +132,8 @@ async fn detach(args: DetachArgs, connection: &Connection) -> Outcome {
     let api = connection.api()?;
     if args.delete {
         api.detach_and_delete_endpoint(&args.id).await?;
-        output::note(connection, &format!("{} is gone", args.id));
+        let document = serde_json::json!({ "id": args.id, "deleted": true });
+        output::done(connection, &format!("{} is gone", args.id), &document);
     } else {
         output::entry(connection, &api.detach_endpoint(&args.id).await?);
     }
@@ -149,7 +150,11 @@ async fn status(args: StatusArgs, connection: &Connection) -> Outcome {
         ..ListQuery::default()
     };
     let states = api.list(ResourceKind::EndpointState, &query).await?.items;
-    shown.insert("latest_states".to_owned(), states.into_iter().map(Value::Object).collect());
+    let states = match connection.output {
+        Format::Json | Format::Yaml => states.into_iter().map(Value::Object).collect(),
+        Format::Table => states.iter().map(output::state).collect::<Vec<_>>().join("\n").into(),
+    };
+    shown.insert("latest_states".to_owned(), states);
     output::entry(connection, &shown);
     Ok(ExitCode::SUCCESS)
 }

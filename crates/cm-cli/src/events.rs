@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::{Connection, Format, Outcome, output};
 
+/// Where the lines of an event after its first begin, in characters.
+const HANGING: usize = 8;
+
 /// `cryptomesh events`
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -27,7 +30,7 @@ pub struct EventsArgs {
     #[arg(long, value_name = "NUMBER")]
     pub after: Option<u64>,
     /// Most events to show; when following, of those that have happened.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_name = "COUNT")]
     pub limit: usize,
     /// Only what happened so, or all that begins so, such as `function.`.
     #[arg(long)]
@@ -57,7 +60,7 @@ pub async fn run(args: EventsArgs, connection: &Connection) -> Outcome {
             Some(after) => api.events(after, args.limit, &filters).await?.items,
             None => api.newest_events(args.limit, &filters).await?,
         };
-        output::entries(connection, &events);
+        listing(connection, &events);
         return Ok(ExitCode::SUCCESS);
     }
     until_interrupted(async {
@@ -134,19 +137,67 @@ fn show(connection: &Connection, event: &Entry) -> bool {
     match connection.output {
         Format::Json => output::line_is_read(&Value::Object(event.clone()).to_string()),
         Format::Yaml => output::line_is_read(&format!("---\n{}", output::yaml(event).trim_end())),
-        Format::Table => output::line_is_read(&sentence(event)),
+        Format::Table => output::line_is_read(&paragraph(event, Widths::default(), output::width())),
     }
 }
 
-/// An event in one line.
-fn sentence(event: &Entry) -> String {
-    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-    let outcome = match text("outcome") {
-        outcome if outcome == "allowed" => String::new(),
-        outcome => format!("  {outcome}"),
+/// Prints events that have happened: one document, or a paragraph each, since what matters of an event is often a sentence
+/// that no cell of a table has room for.
+pub(crate) fn listing(connection: &Connection, events: &[Entry]) {
+    if connection.output != Format::Table || events.is_empty() {
+        return output::entries(connection, events);
+    }
+    output::line(&paragraphs(events));
+}
+
+/// Events for people.
+pub(crate) fn paragraphs(events: &[Entry]) -> String {
+    let (widths, width) = (Widths::of(events), output::width());
+    let each: Vec<_> = events.iter().map(|event| paragraph(event, widths, width)).collect();
+    each.join("\n")
+}
+
+/// How wide the columns are that many events share.
+#[derive(Clone, Copy, Default)]
+struct Widths {
+    actor: usize,
+    verb: usize,
+}
+
+impl Widths {
+    fn of(events: &[Entry]) -> Self {
+        let widest = |name| events.iter().map(|event| text(event, name).chars().count()).max().unwrap_or(0);
+        Self { actor: widest("actor"), verb: widest("verb") }
+    }
+}
+
+fn text<'a>(event: &'a Entry, name: &str) -> &'a str {
+    event.get(name).and_then(Value::as_str).unwrap_or("-")
+}
+
+/// An event in one line, or in several where the terminal is too narrow.
+fn paragraph(event: &Entry, widths: Widths, width: Option<usize>) -> String {
+    let at = output::to_the_second(text(event, "at"));
+    let (actor, verb) = (text(event, "actor"), text(event, "verb"));
+    let head = format!("{:>6}  {at}  {actor:<1$}  {verb:<2$}", number(event), widths.actor, widths.verb);
+    let outcome = Some(text(event, "outcome")).filter(|outcome| !["allowed", "-"].contains(outcome));
+    let resource = text(event, "resource");
+    let parts = [resource.to_owned()].into_iter().chain(outcome.map(str::to_owned)).chain(facts(event));
+    output::hanging(&head, parts, HANGING, width)
+}
+
+/// What is known of an event, the reasons first. Left out is what every record says of itself.
+fn facts(event: &Entry) -> Vec<String> {
+    let id = text(event, "resource").split_once('/').map(|(_, id)| id);
+    let says = |name: &str, value: &Value| match name {
+        "generation" => false,
+        "name" => value.as_str() != id,
+        _ => value != &Value::from(0) && !value.is_null(),
     };
-    let (number, at, actor) = (number(event), text("at"), text("actor"));
-    format!("{number:>6}  {at}  {actor}  {}  {}{outcome}", text("verb"), text("resource"))
+    let facts = event.get("facts").and_then(Value::as_object);
+    let mut facts: Vec<_> = facts.into_iter().flatten().filter(|(name, value)| says(name, value)).collect();
+    facts.sort_by_key(|(name, _)| !name.starts_with("reason"));
+    facts.into_iter().map(|(name, value)| format!("{name}={}", output::fact(value))).collect()
 }
 
 #[cfg(test)]
@@ -159,7 +210,32 @@ mod tests {
             "seq": 7, "at": "2026-01-01T00:00:00Z", "actor": null, "verb": "auth.denied",
             "resource": "principal/a", "outcome": "denied",
         });
-        let line = sentence(event.as_object().unwrap());
+        let line = paragraph(event.as_object().unwrap(), Widths::default(), None);
         assert_eq!(line, "     7  2026-01-01T00:00:00Z  -  auth.denied  principal/a  denied");
+    }
+
+    #[test]
+    fn the_reason_is_shown_whole_however_narrow_the_terminal_is() {
+        let reason = "the evidence is of kind `insecure-software`, which must be allowed explicitly";
+        let event = serde_json::json!({
+            "seq": 7, "at": "2026-01-01T00:00:00.123456Z", "actor": "ada", "verb": "instance.status-changed",
+            "resource": "instance/552ae472-9502-48a5-b668-980dcf970d4c", "outcome": "failed",
+            "facts": {
+                "along": 0, "code": 3, "generation": 2, "name": "552ae472-9502-48a5-b668-980dcf970d4c", "reason": reason,
+            },
+        });
+        let event = event.as_object().unwrap();
+        let line = paragraph(event, Widths::of(std::slice::from_ref(event)), None);
+        let head = "     7  2026-01-01T00:00:00Z  ada  instance.status-changed  instance/552ae472-9502-48a5-b668-980dcf970d4c";
+        assert_eq!(line, format!("{head}  failed  reason=\"{reason}\"  code=3"));
+        for width in [60, 80, 120] {
+            let shown = paragraph(event, Widths::default(), Some(width));
+            assert!(shown.lines().all(|line| line.chars().count() <= width), "{width}: {shown}");
+            assert_eq!(
+                shown.split_whitespace().collect::<Vec<_>>(),
+                line.split_whitespace().collect::<Vec<_>>()
+            );
+            assert!(shown.lines().skip(1).all(|line| line.starts_with(&" ".repeat(HANGING))), "{shown}");
+        }
     }
 }

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use cm_types::ResourceKind;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::{Connection, Outcome, UsageError, function_run, output};
+use crate::{Connection, Format, Outcome, UsageError, function_run, output};
 
 /// `cryptomesh function …`
 #[derive(Debug, Subcommand)]
@@ -32,7 +32,7 @@ pub struct RegisterArgs {
     #[arg(long, value_name = "NAME=FILE")]
     pub program: Vec<String>,
     /// What the function is for.
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
 }
 
@@ -42,7 +42,7 @@ pub struct LogsArgs {
     /// The function.
     pub function: String,
     /// Most states to show.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
     pub limit: usize,
 }
 
@@ -108,7 +108,16 @@ async fn logs(args: LogsArgs, connection: &Connection) -> Outcome {
     // A function that does not exist has no history either; the difference must be seen.
     api.read(ResourceKind::Function, &args.function).await?;
     let states = api.function_history(ResourceKind::FunctionState, &args.function, args.limit).await?;
-    output::records(connection, ResourceKind::FunctionState, &states);
+    match connection.output {
+        Format::Json | Format::Yaml => output::records(connection, ResourceKind::FunctionState, &states),
+        // Of one function, each row would repeat which, and nobody asks for a state by its id.
+        Format::Table => {
+            let told = |name: &String| !["id", "state_id", "function_id"].contains(&name.as_str());
+            let rows =
+                states.into_iter().map(|state| state.into_iter().filter(|(name, _)| told(name)).collect());
+            output::records(connection, ResourceKind::FunctionState, &rows.collect::<Vec<_>>());
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -121,13 +130,50 @@ async fn status(args: StatusArgs, connection: &Connection) -> Outcome {
         let history = api.function_history(kind, &args.function, 1).await?;
         shown.insert(name.to_owned(), history.into_iter().next().map_or(Value::Null, Value::Object));
     }
-    output::entry(connection, &shown);
+    match connection.output {
+        Format::Json | Format::Yaml => output::entry(connection, &shown),
+        Format::Table => output::entry(connection, &summary(&shown)),
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a function is, for people; what it is, `get` shows.
+fn summary(shown: &Map<String, Value>) -> Map<String, Value> {
+    let mut rows = Map::new();
+    for name in ["id", "deployment_status"] {
+        rows.extend(shown.get(name).map(|value| (name.to_owned(), value.clone())));
+    }
+    let reason = shown.get("status").and_then(|status| status.get("deployment_reason"));
+    rows.extend(
+        reason.filter(|reason| reason.is_string()).map(|reason| ("reason".to_owned(), reason.clone())),
+    );
+    for name in ["latest_state", "latest_result"] {
+        let latest = shown.get(name).and_then(Value::as_object);
+        rows.insert(name.to_owned(), latest.map_or("none".to_owned(), output::state).into());
+    }
+    rows
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_status_of_a_function_says_how_it_is_and_why() {
+        let shown = serde_json::json!({
+            "id": "f", "deployment_status": "failed", "status": { "deployment_reason": "no port is free" },
+            "confidential": { "policy": "{}" }, "latest_result": null,
+            "latest_state": {
+                "state": "failed", "name": "failed", "created_at": "2026-01-01T00:00:00.5Z", "instance_id": "i",
+                "metadata": { "exit_code": "1", "reason": "no port is free" },
+            },
+        });
+        let expected = serde_json::json!({
+            "id": "f", "deployment_status": "failed", "reason": "no port is free", "latest_result": "none",
+            "latest_state": "failed 2026-01-01T00:00:00Z in instance i exit_code=1 reason=\"no port is free\"",
+        });
+        assert_eq!(Value::Object(summary(shown.as_object().unwrap())), expected);
+    }
 
     #[test]
     fn a_program_that_the_policy_has_not_is_told_with_those_that_it_has() {

@@ -3,20 +3,20 @@
 //! Everything that decides whether the instance is trusted happens here, on the caller's side, before the first
 //! byte of input is sent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use cm_client::trust::{Distrust, Measurements};
-use cm_client::{Api, ClientError, ClientIdentity, InstanceConnection, Terms, Trust};
+use cm_client::trust::Measurements;
+use cm_client::{Api, ClientIdentity, InstanceConnection, Terms, Trust};
 use cm_crypto::sign::VerifyingKey;
 use cm_types::{ResourceId, ResourceKind, Sha256Digest, Timestamp};
 use serde_json::{Value, json};
 
 use crate::agreement::AgreementArgs;
-use crate::{Connection, Format, Outcome, UsageError, output, resource};
+use crate::{Connection, Format, Outcome, UsageError, belief, output, report, resource};
 
 /// What a party that provides inputs and reads results needs, where no user policy says otherwise.
 const RIGHTS_WRITE: u32 = 533_572;
@@ -33,7 +33,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub agreement: AgreementArgs,
     /// The program to run; the function's only one without it.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub program: Option<String>,
     /// A file to send: NAME=FILE, with the name that the policy gives it. May be repeated.
     #[arg(long, value_name = "NAME=FILE")]
@@ -64,7 +64,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME")]
     pub require_isolation: Vec<String>,
     /// Seconds that the run may take.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
     /// Leave the instance running.
     #[arg(long)]
@@ -207,13 +207,7 @@ async fn with_instance(
         None => api.instance_policy(&instance.id).await?,
     };
     let opened = api.open_instance(&instance.id, &policy, &plan.terms, &plan.trust, &plan.identity).await;
-    if let (Err(ClientError::Untrusted(Distrust::Evidence(_))), false) =
-        (&opened, args.allow_insecure_software)
-    {
-        let hint = "--allow-insecure-software accepts evidence for which only the node's software vouches";
-        output::note(connection, hint);
-    }
-    let mut inside = opened?;
+    let mut inside = opened.inspect_err(|error| belief::hint(connection, error))?;
     let kind = inside.claims().kind;
     output::note(connection, &format!("verified: {kind} evidence, policy {}", instance.policy_hash));
     for (name, file) in &plan.inputs {
@@ -222,7 +216,7 @@ async fn with_instance(
     let report = inside.execute(&plan.program, Duration::from_secs(args.timeout)).await?;
     if !report.succeeded() {
         match connection.output {
-            Format::Json | Format::Yaml => output::document_of(connection, &report),
+            Format::Json | Format::Yaml => output::document_of(connection, &report::document(&report)?),
             Format::Table => output::error(&format!("{} {}", plan.program, report.outcome)),
         }
         return Ok(ExitCode::FAILURE);
@@ -231,6 +225,10 @@ async fn with_instance(
     for (name, file) in &plan.results {
         let bytes = inside.read_file(name).await.with_context(|| format!("cannot read {name}"))?;
         write_result(file, &bytes)?;
+    }
+    // A result on standard output stands there alone.
+    if connection.output != Format::Table && plan.results.iter().all(|(_, file)| file != Path::new("-")) {
+        output::document_of(connection, &report::document(&report)?);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -251,7 +249,7 @@ async fn send(
 }
 
 fn write_result(file: &PathBuf, bytes: &[u8]) -> anyhow::Result<()> {
-    if file == std::path::Path::new("-") {
+    if file == Path::new("-") {
         use std::io::Write;
         return std::io::stdout().write_all(bytes).context("cannot write standard output");
     }

@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use cm_attest::AttestError;
-use cm_client::trust::{Distrust, Uncertified};
-use cm_client::{CertifiedConnection, ClientError, InstanceChannel, InstanceConnection, Work};
+use cm_client::resources::InstanceInfo;
+use cm_client::trust::Distrust;
+use cm_client::{Api, CertifiedConnection, ClientError, InstanceChannel, InstanceConnection, Terms, Work};
 use cm_instance::PolicyText;
-use cm_types::Sha256Digest;
+use cm_types::{ResourceKind, Sha256Digest};
 use serde_json::{Map, Value, json};
 
+use crate::agreement::AgreementArgs;
 use crate::belief::{IdentityArgs, TrustArgs};
-use crate::{Connection, Format, Outcome, UsageError, output, resource};
+use crate::{Connection, Format, Outcome, UsageError, belief, output, report, resource};
 
 /// `cryptomesh instance …`
 #[derive(Debug, Subcommand)]
@@ -44,20 +45,32 @@ pub enum InstanceCommand {
 pub struct CreateArgs {
     /// The user policy: which function, which name, who may do what. `-` reads standard input.
     pub user_policy: PathBuf,
+    /// What the instance has to run.
+    #[command(flatten)]
+    pub agreement: AgreementArgs,
     /// Where to write the policy that the instance obeys, byte for byte.
     #[arg(long, value_name = "FILE")]
     pub output_policy_file: Option<PathBuf>,
 }
 
-/// Which instance, as whom, and what is believed.
+/// By what an instance is known; at least one of them must be given.
 #[derive(Args, Debug)]
-pub struct TargetArgs {
+#[group(required = true, multiple = true)]
+pub struct KnownArgs {
     /// The text of the policy that the instance must obey, which has to come from somebody whom you trust.
-    #[arg(long, value_name = "FILE", required_unless_present = "instance")]
+    #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// The instance's id at the node, which is asked for evidence.
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,
+}
+
+/// Which instance, as whom, and what is believed.
+#[derive(Args, Debug)]
+pub struct TargetArgs {
+    /// By what it is known.
+    #[command(flatten)]
+    pub known: KnownArgs,
     /// With --instance and without --policy: the hash that the policy must have.
     #[arg(long, value_name = "SHA256", conflicts_with = "policy")]
     pub policy_hash: Option<Sha256Digest>,
@@ -106,7 +119,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub pipeline: bool,
     /// Seconds that it may take.
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
     /// What the program gets behind its name.
     #[arg(last = true)]
@@ -140,8 +153,10 @@ pub async fn run(command: InstanceCommand, connection: &Connection) -> Outcome {
         InstanceCommand::Get(args) => get(&args, connection).await,
         InstanceCommand::Ls(args) => ls(&args.target, connection).await,
         InstanceCommand::Shutdown(args) => {
-            open(&args.target, connection).await?.shut_down().await?;
-            output::note(connection, "the instance ends");
+            let mut inside = open(&args.target, connection).await?;
+            inside.shut_down().await?;
+            let document = json!({ "policy_hash": inside.policy_hash(), "ended": true });
+            output::done(connection, "the instance ends", &document);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -149,24 +164,62 @@ pub async fn run(command: InstanceCommand, connection: &Connection) -> Outcome {
 
 async fn create(args: &CreateArgs, connection: &Connection) -> Outcome {
     let user_policy = Value::Object(resource::read_document(&args.user_policy)?);
+    let Some(function) = user_policy["function"].as_str() else {
+        let what = format!("{} names no `function`", args.user_policy.display());
+        return Err(UsageError(what).into());
+    };
     let api = connection.api()?;
+    let program_policy = args.agreement.program_policy(function, &api, connection).await?;
+    let terms = Terms::of_policies(&program_policy, &user_policy).context("what to insist on")?;
     let made = api.create_instance(&user_policy).await.context("cannot start an instance")?;
-    if let Some(file) = &args.output_policy_file {
-        let policy = match &made.policy {
-            Some(policy) => policy.clone(),
-            None => api.instance_policy(&made.id).await?,
-        };
-        std::fs::write(file, policy).with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    let entry = json!({ "id": made.id, "address": made.address, "policy_hash": made.policy_hash });
-    show(connection, entry);
+    let agreed = agreed_policy(&api, &made, &terms).await.and_then(|policy| {
+        if let Some(file) = &args.output_policy_file {
+            std::fs::write(file, policy.as_str())
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        Ok(policy)
+    });
+    let policy = match agreed {
+        Ok(policy) => policy,
+        Err(error) => {
+            // Nobody is left with an instance that is not what was asked for, or with one that nobody has the policy of.
+            if let Err(error) = api.remove(ResourceKind::Instance, &made.id).await {
+                output::note(connection, &format!("instance {} could not be removed: {error}", made.id));
+            }
+            return Err(error);
+        }
+    };
+    show(connection, json!({ "id": made.id, "address": made.address, "policy_hash": policy.hash() }));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The policy that the instance is to obey, as the node returned it, if it keeps the terms.
+async fn agreed_policy(api: &Api, made: &InstanceInfo, terms: &Terms) -> anyhow::Result<PolicyText> {
+    let text = match &made.policy {
+        Some(policy) => policy.clone(),
+        None => api.instance_policy(&made.id).await?,
+    };
+    let text = PolicyText::new(text);
+    let parsed = text.parse().map_err(|error| ClientError::from(Distrust::from(error)))?;
+    terms.check(&parsed).map_err(|broken| ClientError::from(Distrust::from(broken))).with_context(|| {
+        format!("the node returned another policy for {} than was asked for; the instance is ended", made.id)
+    })?;
+    Ok(text)
 }
 
 /// A verified instance, by either judge.
 enum Open {
     Evidence(Box<InstanceConnection>),
     Certificate(Box<CertifiedConnection>),
+}
+
+impl Open {
+    fn policy_hash(&self) -> Sha256Digest {
+        match self {
+            Self::Evidence(connection) => connection.claims().policy_hash,
+            Self::Certificate(connection) => connection.claims().policy_hash,
+        }
+    }
 }
 
 impl Deref for Open {
@@ -191,12 +244,12 @@ impl DerefMut for Open {
 
 /// The policy's text as the caller knows it.
 async fn policy(target: &TargetArgs, connection: &Connection) -> anyhow::Result<PolicyText> {
-    if let Some(file) = &target.policy {
+    if let Some(file) = &target.known.policy {
         let text =
             std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         return Ok(PolicyText::new(text));
     }
-    let id = target.instance.as_deref().unwrap_or_default();
+    let id = target.known.instance.as_deref().unwrap_or_default();
     if target.policy_hash.is_none() && !target.trust_node_policy {
         let what = "say which policy the instance must obey: --policy FILE, --policy-hash SHA256, or --trust-node-policy";
         return Err(UsageError(what.to_owned()).into());
@@ -212,7 +265,7 @@ async fn policy(target: &TargetArgs, connection: &Connection) -> anyhow::Result<
 
 async fn open(target: &TargetArgs, connection: &Connection) -> anyhow::Result<Open> {
     // What is demanded must be checkable, before anything is asked of anybody.
-    let measurements = match &target.instance {
+    let measurements = match &target.known.instance {
         Some(_) => None,
         None => Some(target.trust.of_certificate()?),
     };
@@ -221,7 +274,7 @@ async fn open(target: &TargetArgs, connection: &Connection) -> anyhow::Result<Op
     let insecure = target.trust.allow_insecure_software;
     let opened = match measurements {
         None => {
-            let id = target.instance.as_deref().unwrap_or_default();
+            let id = target.known.instance.as_deref().unwrap_or_default();
             let trust = target.trust.read(connection)?;
             let opened = connection.api()?.open_text(id, &text, &trust, &identity).await;
             opened.map(|connection| Open::Evidence(Box::new(connection)))
@@ -232,23 +285,12 @@ async fn open(target: &TargetArgs, connection: &Connection) -> anyhow::Result<Op
             opened.map(|connection| Open::Certificate(Box::new(connection)))
         }
     };
-    let vouched_by_software = matches!(
-        &opened,
-        Err(ClientError::Untrusted(
-            Distrust::Evidence(AttestError::InsecureRefused)
-                | Distrust::Uncertified(Uncertified::InsecureSoftware)
-        ))
-    );
-    if vouched_by_software {
-        let hint = "--allow-insecure-software accepts what only the node's software vouches for";
-        output::note(connection, hint);
-    }
-    let opened = opened?;
-    let (judge, policy_hash) = match &opened {
-        Open::Evidence(connection) => (connection.claims().kind.as_str(), connection.claims().policy_hash),
-        Open::Certificate(connection) => ("certificate", connection.claims().policy_hash),
+    let opened = opened.inspect_err(|error| belief::hint(connection, error))?;
+    let judge = match &opened {
+        Open::Evidence(connection) => connection.claims().kind.as_str(),
+        Open::Certificate(_) => "certificate",
     };
-    output::note(connection, &format!("verified: {judge}, policy {policy_hash}"));
+    output::note(connection, &format!("verified: {judge}, policy {}", opened.policy_hash()));
     Ok(opened)
 }
 
@@ -294,6 +336,7 @@ async fn put(args: &PutArgs, connection: &Connection) -> Outcome {
         return Err(UsageError(format!("{name} is given twice")).into());
     }
     let mut inside = open(&args.target, connection).await?;
+    let mut written = Vec::new();
     for (name, file) in &files {
         let (source, size): (Box<dyn tokio::io::AsyncRead + Unpin + Send>, _) = if file == "-" {
             (Box::new(tokio::io::stdin()), None)
@@ -309,8 +352,12 @@ async fn put(args: &PutArgs, connection: &Connection) -> Outcome {
             inside.write_stream(name, source, Some(progress)).await
         }
         .with_context(|| format!("cannot send {name}"))?;
+        written.push(json!({ "name": name, "file": file, "size": bar.position() }));
         bar.finish_and_clear();
         output::note(connection, &format!("{name} written"));
+    }
+    if connection.output != Format::Table {
+        output::document_of(connection, &json!({ "policy_hash": inside.policy_hash(), "written": written }));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -322,7 +369,7 @@ async fn execute(args: &RunArgs, connection: &Connection) -> Outcome {
     let timeout = Duration::from_secs(args.timeout);
     let report = inside.execute_with(&work, &args.arguments, timeout).await?;
     match connection.output {
-        Format::Json | Format::Yaml => output::document_of(connection, &report),
+        Format::Json | Format::Yaml => output::document_of(connection, &report::document(&report)?),
         Format::Table => {
             for step in &report.steps {
                 let text = format!("{} {} in {} ms", step.program, step.outcome, step.wall_ms);
@@ -337,6 +384,7 @@ async fn execute(args: &RunArgs, connection: &Connection) -> Outcome {
 
 async fn get(args: &GetArgs, connection: &Connection) -> Outcome {
     let mut inside = open(&args.target, connection).await?;
+    let mut read = Vec::new();
     for text in &args.files {
         let (name, file) = text.split_once('=').unwrap_or((text, "-"));
         let (bar, progress) = output::progress(connection, None, name);
@@ -356,14 +404,23 @@ async fn get(args: &GetArgs, connection: &Connection) -> Outcome {
             fetched
         };
         bar.finish_and_clear();
-        fetched.with_context(|| format!("cannot read {name}"))?;
+        let size = fetched.with_context(|| format!("cannot read {name}"))?;
         if file != "-" {
+            read.push(json!({ "name": name, "file": file, "size": size }));
             output::note(connection, &format!("{file} written"));
         }
     }
     if args.shutdown {
         inside.shut_down().await?;
         output::note(connection, "the instance ends");
+    }
+    // A file on standard output stands there alone.
+    if connection.output != Format::Table && read.len() == args.files.len() {
+        let policy_hash = inside.policy_hash();
+        output::document_of(
+            connection,
+            &json!({ "policy_hash": policy_hash, "read": read, "ended": args.shutdown }),
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

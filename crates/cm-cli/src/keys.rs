@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use cm_crypto::seal::RecipientSecretKey;
 
-use crate::{Connection, Outcome, output};
+use crate::{Connection, Format, Outcome, output};
 
 /// `cryptomesh keys …`
 #[derive(Debug, Subcommand)]
@@ -27,10 +27,10 @@ pub struct IdentityArgs {
     /// Whom the certificate names.
     pub name: String,
     /// Where to write the certificate [default: NAME.cert.pem].
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
     /// Where to write the key [default: NAME.key.pem].
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// Days for which the certificate is valid.
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3650))]
@@ -59,7 +59,9 @@ fn identity(args: IdentityArgs, connection: &Connection) -> Outcome {
     let key = args.key.unwrap_or_else(|| PathBuf::from(format!("{}.key.pem", args.name)));
     write_new(&key, identity.private_key_pem().expose(), 0o600)?;
     write_new(&certificate, &identity.certificate_pem(), 0o644)?;
-    output::note(connection, &format!("{} and {} written", certificate.display(), key.display()));
+    let document = serde_json::json!({ "name": args.name, "certificate": certificate, "key": key });
+    let said = format!("{} and {} written", certificate.display(), key.display());
+    output::done(connection, &said, &document);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,7 +70,14 @@ fn seal(args: SealArgs, connection: &Connection) -> Outcome {
     let public = secret.public_key();
     write_new(&args.file, &format!("# public key: {public}\n{}\n", secret.to_text().as_str()), 0o600)?;
     output::note(connection, &format!("{} written; give others this public key:", args.file.display()));
-    output::line(&public.to_string());
+    match connection.output {
+        Format::Table => output::line(&public.to_string()),
+        Format::Json | Format::Yaml => {
+            let document =
+                serde_json::json!({ "public_key": public.to_string(), "secret_key_file": args.file });
+            output::document_of(connection, &document);
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

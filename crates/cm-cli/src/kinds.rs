@@ -123,6 +123,17 @@ pub(crate) fn repeats_id(kind: ResourceKind) -> Option<&'static str> {
     }
 }
 
+/// Whether a field of a record of the kind is for those who look at the one record: a row has no room for it.
+pub(crate) fn is_detail(kind: ResourceKind, field: &str) -> bool {
+    let details: &[&str] = match kind {
+        Instance => &["evidence", "measurement", "node", "policy_hash", "isolation", "labels"],
+        ResourceKind::Object => &["etag", "sha256", "version", "content_type"],
+        FunctionState | FunctionResult | EndpointState => &["owner"],
+        _ => &[],
+    };
+    details.contains(&field)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -24,10 +24,12 @@ pub mod policy;
 pub mod principal;
 pub mod release;
 pub mod removal;
+mod report;
 pub mod resource;
 pub mod session;
 pub mod top;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -37,17 +39,17 @@ use cm_client::{Api, ClientError, Location};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Global options")]
 pub struct Connection {
-    /// Base URL of the node's API [default: the node of the local data directory].
-    #[arg(long, env = "CRYPTOMESH_URL", global = true, value_name = "URL")]
+    /// Base URL of the node's API [env: CRYPTOMESH_URL] [default: the node of the local data directory].
+    #[arg(long, global = true, value_name = "URL")]
     pub url: Option<String>,
-    /// Bearer token [default: that of the local data directory].
-    #[arg(long, env = "CRYPTOMESH_TOKEN", global = true, value_name = "TOKEN", hide_env_values = true)]
+    /// Bearer token [env: CRYPTOMESH_TOKEN] [default: for the node of the local data directory, the one kept there].
+    #[arg(long, global = true, value_name = "TOKEN")]
     pub token: Option<String>,
-    /// The local data directory [default: ./.cryptomesh].
-    #[arg(long, env = "CRYPTOMESH_DATA_DIR", global = true, value_name = "DIR")]
+    /// The local data directory [env: CRYPTOMESH_DATA_DIR] [default: ./.cryptomesh].
+    #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// How to print results.
-    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(long, short, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     pub output: Format,
     /// Print results and errors only.
     #[arg(long, short, global = true)]
@@ -66,6 +68,20 @@ pub enum Format {
 }
 
 impl Connection {
+    /// Fills what no flag said from the environment, where a variable that is empty says nothing.
+    ///
+    /// Not left to the parser of the arguments: it would list what a variable sets among what an incomplete command
+    /// lacks.
+    #[must_use]
+    pub fn or_environment(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
+        self.url = self.url.or_else(|| text("CRYPTOMESH_URL"));
+        self.token = self.token.or_else(|| text("CRYPTOMESH_TOKEN"));
+        self.data_dir = self.data_dir.or_else(|| set("CRYPTOMESH_DATA_DIR").map(PathBuf::from));
+        self
+    }
+
     /// The node that the flags, the environment or the local data directory name.
     pub fn api(&self) -> Result<Api, ClientError> {
         Api::new(self.location()?)
@@ -203,4 +219,31 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         return UsageError::EXIT_CODE;
     }
     error.chain().find_map(|cause| cause.downcast_ref::<ClientError>()).map_or(1, ClientError::exit_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        connection: Connection,
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable_and_an_empty_one_says_nothing() {
+        let check = |line: &[&str], set: &[(&str, &str)], expected: (Option<&str>, Option<&str>)| {
+            let parsed = Line::try_parse_from([&["x"], line].concat()).map_err(|error| error.to_string());
+            let value =
+                |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+            let found = parsed.unwrap_or_else(|error| panic!("{error}")).connection.or_environment(value);
+            assert_eq!((found.url.as_deref(), found.token.as_deref()), expected);
+        };
+        check(&[], &[], (None, None));
+        check(&[], &[("CRYPTOMESH_URL", "u"), ("CRYPTOMESH_TOKEN", "")], (Some("u"), None));
+        check(&["--url", "f"], &[("CRYPTOMESH_URL", "u"), ("CRYPTOMESH_TOKEN", "t")], (Some("f"), Some("t")));
+    }
 }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use cm_client::Api;
 use cm_client::objects::ObjectView;
 use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey};
-use cm_types::{BucketName, ObjectKey};
+use cm_types::{BucketName, ObjectKey, ResourceKind};
 
 use crate::{Connection, Format, Outcome, UsageError, output, release};
 
@@ -75,7 +75,7 @@ pub struct LsArgs {
     /// The bucket, or BUCKET/PREFIX.
     pub bucket: String,
     /// Most objects to show.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_name = "COUNT")]
     pub limit: usize,
 }
 
@@ -235,7 +235,9 @@ async fn get(args: GetArgs, connection: &Connection) -> Outcome {
         return Err(error);
     }
     std::fs::rename(&temporary, &file).with_context(|| format!("cannot write {}", file.display()))?;
-    output::note(connection, &format!("{} written", file.display()));
+    let size = std::fs::metadata(&file).map(|found| found.len()).ok();
+    let document = serde_json::json!({ "object": args.source, "file": file, "size": size });
+    output::done(connection, &format!("{} written", file.display()), &document);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -301,7 +303,7 @@ async fn ls(args: LsArgs, connection: &Connection) -> Outcome {
             break;
         }
     }
-    output::entries(connection, &entries);
+    output::records(connection, ResourceKind::Object, &entries);
     if after.is_some() {
         output::note(connection, "there are more; use --limit");
     }
@@ -311,7 +313,8 @@ async fn ls(args: LsArgs, connection: &Connection) -> Outcome {
 async fn rm(args: RmArgs, connection: &Connection) -> Outcome {
     let (bucket, key) = address(&args.target)?;
     connection.api()?.remove_object(&bucket, &key).await?;
-    output::note(connection, &format!("{} removed", args.target));
+    let document = serde_json::json!({ "removed": args.target });
+    output::done(connection, &format!("{} removed", args.target), &document);
     Ok(ExitCode::SUCCESS)
 }
 

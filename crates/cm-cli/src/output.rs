@@ -1,5 +1,6 @@
 //! How results look.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
@@ -13,7 +14,9 @@ use serde_json::{Map, Value};
 use crate::{Connection, Format, kinds};
 
 /// Columns that come first when an entry has them.
-const COLUMNS_FIRST: &[&str] = &["seq", "id", "key", "name", "kind", "state", "verb", "size"];
+const COLUMNS_FIRST: &[&str] = &["verdict", "seq", "id", "key", "name", "kind", "state", "verb", "size"];
+/// Columns that come last, and whole: what explains an entry is a sentence.
+const COLUMNS_LAST: &[&str] = &["metadata", "facts", "reason"];
 /// Columns that a table leaves out because they are the same everywhere or follow from others.
 const COLUMNS_LEFT_OUT: &[&str] = &["tenant", "updated_at", "generation", "request", "outcome", "timestamp"];
 /// Longest text that a row shows.
@@ -65,7 +68,11 @@ pub fn entry(connection: &Connection, entry: &Map<String, Value>) {
         Format::Json | Format::Yaml => document_of(connection, entry),
         Format::Table => {
             let mut table = blank_table();
-            for (name, value) in entry {
+            let mut rows: Vec<_> = entry.iter().collect();
+            rows.sort_by_key(|(name, _)| {
+                COLUMNS_FIRST.iter().position(|first| first == name).unwrap_or(usize::MAX)
+            });
+            for (name, value) in rows {
                 table.add_row([name.clone(), full(value)]);
             }
             line(&table.trim_fmt());
@@ -93,6 +100,96 @@ pub fn whole_entries(connection: &Connection, entries: &[Map<String, Value>]) {
     }
 }
 
+/// How wide the terminal is, in characters, if standard output is one.
+pub fn width() -> Option<usize> {
+    blank_table().width().map(usize::from)
+}
+
+/// A text whose parts go on in the line of its head as far as there is room, and then in lines of their own that are
+/// indented. Without a width, all of it in one line.
+pub fn hanging(
+    head: &str,
+    parts: impl IntoIterator<Item = String>,
+    indent: usize,
+    width: Option<usize>,
+) -> String {
+    let mut text = head.to_owned();
+    let Some(width) = width else {
+        parts.into_iter().for_each(|part| text.extend(["  ", &part]));
+        return text;
+    };
+    let mut column = head.chars().count();
+    for part in parts {
+        let length = part.chars().count();
+        let fits = column + 2 + length <= width;
+        // A part that fits no line is broken between its words.
+        let is_endless = indent + length > width;
+        for (at, word) in part.split(' ').enumerate() {
+            let length = if is_endless || at > 0 { word.chars().count() } else { length };
+            let gap = if at == 0 { 2 } else { 1 };
+            let stays = if is_endless { column + gap + length <= width } else { fits || at > 0 };
+            if stays {
+                text.push_str(&" ".repeat(gap));
+                column += gap;
+            } else {
+                text.push('\n');
+                text.push_str(&" ".repeat(indent));
+                column = indent;
+            }
+            text.push_str(word);
+            column += word.chars().count();
+        }
+    }
+    text
+}
+
+/// A moment without the fraction of its second, which nobody reads in a row; anything else as it is.
+pub(crate) fn to_the_second(text: &str) -> Cow<'_, str> {
+    match text.split_once('.') {
+        Some((moment, fraction))
+            if moment.len() == "2026-01-01T00:00:00".len()
+                && moment.as_bytes()[10] == b'T'
+                && moment.bytes().all(|byte| byte.is_ascii_digit() || b"-:T".contains(&byte))
+                && fraction
+                    .strip_suffix('Z')
+                    .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())) =>
+        {
+            format!("{moment}Z").into()
+        }
+        _ => text.into(),
+    }
+}
+
+/// A value within a line, whole; a text with blanks stands in quotes.
+pub(crate) fn fact(value: &Value) -> String {
+    match value {
+        Value::String(text) if !text.contains(char::is_whitespace) && !text.is_empty() => text.clone(),
+        Value::String(text) => format!("\"{}\"", text.replace('\n', " ")),
+        Value::Array(values) => values.iter().map(fact).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+/// A state or result of something, in one line: what, when, where, and what is known of it.
+pub(crate) fn state(record: &Map<String, Value>) -> String {
+    let text = |field: &str| record.get(field).and_then(Value::as_str);
+    let what = text("state").or_else(|| text("name")).unwrap_or("?");
+    let at = to_the_second(text("created_at").unwrap_or_default());
+    let instance = text("instance_id").map(|id| format!("in instance {id}"));
+    let metadata = record.get("metadata").and_then(Value::as_object).into_iter().flatten();
+    let facts = metadata.map(|(name, value)| format!("{name}={}", fact(value)));
+    let parts: Vec<_> = [what.to_owned(), at.into_owned()].into_iter().chain(instance).chain(facts).collect();
+    parts.join(" ")
+}
+
+/// Says on standard error that something is done, and prints the document about it if one was asked for.
+pub fn done(connection: &Connection, text: &str, document: &impl Serialize) {
+    note(connection, text);
+    if connection.output != Format::Table {
+        document_of(connection, document);
+    }
+}
+
 fn listing(connection: &Connection, kind: Option<ResourceKind>, entries: &[Map<String, Value>]) {
     match connection.output {
         Format::Json | Format::Yaml => document_of(connection, &entries),
@@ -116,7 +213,12 @@ pub(crate) fn table(kind: Option<ResourceKind>, entries: &[Map<String, Value>]) 
     let mut table = blank_table();
     table.set_header(columns.iter().map(|column| column.to_uppercase()));
     for row in &rows {
-        table.add_row(columns.iter().map(|column| row.get(column).map_or_else(String::new, short)));
+        let cell = |column: &String| match row.get(column) {
+            None => String::new(),
+            Some(value) if COLUMNS_LAST.contains(&column.as_str()) => in_line(value),
+            Some(value) => short(value),
+        };
+        table.add_row(columns.iter().map(cell));
     }
     table.trim_fmt()
 }
@@ -135,16 +237,23 @@ fn whole_table(entries: &[Map<String, Value>]) -> String {
 fn summary(kind: Option<ResourceKind>, entry: &Map<String, Value>) -> Map<String, Value> {
     let named_by_id = entry.get("id").is_some_and(|id| entry.get("name") == Some(id));
     let repeats_id = kind.and_then(kinds::repeats_id);
+    let is_detail = |name: &str| kind.is_some_and(|kind| kinds::is_detail(kind, name));
     let shown = |name: &str, value: &Value| match name {
         "roles" | "facts" => value.as_object().is_none_or(|fields| !fields.is_empty()),
         "status" => value.is_string(),
-        "name" if named_by_id => false,
+        "name" if named_by_id || entry.get("state") == Some(value) => false,
+        _ if is_detail(name) => false,
         _ if COLUMNS_LEFT_OUT.contains(&name) || Some(name) == repeats_id => false,
         _ => is_short(value),
     };
     let own = entry.iter().filter(|(name, value)| shown(name, value));
     let found = entry.get("status").and_then(Value::as_object).into_iter().flatten();
-    let found = found.filter(|(name, value)| !entry.contains_key(*name) && is_short(value));
+    let is_found = |name: &str, value: &Value| match name {
+        // However long: it is why the others look at the row.
+        "reason" => value.is_string(),
+        name => is_short(value) && !is_detail(name),
+    };
+    let found = found.filter(|(name, value)| is_found(name, value) && !entry.contains_key(*name));
     own.chain(found).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -182,7 +291,15 @@ fn columns(entries: &[Map<String, Value>]) -> Vec<String> {
             };
         }
     }
-    names.sort_by_key(|name| COLUMNS_FIRST.iter().position(|first| first == name).unwrap_or(usize::MAX));
+    names.sort_by_key(|name| {
+        let first = COLUMNS_FIRST.iter().position(|first| first == name);
+        let last = COLUMNS_LAST.iter().position(|last| last == name);
+        match (first, last) {
+            (Some(at), _) => (0, at),
+            (None, None) => (1, 0),
+            (None, Some(at)) => (2, at),
+        }
+    });
     names.into_iter().map(str::to_owned).collect()
 }
 
@@ -197,7 +314,7 @@ fn short(value: &Value) -> String {
 fn in_line(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.replace('\n', " "),
+        Value::String(text) => to_the_second(text).replace('\n', " "),
         Value::Array(values) => values.iter().map(short).collect::<Vec<_>>().join(", "),
         Value::Object(fields) => fields
             .iter()
@@ -215,7 +332,9 @@ fn full(value: &Value) -> String {
             Some(document) => pretty(&document),
             None => text.trim_end().to_owned(),
         },
-        Value::Object(fields) if fields.is_empty() => String::new(),
+        Value::Object(fields) if fields.values().all(|value| value.is_number() || value.is_boolean()) => {
+            in_line(value)
+        }
         Value::Object(_) => pretty(&unfolded(value)),
         Value::Array(values) => values.iter().map(full).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
@@ -274,6 +393,49 @@ mod tests {
         }
         assert!(full(&spec).contains("\"[x\""));
         assert_eq!(full(&Value::String("7".to_owned())), "7");
+    }
+
+    #[test]
+    fn a_row_of_an_instance_says_why_it_ended_and_fits_a_terminal() {
+        let hash = "6".repeat(64);
+        let reason = "the instance was ended by signal 9 ".repeat(5);
+        let entry = serde_json::json!({
+            "id": "552ae472-9502-48a5-b668-980dcf970d4c", "function": "means", "owner": "ada", "state": "failed",
+            "created_at": "2026-11-21T12:39:51.999846Z",
+            "status": {
+                "state": "failed", "address": "127.0.0.1:46309", "measurement": hash, "policy_hash": hash,
+                "node": "66847c39-28f2-4142-ba1d-142a2405dcb5", "evidence": "insecure-software", "reason": reason,
+            },
+        });
+        let shown = table(Some(ResourceKind::Instance), &[entry.as_object().unwrap().clone()]);
+        assert!(
+            shown.contains(reason.trim()) && shown.contains("12:39:51Z") && !shown.contains("6666"),
+            "{shown}"
+        );
+        let widest = shown.lines().map(|line| line.find("REASON").unwrap_or_default()).max();
+        assert!(widest.is_some_and(|at| at <= 110), "{shown}");
+    }
+
+    #[test]
+    fn what_a_line_has_no_room_for_goes_on_below_it() {
+        let check = |parts: &[&str], width, expected| {
+            let parts = parts.iter().map(|part| (*part).to_owned());
+            assert_eq!(hanging("head", parts, 2, width), expected);
+        };
+        check(&["a b", "c"], None, "head  a b  c");
+        check(&["a b", "c"], Some(12), "head  a b  c");
+        check(&["a b", "c"], Some(11), "head  a b\n  c");
+        check(&["a b", "c"], Some(8), "head\n  a b  c");
+        check(&["aa bb cc", "d"], Some(7), "head\n  aa bb\n  cc  d");
+        check(&["abcdefghij"], Some(8), "head\n  abcdefghij");
+    }
+
+    #[test]
+    fn only_moments_lose_their_fraction() {
+        assert_eq!(to_the_second("2026-11-21T12:39:51.999846Z"), "2026-11-21T12:39:51Z");
+        for other in ["2026-11-21T12:39:51Z", "1.5Z", "a.b", "2026-11-21T12:39:51.x9Z", ""] {
+            assert_eq!(to_the_second(other), other);
+        }
     }
 
     #[test]

@@ -62,7 +62,8 @@ pub async fn run(command: PrincipalCommand, connection: &Connection) -> Outcome 
         PrincipalCommand::Passwd(args) => {
             let password = session::ask_password(&args.principal)?;
             api.set_password(&args.principal, &password).await?;
-            output::note(connection, &format!("password of {} set", args.principal));
+            let document = serde_json::json!({ "principal": args.principal, "password_set": true });
+            output::done(connection, &format!("password of {} set", args.principal), &document);
         }
         PrincipalCommand::ApiKey(args) if args.s3 => {
             let made = api.create_s3_key(&args.principal, &args.label).await?;
@@ -89,7 +90,8 @@ pub async fn run(command: PrincipalCommand, connection: &Connection) -> Outcome 
         }
         PrincipalCommand::RevokeApiKey(args) => {
             api.revoke_api_key(&args.principal, &args.key).await?;
-            output::note(connection, &format!("key {} of {} revoked", args.key, args.principal));
+            let document = serde_json::json!({ "principal": args.principal, "revoked": args.key });
+            output::done(connection, &format!("key {} of {} revoked", args.key, args.principal), &document);
         }
         PrincipalCommand::ApiKey(args) => {
             let made = api.create_api_key(&args.principal, &args.label).await?;

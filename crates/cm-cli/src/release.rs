@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::belief::{IdentityArgs, TrustArgs};
-use crate::{Connection, Outcome, UsageError, object, output};
+use crate::{Connection, Format, Outcome, UsageError, belief, object, output};
 
 /// Where requests are put, within the bucket.
 const REQUESTS: &str = "release-requests/";
@@ -152,7 +152,11 @@ pub(crate) async fn release(args: &ReleaseArgs, connection: &Connection) -> Outc
     let manner = if args.key_only { Manner::KeyOnly } else { Manner::Whole };
     agent.release(&args.object, &args.instance, &args.file, manner).await?;
     let what = if args.key_only { "the key was handed over" } else { "it is there, opened" };
-    output::note(connection, &format!("released {} to {}: {what}", args.object, args.instance));
+    let (released, key_only) = (true, args.key_only);
+    let document = serde_json::json!({
+        "object": args.object, "instance": args.instance, "as": args.file, "released": released, "key_only": key_only,
+    });
+    output::done(connection, &format!("released {} to {}: {what}", args.object, args.instance), &document);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -177,7 +181,7 @@ pub struct ServeArgs {
     #[arg(long)]
     pub once: bool,
     /// Seconds between two looks.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub every: u64,
     /// As whom.
     #[command(flatten)]
@@ -199,7 +203,7 @@ pub struct RequestArgs {
     #[arg(long = "as", value_name = "PATH")]
     pub file: String,
     /// Seconds to wait for the answer.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub wait: u64,
 }
 
@@ -259,7 +263,8 @@ impl Agent<'_> {
         let by_hand = manner != Manner::Unwatched;
         let path = GuestPath::parse(file).context("the name of the file inside")?;
         let to = Recipient { instance, policy: &policy, file: &path, trust, identity: &identity, by_hand };
-        let mut inside = api.release_key(&bucket, &key, &self.owner, to).await?;
+        let released = api.release_key(&bucket, &key, &self.owner, to).await;
+        let mut inside = released.inspect_err(|error| belief::hint(self.connection, error))?;
         if manner != Manner::KeyOnly {
             let size = api.object(&bucket, &key).await?.size;
             let (bar, progress) = output::progress(self.connection, Some(size), target);
@@ -316,7 +321,12 @@ async fn answer_all(agent: &Agent<'_>, bucket: &BucketName) -> anyhow::Result<()
             Some(asked) => answer(agent, bucket, asked).await,
         };
         let outcome = answer.reason.clone().unwrap_or_else(|| "released".to_owned());
-        output::note(agent.connection, &format!("{} to {}: {outcome}", answer.object, answer.instance));
+        let said = format!("{} to {}: {outcome}", answer.object, answer.instance);
+        output::note(agent.connection, &said);
+        // One document a line: an agent does not end.
+        if agent.connection.output == Format::Json {
+            output::line(&serde_json::to_string(&answer)?);
+        }
         let name = letter.key.strip_prefix(REQUESTS).unwrap_or(&letter.key);
         write_letter(&api, bucket, &format!("{ANSWERS}{name}"), &answer).await?;
         api.remove_object(bucket, &key).await?;

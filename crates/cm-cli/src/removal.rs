@@ -103,7 +103,10 @@ pub async fn delete(args: DeleteArgs, connection: &Connection) -> Outcome {
         Some(dependents) => api.remove_with(kind, &id, dependents).await?,
         None => api.remove(kind, &id).await?,
     }
-    output::note(connection, &format!("{kind}/{id}{along} deleted"));
+    // As a dry run says it, so that one reader does for both.
+    let resource = format!("{kind}/{id}");
+    let plan = plan.unwrap_or_else(|| DeletionPlan { goes: vec![resource], ..DeletionPlan::default() });
+    output::done(connection, &format!("{kind}/{id}{along} deleted"), &plan);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -42,15 +42,15 @@ pub struct ListArgs {
     /// The kind, such as function or security-policy.
     #[arg(value_parser = kind)]
     pub kind: ResourceKind,
-    /// Only entries with these labels: NAME=VALUE,...
-    #[arg(long, short = 'l')]
+    /// Only entries with these labels.
+    #[arg(long, short = 'l', value_name = "NAME=VALUE,...")]
     pub selector: Option<String>,
     /// Only entries whose field has this value: PATH=VALUE, such as executor=confidential, resources.cpu=2 or
     /// status.state=ready. May be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     pub filter: Vec<String>,
     /// Most entries to show.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
     pub limit: usize,
     /// Begin with what was created last.
     #[arg(long)]

@@ -10,7 +10,7 @@ use clap::Args;
 use cm_client::Location;
 use cm_types::TenantId;
 
-use crate::{Connection, Outcome, output};
+use crate::{Connection, Format, Outcome, output};
 
 /// `cryptomesh login`
 #[derive(Args, Debug)]
@@ -32,11 +32,19 @@ pub async fn login(args: LoginArgs, connection: &Connection) -> Outcome {
     let password = ask_password(&args.principal)?;
     let api = cm_client::Api::new(Location { token: None, ..location })?;
     let issued = api.login(&args.tenant, &args.principal, &password).await?;
+    let mut document = serde_json::json!({ "principal": args.principal, "expires_at": issued.expires_at });
     if args.print {
-        output::line(&issued.token);
+        match connection.output {
+            Format::Table => output::line(&issued.token),
+            Format::Json | Format::Yaml => {
+                document["token"] = issued.token.as_str().into();
+                output::document_of(connection, &document);
+            }
+        }
     } else {
         keep(&token_file, &issued.token)?;
-        output::note(connection, &format!("logged in as {} until {}", args.principal, issued.expires_at));
+        let said = format!("logged in as {} until {}", args.principal, issued.expires_at);
+        output::done(connection, &said, &document);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -81,7 +89,7 @@ pub async fn logout(connection: &Connection) -> Outcome {
         std::fs::remove_file(&token_file)
             .with_context(|| format!("cannot remove {}", token_file.display()))?;
     }
-    output::note(connection, "logged out");
+    output::done(connection, "logged out", &serde_json::json!({ "logged_out": true }));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,8 +9,7 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use cm_cli::Connection;
 
 /// Wrong usage or configuration.
@@ -79,9 +78,9 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == cm_endpoints::launcher::COMMAND) {
         return endpoint_server::main();
     }
-    let matches = Cli::command().get_matches();
-    let flag = matches.value_source("data_dir") == Some(ValueSource::CommandLine);
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let mut cli = Cli::parse();
+    let flag = cli.connection.data_dir.is_some();
+    cli.connection = cli.connection.or_environment(|name| std::env::var_os(name));
     // It brings a runtime of one thread, with which its instance dies.
     let outcome = match cli.command {
         Command::InstanceAgent(args) => agent::run(args),

@@ -94,7 +94,8 @@ pub(crate) async fn verify_offline(args: &cm_cli::audit::VerifyArgs, connection:
 /// Gives the administrator a new key, when nobody has a working one. The node must not be running.
 pub(crate) async fn reset_token(connection: &Connection) -> Outcome {
     let path = cm_node::reset_admin_token(&offline(connection)?).await?;
-    output::note(connection, &format!("a new administrator's token is in {}", path.display()));
+    let said = format!("a new administrator's token is in {}", path.display());
+    output::done(connection, &said, &serde_json::json!({ "token_file": path }));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -39,7 +39,7 @@ pub(super) fn judge(args: &VerifyArgs) -> anyhow::Result<Verdict> {
     let judged = asked.demands.judge(&statement).and_then(|()| judge_policy(&statement, asked.policy_hash));
     describe(&statement, &mut entry);
     if !asked.not_checked.is_empty() {
-        entry.insert("not_checked".to_owned(), asked.not_checked.join(", ").into());
+        entry.insert("not_checked".to_owned(), asked.not_checked.into());
     }
     let refusal = judged.err();
     Ok(Verdict::new(refusal.as_ref().map(|error| (error.code(), error.to_string())), entry))
@@ -148,9 +148,9 @@ fn judge_policy(statement: &Statement, expected: Option<Sha256Digest>) -> Result
 }
 
 fn describe(statement: &Statement, entry: &mut Map<String, Value>) {
+    entry.insert("debug".to_owned(), statement.debug.into());
     let mut say = |name: &str, value: String| entry.insert(name.to_owned(), value.into());
     say("measurement", statement.measurement.to_string());
-    say("debug", if statement.debug { "yes" } else { "no" }.to_owned());
     say("tcb", statement.tcb.to_string());
     if let Some(at) = statement.issued_at {
         say("issued_at", at.to_string());
@@ -170,10 +170,10 @@ fn describe(statement: &Statement, entry: &mut Map<String, Value>) {
         let inactive = claims.isolation.iter().filter(|layer| !layer.active);
         let inactive: Vec<&str> = inactive.map(|layer| layer.name.as_str()).collect();
         if !inactive.is_empty() {
-            say("inactive_isolation", inactive.join(", "));
+            entry.insert("inactive_isolation".to_owned(), inactive.into());
         }
     }
     for (name, value) in &statement.registers {
-        say(name, value.clone());
+        entry.insert(name.clone(), value.as_str().into());
     }
 }

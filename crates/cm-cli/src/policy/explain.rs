@@ -31,7 +31,7 @@ pub(crate) fn run(args: &ExplainArgs, connection: &Connection) -> Outcome {
         output::line(&format!("{} is {rights}{known}", rights.bits()));
     }
     let each = explain::each(rights).map(|(right, name, words)| {
-        entry(json!({ "bit": explain::bit(right), "value": right.bits(), "right": name, "lets one": words }))
+        entry(json!({ "bit": explain::bit(right), "value": right.bits(), "right": name, "lets": words }))
     });
     let each: Vec<_> = each.collect();
     match connection.output {

@@ -145,7 +145,8 @@ pub(crate) fn run(args: &GenerateArgs, connection: &Connection) -> Outcome {
         Some(file) => {
             write(file, &text).with_context(|| format!("cannot write {}", file.display()))?;
             let hash = sha256(text.as_bytes());
-            output::note(connection, &format!("{} written, SHA-256 {hash}", file.display()));
+            let document = serde_json::json!({ "file": file, "sha256": hash });
+            output::done(connection, &format!("{} written, SHA-256 {hash}", file.display()), &document);
         }
     }
     Ok(ExitCode::SUCCESS)

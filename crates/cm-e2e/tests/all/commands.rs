@@ -124,3 +124,75 @@ fn a_verification_is_reported_as_the_api_describes_it() {
     let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(fields(&report["head"]), fields(&head));
 }
+
+#[test]
+fn the_token_that_is_kept_goes_to_the_own_node_by_its_address_too_and_nowhere_else() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    for url in [node.url(), format!("{}/", node.url())] {
+        let said = ends(&node.command(&["whoami", "--url", &url]), 0).0;
+        assert!(said.contains("admin"), "{said}");
+    }
+    let by_name = node.url().replace("127.0.0.1", "localhost");
+    ends(&node.command(&["whoami", "--url", &by_name]), 3);
+}
+
+#[test]
+fn what_a_variable_says_is_not_listed_as_lacking() {
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(cryptomesh());
+        command.args(arguments).env_clear().env("CRYPTOMESH_DATA_DIR", "/nowhere");
+        ends(&command.stdin(Stdio::null()).output().unwrap(), 2).1
+    };
+    let said = command(&["instance", "verify"]);
+    assert!(said.contains("--cert <FILE>") && said.contains("--policy <FILE>|--instance <ID>"), "{said}");
+    assert!(!said.contains("--data-dir"), "{said}");
+    assert!(command(&["whoami"]).contains("/nowhere"), "the variable is read");
+}
+
+#[test]
+fn commands_that_change_something_say_so_in_a_document() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let file = root.path().join("file");
+    std::fs::write(&file, "content").unwrap();
+    let file = file.to_str().unwrap();
+    let back = root.path().join("back");
+    let document = |arguments: &[&str]| -> serde_json::Value {
+        let said = ends(&node.command(&[arguments, &["-o", "json"]].concat()), 0).0;
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {said}"))
+    };
+    document(&["object", "put", file, "box/key", "--create-bucket"]);
+    let got = document(&["object", "get", "box/key", back.to_str().unwrap()]);
+    assert_eq!((&got["object"], &got["size"]), (&"box/key".into(), &7.into()));
+    assert_eq!(document(&["object", "rm", "box/key"])["removed"], "box/key");
+    document(&["create", "service", "id=s", "resources={\"cpu\":1,\"ram\":\"1GB\"}"]);
+    let planned = document(&["delete", "service", "s", "--dry-run"]);
+    assert_eq!(document(&["delete", "service", "s", "--yes"]), planned);
+    document(&["create", "principal", "id=ada", "roles=[\"analyst\"]"]);
+    document(&["principal", "api-key", "ada", "--label", "l"]);
+    let keys = document(&["principal", "api-keys", "ada"]);
+    let key = keys[0]["id"].as_str().unwrap();
+    assert_eq!(document(&["principal", "revoke-api-key", "ada", key])["revoked"], key);
+    let sealing = root.path().join("owner.key");
+    let sealing = document(&["keys", "seal", sealing.to_str().unwrap()]);
+    assert!(sealing["public_key"].as_str().is_some_and(|key| key.starts_with("cmpub")), "{sealing}");
+}
+
+#[test]
+fn events_say_why_in_every_way_of_showing_them() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    ends(&node.command(&["create", "principal", "id=ada"]), 0);
+    let key = ends(&node.command(&["principal", "api-key", "ada", "--label", "l", "-q"]), 0).0;
+    ends(&node.command(&["list", "role", "--token", key.trim()]), 3);
+    for command in [&["events"][..], &["audit", "log"]] {
+        let said = ends(&node.command(command), 0).0;
+        let line =
+            said.lines().find(|line| line.contains("access.denied")).unwrap_or_else(|| panic!("{said}"));
+        assert!(
+            line.contains("denied") && line.contains("reasons=") && line.contains("action=list"),
+            "{line}"
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! `cryptomesh instance`: from a user policy to a result, by the node and by the policy alone, and nothing is sent to
 //! what is not what it should be.
 
-use crate::tools::{Bench, INSECURE, PROGRAM, ends, repository};
+use crate::tools::{Bench, FUNCTION, INSECURE, PROGRAM, ends, repository};
 
 #[test]
 fn an_instance_is_created_verified_used_and_ended_step_by_step() {
@@ -86,4 +86,69 @@ fn nothing_is_sent_to_what_is_not_what_it_should_be() {
     ends(&bench.inside("verify", &["--instance", "i", "--policy", &other, INSECURE], &[]), 3);
     ends(&bench.inside("get", &["--policy", &full, INSECURE], &["input-0"]), 3);
     assert_eq!(bench.run(&["instance"]).status.code(), Some(2), "a command without a verb is no instance");
+}
+
+#[test]
+fn an_instance_that_is_not_what_was_agreed_is_ended_and_leaves_no_policy() {
+    let bench = Bench::new();
+    bench.create("first");
+    let (user, full) = (bench.path("user.json"), bench.path("second.json"));
+    let asked = std::fs::read_to_string(&user).unwrap().replace("first", "second");
+    std::fs::write(&user, asked).unwrap();
+    let create = |agreed: &[&str]| {
+        bench.run(&[&["instance", "create", &user, "--output-policy-file", &full][..], agreed].concat())
+    };
+    let said = ends(&create(&[]), 2).1;
+    assert!(said.contains("--function-policy") && said.contains("--trust-node-policy"), "{said}");
+
+    // As its author published it, the program has other bytes, or may write where it may not, or is of another function.
+    let published = std::fs::read_to_string(repository("examples/linear-regression/policy.json")).unwrap();
+    let digest = published.split('"').find(|text| text.len() == 64).unwrap();
+    let agreed = bench.path("agreed.json");
+    for (from, to, code, part) in [
+        (digest, "0".repeat(64), 3, "the programs, their digests or their rights"),
+        ("533572", "8198".to_owned(), 3, "the programs, their digests or their rights"),
+        (FUNCTION, "another".to_owned(), 2, "no program policy of"),
+    ] {
+        let other = published.replace(from, &to);
+        assert_ne!(other, published);
+        std::fs::write(&agreed, other).unwrap();
+        let said = ends(&create(&["--function-policy", &agreed]), code).1;
+        assert!(said.contains(part), "{said}");
+        assert!(!std::path::Path::new(&full).exists(), "the policy that was not agreed on was written");
+        ends(&bench.run(&["get", "instance", "second"]), 4);
+    }
+    let named = format!("{PROGRAM}={}", "0".repeat(64));
+    ends(&create(&["--program-sha256", &named]), 3);
+    ends(&bench.run(&["get", "instance", "second"]), 4);
+
+    let named = format!("{PROGRAM}={digest}");
+    ends(&create(&["--program-sha256", &named]), 0);
+    let policy = std::fs::read(&full).unwrap();
+    assert!(String::from_utf8_lossy(&policy).contains(digest));
+}
+
+#[test]
+fn every_step_says_what_it_did_in_a_document_too() {
+    let bench = Bench::new();
+    let full = bench.create("i");
+    let input = format!("input-0={}", repository("examples/data/cars.points"));
+    let fetched = bench.path("line");
+    let document = |command: &str, more: &[&str]| -> serde_json::Value {
+        let said = bench.inside(command, &["--policy", &full, INSECURE, "-o", "json"], more);
+        serde_json::from_str(&ends(&said, 0).0).unwrap()
+    };
+    let put = document("put", &[&input]);
+    assert_eq!((&put["written"][0]["name"], &put["written"][0]["size"]), (&"input-0".into(), &801.into()));
+    let run = bench.inside("run", &["--policy", &full, INSECURE, "-o", "json"], &[PROGRAM]);
+    let report: serde_json::Value = serde_json::from_str(&ends(&run, 0).0).unwrap();
+    assert_eq!(report["outcome"]["kind"], "completed");
+    let got = document("get", &[&format!("output={fetched}")]);
+    assert_eq!((&got["read"][0]["size"], &got["ended"]), (&16.into(), &false.into()), "{got}");
+    // A file on standard output stands there alone.
+    let alone = bench.inside("get", &["--policy", &full, INSECURE, "-o", "json"], &["output"]);
+    assert_eq!(alone.stdout, std::fs::read(&fetched).unwrap());
+    let ended = document("shutdown", &[]);
+    assert_eq!(ended["ended"], true);
+    assert_eq!(ended["policy_hash"], put["policy_hash"]);
 }

@@ -88,7 +88,8 @@ impl Bench {
             "--output-policy-file",
             &user,
         ]);
-        self.ok(&["instance", "create", &user, "--output-policy-file", &full]);
+        let agreed = repository("examples/linear-regression/policy.json");
+        self.ok(&["instance", "create", &user, "--function-policy", &agreed, "--output-policy-file", &full]);
         full
     }
 

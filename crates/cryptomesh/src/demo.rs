@@ -48,13 +48,21 @@ pub(crate) struct Narrator<'a> {
 }
 
 impl Narrator<'_> {
+    /// Starts the node, which takes a moment.
+    async fn start(&self) -> anyhow::Result<mesh::Mesh> {
+        output::note(self.connection, "starting a node in a temporary directory ...");
+        mesh::Mesh::start().await
+    }
+
     fn chapter(&mut self, title: &str) {
         output::note(self.connection, &format!("\n{title}"));
     }
 
     fn step(&mut self, text: &str) {
         self.step += 1;
-        output::note(self.connection, &format!("  {:>2}. {text}", self.step));
+        let head = format!("  {:>2}.", self.step);
+        let indent = head.len() + 2;
+        output::note(self.connection, &output::hanging(&head, [text.to_owned()], indent, output::width()));
     }
 }
 
@@ -70,7 +78,7 @@ pub(crate) async fn run(args: DemoArgs, connection: &Connection) -> Outcome {
     }
     let data = dataset::Points::load(args.input.as_deref())?;
     let mut narrator = Narrator { connection, step: 0 };
-    let mesh = mesh::Mesh::start().await?;
+    let mesh = narrator.start().await?;
     let told = story::tell(&mesh, &data, &mut narrator).await;
     // The node is stopped whether or not the story ended well.
     let finished = match told {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use cm_client::instance::InstanceError;
 use cm_client::{ClientError, ClientIdentity, InstanceConnection, Terms, Trust};
 use cm_types::Sha256Digest;
 
@@ -24,8 +25,14 @@ fn refused<T>(what: &str, outcome: Result<T, ClientError>) -> anyhow::Result<Str
             Err(source).with_context(|| format!("{what}: {url} did not answer, which proves nothing"))
         }
         Err(error) => {
+            // What is below a refused certificate is the name of an alert of TLS, which says less.
+            let levels = match &error {
+                ClientError::Instance { source: InstanceError::CertificateRefused(_), .. } => 2,
+                _ => usize::MAX,
+            };
             let chain: Vec<String> =
                 std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
+                    .take(levels)
                     .map(ToString::to_string)
                     .collect();
             Ok(chain.join(": "))

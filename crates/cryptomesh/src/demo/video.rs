@@ -43,7 +43,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// Runs the story; fails at the first thing that does not go as it should.
 pub(super) async fn run(keep: bool, connection: &Connection) -> Outcome {
     let mut narrator = Narrator { connection, step: 0 };
-    let mesh = Mesh::start().await?;
+    let mesh = narrator.start().await?;
     let told = tell(&mesh, &mut narrator).await;
     if let Err(error) = &told {
         output::note(connection, &format!("\nlast lines of the node's log:\n{}", mesh.log_tail(20)));
@@ -54,7 +54,7 @@ pub(super) async fn run(keep: bool, connection: &Connection) -> Outcome {
     if let Some(kept) = stopped? {
         output::note(connection, &format!("\nthe node's data directory is kept in {}", kept.display()));
     }
-    narrator.chapter("Detections, read by the user alone");
+    narrator.chapter("Detections, read by the user alone: frame, changed blocks, from x,y to x,y");
     match connection.output {
         cm_cli::Format::Table => output::line(detections.trim_end()),
         _ => {
@@ -174,7 +174,8 @@ async fn tell(mesh: &Mesh, narrator: &mut Narrator<'_>) -> anyhow::Result<String
         .post("/s3_stream_veracruz", &json!({ "s3": s3, "veracruz": veracruz }))
         .await?;
     narrator.step("the S3 app reads the object and writes it into the instance as it arrives");
-    narrator.step(&format!("the S3 app closes its connection and answers {said}"));
+    let said = said.trim().trim_start_matches("<p>").trim_end_matches("</p>");
+    narrator.step(&format!("the S3 app closes its connection and answers: {said}"));
     let stolen = ClientIdentity::from_pem(&courier.certificate, courier.key.expose())?;
     let mut spying = CertifiedConnection::open(&policy, &stolen, true).await?;
     ensure!(spying.read_file("/user_input/key").await.is_err(), "the S3 app could read the key");

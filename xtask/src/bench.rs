@@ -12,6 +12,8 @@ struct Benchmark {
     name: &'static str,
     about: &'static str,
     cargo: &'static [&'static str],
+    /// Whether it starts the real executable.
+    starts_product: bool,
 }
 
 const BENCHMARKS: &[Benchmark] = &[
@@ -19,16 +21,25 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "api",
         about: "rates and waits of the API, against the same SQL alone and a bare handler, and as the catalogue grows",
         cargo: &["bench", "--package", "cm-e2e", "--bench", "api"],
+        starts_product: true,
+    },
+    Benchmark {
+        name: "elastic",
+        about: "read latency and bytes moved by elastic replication, simulated, against the earlier system's strategy",
+        cargo: &["run", "--release", "--package", "cm-sim", "--example", "elastic"],
+        starts_product: false,
     },
     Benchmark {
         name: "functions",
         about: "instance start, provisioning and compute kernels, against bare wasmtime, plain TLS and native",
         cargo: &["bench", "--package", "cm-e2e", "--bench", "functions"],
+        starts_product: true,
     },
     Benchmark {
         name: "objects",
-        about: "rates of storing and reading objects, and the memory it takes",
-        cargo: &["run", "--release", "--package", "cm-objects", "--example", "throughput"],
+        about: "storing, reading and listing objects, against the disk, loopback and another server of S3, and memory",
+        cargo: &["bench", "--package", "cm-e2e", "--bench", "objects"],
+        starts_product: true,
     },
 ];
 
@@ -41,8 +52,9 @@ pub(crate) fn run(name: Option<&str>, arguments: &[String]) -> Result<()> {
         return Ok(());
     };
     let benchmark = find(name)?;
-    // What is measured may be the real executable.
-    shell::run(&mut shell::cargo(&["build", "--release", "--package", "cryptomesh", "--bins"]))?;
+    if benchmark.starts_product {
+        shell::run(&mut shell::cargo(&["build", "--release", "--package", "cryptomesh", "--bins"]))?;
+    }
     let mut line = benchmark.cargo.to_vec();
     line.push("--");
     line.extend(arguments.iter().map(String::as_str));

@@ -12,11 +12,12 @@ use crate::Domain;
 pub struct PlannerConfig {
     /// Most copies of an object, the placed ones included; placed copies are kept beyond it. 8 unless told.
     pub replicas_max: usize,
-    /// How busy one object may keep one holder, as a share of its time, before it gets another. 0.3 unless told.
+    /// How busy one object may keep one holder, as a share of its time, before it gets another. 0.15 unless told:
+    /// peers have other things to do, and copies are cheaper than queues.
     pub utilisation: f64,
     /// How far the demand must fall below what the copies are for until one is dropped, as a share. 0.4 unless told.
     pub hysteresis: f64,
-    /// How busy a peer may be before copies of what it serves relieve it. 0.7 unless told.
+    /// How busy a peer may be before copies of what it serves relieve it. 0.6 unless told.
     pub relieve_above: f64,
     /// After a change an object gets no further copies for so long. 2 s unless told.
     pub grow_cooldown: Duration,
@@ -30,9 +31,9 @@ impl Default for PlannerConfig {
     fn default() -> Self {
         Self {
             replicas_max: 8,
-            utilisation: 0.3,
+            utilisation: 0.15,
             hysteresis: 0.4,
-            relieve_above: 0.7,
+            relieve_above: 0.6,
             grow_cooldown: Duration::from_secs(2),
             shrink_cooldown: Duration::from_secs(120),
             steps_max: 64,

@@ -5,11 +5,11 @@ use cm_types::PeerId;
 /// Of two holders picked at random the one with fewer bytes under way; of one, that one; of none, none. Two choices are nearly as
 /// good as asking everybody, and do not send everybody to the same peer when what is known of it is old (Mitzenmacher, "The
 /// Power of Two Choices in Randomized Load Balancing", 2001). `random` must be uniform.
-pub fn two_choices<'a>(
-    holders: &'a [PeerId],
+pub fn two_choices(
+    holders: &[PeerId],
     random: u64,
     in_flight_bytes: impl Fn(&PeerId) -> u64,
-) -> Option<&'a PeerId> {
+) -> Option<&PeerId> {
     let count = holders.len() as u64;
     if count < 2 {
         return holders.first();
@@ -23,7 +23,7 @@ pub fn two_choices<'a>(
 }
 
 /// The holder that has served the object least often so far; the first of several. The way of the earlier system.
-pub fn least_connections<'a>(holders: &'a [PeerId], hits: impl Fn(&PeerId) -> u64) -> Option<&'a PeerId> {
+pub fn least_connections(holders: &[PeerId], hits: impl Fn(&PeerId) -> u64) -> Option<&PeerId> {
     holders.iter().min_by_key(|holder| hits(holder))
 }
 

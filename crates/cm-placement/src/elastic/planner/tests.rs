@@ -36,8 +36,12 @@ fn object(number: u32, bytes: u64, demand: f64, placed: &[usize], extra: &[usize
     }
 }
 
+fn config() -> PlannerConfig {
+    PlannerConfig { utilisation: 0.3, relieve_above: 0.7, ..PlannerConfig::default() }
+}
+
 fn plan(objects: &[ObjectFacts<u32>], count: usize, budget: u64) -> Plan<u32> {
-    Planner::default().plan(now(), objects, &peers(count, 1 << 20), budget)
+    Planner::new(config()).plan(now(), objects, &peers(count, 1 << 20), budget)
 }
 
 fn copies(plan: &Plan<u32>) -> Vec<(u32, PeerId)> {
@@ -50,7 +54,7 @@ fn copies(plan: &Plan<u32>) -> Vec<(u32, PeerId)> {
 
 #[test]
 fn targets_follow_demand_with_hysteresis() {
-    let planner = Planner::default();
+    let planner = Planner::new(config());
     assert_eq!(planner.target(0.0, 1, 1), 1);
     assert_eq!(planner.target(0.31, 1, 1), 2);
     assert_eq!(planner.target(100.0, 1, 1), 8);
@@ -143,7 +147,7 @@ fn objects() -> impl Strategy<Value = Vec<ObjectFacts<u32>>> {
 proptest! {
     #[test]
     fn plans_are_possible(objects in objects(), budget in 0_u64..5000, free in 0_u64..2000) {
-        let config = PlannerConfig { steps_max: 10, ..PlannerConfig::default() };
+        let config = PlannerConfig { steps_max: 10, ..config() };
         let plan = Planner::new(config).plan(now(), &objects, &peers(8, free), budget);
         prop_assert!(plan.steps.len() <= 10);
         let largest = objects.iter().map(|object| object.bytes).max().unwrap();
@@ -171,7 +175,7 @@ proptest! {
     #[test]
     fn plans_come_to_rest(mut objects in objects()) {
         // With the same rates, without cooldowns: no copy is made and dropped for ever.
-        let config = PlannerConfig { steps_max: 1000, ..PlannerConfig::default() };
+        let config = PlannerConfig { steps_max: 1000, ..config() };
         let planner = Planner::new(config);
         for _ in 0..40 {
             let plan = planner.plan(now(), &objects, &peers(8, 1 << 30), u64::MAX);
@@ -185,7 +189,7 @@ proptest! {
 
     #[test]
     fn all_that_is_read_gets_its_copies(objects in objects()) {
-        let config = PlannerConfig { steps_max: 1000, ..PlannerConfig::default() };
+        let config = PlannerConfig { steps_max: 1000, ..config() };
         let planner = Planner::new(config);
         let mut after = objects.clone();
         apply(&mut after, &planner.plan(now(), &objects, &peers(8, 1 << 30), u64::MAX));

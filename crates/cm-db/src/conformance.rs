@@ -58,6 +58,7 @@ pub fn run(make: impl Fn(&Schema) -> Db) {
         vanished_callers_harm_nobody(&make(&schema())).await;
         misuse_is_named(&make(&schema())).await;
         changes_are_told(&make(&schema())).await;
+        barriers_are_passed(&make(&schema())).await;
         versions_are_kept(&make(&schema())).await;
         closing_finishes_what_is_queued(&make(&schema())).await;
     });
@@ -305,6 +306,14 @@ async fn changes_are_told(db: &Db) {
     write(db, |tx| tx.put::<Numbers>(&key("told", 0), &1)).await;
     changes.changed().await.expect("the database is open");
     assert_eq!(read(db, |tx| tx.get::<Numbers>(&key("told", 0))).await, Some(1), "what is told can be read");
+}
+
+async fn barriers_are_passed(db: &Db) {
+    for n in 0..10 {
+        write(db, move |tx| tx.put::<Numbers>(&key("passed", 0), &n)).await;
+        db.barrier().await.expect("the barrier is passed");
+        assert_eq!(read(db, |tx| tx.get::<Numbers>(&key("passed", 0))).await, Some(n));
+    }
 }
 
 async fn versions_are_kept(db: &Db) {

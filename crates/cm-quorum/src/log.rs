@@ -14,8 +14,8 @@ pub type Version = u64;
 /// Names what a node asked for; each only once.
 pub type Request = u64;
 
-/// Most bytes of changes in one batch: twice the largest row.
-pub const CHANGES_LEN_MAX: usize = 64 << 20;
+/// Most bytes of changes in one batch: one and a half times the largest row. Messages stay below what links carry.
+pub const CHANGES_LEN_MAX: usize = 48 << 20;
 /// What an entry takes beyond its changes, about.
 const ENTRY_OVERHEAD: usize = 64;
 

@@ -20,6 +20,7 @@ mod manifests;
 mod methods;
 mod people;
 mod records;
+mod sharing;
 
 /// How long tasks may take to end between two openings of the same directory.
 const DRAIN: std::time::Duration = std::time::Duration::from_secs(10);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cm_kernel::objects::ObjectInfo;
+use cm_kernel::objects::{ObjectInfo, VersionName};
 use s3s::dto::{ETag, Timestamp, TimestampFormat};
 
 pub(crate) const CACHE_CONTROL: &str = "cache-control";
@@ -60,6 +60,11 @@ pub(crate) fn expires(info: &ObjectInfo) -> Option<Timestamp> {
 /// The entity tag.
 pub(crate) fn etag(info: &ObjectInfo) -> ETag {
     ETag::Strong(info.etag())
+}
+
+/// The version that was made, where versions are kept. What replaced the null version is not named, as with S3.
+pub(crate) fn new_version(info: &ObjectInfo) -> Option<String> {
+    info.shown_version.filter(|name| *name != VersionName::Null).map(|name| name.to_string())
 }
 
 /// A moment, in the precision of S3.

@@ -13,7 +13,7 @@ use std::io;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use cm_crypto::mac::{hmac_sha1, hmac_sha256};
@@ -55,6 +55,10 @@ fn bucket_of(path: &str) -> Option<String> {
     let is_bucket = !name.is_empty() && !name.contains('/');
     is_bucket.then(|| percent_decode_str(name).decode_utf8_lossy().into_owned())
 }
+
+/// Says of a request that it came as a form, whose file need not say how long it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FromForm;
 
 /// A form that arrived.
 pub(crate) struct Form<'a> {
@@ -142,12 +146,14 @@ impl Form<'_> {
             tagging: text("tagging").map(|document| tagging(&document)).transpose()?,
             ..PutObjectInput::default()
         };
+        let mut extensions = Extensions::new();
+        extensions.insert(FromForm);
         let request = S3Request {
             input,
             method: Method::PUT,
             uri: parts.uri.clone(),
             headers,
-            extensions: Default::default(),
+            extensions,
             credentials: None,
             region: None,
             service: None,

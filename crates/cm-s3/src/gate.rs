@@ -114,7 +114,13 @@ fn content_sha256(headers: &HeaderMap) -> Option<&str> {
 /// The headers that a signature in `Authorization` covers.
 fn signed_headers(value: &HeaderValue) -> Result<Vec<String>, Failure> {
     let text = value.to_str().map_err(|_| invalid("`Authorization` is unreadable"))?;
-    let fields = text.strip_prefix("AWS4-HMAC-SHA256").ok_or_else(too_old)?;
+    if text.trim().is_empty() {
+        return Err(Failure::new(FailureClass::Forbidden, "a signature is required"));
+    }
+    let fields = text.strip_prefix("AWS4-HMAC-SHA256").ok_or_else(|| match text.contains(':') {
+        true => too_old(),
+        false => invalid("`Authorization` is unreadable").with_detail(CODE, "InvalidArgument"),
+    })?;
     let field = |name: &str| fields.split(',').find_map(|field| field.trim().strip_prefix(name));
     require_scope(field("Credential=").unwrap_or_default())?;
     let signed = field("SignedHeaders=").ok_or_else(|| invalid("`Authorization` lacks `SignedHeaders`"))?;
@@ -128,7 +134,7 @@ fn presigned(query: &str) -> Result<Vec<String>, Failure> {
     let is_short =
         decoded("X-Amz-Expires").parse().is_ok_and(|seconds: u64| seconds <= PRESIGNED_SECONDS_MAX);
     if !is_short {
-        return Err(invalid("a presigned URL may be good for a week at most"));
+        return Err(Failure::new(FailureClass::Forbidden, "a presigned URL may be good for a week at most"));
     }
     Ok(decoded("X-Amz-SignedHeaders").split(';').map(str::to_owned).collect())
 }
@@ -189,7 +195,7 @@ fn invalid(message: &'static str) -> Failure {
 }
 
 fn too_old() -> Failure {
-    invalid("requests are signed with AWS4-HMAC-SHA256 here")
+    Failure::new(FailureClass::Forbidden, "requests are signed with AWS4-HMAC-SHA256 here")
 }
 
 #[cfg(test)]

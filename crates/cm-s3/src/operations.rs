@@ -5,6 +5,7 @@ mod attributes;
 mod buckets;
 mod conditions;
 mod copying;
+mod encryption;
 mod lifecycle;
 mod listing;
 pub(crate) mod locking;
@@ -143,6 +144,8 @@ operations! {
     get_bucket_cors as cors: GetBucketCorsInput => GetBucketCorsOutput,
     put_bucket_cors as set_cors: PutBucketCorsInput => PutBucketCorsOutput,
     delete_bucket_cors as remove_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput,
+    get_bucket_encryption as encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput,
+    delete_bucket_encryption as remove_encryption: DeleteBucketEncryptionInput => DeleteBucketEncryptionOutput,
     get_bucket_request_payment as request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput,
     get_bucket_logging as logging: GetBucketLoggingInput => GetBucketLoggingOutput,
     get_bucket_notification_configuration as notifications:

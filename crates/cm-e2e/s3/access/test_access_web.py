@@ -134,8 +134,9 @@ def test_presigned_addresses(main, bucket):
 
     assert requests.put(sign("put_object"), data=b"content").status_code == 200
     assert requests.get(sign("get_object")).content == b"content"
-    assert requests.get(sign("get_object")[:-1] + "x").status_code == 403
-    assert requests.get(sign("get_object", seconds=604801)).status_code in (400, 403)
+    good = sign("get_object")
+    assert requests.get(good[:-1] + ("0" if good[-1] != "0" else "1")).status_code == 403
+    assert requests.get(sign("get_object", seconds=604801)).status_code == 403
     assert requests.put(sign("get_object"), data=b"").status_code == 403
     assert requests.get(address(bucket, "k")).status_code == 403
 

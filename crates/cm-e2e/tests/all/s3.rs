@@ -235,11 +235,11 @@ async fn who_may_not_is_refused_by_name() {
     let tampered = format!("{}0", &admin_key.key[..admin_key.key.len() - 1]);
     let tampered = if tampered == admin_key.key { format!("1{}", &tampered[1..]) } else { tampered };
     for (who, client, expected) in [
-        ("unsigned", builder(&node).with_skip_signature(true).build().unwrap(), "AccessDenied"),
+        ("unsigned", builder(&node).with_skip_signature(true).build().unwrap(), "NoSuchBucket"),
         ("a wrong secret", signed(&node, (&admin_key.id, &tampered)), "SignatureDoesNotMatch"),
         ("an unknown key", signed(&node, ("CMS3FFFFFFFFFFFFFFFF", &admin_key.key)), "InvalidAccessKeyId"),
         ("a bearer's key", signed(&node, ("admin", &node.admin_token())), "InvalidAccessKeyId"),
-        ("without permission", signed(&node, (&reader_key.id, &reader_key.key)), "AccessDenied"),
+        ("without permission", signed(&node, (&reader_key.id, &reader_key.key)), "NoSuchBucket"),
     ] {
         assert_eq!(code(client.get(&key).await), expected, "{who} reads");
         assert_eq!(code(client.put(&key, "x".into()).await), expected, "{who} writes");
@@ -287,7 +287,7 @@ async fn who_may_not_is_refused_by_name() {
     let missing = missing.with_access_key_id(&reader_key.id).with_secret_access_key(&reader_key.key);
     assert_eq!(
         code(missing.build().unwrap().get(&key).await),
-        "AccessDenied",
+        "NoSuchBucket",
         "nobody finds out what exists"
     );
     let log = node.log();

@@ -6,9 +6,9 @@ use cm_types::PageLimit;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::encryption::refuse_key;
 use super::listing::page_limit;
 use super::reading::version_name;
-use super::refusals::refuse;
 use super::writing::part_number;
 use super::{Store, bucket_name, object_key};
 use crate::caller::Caller;
@@ -23,14 +23,15 @@ impl Store {
         request: S3Request<GetObjectAttributesInput>,
     ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
         let input = request.input;
-        refuse!(input; sse_customer_algorithm, sse_customer_key);
+        refuse_key(&request.headers)?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
         let version = version_name(input.version_id.as_deref())?;
-        let wants = |name: &str| input.object_attributes.iter().any(|wanted| wanted.as_str() == name);
+        // The names come in one header as well as in several.
+        let asked: Vec<&str> =
+            input.object_attributes.iter().flat_map(|names| names.as_str().split(',')).map(str::trim).collect();
+        let wants = |name: &str| asked.contains(&name);
         let known = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
-        if input.object_attributes.is_empty()
-            || !input.object_attributes.iter().all(|wanted| known.contains(&wanted.as_str()))
-        {
+        if asked.is_empty() || !asked.iter().all(|wanted| known.contains(wanted)) {
             let message = "ask for ETag, Checksum, ObjectParts, StorageClass or ObjectSize";
             return Err(S3Error::with_message(S3ErrorCode::InvalidArgument, message));
         }

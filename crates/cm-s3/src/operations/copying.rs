@@ -11,17 +11,18 @@ use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::conditions::{Freshness, ReadConditions};
+use super::encryption::refuse_encryption;
 use super::locking::said_protection;
 use super::reading::version_name;
 use super::refusals::{refuse, refuse_for_new};
 use super::tagging::header_tags;
 use super::uploads::upload_ref;
-use super::writing::part_number;
+use super::writing::new_part_number;
 use super::{Store, bucket_name, object_key};
 use crate::acls::Said;
 use crate::caller::Caller;
 use crate::content::{Algorithm, Announced, CHECKSUM_TYPE, FULL_OBJECT, checked, invalid};
-use crate::describe::{etag, said, summed, time};
+use crate::describe::{etag, new_version, said, summed, time};
 use crate::failure;
 
 /// The largest object that is copied at once: the limit of S3.
@@ -39,6 +40,7 @@ impl Store {
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
         let (record, permit) = self.object::<Update>(&caller, Use::PutObject, &bucket, &key, None).await?;
         let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
+        refuse_encryption(&request.headers)?;
         let conditions = ReadConditions {
             if_match: input.copy_source_if_match.take(),
             if_none_match: input.copy_source_if_none_match.take(),
@@ -109,7 +111,7 @@ impl Store {
         let output = CopyObjectOutput {
             copy_object_result: Some(result),
             copy_source_version_id: source_version,
-            version_id: info.shown_version.map(|name| name.to_string()),
+            version_id: new_version(&info),
             expiration: self.expiration(permit.tenant(), &info).await?,
             ..CopyObjectOutput::default()
         };
@@ -127,7 +129,7 @@ impl Store {
             copy_source_sse_customer_algorithm, copy_source_sse_customer_key
         );
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
-        let number = part_number(input.part_number)?;
+        let number = new_part_number(input.part_number)?;
         let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
         let conditions = ReadConditions {
             if_match: input.copy_source_if_match,

@@ -1,5 +1,6 @@
 //! Versions that must stay: configuration of buckets, retention, legal hold.
 
+use axum::http::StatusCode;
 use cm_kernel::objects::{
     DefaultRetention as Default_, Locking, Mode, Period, Protection, ProtectionChange, Retention, VersionName,
 };
@@ -228,7 +229,9 @@ fn default_retention(said: DefaultRetention) -> S3Result<Default_> {
     let positive = |number: i32| {
         u32::try_from(number).ok().filter(|number| *number > 0).ok_or_else(|| {
             let code = S3ErrorCode::Custom("InvalidRetentionPeriod".into());
-            S3Error::with_message(code, "a retention lasts for a day at least")
+            let mut error = S3Error::with_message(code, "a retention lasts for a day at least");
+            error.set_status_code(StatusCode::BAD_REQUEST);
+            error
         })
     };
     let period = match (said.days, said.years) {

@@ -10,7 +10,7 @@ use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::conditions::{Freshness, ReadConditions};
-use super::refusals::refuse;
+use super::encryption::refuse_key;
 use super::writing::part_number;
 use super::{Store, bucket_name, object_key};
 use crate::caller::Caller;
@@ -25,7 +25,7 @@ impl Store {
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
-        refuse!(input; sse_customer_algorithm, sse_customer_key);
+        refuse_key(&request.headers)?;
         let version = version_name(input.version_id.as_deref())?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
         let permit = self.permit_object::<Read>(&caller, Use::GetObject, &bucket, &key, version).await?;
@@ -84,7 +84,7 @@ impl Store {
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = request.input;
-        refuse!(input; sse_customer_algorithm, sse_customer_key);
+        refuse_key(&request.headers)?;
         let version = version_name(input.version_id.as_deref())?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
         let permit = self.permit_object::<Read>(&caller, Use::GetObject, &bucket, &key, version).await?;

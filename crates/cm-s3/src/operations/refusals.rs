@@ -1,5 +1,5 @@
 //! What is asked for and not to be had here. To serve such a request without it would be a lie: an object thought
-//! encrypted, locked or public would be none of these.
+//! encrypted or public would be neither.
 
 /// Refuses a request if one of these fields of its input is set.
 macro_rules! refuse {
@@ -19,9 +19,7 @@ macro_rules! refuse {
 macro_rules! refuse_for_new {
     ($input:expr) => {{
         $crate::operations::refusals::refuse!(
-            $input;
-            sse_customer_algorithm, sse_customer_key, ssekms_key_id, ssekms_encryption_context,
-            server_side_encryption, website_redirect_location,
+            $input; ssekms_encryption_context, website_redirect_location,
         );
         if $input.storage_class.as_ref().is_some_and(|class| class.as_str() != "STANDARD") {
             return Err(s3s::S3Error::new(s3s::S3ErrorCode::InvalidStorageClass));

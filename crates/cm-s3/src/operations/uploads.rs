@@ -13,17 +13,18 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use uuid::Uuid;
 
 use super::conditions::write_conditions;
+use super::encryption::{refuse_encryption, refuse_key};
 use super::listing::{encoded, encoder, page_limit};
 use super::locking::said_protection;
 use super::part_sums::{Given, Sums};
 use super::refusals::{refuse, refuse_for_new};
 use super::tagging::header_tags;
-use super::writing::{announced_sha256, md5, part_number};
+use super::writing::{announced_sha256, md5, new_part_number, part_number};
 use super::{Store, bucket_name, object_key};
 use crate::acls::Said;
 use crate::caller::Caller;
 use crate::content::{Announced, CHECKSUM_TYPE, checked, invalid, received};
-use crate::describe::{etag, said, summed, time};
+use crate::describe::{etag, new_version, said, summed, time};
 use crate::failure;
 use crate::framing::Trailers;
 
@@ -42,6 +43,7 @@ impl Store {
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
         let (record, permit) = self.object::<Update>(&caller, Use::PutObject, &bucket, &key, None).await?;
         let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
+        refuse_encryption(&request.headers)?;
         let sums = Sums::said(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         let mut headers = said!(input);
         if let Some(sums) = &sums {
@@ -79,7 +81,7 @@ impl Store {
         caller: Caller,
         mut request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        refuse!(request.input; sse_customer_algorithm, sse_customer_key);
+        refuse_encryption(&request.headers)?;
         let announced = Announced::of(
             &request.headers,
             request.input.content_length,
@@ -87,7 +89,7 @@ impl Store {
         )?;
         let input = request.input;
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
-        let number = part_number(input.part_number)?;
+        let number = new_part_number(input.part_number)?;
         let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
         let new = NewPart {
             expected_sha256: announced_sha256(&request.headers),
@@ -111,7 +113,7 @@ impl Store {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let mut input = request.input;
-        refuse!(input; sse_customer_algorithm, sse_customer_key);
+        refuse_key(&request.headers)?;
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
         let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
         let wanted = input.multipart_upload.take().and_then(|said| said.parts).unwrap_or_default();
@@ -167,7 +169,7 @@ impl Store {
         request: S3Request<ListPartsInput>,
     ) -> S3Result<S3Response<ListPartsOutput>> {
         let input = request.input;
-        refuse!(input; sse_customer_algorithm, sse_customer_key);
+        refuse_key(&request.headers)?;
         let after = part_number(input.part_number_marker.unwrap_or_default())?;
         let limit = page_limit(input.max_parts)?.unwrap_or(PageLimit::clamped(1));
         let upload = upload_ref(input.bucket.clone(), input.key.clone(), &input.upload_id)?;
@@ -292,7 +294,7 @@ fn completed(info: &ObjectInfo) -> CompleteMultipartUploadOutput {
     };
     summed!(&mut output, &info.headers);
     output.checksum_type = info.headers.get(CHECKSUM_TYPE).map(|text| text.clone().into());
-    output.version_id = info.shown_version.map(|name| name.to_string());
+    output.version_id = new_version(info);
     output
 }
 

@@ -1,8 +1,10 @@
 //! Writing objects, and removing them.
 
+use axum::http::header;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cm_kernel::objects::{Condition, NewObject, ObjectInfo, PutAction, Removal, Removed, Tagging};
+use cm_kernel::objects::PART_NUMBER_MAX;
 use cm_kernel::policy::sharing::Use;
 use cm_kernel::policy::{Create, Delete, Grant, Permit, Update};
 use cm_types::{BucketName, ObjectKey, Sha256Digest};
@@ -11,6 +13,7 @@ use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::conditions::write_conditions;
+use super::encryption::refuse_encryption;
 use super::locking::said_protection;
 use super::reading::version_name;
 use super::refusals::{refuse, refuse_for_new};
@@ -19,8 +22,9 @@ use super::{Store, bucket_name, object_key};
 use crate::acls::Said;
 use crate::caller::Caller;
 use crate::content::{Announced, CHECKSUM_TYPE, checked, invalid, received};
-use crate::describe::{etag, moment, said, summed};
+use crate::describe::{etag, moment, new_version, said, summed};
 use crate::failure;
+use crate::forms::FromForm;
 use crate::framing::Trailers;
 
 /// Most objects that one request may remove: the limit of S3.
@@ -36,6 +40,11 @@ impl Store {
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let conditions =
             write_conditions(request.input.if_match.clone(), request.input.if_none_match.clone());
+        let lengths = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+        let is_bounded = lengths.iter().any(|name| request.headers.contains_key(name));
+        if !is_bounded && request.extensions.get::<FromForm>().is_none() {
+            return Err(S3Error::with_message(S3ErrorCode::MissingContentLength, "how long is the body?"));
+        }
         // Whoever may only create must say that nothing is to be replaced, as with the native API.
         let tenant = caller.tenant();
         let info = match conditions.contains(&Condition::Absent) {
@@ -45,7 +54,7 @@ impl Store {
         let mut output = PutObjectOutput { e_tag: Some(etag(&info)), ..PutObjectOutput::default() };
         summed!(&mut output, &info.headers);
         output.checksum_type = info.headers.get(CHECKSUM_TYPE).map(|text| text.clone().into());
-        output.version_id = info.shown_version.map(|name| name.to_string());
+        output.version_id = new_version(&info);
         output.expiration = self.expiration(&tenant, &info).await?;
         Ok(S3Response::new(output))
     }
@@ -67,6 +76,7 @@ impl Store {
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
         let (record, permit) = self.object::<A>(&caller, Use::PutObject, &bucket, &key, None).await?;
         let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
+        refuse_encryption(&request.headers)?;
         let new = NewObject {
             content_type: input.content_type.take(),
             metadata: input.metadata.take().unwrap_or_default().into_iter().collect(),
@@ -225,5 +235,15 @@ pub(super) fn md5(header: Option<&str>) -> S3Result<Option<[u8; 16]>> {
 
 /// The part number of a request.
 pub(super) fn part_number(number: i32) -> S3Result<u16> {
-    u16::try_from(number).map_err(|_| invalid("part numbers are 1 to 10000"))
+    u16::try_from(number).map_err(|_| out_of_range())
+}
+
+/// The number of a part that is going to be.
+pub(super) fn new_part_number(number: i32) -> S3Result<u16> {
+    let number = part_number(number)?;
+    if (1..=PART_NUMBER_MAX).contains(&number) { Ok(number) } else { Err(out_of_range()) }
+}
+
+fn out_of_range() -> S3Error {
+    S3Error::with_message(S3ErrorCode::InvalidArgument, "part numbers are 1 to 10000")
 }

@@ -4,7 +4,9 @@
 //! native API too, and its outcome is put into the words that the client knows.
 
 pub mod failure;
+pub mod mictlanx;
 pub mod veracruz;
 
 pub use cm_door::{Caller, Gate, authenticate};
+pub use mictlanx::MictlanX;
 pub use veracruz::Veracruz;

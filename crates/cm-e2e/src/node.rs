@@ -46,7 +46,18 @@ impl Node {
             std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log can be opened");
         let mut command = Command::new(cryptomesh());
         command.arg("up").arg("--data-dir").arg(&data_dir).args(["--output", "json"]);
-        for listener in ["api", "s3", "vaas", "ccfaas", "s3app", "attestation", "instances"] {
+        for listener in [
+            "api",
+            "s3",
+            "router",
+            "mictlanx_peer",
+            "summoner",
+            "vaas",
+            "ccfaas",
+            "s3app",
+            "attestation",
+            "instances",
+        ] {
             command.args(["--set", &format!("listen.{listener}=127.0.0.1:0")]);
         }
         for assignment in &options.set {

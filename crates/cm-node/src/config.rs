@@ -29,8 +29,8 @@ pub use instances::{DockerSettings, InstanceSettings, KubernetesSettings, Launch
 pub use listen::{InstancePorts, ListenSettings};
 pub use written::{
     ApiToml, AttestationToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, DockerToml,
-    EndpointsToml, InstancesToml, KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml, ObjectsToml,
-    S3AppToml, ShutdownToml,
+    EndpointsToml, InstancesToml, KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml, MictlanXToml,
+    ObjectsToml, S3AppToml, ShutdownToml,
 };
 
 /// The isolation layers of an instance's process, as `cryptomesh instance` reports them.
@@ -65,7 +65,7 @@ const LISTS: &[&str] = &[
     "api.cors_origins",
 ];
 /// Keys whose value is a text even where it looks like a number.
-const TEXTS: &[&str] = &["api.title", "api.version", "attestation.snp_tcb_min"];
+const TEXTS: &[&str] = &["api.title", "api.version", "attestation.snp_tcb_min", "mictlanx.peer_id"];
 
 /// Complete and valid settings of a node.
 #[derive(Clone, Debug)]
@@ -94,12 +94,31 @@ pub struct Config {
     pub choreography: ChoreographySettings,
     /// S3 services from which the S3 app may copy, `HOST` or `HOST:PORT`; the node's own and any public one if there is none.
     pub s3_endpoints: Vec<String>,
+    /// How MictlanX's clients are answered.
+    pub mictlanx: MictlanXSettings,
     /// Largest object, in bytes.
     pub object_size_max: u64,
     /// Bounds of what one catalogue entry may ask for.
     pub limits: ResourceLimits,
     /// Settings that were given and have no effect here, each with the reason.
     pub without_effect: WithoutEffect,
+}
+
+/// How MictlanX's clients are answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MictlanXSettings {
+    /// What this node is called as a peer; its id unless told.
+    pub peer_id: Option<String>,
+    /// Whether other bytes under a key replace those that are there although the client did not ask for it.
+    pub overwrite: bool,
+}
+
+fn mictlanx(MictlanXToml { peer_id, overwrite }: MictlanXToml) -> Result<MictlanXSettings, ConfigError> {
+    let is_id = |id: &String| cm_types::ResourceId::parse(id.as_str()).is_ok();
+    match peer_id.as_ref().filter(|id| !is_id(id)) {
+        Some(id) => Err(wrong("mictlanx.peer_id", format!("`{id}` is no id: letters, digits and -_.:@+"))),
+        None => Ok(MictlanXSettings { peer_id, overwrite: overwrite.unwrap_or(false) }),
+    }
 }
 
 /// Hosts, perhaps with ports.
@@ -245,6 +264,7 @@ impl Config {
             choreography,
             s3app,
             objects,
+            mictlanx: mictlanx_toml,
             limits,
         } = written;
         let ShutdownToml { deadline } = shutdown;
@@ -263,6 +283,7 @@ impl Config {
             endpoints: endpoints::settings(endpoints)?,
             choreography: endpoints::choreography(choreography)?,
             s3_endpoints: s3_endpoints(s3app)?,
+            mictlanx: mictlanx(mictlanx_toml)?,
             object_size_max: size_max.map_or(5 << 40, |size| size.bytes()),
             limits: resource_limits(limits)?,
             without_effect: without_effect.into_iter().chain(unused).collect(),

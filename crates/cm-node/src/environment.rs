@@ -77,6 +77,7 @@ const DOCUMENTED: &[(&str, Meaning)] = &[
 const SECTIONS: &[&str] = &[
     "DATABASE",
     "LISTEN",
+    "MICTLANX",
     "API",
     "ATTESTATION",
     "S3APP",

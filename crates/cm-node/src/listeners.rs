@@ -21,6 +21,9 @@ impl Listeners {
         let wanted = [
             ("api", listen.api),
             ("s3", listen.s3),
+            ("router", listen.router),
+            ("mictlanx_peer", listen.mictlanx_peer),
+            ("summoner", listen.summoner),
             ("vaas", listen.vaas),
             ("ccfaas", listen.ccfaas),
             ("s3app", listen.s3app),

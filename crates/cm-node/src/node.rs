@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cm_api::{Engines, Settings, ShieldX};
 use cm_dialects::Veracruz;
+use cm_dialects::mictlanx::{self, MictlanX};
 use cm_dialects::veracruz::{attestation, ccfaas, s3app, vaas};
 use cm_endpoints::{Endpoints, EndpointsConfig, ProcessLauncher};
 use cm_functions::{Attestation, Functions, FunctionsConfig, LauncherConfig};
@@ -90,13 +91,14 @@ impl Node {
         let endpoints =
             Endpoints::open(kernel.clone(), &tasks, endpoints_config(&config, &kernel), launcher).await?;
         let listeners = sockets.addresses();
+        let metrics: Arc<dyn Fn() -> String + Send + Sync> = Arc::new(move || metrics.render());
         let access = if config.open { Access::Open(Actor::node()) } else { Access::Credential };
         let api = Engines {
             kernel: kernel.clone(),
             functions: functions.clone(),
             endpoints: endpoints.clone(),
             access: access.clone(),
-            metrics: Arc::new(move || metrics.render()),
+            metrics: metrics.clone(),
             settings: Arc::new(api_settings(&config.api)),
             shieldx: ShieldX::new(&config.choreography.shieldx_url)?,
         };
@@ -107,6 +109,16 @@ impl Node {
             || Veracruz { kernel: kernel.clone(), functions: functions.clone(), access: access.clone() };
         sockets.serve("api", &limits, &tasks, || cm_api::router(api, requests()));
         sockets.serve("s3", &limits, &tasks, || cm_s3::router(kernel.clone(), access.clone(), requests()));
+        let mictlanx = MictlanX::new(
+            kernel.clone(),
+            access.clone(),
+            mictlanx_settings(&config, &kernel, listeners.get("mictlanx_peer").copied()),
+            metrics,
+        );
+        sockets.serve("router", &limits, &tasks, || mictlanx::router(mictlanx.clone(), requests()));
+        sockets
+            .serve("mictlanx_peer", &limits, &tasks, || mictlanx::peer_router(mictlanx.clone(), requests()));
+        sockets.serve("summoner", &limits, &tasks, || mictlanx::summoner_router(mictlanx, requests()));
         sockets.serve("vaas", &limits, &tasks, || vaas::router(veracruz(), requests()));
         sockets.serve("ccfaas", &limits, &tasks, || ccfaas::router(veracruz(), requests()));
         sockets.serve("s3app", &limits, &tasks, || {
@@ -192,6 +204,21 @@ fn api_settings(api: &ApiSettings) -> Settings {
     let origins = api.cors_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
     let (prefix, title, version) = (api.prefix.clone(), api.title.clone(), api.version.clone());
     Settings { prefix, title, version, cors_origins: origins }
+}
+
+fn mictlanx_settings(config: &Config, kernel: &Kernel, peer: Option<SocketAddr>) -> mictlanx::Settings {
+    // A socket that listens everywhere is reached by the machine's name.
+    let host = match peer.map(|address| address.ip()) {
+        Some(ip) if !ip.is_unspecified() => ip.to_string(),
+        _ => kernel.config().node_name.clone(),
+    };
+    mictlanx::Settings {
+        peer_id: config.mictlanx.peer_id.clone().unwrap_or_else(|| kernel.node_id().to_string()),
+        host,
+        port: peer.map_or(0, |address| address.port()),
+        overwrite: config.mictlanx.overwrite,
+        data_dir: kernel.config().data_dir.clone(),
+    }
 }
 
 async fn open_kernel(

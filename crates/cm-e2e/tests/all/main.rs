@@ -20,6 +20,7 @@ mod launchers;
 mod limits;
 mod logs;
 mod manifests;
+mod mictlanx;
 mod policy_tools;
 mod routes;
 mod s3;

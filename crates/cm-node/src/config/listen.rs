@@ -12,13 +12,15 @@ const S3_PORT: u16 = 9000;
 const VAAS_PORT: u16 = 5000;
 const CCFAAS_PORT: u16 = 5010;
 const S3APP_PORT: u16 = 5020;
+const ROUTER_PORT: u16 = 60666;
+const MICTLANX_PEER_PORT: u16 = 60667;
+const SUMMONER_PORT: u16 = 15000;
 const ATTESTATION_PORT: u16 = 3010;
 /// One port for each confidential instance.
 const INSTANCES: &str = "127.0.0.1:3014-3213";
 
 /// Listeners of subsystems that this build does not have.
-const ABSENT: &[&str] =
-    &["console", "router", "xolo", "summoner", "mpc", "mpc-peers", "intel", "intel-discovery", "peers"];
+const ABSENT: &[&str] = &["console", "xolo", "mpc", "mpc-peers", "intel", "intel-discovery", "peers"];
 
 /// Where a node listens.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,12 @@ pub struct ListenSettings {
     pub api: Option<SocketAddr>,
     /// S3.
     pub s3: Option<SocketAddr>,
+    /// MictlanX's router, which answers for its peer too.
+    pub router: Option<SocketAddr>,
+    /// MictlanX's peer.
+    pub mictlanx_peer: Option<SocketAddr>,
+    /// MictlanX's Summoner.
+    pub summoner: Option<SocketAddr>,
     /// VaaS.
     pub vaas: Option<SocketAddr>,
     /// CCFaaS.
@@ -51,10 +59,14 @@ pub struct InstancePorts {
 }
 
 pub(super) fn settings(listen: ListenToml) -> Result<ListenSettings, ConfigError> {
-    let ListenToml { api, s3, vaas, ccfaas, s3app, attestation, instances } = listen;
+    let ListenToml { api, s3, router, mictlanx_peer, summoner, vaas, ccfaas, s3app, attestation, instances } =
+        listen;
     Ok(ListenSettings {
         api: listener("listen.api", api.as_deref(), API_PORT)?,
         s3: listener("listen.s3", s3.as_deref(), S3_PORT)?,
+        router: listener("listen.router", router.as_deref(), ROUTER_PORT)?,
+        mictlanx_peer: listener("listen.mictlanx_peer", mictlanx_peer.as_deref(), MICTLANX_PEER_PORT)?,
+        summoner: listener("listen.summoner", summoner.as_deref(), SUMMONER_PORT)?,
         vaas: listener("listen.vaas", vaas.as_deref(), VAAS_PORT)?,
         ccfaas: listener("listen.ccfaas", ccfaas.as_deref(), CCFAAS_PORT)?,
         s3app: listener("listen.s3app", s3app.as_deref(), S3APP_PORT)?,
@@ -70,6 +82,9 @@ impl ListenSettings {
         let listeners = [
             ("api", ip(self.api)),
             ("s3", ip(self.s3)),
+            ("router", ip(self.router)),
+            ("mictlanx_peer", ip(self.mictlanx_peer)),
+            ("summoner", ip(self.summoner)),
             ("vaas", ip(self.vaas)),
             ("ccfaas", ip(self.ccfaas)),
             ("s3app", ip(self.s3app)),

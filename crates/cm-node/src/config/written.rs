@@ -12,6 +12,9 @@ pub const KEYS: &[&str] = &[
     "database.root_certificate",
     "listen.api",
     "listen.s3",
+    "listen.router",
+    "listen.mictlanx_peer",
+    "listen.summoner",
     "listen.vaas",
     "listen.ccfaas",
     "listen.s3app",
@@ -62,6 +65,8 @@ pub const KEYS: &[&str] = &[
     "attestation.challenge_lifetime",
     "s3app.endpoints",
     "objects.size_max",
+    "mictlanx.peer_id",
+    "mictlanx.overwrite",
     "log.level",
     "log.format",
     "log.to_file",
@@ -105,6 +110,8 @@ pub struct ConfigToml {
     pub s3app: S3AppToml,
     /// Stored objects.
     pub objects: ObjectsToml,
+    /// MictlanX.
+    pub mictlanx: MictlanXToml,
     /// Bounds of what one catalogue entry may ask for.
     pub limits: LimitsToml,
 }
@@ -138,6 +145,12 @@ pub struct ListenToml {
     pub api: Option<String>,
     /// S3.
     pub s3: Option<String>,
+    /// MictlanX's router.
+    pub router: Option<String>,
+    /// MictlanX's peer.
+    pub mictlanx_peer: Option<String>,
+    /// MictlanX's Summoner.
+    pub summoner: Option<String>,
     /// VaaS.
     pub vaas: Option<String>,
     /// CCFaaS.
@@ -312,6 +325,16 @@ pub struct ChoreographyToml {
 pub struct ObjectsToml {
     /// Largest object.
     pub size_max: Option<ByteCount>,
+}
+
+/// `[mictlanx]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MictlanXToml {
+    /// What this node is called as a peer.
+    pub peer_id: Option<String>,
+    /// Whether other bytes under a key replace those that are there.
+    pub overwrite: Option<bool>,
 }
 
 /// `[limits]`.

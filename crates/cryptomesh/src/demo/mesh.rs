@@ -16,7 +16,18 @@ const READY_DEADLINE: Duration = Duration::from_secs(60);
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Listeners that take free ports, so that nothing that runs on this machine is in the way.
-const LISTENERS: &[&str] = &["api", "s3", "vaas", "ccfaas", "s3app", "attestation", "instances"];
+const LISTENERS: &[&str] = &[
+    "api",
+    "s3",
+    "router",
+    "mictlanx_peer",
+    "summoner",
+    "vaas",
+    "ccfaas",
+    "s3app",
+    "attestation",
+    "instances",
+];
 
 /// The running node.
 pub(crate) struct Mesh {

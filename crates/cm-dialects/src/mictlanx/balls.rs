@@ -1,0 +1,153 @@
+//! Objects that belong together.
+
+use cm_door::refusal;
+use cm_http::{Failure, FailureClass};
+use cm_kernel::objects::ObjectInfo;
+use cm_kernel::policy::List;
+use cm_kernel::{ErrorClass, OpContext};
+use cm_types::{PageLimit, ResourceKind};
+use serde::Serialize;
+
+use super::MictlanX;
+use super::metadata::{Metadata, ball_term};
+use super::names::bucket_name;
+use super::shape::typed;
+use super::writing::place;
+
+/// Most pieces of a ball.
+const PIECES_MAX: usize = 100_000;
+
+/// A ball as the router says it.
+#[derive(Debug, Serialize)]
+pub(super) struct BallView {
+    bucket_id: String,
+    ball_id: String,
+    size: String,
+    size_bytes: u64,
+    checksum: String,
+    chunks: Vec<Metadata>,
+}
+
+impl BallView {
+    pub(super) fn of(bucket_id: String, ball_id: String, pieces: Vec<Metadata>) -> Self {
+        let size_bytes = pieces.iter().map(|piece| piece.size).sum();
+        let whole = pieces.first().and_then(|piece| piece.tags.get("full_checksum")).cloned();
+        let only = || match pieces.as_slice() {
+            [only] => only.checksum.clone(),
+            _ => String::new(),
+        };
+        let checksum = whole.unwrap_or_else(only);
+        Self { bucket_id, ball_id, size: human(size_bytes), size_bytes, checksum, chunks: pieces }
+    }
+}
+
+impl MictlanX {
+    /// The pieces of a ball in their order; none if there is no such ball, or the actor may not know of it.
+    pub(super) async fn pieces(
+        &self,
+        op: &OpContext,
+        bucket_id: &str,
+        ball: &str,
+    ) -> Result<Vec<(ObjectInfo, Metadata)>, Failure> {
+        let Some(bucket) = bucket_name(bucket_id) else { return Ok(Vec::new()) };
+        let permit = match self.kernel().look_up::<List>(op, ResourceKind::Bucket, bucket.as_str()).await {
+            Ok((_, permit)) => permit,
+            Err(error) if error.class() == ErrorClass::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(refusal(error)),
+        };
+        let (term, mut after, mut pieces) = (ball_term(ball), None, Vec::new());
+        loop {
+            let page = self.kernel().objects_by_term(&permit, &bucket, &term, after, PageLimit::MAX).await;
+            let page = page.map_err(refusal)?;
+            let described = page.items.into_iter().map(|(info, text)| {
+                let metadata = Metadata::of(bucket_id, &info, Some(&text));
+                (info, metadata)
+            });
+            pieces.extend(described);
+            if pieces.len() > PIECES_MAX {
+                let message = format!("ball {ball} has more than {PIECES_MAX} pieces");
+                return Err(typed(FailureClass::TooLarge, 413, 400, message));
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        if pieces.is_empty()
+            && let Some((bucket, key)) = place(bucket_id, ball)
+            && let Some((info, permit)) = self.current(op, &bucket, &key).await?
+        {
+            // What other faces wrote is a ball of its own.
+            let text = self.kernel().object_description(&permit, (&bucket, &key), info.sha256).await;
+            if text.map_err(refusal)?.is_none() {
+                let metadata = Metadata::of(bucket_id, &info, None);
+                pieces.push((info, metadata));
+            }
+        }
+        pieces.sort_by(|(_, one), (_, other)| (one.place(), &one.key).cmp(&(other.place(), &other.key)));
+        Ok(pieces)
+    }
+
+    /// All pieces of a ball that is to be read as a whole.
+    ///
+    /// # Errors
+    /// 404 if there is none, or one is missing.
+    pub(super) async fn whole(
+        &self,
+        op: &OpContext,
+        bucket_id: &str,
+        ball: &str,
+    ) -> Result<Vec<(ObjectInfo, Metadata)>, Failure> {
+        let pieces = self.pieces(op, bucket_id, ball).await?;
+        let Some((_, first)) = pieces.first() else {
+            return Err(typed(FailureClass::NotFound, 404, 404, format!("no ball {bucket_id}@{ball}")));
+        };
+        let wanted = first.tags.get("num_chunks").and_then(|text| text.trim().parse::<u64>().ok());
+        let in_order = pieces.iter().enumerate().all(|(at, (_, piece))| piece.place() == at as u64);
+        let is_whole = match wanted {
+            Some(wanted) => wanted == pieces.len() as u64 && in_order,
+            None => pieces.len() == 1 || in_order,
+        };
+        match is_whole {
+            true => Ok(pieces),
+            false => {
+                let message =
+                    format!("ball {bucket_id}@{ball} is not whole: {} pieces are here", pieces.len());
+                Err(typed(FailureClass::NotFound, 404, 503, message))
+            }
+        }
+    }
+}
+
+/// A size as people read it: decimal units, two digits behind the point.
+fn human(bytes: u64) -> String {
+    if bytes == 1 {
+        return "1 byte".to_owned();
+    }
+    let units = [(1e18, "EB"), (1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB")];
+    let Some((unit, name)) = units.into_iter().find(|(unit, _)| bytes as f64 >= *unit) else {
+        return format!("{bytes} bytes");
+    };
+    let text = format!("{:.2}", bytes as f64 / unit);
+    format!("{} {name}", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_for_people() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (999, "999 bytes"),
+            (1000, "1 KB"),
+            (256_000, "256 KB"),
+            (1_234_567, "1.23 MB"),
+            (2_500_000_000, "2.5 GB"),
+        ] {
+            assert_eq!(human(bytes), text);
+        }
+    }
+}

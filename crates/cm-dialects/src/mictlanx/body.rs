@@ -1,0 +1,168 @@
+//! Bodies: the one file of a form, and bytes that must be as many as were announced.
+
+use std::io;
+
+use bytes::Bytes;
+use cm_http::{Failure, FailureClass, Upload};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use multer::{Constraints, Field, Multipart, SizeLimit};
+
+use super::shape::{invalid_field, typed};
+
+/// Longest part of a form that is not the file, in bytes.
+const PART_BYTES_MAX: u64 = 64 << 10;
+
+/// The bytes of the file `name`, the only part of a form. They end well only if the form does.
+///
+/// # Errors
+/// 415 for another media type, 422 if the first part has another name, 400 for a form that is none.
+pub(super) async fn file(
+    body: Upload,
+    name: &'static str,
+) -> Result<BoxStream<'static, io::Result<Bytes>>, Failure> {
+    let boundary = body.content_type().and_then(|media_type| multer::parse_boundary(media_type).ok());
+    let boundary = boundary.ok_or_else(|| {
+        Failure::new(FailureClass::UnsupportedMediaType, "expected multipart/form-data with a boundary")
+    })?;
+    file_of(body.into_stream(), boundary, name).await
+}
+
+async fn file_of(
+    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    boundary: String,
+    name: &'static str,
+) -> Result<BoxStream<'static, io::Result<Bytes>>, Failure> {
+    let sizes = SizeLimit::new().per_field(PART_BYTES_MAX).for_field(name, u64::MAX);
+    let constraints = Constraints::new().size_limit(sizes);
+    let mut form = Multipart::with_constraints(body, boundary, constraints);
+    let first = form.next_field().await.map_err(|error| refused(&error))?;
+    match first {
+        Some(field) if field.name() == Some(name) => {
+            Ok(stream::unfold(Some((form, Some(field))), |state| step(state, name)).boxed())
+        }
+        _ => Err(invalid_field(name, "the form has no such file")),
+    }
+}
+
+type Reading = (Multipart<'static>, Option<Field<'static>>);
+
+async fn step(state: Option<Reading>, name: &'static str) -> Option<(io::Result<Bytes>, Option<Reading>)> {
+    let (mut form, mut field) = state?;
+    if let Some(part) = &mut field {
+        match part.chunk().await {
+            Ok(Some(bytes)) => return Some((Ok(bytes), Some((form, field)))),
+            Ok(None) => {}
+            Err(error) => return Some((Err(broken(error)), None)),
+        }
+    }
+    // The next part cannot be looked for while this one is held.
+    drop(field);
+    match form.next_field().await {
+        Ok(None) => None,
+        Ok(Some(_)) => {
+            let failure = invalid_field(name, "the form has another part behind the file");
+            Some((Err(io::Error::new(io::ErrorKind::InvalidData, failure)), None))
+        }
+        Err(error) => Some((Err(broken(error)), None)),
+    }
+}
+
+/// The reason why a form broke off, which may be ours.
+fn broken(error: multer::Error) -> io::Error {
+    match error {
+        multer::Error::StreamReadFailed(inner) => match inner.downcast::<io::Error>() {
+            Ok(own) => *own,
+            Err(other) => io::Error::other(other),
+        },
+        error => io::Error::new(io::ErrorKind::InvalidData, refused(&error)),
+    }
+}
+
+fn refused(error: &multer::Error) -> Failure {
+    typed(FailureClass::Malformed, 400, 400, format!("the form cannot be read: {error}"))
+}
+
+/// A body of so many bytes; more or fewer are an error.
+pub(super) fn exactly(
+    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    size: u64,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    let mismatch = move |found: u64, more: &str| {
+        let message = format!("the data has {more}{found} bytes, {size} were announced");
+        let failure = typed(FailureClass::Malformed, 400, 400, message);
+        Err(io::Error::new(io::ErrorKind::InvalidData, failure))
+    };
+    stream::unfold(Some((body.boxed(), 0u64)), move |state| async move {
+        let (mut body, mut found) = state?;
+        match body.next().await {
+            Some(Ok(bytes)) => {
+                found = found.saturating_add(bytes.len() as u64);
+                match found > size {
+                    true => Some((mismatch(found, "at least "), None)),
+                    false => Some((Ok(bytes), Some((body, found)))),
+                }
+            }
+            Some(Err(error)) => Some((Err(error), None)),
+            None if found < size => Some((mismatch(found, ""), None)),
+            None => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pieces(bytes: &[u8], len: usize) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        let pieces: Vec<_> =
+            bytes.chunks(len.max(1)).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        stream::iter(pieces)
+    }
+
+    fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut form = Vec::new();
+        for (name, bytes) in parts {
+            let head =
+                format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"k\"\r\n\r\n");
+            form.extend_from_slice(head.as_bytes());
+            form.extend_from_slice(bytes);
+            form.extend_from_slice(b"\r\n");
+        }
+        form.extend_from_slice(b"--X--\r\n");
+        form
+    }
+
+    async fn read(form: &[u8], len: usize) -> Result<Vec<u8>, String> {
+        let file = file_of(pieces(form, len), "X".to_owned(), "data")
+            .await
+            .map_err(|failure| failure.to_string())?;
+        let pieces: Vec<Bytes> = file.try_collect().await.map_err(|error| error.to_string())?;
+        Ok(pieces.concat())
+    }
+
+    #[tokio::test]
+    async fn a_form_is_its_file_and_nothing_else() {
+        assert_eq!(read(&form(&[("data", b"bytes")]), 7).await, Ok(b"bytes".to_vec()));
+        assert_eq!(read(&form(&[("data", b"")]), 1).await, Ok(Vec::new()));
+        assert!(read(&form(&[("upload", b"bytes")]), 7).await.is_err());
+        assert!(read(&form(&[("data", b"a"), ("data", b"b")]), 7).await.is_err());
+        assert!(read(&form(&[]), 7).await.is_err());
+        let whole = form(&[("data", b"bytes")]);
+        for end in 0..whole.len() - 4 {
+            assert!(read(&whole[..end], 5).await.is_err(), "cut off at {end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_was_announced_passes(bytes in prop::collection::vec(any::<u8>(), 0..200), size in 0u64..250, len in 1usize..50) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let passed: io::Result<Vec<Bytes>> = runtime.block_on(exactly(pieces(&bytes, len), size).try_collect());
+            prop_assert_eq!(passed.is_ok(), bytes.len() as u64 == size);
+        }
+    }
+}

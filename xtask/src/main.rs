@@ -7,11 +7,13 @@ mod ci;
 mod examples;
 mod launchers;
 mod openapi;
+mod s3;
 mod shell;
 mod sim;
 mod test;
 mod tidy;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -48,6 +50,15 @@ enum Task {
     /// Ask the launchers of a real Docker daemon or Kubernetes cluster what the tests ask of simulated ones
     Launchers {
         /// `docker` or `kubernetes`, then settings of the node such as `instances.image=IMAGE`, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Run the checks of S3 with boto3 against a node that is started for them
+    S3 {
+        /// A Python that has `boto3` and `pytest`
+        #[arg(long, env = "S3_PYTHON", default_value = "python3")]
+        python: OsString,
+        /// Arguments for `pytest`, after `--`
         #[arg(last = true)]
         arguments: Vec<String>,
     },
@@ -95,6 +106,7 @@ fn run(task: Task) -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Bench { name, arguments } => bench::run(name.as_deref(), &arguments),
         Task::Launchers { arguments } => launchers::run(&arguments),
+        Task::S3 { python, arguments } => s3::run(&python, &arguments),
         Task::Sim { schedules, seed } => sim::run(schedules, seed),
         Task::Openapi { check: true } => openapi::check(),
         Task::Openapi { check: false } => openapi::write(),

@@ -53,6 +53,7 @@ pub mod manifests;
 pub mod microservices;
 pub mod node;
 pub mod object_verification;
+pub mod object_versions;
 pub mod objects;
 pub mod principals;
 pub mod programs;

@@ -364,7 +364,7 @@ fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Failure> {
     Ok(pairs)
 }
 
-fn describe(info: &ObjectInfo) -> HeaderMap {
+pub(crate) fn describe(info: &ObjectInfo) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let media_type = info.content_type.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
     headers.insert(header::CONTENT_TYPE, media_type.unwrap_or(HeaderValue::from_static(OCTET_STREAM)));
@@ -402,11 +402,11 @@ fn engine_range(wanted: RangeRequest) -> Option<ByteRange> {
 }
 
 /// A name that no bucket can have names nothing.
-fn bucket_name(text: String) -> Result<BucketName, Failure> {
+pub(crate) fn bucket_name(text: String) -> Result<BucketName, Failure> {
     BucketName::parse(text).map_err(|_| Failure::not_found())
 }
 
-fn object_key(text: String) -> Result<ObjectKey, Failure> {
+pub(crate) fn object_key(text: String) -> Result<ObjectKey, Failure> {
     ObjectKey::parse(text).map_err(|_| Failure::not_found())
 }
 

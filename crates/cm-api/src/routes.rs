@@ -20,8 +20,8 @@ use crate::verifications::Verifications;
 use crate::{
     active_objects, api_keys, auth, buckets, choreography, data_files, decisions, earlier_errors, endpoints,
     endpoints_deploy, events, functions, hierarchy, history, instances, manifests, microservices, node,
-    object_verification, objects, paths, principals, probes, programs, referrers, roles, security_policies,
-    services, storages, watch,
+    object_verification, object_versions, objects, paths, principals, probes, programs, referrers, roles,
+    security_policies, services, storages, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -106,6 +106,7 @@ fn families() -> OpenApiRouter<Api> {
         .merge(instances::routes())
         .merge(buckets::routes())
         .merge(objects::routes())
+        .merge(object_versions::routes())
         .merge(object_verification::routes())
         .merge(events::routes())
         .merge(watch::routes())

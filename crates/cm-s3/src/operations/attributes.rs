@@ -27,8 +27,12 @@ impl Store {
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
         let version = version_name(input.version_id.as_deref())?;
         // The names come in one header as well as in several.
-        let asked: Vec<&str> =
-            input.object_attributes.iter().flat_map(|names| names.as_str().split(',')).map(str::trim).collect();
+        let asked: Vec<&str> = input
+            .object_attributes
+            .iter()
+            .flat_map(|names| names.as_str().split(','))
+            .map(str::trim)
+            .collect();
         let wants = |name: &str| asked.contains(&name);
         let known = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
         if asked.is_empty() || !asked.iter().all(|wanted| known.contains(wanted)) {

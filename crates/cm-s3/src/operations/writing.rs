@@ -3,8 +3,8 @@
 use axum::http::header;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cm_kernel::objects::{Condition, NewObject, ObjectInfo, PutAction, Removal, Removed, Tagging};
 use cm_kernel::objects::PART_NUMBER_MAX;
+use cm_kernel::objects::{Condition, NewObject, ObjectInfo, PutAction, Removal, Removed, Tagging};
 use cm_kernel::policy::sharing::Use;
 use cm_kernel::policy::{Create, Delete, Grant, Permit, Update};
 use cm_types::{BucketName, ObjectKey, Sha256Digest};

@@ -30,6 +30,12 @@ const BENCHMARKS: &[Benchmark] = &[
         starts_product: false,
     },
     Benchmark {
+        name: "erasure",
+        about: "cutting chunks into shards and joining them, beside their digest",
+        cargo: &["run", "--release", "--package", "cm-erasure", "--example", "speed"],
+        starts_product: false,
+    },
+    Benchmark {
         name: "functions",
         about: "instance start, provisioning and compute kernels, against bare wasmtime, plain TLS and native",
         cargo: &["bench", "--package", "cm-e2e", "--bench", "functions"],

@@ -8,6 +8,8 @@ mod attestation;
 mod axo;
 mod instance;
 mod manifest;
+mod network;
+mod quorum;
 mod s3;
 mod secrets;
 mod text;
@@ -18,6 +20,8 @@ pub use instance::{
     frames, guest_paths, instance_certificates, pipelines, policies, posts, requests_of_both_eras,
 };
 pub use manifest::manifests;
+pub use network::{links, replication_policies};
+pub use quorum::quorum_messages;
 pub use s3::aws_chunked;
 pub use secrets::{evidence, keys, sealed_artefacts, sealed_objects};
 pub use text::{byte_counts, labels, log_heads, permissions, ranges, row_keys};

@@ -39,7 +39,7 @@ async fn file_of(
     let first = form.next_field().await.map_err(|error| refused(&error))?;
     match first {
         Some(field) if field.name() == Some(name) => {
-            Ok(stream::unfold(Some((form, Some(field))), |state| step(state, name)).boxed())
+            Ok(stream::unfold(Some((form, Some(field))), |state| step(state, name)).fuse().boxed())
         }
         _ => Err(invalid_field(name, "the form has no such file")),
     }
@@ -108,6 +108,7 @@ pub(super) fn exactly(
             None => None,
         }
     })
+    .fuse()
 }
 
 #[cfg(test)]
@@ -155,6 +156,13 @@ mod tests {
         for end in 0..whole.len() - 4 {
             assert!(read(&whole[..end], 5).await.is_err(), "cut off at {end}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ended_may_be_asked_again() {
+        let mut body = std::pin::pin!(exactly(pieces(b"bytes", 2), 5));
+        while body.next().await.is_some() {}
+        assert!(body.next().await.is_none());
     }
 
     proptest! {

@@ -204,10 +204,9 @@ impl MictlanX {
             other => return other.map_err(refusal),
         }
         let permit = self.kernel().authorize::<Create>(op, ResourceKind::Bucket).await.map_err(refusal)?;
-        let chars_max = self.kernel().config().limits.name_chars_max;
         let spec = Bucket { description: Some(format!("MictlanX bucket {bucket_id}")), ..Bucket::default() };
-        let name: String = bucket_id.chars().take(chars_max).collect();
-        let new = NewRecord { id: Some(ResourceId::from(bucket.clone())), ..NewRecord::of(name, &spec) };
+        let new =
+            NewRecord { id: Some(ResourceId::from(bucket.clone())), ..NewRecord::of(bucket.as_str(), &spec) };
         let made = self.kernel().create_record(op, &permit, new).await;
         // Somebody else may have made it a moment ago; whether the actor may know of theirs is decided below.
         match made {

@@ -46,7 +46,8 @@ pub fn schema() -> Schema {
 /// # Panics
 /// If the engine breaks a promise, or a runtime cannot be started.
 pub fn run(make: impl Fn(&Schema) -> Db) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be started");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.expect("a runtime can be started");
     runtime.block_on(async {
         rows_are_kept(&make(&schema())).await;
         ranges_are_ordered(&make(&schema())).await;

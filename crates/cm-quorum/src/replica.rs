@@ -27,7 +27,7 @@ pub struct Setup {
 }
 
 /// The log as it was left.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// What must never be forgotten.
     pub hard: Hard,
@@ -249,9 +249,11 @@ impl Replica {
         let much = log.bytes() >= timing.log_bytes;
         let wanted =
             if much { self.applied.at.index } else { self.applied.at.index.saturating_sub(keep as Index) };
-        // Not what follows a copy that is being sent, unless that becomes too much.
-        let bound = match self.raft.shipped() {
-            Some(shipped) if log.bytes() < timing.log_bytes * 4 => wanted.min(shipped),
+        // Not what members who are there still need, nor what follows a copy that is being sent, unless that becomes too much.
+        let bound = match self.raft.needed() {
+            Some(needed) if log.bytes() < timing.log_bytes * 4 && log.len() < timing.log_entries * 4 => {
+                wanted.min(needed)
+            }
             _ => wanted,
         };
         (bound > log.base().at.index).then_some(bound)

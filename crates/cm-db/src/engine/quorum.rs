@@ -27,13 +27,13 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use tokio::sync::watch;
 
-use cm_quorum::{Replica, Setup, Stored};
+use cm_quorum::{Applied, Replica, Setup, Stored};
 pub use config::{Carrier, QuorumConfig, QuorumPort, QuorumSender, Start};
 use data::Data;
 pub(super) use data::is_replicated;
 use driver::Driver;
 pub use handle::{ChangeFailed, Quorum, QuorumError};
-use journal::Journal;
+use journal::{Journal, damaged};
 use writer::QuorumWriter;
 
 use super::sqlite::SqliteEngine;
@@ -62,7 +62,7 @@ impl QuorumEngine {
         let mut data = Data::open(&sqlite)?;
         let mut journal = Journal::open(&config.journal)?;
         let stored = begin(&config, &mut data, &mut journal)?;
-        let applied = data.applied()?;
+        let applied = data.applied().clone();
         let seed = port.seed;
         let setup = Setup { id: config.id, timing: config.timing, seed };
         let replica = Replica::new(setup, stored, applied).map_err(inconsistent)?;
@@ -97,28 +97,36 @@ impl QuorumEngine {
 /// What the node begins with: what it left, or what the configuration says if there is nothing yet.
 fn begin(config: &QuorumConfig, data: &mut Data, journal: &mut Journal) -> Result<Stored, DbError> {
     let stored = journal.load()?;
-    if data.is_replicated()? || stored.hard.term > 0 {
-        return Ok(stored);
+    let is_new = stored.hard.term == 0;
+    if data.is_replicated()? {
+        // It may have voted, and promised to keep entries: without its log it is somebody else.
+        return match is_new && data.applied().at.index > 0 {
+            true => Err(damaged("its file is gone; remove the data, too, and join under another name")),
+            false => Ok(stored),
+        };
     }
+    let conflict = || Err(DbError::Replicated { path: config.path.clone() });
     match &config.start {
-        Start::Join => {
-            if !data.is_empty()? {
-                return Err(DbError::Replicated { path: config.path.clone() });
-            }
-            data.begin(&cm_quorum::Applied::default())?;
-            Ok(Stored::default())
-        }
-        Start::Found { cluster, members } => {
-            if members.len() > 1 && !data.is_empty()? {
-                // Each founder would have data of its own.
-                return Err(DbError::Replicated { path: config.path.clone() });
-            }
-            let stored = Stored::founding(*cluster, members.clone());
-            let at = stored.base.at;
-            // The log first: data that says it is replicated has one.
-            journal.begin(&stored)?;
-            data.begin(&cm_quorum::Applied { at, version: at.index, members: members.clone() })?;
+        Start::Join if is_new && data.is_empty()? => {
+            data.begin(&Applied::default())?;
             Ok(stored)
+        }
+        Start::Join => conflict(),
+        // Each founder would have data of its own.
+        Start::Found { members, .. } if members.len() > 1 && !data.is_empty()? => conflict(),
+        Start::Found { cluster, members } => {
+            let founding = Stored::founding(*cluster, members.clone());
+            // The log first: data that says it is replicated has one. If it ended there, it goes on here.
+            if is_new {
+                journal.begin(&founding)?;
+            } else if stored != founding {
+                return Err(damaged(
+                    "the data's file is gone; remove the log, too, and join under another name",
+                ));
+            }
+            let at = founding.base.at;
+            data.begin(&Applied { at, version: at.index, members: members.clone() })?;
+            Ok(founding)
         }
     }
 }

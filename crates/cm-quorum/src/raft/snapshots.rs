@@ -84,12 +84,16 @@ impl Raft {
         }
     }
 
-    /// The last entry of the copy that is being sent: the entries after it are needed.
-    pub(crate) fn shipped(&self) -> Option<Index> {
-        match &self.role {
-            Role::Leader(leader) => leader.shipment.as_ref().map(|meta| meta.at.index),
-            _ => None,
-        }
+    /// The last entry that nobody who is there needs from this leader: all have it, or it is in the copy that they are sent.
+    pub(crate) fn needed(&self) -> Option<Index> {
+        let Role::Leader(leader) = &self.role else { return None };
+        let shipped = leader.shipment.as_ref().map(|meta| meta.at.index);
+        let there = leader.peers.iter().filter(|(id, _)| self.is_active(**id));
+        let has = there.filter_map(|(_, peer)| match peer.mode {
+            Mode::Copy { .. } => shipped,
+            Mode::Search | Mode::Stream => Some(peer.matched),
+        });
+        has.chain(shipped).min()
     }
 
     pub(super) fn piece(

@@ -71,7 +71,7 @@ impl Applier {
             _ => false,
         };
         let told = entries.iter().zip(effects).any(|(entry, effective)| effective && elsewhere(entry));
-        let applied = self.data.applied()?;
+        let applied = self.data.applied();
         self.events.tell(Event::Applied(applied.at.index, applied.version));
         if told {
             self.tick();

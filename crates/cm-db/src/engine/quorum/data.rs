@@ -42,8 +42,9 @@ impl Data {
         Ok(SqliteStore(&self.connection).tables()?.is_empty())
     }
 
-    pub(super) fn applied(&self) -> Result<Applied, DbError> {
-        Ok(self.applied.clone())
+    /// How far it is.
+    pub(super) fn applied(&self) -> &Applied {
+        &self.applied
     }
 
     /// Makes the file a copy that is so far.

@@ -168,6 +168,23 @@ async fn everything_is_there_after_all_were_closed() {
 }
 
 #[tokio::test]
+async fn a_node_that_lost_one_of_its_files_is_refused() {
+    let mut cluster = Cluster::founded(1, &conformance::schema());
+    put(&cluster.db(0), 1).await.unwrap();
+    cluster.kill(0).await;
+    for lost in [cluster.path(0), cluster.journal(0)] {
+        let kept = lost.with_extension("kept");
+        std::fs::rename(&lost, &kept).unwrap();
+        let error = cluster.refused(0, cluster.found(&[0]));
+        assert!(matches!(error, DbError::Corrupt(_)), "{error:?}");
+        let _ = std::fs::remove_file(&lost);
+        std::fs::rename(&kept, &lost).unwrap();
+    }
+    cluster.start(0, Start::Join);
+    assert_eq!(count(&cluster.db(0)).await, 1);
+}
+
+#[tokio::test]
 async fn a_transaction_that_is_too_large_has_no_effect() {
     let cluster = Cluster::founded(1, &conformance::schema());
     let large = |tx: &mut crate::WriteTx<'_>| {

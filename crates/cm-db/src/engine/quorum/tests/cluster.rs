@@ -76,11 +76,20 @@ impl Cluster {
         self.dir.path().join(format!("{node}.db"))
     }
 
+    pub(super) fn journal(&self, node: usize) -> PathBuf {
+        self.dir.path().join(format!("{node}.log"))
+    }
+
+    /// The error with which a node does not start.
+    pub(super) fn refused(&self, node: usize, start: Start) -> DbError {
+        self.begin(node, start).join().unwrap().unwrap_err()
+    }
+
     fn begin(&self, node: usize, start: Start) -> Started {
         let id = MemberId(node as u64);
         let port = QuorumPort::new();
         self.net.0.lock().unwrap().insert(id, port.sender());
-        let journal = self.dir.path().join(format!("{node}.log"));
+        let journal = self.journal(node);
         let mut config = QuorumConfig::new(self.path(node), journal, id, start);
         config.timing = Timing {
             heartbeat: Duration::from_millis(60),

@@ -39,12 +39,17 @@ pub fn replication_policies(data: &[u8]) {
         Err(problem) => {
             assert!(problem.at.line >= 1 && problem.at.column >= 1, "a problem stands nowhere");
             // One more, since what is missing at the end is expected behind it.
-            assert!(problem.at.line <= text.split(['\n', '\r']).count() + 1, "a problem stands behind the text");
+            assert!(
+                problem.at.line <= text.split(['\n', '\r']).count() + 1,
+                "a problem stands behind the text"
+            );
             return;
         }
     };
     for (_, condition) in policy.conditions() {
-        let written = format!("apac: v1\navailable-resources: {{p: a}}\nwhat: b\nwhere: p\nwhen: [{{c: \"{condition}\"}}]");
+        let written = format!(
+            "apac: v1\navailable-resources: {{p: a}}\nwhat: b\nwhere: p\nwhen: [{{c: \"{condition}\"}}]"
+        );
         let again = Policy::parse(&written).expect("what was read reads again");
         for gets in [0, 1, 10, 1000] {
             let readings = Readings { gets, access_percent: gets as f64 / 10.0 };

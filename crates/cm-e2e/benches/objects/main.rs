@@ -1,0 +1,88 @@
+//! What storing and reading objects costs, beside what it is compared with in the same run.
+//!
+//! `cargo xtask bench objects [-- OPTION...]`:
+//!
+//! | option | meaning |
+//! | --- | --- |
+//! | `transfers`, `listing` | only this group |
+//! | `--short` | a run of a few seconds that shows that everything works; its figures mean little |
+//! | `--sizes 4KiB,1MiB,64MiB` | the sizes of objects |
+//! | `--connections 1,8,32` | how many at once |
+//! | `--rounds N`, `--millis N` | how many rounds, and how long each run of a round takes at least |
+//! | `--objects N` | how many small objects are listed; 100,000 unless told, 0 for none |
+//! | `--garage PATH`, `--no-garage` | the reference server's executable; without it |
+//! | `--dir DIR` | where everything is stored, instead of the directory of temporary files |
+//!
+//! Group `transfers`: PUT and GET, over connections that are kept, of objects no two of whose chunks are alike. The node is
+//! the `cryptomesh` executable of the same profile, a process of its own, as it is when nobody configures it; it is asked
+//!
+//! - **by the native API**, with a bearer token;
+//! - **by S3**, requests signed by AWS4-HMAC-SHA256, the digest of the body included. The client makes that digest before the
+//!   clock of the request starts, but it takes part of the same machine;
+//! - **by S3, unsigned**: the same of a node in open mode, so that what a signature costs is seen.
+//!
+//! Beside it stand
+//!
+//! - **the disk** ([`disk`]): as many threads that hash the same bytes, write them to a file of the same file system and wait
+//!   for `fsync`; and that read and hash them again, as the node does when it reads;
+//! - **loopback** ([`bare`]): the same server loop with a handler that takes in all bytes, or streams as many;
+//! - **Garage** ([`garage`]), a reference server of S3 from crates.io, by the same signed requests: told to wait for `fsync`
+//!   of data and metadata, as the node does, and once more as it is when nobody tells it to, that is without.
+//!
+//! Every contender of a round starts with an empty directory, which is removed after its turn; they run in turns, so that a
+//! busy machine slows all of them. A ratio is the median over the rounds of the ratio within a round. Aims are printed with
+//! what was found and never asserted.
+//!
+//! Group `listing`: all keys of a bucket of small objects, a thousand a page, by both faces, and by Garage without `fsync`,
+//! which is filled faster.
+
+mod bare;
+mod client;
+mod contenders;
+mod content;
+mod disk;
+mod garage;
+mod listing;
+mod options;
+mod report;
+mod signature;
+mod transfers;
+#[path = "../api/usage.rs"]
+mod usage;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use options::Options;
+
+/// What can fail here ends the benchmark; nobody acts on the difference.
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    // cargo itself adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let outcome = match arguments.first().map(String::as_str) {
+        Some(bare::PROCESS) => bare::process(),
+        _ => Options::parse(&arguments).and_then(|options| run(&options)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Outcome<()> {
+    if options.garage.is_none() {
+        eprintln!("without Garage; `cargo install garage --version {}` makes it", garage::VERSION);
+    }
+    if options.transfers {
+        transfers::run(options)?;
+    }
+    if options.objects > 0 {
+        listing::run(options)?;
+    }
+    Ok(())
+}

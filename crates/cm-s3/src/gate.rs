@@ -42,7 +42,7 @@ pub enum Framed {
 /// # Errors
 /// 400 and 403.
 pub fn examine(request: Request) -> Result<(Request, Framed), Failure> {
-    refuse_forms(&request)?;
+    refuse_untaken(&request)?;
     let query = request.uri().query().unwrap_or_default();
     if parameter(query, "Signature").is_some() || parameter(query, "AWSAccessKeyId").is_some() {
         return Err(too_old());
@@ -74,7 +74,7 @@ pub fn examine(request: Request) -> Result<(Request, Framed), Failure> {
 /// 403 for what does not come from this machine.
 pub fn strip(mut request: Request) -> Result<(Request, Framed), Failure> {
     require_local(&request)?;
-    refuse_forms(&request)?;
+    refuse_untaken(&request)?;
     request.headers_mut().remove(header::AUTHORIZATION);
     if let Some(uri) = without_signature(request.uri()) {
         *request.uri_mut() = uri;
@@ -94,7 +94,11 @@ pub fn strip(mut request: Request) -> Result<(Request, Framed), Failure> {
     Ok((request, Framed::Chunks(Mode::Remove, trailers)))
 }
 
-fn refuse_forms(request: &Request) -> Result<(), Failure> {
+fn refuse_untaken(request: &Request) -> Result<(), Failure> {
+    // The adapter takes an empty digest for none.
+    if request.headers().get("content-md5").is_some_and(|digest| digest.as_bytes().trim_ascii().is_empty()) {
+        return Err(invalid("`Content-MD5` is no MD5").with_detail(CODE, "InvalidDigest"));
+    }
     let media_type =
         request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let is_form = media_type.to_ascii_lowercase().trim_ascii_start().starts_with(b"multipart/");

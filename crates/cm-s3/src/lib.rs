@@ -7,10 +7,12 @@
 //!   being held in memory ([`framing`]). On a node in open mode it takes signatures off instead, for nobody looks at them.
 //! - [`caller`] knows whose key a request was signed with, and asks again at the end of a long body.
 //! - `operations` does the work: one file each for buckets, reading, writing, copying, listing and uploads in parts.
+//! - `circumstances` says what a request says about itself, for the conditions of bucket policies; `acls` translates lists of
+//!   grants. Who may what is decided in [`cm_kernel::policy::sharing`].
+//! - [`forms`] takes objects from forms, and `cors` answers browsers for pages of other sites; both stand before the adapter.
 //! - [`content`] compares bodies with what was announced of them; [`describe`] translates headers, [`failure`] errors.
 //!
-//! Deliberately absent: versions, access control lists, bucket policies, encryption by the server. Requests that ask for
-//! them are refused, never served without.
+//! Deliberately absent: encryption by the server. Requests that ask for it are refused, never served without.
 
 mod acls;
 pub mod caller;

@@ -88,7 +88,6 @@ impl Raft {
             return;
         }
         let base = self.log.base().at;
-        let end = previous.index + entries.len() as u64;
         if previous.index < base.index {
             // All up to the base is committed, hence the same for everybody.
             let skipped = usize::try_from(base.index - previous.index).unwrap_or(usize::MAX);
@@ -103,7 +102,6 @@ impl Raft {
             let next = self.search_from(previous.index);
             return self.send(from, Message::Refused { term, next, probe });
         }
-        debug_assert!(end >= previous.index, "entries are counted");
         self.take_entries(from, previous.index, entries, commit, probe);
     }
 
@@ -118,7 +116,7 @@ impl Raft {
     }
 
     fn take_entries(&mut self, from: MemberId, after: Index, entries: Vec<Entry>, commit: Index, probe: u64) {
-        let end = after + entries.len() as u64;
+        let end = after.saturating_add(entries.len() as u64);
         for entry in entries {
             let Position { index, term } = entry.at;
             match self.log.term_at(index) {

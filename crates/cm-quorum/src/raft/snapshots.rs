@@ -127,7 +127,7 @@ impl Raft {
             Some(incoming) => incoming,
             None => return self.send(from, Message::PieceReply { term, id, offset: 0 }),
         };
-        let end = offset + bytes.len() as u64;
+        let end = offset.saturating_add(bytes.len() as u64);
         let fits = bytes.len() <= PIECE_LEN_MAX && !bytes.is_empty() && end <= meta.len;
         if wanted.offset == offset && fits {
             wanted.offset = end;

@@ -11,8 +11,8 @@ use cm_door::{Caller, confirmed, object_refusal, refusal};
 use cm_http::{Failure, FailureClass, Upload};
 use cm_kernel::catalog::NewRecord;
 use cm_kernel::catalog::kinds::Bucket;
-use cm_kernel::objects::{NewObject, ObjectError, ObjectInfo, PutAction};
-use cm_kernel::policy::{ActionKind, Create, Permit, Read, Update};
+use cm_kernel::objects::{NewObject, ObjectError, ObjectInfo};
+use cm_kernel::policy::{Create, Permit, Read, Update};
 use cm_kernel::{ErrorClass, KernelError, OpContext};
 use cm_types::{BucketName, ObjectKey, ResourceId, ResourceKind, Sha256Digest};
 use futures::{Stream, StreamExt};
@@ -150,10 +150,7 @@ impl MictlanX {
             return Err(plain(FailureClass::Malformed, 400, message));
         }
         self.promise_replicas(announcement.replication_factor)?;
-        match replaces {
-            true => self.permit::<Update>(caller, &bucket, bucket_id, &key).await.map(drop)?,
-            false => self.permit::<Create>(caller, &bucket, bucket_id, &key).await.map(drop)?,
-        }
+        self.permit(caller, &bucket, bucket_id, &key).await?;
         let said = announcement.said(bucket_id);
         let description = said.description(&key, checksum)?;
         let chosen = headers.get("task-id").map(|value| value.to_str().unwrap_or_default());
@@ -190,15 +187,15 @@ impl MictlanX {
         }
     }
 
-    /// A permit for an object; its bucket is made if there is none.
-    async fn permit<A: ActionKind>(
+    /// A permit to write an object, which owners of its bucket have; the bucket is made if there is none.
+    async fn permit(
         &self,
         op: &OpContext,
         bucket: &BucketName,
         bucket_id: &str,
         key: &ObjectKey,
-    ) -> Result<Permit<A>, Failure> {
-        match self.kernel().look_up_object::<A>(op, bucket, key).await {
+    ) -> Result<Permit<Update>, Failure> {
+        match self.kernel().look_up_object::<Update>(op, bucket, key).await {
             // Whoever has no right to what belongs to others is not told whether there is a bucket; it may still be theirs to make.
             Err(KernelError::NotFound(_) | KernelError::Forbidden(_)) => {}
             other => return other.map_err(refusal),
@@ -214,7 +211,7 @@ impl MictlanX {
             Err(error) if error.class() == ErrorClass::Conflict => {}
             Err(error) => return Err(refusal(error)),
         }
-        self.kernel().look_up_object::<A>(op, bucket, key).await.map_err(refusal)
+        self.kernel().look_up_object::<Update>(op, bucket, key).await.map_err(refusal)
     }
 
     /// Takes the bytes of a task. When this returns, they are durable and can be read, or the task still waits for them.
@@ -233,27 +230,26 @@ impl MictlanX {
         let same = current.as_ref().is_some_and(|(info, _)| is_same(info, task.checksum, task.size));
         match (same, task.replaces) {
             (true, false) => {
-                self.permit::<Create>(&caller, &task.bucket, &task.bucket_id, &task.key).await?;
+                self.permit(&caller, &task.bucket, &task.bucket_id, &task.key).await?;
                 self.sum(body, task.checksum).await?;
             }
             (true, true) => {
                 self.sum(body, task.checksum).await?;
                 let caller = caller.again(self.kernel()).await?;
-                let permit = self.permit::<Update>(&caller, &task.bucket, &task.bucket_id, &task.key).await?;
+                let permit = self.permit(&caller, &task.bucket, &task.bucket_id, &task.key).await?;
                 let place = (&task.bucket, &task.key);
                 let said = task.description.clone();
                 let described =
                     self.kernel().describe_object(&caller, &permit, place, task.checksum, said).await;
                 described.map_err(refusal)?;
             }
-            (false, true) => self.store::<Update>(caller, &task, body).await?,
-            (false, false) => self.store::<Create>(caller, &task, body).await?,
+            (false, _) => self.store(caller, &task, body).await?,
         }
         held_task.done();
         Ok(Written { task, took: began.elapsed() })
     }
 
-    async fn store<A: PutAction>(
+    async fn store(
         &self,
         caller: Caller,
         task: &Task,
@@ -261,20 +257,21 @@ impl MictlanX {
     ) -> Result<(), Failure> {
         let kernel = self.kernel();
         let (bucket, key) = (&task.bucket, &task.key);
-        let permit = self.permit::<A>(&caller, bucket, &task.bucket_id, key).await?;
+        let permit = self.permit(&caller, bucket, &task.bucket_id, key).await?;
         let said = || task.description.clone();
         let prepared = kernel.prepare_description(&permit, (bucket, key), task.checksum, said()).await;
         prepared.map_err(refusal)?;
         let new = NewObject {
             content_type: Some(task.content_type.clone()).filter(|text| !text.is_empty()),
             expected_sha256: Some(task.checksum),
+            if_none_match: !task.replaces,
             request: Some(caller.request.clone()),
             ..NewObject::default()
         };
         let op = OpContext::clone(&caller);
         let still_permitted = async {
             let caller = caller.again(kernel).await?;
-            kernel.look_up_object::<A>(&caller, bucket, key).await.map(drop).map_err(refusal)
+            kernel.look_up_object::<Update>(&caller, bucket, key).await.map(drop).map_err(refusal)
         };
         match kernel.objects().put(&permit, bucket, key, new, confirmed(body, still_permitted)).await {
             Ok(_) => {}

@@ -9,6 +9,8 @@ mod fields;
 mod policy;
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -36,6 +38,8 @@ use crate::{circumstances, content, failure};
 
 /// All fields before the file, in bytes.
 const FIELDS_BYTES_MAX: usize = 64 * 1024;
+/// All that may arrive before the file is seen: fields, what stands between them, and the file's first piece.
+const HEAD_BYTES_MAX: usize = 2 << 20;
 /// Most fields before the file.
 const FIELDS_MAX: usize = 200;
 const FILE: &str = "file";
@@ -100,8 +104,10 @@ impl Form<'_> {
         let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let boundary = media_type.and_then(|text| multer::parse_boundary(text).ok());
         let boundary = boundary.ok_or_else(|| malformed("the form has no boundary"))?;
-        let mut multipart = Multipart::new(body, boundary);
+        let file_begun = Arc::new(AtomicBool::new(false));
+        let mut multipart = Multipart::new(piecewise(body, file_begun.clone()), boundary);
         let (mut fields, file) = read_fields(&mut multipart).await?;
+        file_begun.store(true, Ordering::Relaxed);
         fields.insert("bucket", bucket.clone());
         *named = access_key(&fields).map(str::to_owned);
         let file_name = file.file_name().unwrap_or_default().to_owned();
@@ -193,6 +199,32 @@ impl Form<'_> {
         debug_assert!(!matches!(self.op.actor, Actor::Anonymous));
         Ok(Some(s3s::auth::Credentials { access_key: key, secret_key: secret.into() }))
     }
+}
+
+/// The body as the parser may have it. The parser takes whatever is there before it looks at any of it, and looks for the end of
+/// a head as long as there is a body: here it gets one piece at a time, and no more than fields can be before a file begins.
+fn piecewise(
+    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    file_begun: Arc<AtomicBool>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    let state = Some((body.boxed(), 0usize));
+    stream::unfold(state, move |state| {
+        let file_begun = file_begun.clone();
+        async move {
+            let (mut body, mut before) = state?;
+            tokio::task::yield_now().await;
+            match body.next().await? {
+                Ok(piece) => {
+                    before = before.saturating_add(piece.len());
+                    if before > HEAD_BYTES_MAX && !file_begun.load(Ordering::Relaxed) {
+                        return Some((Err(io::Error::other("the form is too long before its file")), None));
+                    }
+                    Some((Ok(piece), Some((body, before))))
+                }
+                Err(error) => Some((Err(error), None)),
+            }
+        }
+    })
 }
 
 /// The fields before the file, and the file.
@@ -434,6 +466,25 @@ mod tests {
         assert_eq!(redirected.status(), StatusCode::SEE_OTHER);
         assert_eq!(redirected.headers()[header::LOCATION], "http://h/p?bucket=b&key=a%2Fb%20c&etag=%2200%22");
         assert_eq!(answer(&[("redirect", "javascript:alert(1)")]).status(), StatusCode::NO_CONTENT);
+    }
+
+    /// Whoever sends a form without end, or without a file, is cut off.
+    #[tokio::test]
+    async fn what_stands_before_a_file_is_bounded() {
+        let endless = |piece: &'static [u8]| stream::repeat_with(move || Ok(Bytes::from_static(piece)));
+        let read = |body: futures::stream::BoxStream<'static, io::Result<Bytes>>| async move {
+            let mut multipart = Multipart::new(piecewise(body, Arc::default()), "b");
+            read_fields(&mut multipart).await.err().map(|error| error.code().as_str().to_owned())
+        };
+        let begin = |text: &'static str| stream::iter([Ok(Bytes::from_static(text.as_bytes()))]);
+        let head = begin("--b\r\nx: ").chain(endless(&[b'a'; 4096])).boxed();
+        assert_eq!(read(head).await.as_deref(), Some("MalformedPOSTRequest"));
+        let field = "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\n";
+        let value = begin(field).chain(endless(&[b'a'; 4096])).boxed();
+        assert_eq!(read(value).await.as_deref(), Some("MaxPostPreDataLengthExceededError"));
+        let whole =
+            "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nx\r\n--b--\r\n";
+        assert_eq!(read(begin(whole).boxed()).await, None);
     }
 
     #[test]

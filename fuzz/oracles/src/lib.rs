@@ -12,6 +12,7 @@ mod network;
 mod quorum;
 mod s3;
 mod secrets;
+mod sharing;
 mod text;
 
 pub use attestation::{attestation_results, certificate_requests, dcap_quotes, nitro_documents, snp_reports};
@@ -24,6 +25,7 @@ pub use network::{links, replication_policies};
 pub use quorum::quorum_messages;
 pub use s3::aws_chunked;
 pub use secrets::{evidence, keys, sealed_artefacts, sealed_objects};
+pub use sharing::{bucket_policies, form_policies};
 pub use text::{byte_counts, labels, log_heads, permissions, ranges, row_keys};
 
 #[cfg(test)]

@@ -27,13 +27,16 @@ pub mod removal;
 mod report;
 pub mod resource;
 pub mod session;
+mod share;
 pub mod top;
+mod transfer;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use cm_client::{Api, ClientError, Location};
+use cm_crypto::secret::Secret;
 
 /// Where the node is, who asks, and how to print: accepted by every command.
 #[derive(Args, Clone, Debug)]
@@ -54,6 +57,22 @@ pub struct Connection {
     /// Print results and errors only.
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// What only the environment says.
+    #[arg(skip)]
+    pub surroundings: Surroundings,
+}
+
+/// What commands about objects take from the environment. Secrets do not belong on a command line.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// `AWS_ACCESS_KEY_ID`.
+    pub s3_key_id: Option<String>,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub s3_secret: Option<Secret<String>>,
+    /// `AWS_ENDPOINT_URL_S3`, or else `AWS_ENDPOINT_URL`.
+    pub s3_endpoint: Option<String>,
+    /// Where the user's caches are: `XDG_CACHE_HOME`, or else `.cache` in `HOME`.
+    pub cache_dir: Option<PathBuf>,
 }
 
 /// How results are printed.
@@ -79,6 +98,14 @@ impl Connection {
         self.url = self.url.or_else(|| text("CRYPTOMESH_URL"));
         self.token = self.token.or_else(|| text("CRYPTOMESH_TOKEN"));
         self.data_dir = self.data_dir.or_else(|| set("CRYPTOMESH_DATA_DIR").map(PathBuf::from));
+        self.surroundings = Surroundings {
+            s3_key_id: text("AWS_ACCESS_KEY_ID"),
+            s3_secret: text("AWS_SECRET_ACCESS_KEY").map(Secret::new),
+            s3_endpoint: text("AWS_ENDPOINT_URL_S3").or_else(|| text("AWS_ENDPOINT_URL")),
+            cache_dir: set("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".cache"))),
+        };
         self
     }
 

@@ -11,15 +11,19 @@ use cm_client::objects::ObjectView;
 use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey};
 use cm_types::{BucketName, ObjectKey, ResourceKind};
 
-use crate::{Connection, Format, Outcome, UsageError, output, release};
+use crate::{Connection, Format, Outcome, UsageError, output, release, share, transfer};
 
 /// `cryptomesh object …`
 #[derive(Debug, Subcommand)]
 pub enum ObjectCommand {
     /// Store a file.
     Put(PutArgs),
-    /// Read an object into a file.
+    /// Read an object into a file; again after an interruption, to go on.
     Get(GetArgs),
+    /// Copy an object by way of this command.
+    Cp(transfer::CpArgs),
+    /// Make a URL by which whoever has it can read an object for some time.
+    Share(share::ShareArgs),
     /// List a bucket's objects.
     Ls(LsArgs),
     /// Remove an object.
@@ -67,6 +71,9 @@ pub struct GetArgs {
     /// Open a sealed object with the secret key in this file.
     #[arg(long, value_name = "FILE")]
     pub open_with: Option<PathBuf>,
+    /// Neither use objects that were read before, nor keep this one.
+    #[arg(long)]
+    pub no_cache: bool,
 }
 
 /// `cryptomesh object ls`
@@ -91,6 +98,8 @@ pub async fn run(command: ObjectCommand, connection: &Connection) -> Outcome {
     match command {
         ObjectCommand::Put(args) => put(args, connection).await,
         ObjectCommand::Get(args) => get(args, connection).await,
+        ObjectCommand::Cp(args) => transfer::copy(&args, connection).await,
+        ObjectCommand::Share(args) => share::share(&args, connection).await,
         ObjectCommand::Ls(args) => ls(args, connection).await,
         ObjectCommand::Rm(args) => rm(args, connection).await,
         ObjectCommand::Describe(args) => describe(&args, connection).await,
@@ -225,7 +234,10 @@ async fn get(args: GetArgs, connection: &Connection) -> Outcome {
         fetch(&api, &bucket, &key, secret, std::io::stdout(), connection).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    // Written beside the destination and renamed, so that a failed download leaves nothing behind.
+    if secret.is_none() {
+        return transfer::get(&api, (&bucket, &key), &file, args.no_cache, connection).await;
+    }
+    // Written beside the destination and renamed, so that what was not opened as a whole leaves nothing behind.
     let temporary = temporary_beside(&file)?;
     let sink =
         std::fs::File::create(&temporary).with_context(|| format!("cannot write {}", temporary.display()))?;

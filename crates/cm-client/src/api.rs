@@ -76,12 +76,16 @@ impl Api {
 
     /// Sends a request; an answer that is no success becomes [`ClientError::Refused`].
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = self.answer(request).await?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+    }
+
+    /// Sends a request; the answer, whatever it says.
+    pub(crate) async fn answer(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let (client, request) = request.build_split();
         let request = request.map_err(|source| self.unreachable(source))?;
         let url = request.url().to_string();
-        let response =
-            client.execute(request).await.map_err(|source| ClientError::Unreachable { url, source })?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+        client.execute(request).await.map_err(|source| ClientError::Unreachable { url, source })
     }
 
     fn unreachable(&self, source: reqwest::Error) -> ClientError {

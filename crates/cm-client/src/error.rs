@@ -60,6 +60,27 @@ pub enum ClientError {
     /// The release policy of an object is not its owner's.
     #[error("release policy")]
     Release(#[from] cm_instance::release::InvalidRelease),
+    /// What arrived of an object is not what was sent.
+    #[error("{object} was damaged on the way: its digest was to be {expected} and is {found}; try again")]
+    Damaged {
+        /// The object.
+        object: String,
+        /// What its digest was to be.
+        expected: cm_types::Sha256Digest,
+        /// What it is.
+        found: cm_types::Sha256Digest,
+    },
+    /// Another command writes the same file.
+    #[error("another command is downloading to {0}; wait for it or choose another file")]
+    AlreadyDownloading(String),
+    /// No URL can be made for an object.
+    #[error("{object} cannot be shared: {reason}")]
+    Unsharable {
+        /// The object.
+        object: String,
+        /// Why not.
+        reason: String,
+    },
     /// The owner's release policy does not admit the instance; nothing was sent to it.
     #[error("the key was not released")]
     NotReleased(#[from] cm_instance::release::NotReleased),
@@ -172,8 +193,13 @@ impl ClientError {
             ClientError::NoNode(_)
             | ClientError::Url(_)
             | ClientError::Unplannable(_)
+            | ClientError::Unsharable { .. }
             | ClientError::OtherKey => 2,
-            ClientError::Protocol { .. } | ClientError::File { .. } | ClientError::Seal(_) => 1,
+            ClientError::AlreadyDownloading(_) => 5,
+            ClientError::Damaged { .. }
+            | ClientError::Protocol { .. }
+            | ClientError::File { .. }
+            | ClientError::Seal(_) => 1,
         }
     }
 }

@@ -5,7 +5,8 @@
 //! over TLS 1.3 ([`InstanceConnection`]), and only after its evidence has been verified against what the caller
 //! expects ([`Trust`]): nothing is sent before that.
 //!
-//! Reading order: [`locate`] (which node, with what token), [`api`], [`resources`], [`removal`], [`manifests`], [`objects`], [`events`], [`follow`], then
+//! Reading order: [`locate`] (which node, with what token), [`api`], [`resources`], [`removal`], [`manifests`], [`objects`], [`transfer`],
+//! [`object_cache`], [`share`], [`events`], [`follow`], then
 //! [`terms`] (what was agreed), [`trust`] (what is believed), [`instance`] and [`by_policy`], and [`release`]
 //! (to whom a key is given).
 
@@ -18,13 +19,16 @@ pub mod follow;
 pub mod instance;
 pub mod locate;
 pub mod manifests;
+pub mod object_cache;
 pub mod objects;
 mod open;
 pub mod release;
 pub mod removal;
 pub mod resources;
 pub mod sealed;
+pub mod share;
 pub mod terms;
+pub mod transfer;
 pub mod trust;
 
 pub use api::Api;
@@ -33,6 +37,7 @@ pub use error::{ClientError, Refusal};
 pub use follow::Followed;
 pub use instance::{ClientIdentity, InstanceChannel, InstanceConnection, Work};
 pub use locate::Location;
+pub use object_cache::ObjectCache;
 pub use objects::{ObjectDownload, Progress};
 pub use removal::{DeletionPlan, Dependents};
 pub use terms::{BrokenTerm, Terms};

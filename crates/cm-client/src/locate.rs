@@ -77,11 +77,20 @@ fn absent(dir: &Path) -> ClientError {
     if dir.join("lock").exists() { ClientError::NotRunning(name) } else { ClientError::NoNode(name) }
 }
 
+/// Where the node of the directory serves S3, as a URL, while it runs.
+pub fn local_s3_endpoint(dir: &Path) -> Option<String> {
+    Some(format!("http://{}", listener(dir, "s3")?))
+}
+
 /// Where the node of the directory listens, as it wrote it down.
 fn local_listener(dir: &Path) -> Option<String> {
+    listener(dir, "api")
+}
+
+fn listener(dir: &Path, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(dir.join(READY_FILE)).ok()?;
     let mut ready: Ready = serde_json::from_str(&text).ok()?;
-    ready.listeners.remove("api")
+    ready.listeners.remove(name)
 }
 
 /// Whether a URL leads to a listener: to its very address, or from this machine to one that listens everywhere.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use cm_crypto::digest::Sha256;
 use cm_types::{BucketName, ObjectKey, Sha256Digest};
 use futures::{Stream, StreamExt};
 use reqwest::{Method, Response};
@@ -12,6 +13,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::api::segment;
 use crate::resources::Listing;
+use crate::transfer::CONTENT_SHA256;
 use crate::{Api, ClientError};
 
 /// Bytes that are read from a source at a time.
@@ -55,6 +57,9 @@ pub struct ObjectVerification {
 pub struct ObjectDownload {
     response: Response,
     url: String,
+    name: String,
+    /// What its digest is to be, and that of what has arrived.
+    digest: Option<(Sha256Digest, Sha256)>,
 }
 
 impl ObjectDownload {
@@ -63,12 +68,26 @@ impl ObjectDownload {
         self.response.content_length()
     }
 
-    /// The next piece; `None` at the end. An object that ends early is an error.
+    /// The digest that the node announced.
+    pub fn sha256(&self) -> Option<Sha256Digest> {
+        self.digest.as_ref().map(|(expected, _)| *expected)
+    }
+
+    /// The next piece; `None` at the end. An object that ends early, or turns out at its end to have another digest than
+    /// was announced, is an error.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
-        self.response
-            .chunk()
-            .await
-            .map_err(|source| ClientError::Unreachable { url: self.url.clone(), source })
+        let piece = self.response.chunk().await;
+        let piece = piece.map_err(|source| ClientError::Unreachable { url: self.url.clone(), source })?;
+        match (&piece, &mut self.digest) {
+            (Some(piece), Some((_, hash))) => hash.update(piece),
+            (None, digest) => {
+                if let Some((expected, hash)) = digest.take() {
+                    matches(&self.name, expected, hash.finish())?;
+                }
+            }
+            (Some(_), None) => {}
+        }
+        Ok(piece)
     }
 }
 
@@ -76,9 +95,17 @@ fn collection(bucket: &BucketName) -> String {
     format!("/api/v1/buckets/{}/objects", segment(bucket.as_str()))
 }
 
-fn item(bucket: &BucketName, key: &ObjectKey) -> String {
+pub(crate) fn item(bucket: &BucketName, key: &ObjectKey) -> String {
     let key: Vec<String> = key.as_str().split('/').map(segment).collect();
     format!("{}/{}", collection(bucket), key.join("/"))
+}
+
+/// Whether the bytes of an object are those that they were to be.
+fn matches(object: &str, expected: Sha256Digest, found: Sha256Digest) -> Result<(), ClientError> {
+    match expected == found {
+        true => Ok(()),
+        false => Err(ClientError::Damaged { object: object.to_owned(), expected, found }),
+    }
 }
 
 impl Api {
@@ -120,9 +147,12 @@ impl Api {
         let path = item(bucket, key);
         let unreadable = Arc::new(Mutex::new(None));
         let (mut sent, noted) = (0, unreadable.clone());
+        let hash = Arc::new(Mutex::new(Sha256::new()));
+        let hashed = hash.clone();
         let parts = parts.map(move |part| match part {
             Ok(part) => {
                 sent += part.len() as u64;
+                hashed.lock().unwrap_or_else(PoisonError::into_inner).update(&part);
                 progress.iter().for_each(|progress| progress(sent));
                 Ok(part)
             }
@@ -143,7 +173,12 @@ impl Api {
             request = request.header(format!("{FIELD_PREFIX}{name}"), value);
         }
         let error = match self.send(request).await {
-            Ok(response) => return self.json(response).await,
+            Ok(response) => {
+                let stored: ObjectView = self.json(response).await?;
+                let hash = std::mem::take(&mut *hash.lock().unwrap_or_else(PoisonError::into_inner));
+                matches(&format!("{bucket}/{key}"), hash.finish(), stored.sha256)?;
+                return Ok(stored);
+            }
             Err(error) => error,
         };
         if let Some(source) = unreadable.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -182,7 +217,25 @@ impl Api {
     ) -> Result<ObjectDownload, ClientError> {
         let response = self.send(self.request(Method::GET, &item(bucket, key))).await?;
         let url = response.url().to_string();
-        Ok(ObjectDownload { response, url })
+        let announced = response.headers().get(CONTENT_SHA256).and_then(|value| value.to_str().ok());
+        let digest = announced.and_then(|text| text.parse().ok()).map(|digest| (digest, Sha256::new()));
+        Ok(ObjectDownload { response, url, name: format!("{bucket}/{key}"), digest })
+    }
+
+    /// Copies an object by way of this client, checked on both ways.
+    pub async fn copy_object(
+        &self,
+        from: (&BucketName, &ObjectKey),
+        to: (&BucketName, &ObjectKey),
+        progress: Option<Progress>,
+    ) -> Result<ObjectView, ClientError> {
+        let download = self.get_object(from.0, from.1).await?;
+        let size = download.size();
+        let pieces = futures::stream::try_unfold(download, |mut download| async move {
+            let piece = download.next().await.map_err(std::io::Error::other)?;
+            Ok(piece.map(|piece| (piece, download)))
+        });
+        self.put_parts(to.0, to.1, pieces, size, progress).await
     }
 
     /// Has the node read and check everything that it stores, however long that takes.

@@ -1,5 +1,6 @@
 //! The reference server: Garage, which can be had from crates.io, keeps metadata in LMDB and data in files, as one node
-//! without replicas. Contents are not compressed, as ours are not.
+//! without replicas. Contents are not compressed, as ours are not. `cargo install garage --version VERSION --locked
+//! --no-default-features --features bundled-libs,lmdb` makes it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

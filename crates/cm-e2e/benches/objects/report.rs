@@ -87,6 +87,11 @@ impl Table {
         Self { lines: vec![String::new(), format!("== {title}"), head], load_before: load() }
     }
 
+    /// One whose columns are none of those of runs.
+    pub(crate) fn of_notes(title: &str) -> Self {
+        Self { lines: vec![String::new(), format!("== {title}")], load_before: load() }
+    }
+
     /// A line of what was measured; each request moved so many bytes. `compared` says how its rate compares with others.
     pub(crate) fn row(&mut self, label: &str, runs: &Runs, bytes: usize, compared: &str) {
         let rate = runs.median(|run| run.rate);

@@ -184,7 +184,8 @@ fn callers_work(
 }
 
 fn print_memory(options: &Options, peaks: &Peaks) -> Outcome<()> {
-    let mut table = Table::new("the most memory that the server ever had, in MiB, by the size of objects");
+    let mut table =
+        Table::of_notes("the most memory that the server ever had, in MiB, by the size of objects");
     let sizes: String = options.sizes.iter().map(|size| format!(" {:>9}", size_text(*size))).collect();
     table.note(format!("{:<26} {:>11}{sizes}", "", "connections"));
     let (Some(smallest), Some(largest)) = (options.sizes.iter().min(), options.sizes.iter().max()) else {

@@ -1,0 +1,99 @@
+//! `object get` and `object cp` of whole objects.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+use cm_client::{Api, ClientError, ObjectCache};
+use cm_types::{BucketName, ObjectKey};
+
+use crate::object::address;
+use crate::{Connection, Outcome, output};
+
+/// The most bytes of objects that are kept for the next time.
+const CACHE_BYTES_MAX: u64 = 1 << 30;
+/// What shells say of a command that an interrupt ended.
+const INTERRUPTED: u8 = 130;
+
+/// `cryptomesh object cp`
+#[derive(Args, Debug)]
+pub struct CpArgs {
+    /// The object: BUCKET/KEY.
+    pub source: String,
+    /// What to store it as: BUCKET/KEY. A trailing slash keeps the last part of the key.
+    pub target: String,
+}
+
+/// Makes a file what an object is.
+pub(crate) async fn get(
+    api: &Api,
+    (bucket, key): (&BucketName, &ObjectKey),
+    file: &Path,
+    no_cache: bool,
+    connection: &Connection,
+) -> Outcome {
+    let cache = if no_cache { None } else { cache(connection) };
+    let (bar, progress) = output::progress(connection, None, key.as_str());
+    let length = bar.clone();
+    let sized = move |size| length.set_length(size);
+    let download = api.download(bucket, key, file, cache.as_ref(), (&sized, progress));
+    let downloaded = tokio::select! {
+        downloaded = download => downloaded,
+        _ = tokio::signal::ctrl_c() => {
+            bar.finish_and_clear();
+            output::note(connection, "interrupted; the same command goes on where it was");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
+    bar.finish_and_clear();
+    let downloaded = match downloaded {
+        Err(error @ ClientError::Unreachable { .. }) => {
+            return Err(anyhow::Error::new(error).context("the same command goes on where it was"));
+        }
+        downloaded => downloaded?,
+    };
+    let how = match (downloaded.is_cached, downloaded.resumed) {
+        (true, _) => " from the cache".to_owned(),
+        (false, 0) => String::new(),
+        (false, resumed) => format!(", {resumed} bytes of it by an earlier command"),
+    };
+    let document = serde_json::json!({
+        "object": format!("{bucket}/{key}"),
+        "file": file,
+        "size": downloaded.version.size,
+        "sha256": downloaded.version.sha256,
+        "cached": downloaded.is_cached,
+        "resumed": downloaded.resumed,
+    });
+    output::done(connection, &format!("{} written{how}", file.display()), &document);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The user's cache, if there can be one.
+fn cache(connection: &Connection) -> Option<ObjectCache> {
+    let dir = connection.surroundings.cache_dir.as_ref()?.join("cryptomesh");
+    match ObjectCache::open(dir.clone(), CACHE_BYTES_MAX) {
+        Ok(cache) => Some(cache),
+        Err(error) => {
+            output::note(connection, &format!("no cache is used: {}: {error}", dir.display()));
+            None
+        }
+    }
+}
+
+/// Copies an object.
+pub(crate) async fn copy(args: &CpArgs, connection: &Connection) -> Outcome {
+    let from = address(&args.source)?;
+    let target = match args.target.strip_suffix('/') {
+        Some(folder) => format!("{folder}/{}", from.1.as_str().rsplit('/').next().unwrap_or_default()),
+        None => args.target.clone(),
+    };
+    let to = address(&target)?;
+    let (bar, progress) = output::progress(connection, None, to.1.as_str());
+    let copied = connection.api()?.copy_object((&from.0, &from.1), (&to.0, &to.1), Some(progress)).await;
+    bar.finish_and_clear();
+    if let serde_json::Value::Object(entry) = serde_json::to_value(copied?)? {
+        output::entry(connection, &entry);
+    }
+    Ok(ExitCode::SUCCESS)
+}

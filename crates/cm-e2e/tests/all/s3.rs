@@ -335,3 +335,44 @@ async fn in_open_mode_any_signature_will_do() {
     assert!(foreign.text().await.unwrap().contains("<Code>AccessDenied</Code>"));
     assert!(node.stop().success());
 }
+
+/// Whatever S3 keeps of an object is what the native API knows of it.
+#[tokio::test]
+async fn versions_are_the_same_by_s3_and_natively() {
+    let root = tempfile::tempdir().unwrap();
+    let node = Node::start(root.path(), &NodeOptions { open: true, ..NodeOptions::default() });
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let base = format!("http://{}/{BUCKET}", node.address("s3"));
+    let native = format!("{}/api/v1/buckets/{BUCKET}", node.url());
+    let keep = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    for (at, body) in [("", ""), ("?versioning", keep)] {
+        let answer = http.put(format!("{base}{at}")).body(body).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    }
+    let mut versions = Vec::new();
+    for body in ["first", "second"] {
+        let answer = http.put(format!("{base}/a/k")).body(body).send().await.unwrap();
+        versions.push(answer.headers()["x-amz-version-id"].to_str().unwrap().to_owned());
+    }
+    let answer = http.delete(format!("{base}/a/k")).send().await.unwrap();
+    assert_eq!(answer.headers()["x-amz-delete-marker"], "true");
+    let listed = http.get(format!("{native}/versions")).send().await.unwrap().text().await.unwrap();
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let seen: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["is_delete_marker"].as_bool().unwrap(), item["is_latest"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(seen, [(true, true), (false, false), (false, false)]);
+    for (version, expected) in versions.iter().zip(["first", "second"]) {
+        let by_s3 = http.get(format!("{base}/a/k?versionId={version}")).send().await.unwrap();
+        assert_eq!(by_s3.text().await.unwrap(), expected);
+        let natively = http.get(format!("{native}/versions/{version}/a/k")).send().await.unwrap();
+        assert_eq!(natively.text().await.unwrap(), expected);
+    }
+    let mark = listed[0]["version"].as_str().unwrap();
+    let removed = http.delete(format!("{native}/versions/{mark}/a/k")).send().await.unwrap();
+    assert_eq!(removed.status(), 204);
+    assert_eq!(http.get(format!("{base}/a/k")).send().await.unwrap().text().await.unwrap(), "second");
+}

@@ -119,6 +119,8 @@ impl World {
         let end = self.options.duration;
         self.run_until(end, |_| false)?;
         self.recover()?;
+        // Who is no member any more may still wait for what it submitted as one.
+        (0..self.nodes.len()).for_each(|node| self.leave_open(node));
         for (key, history) in &self.history {
             if !is_linearizable(history) {
                 return Err(Violation::NotLinearizable { key: *key });
@@ -470,14 +472,17 @@ impl World {
 
     fn crash(&mut self, at: usize) {
         self.report.crashes += 1;
+        self.leave_open(at);
+        self.nodes[at].crash(&mut self.rng, self.options.forgetful_disks);
+    }
+
+    /// Whoever waited for an answer gets none.
+    fn leave_open(&mut self, at: usize) {
         let client = std::mem::take(&mut self.nodes[at].client);
         if let Writer::Waiting { batch, .. } = &client.writer {
-            // Whoever waited for an answer gets none.
-            for (key, operation) in batch.answers(None, 0).into_iter().filter(|(_, one)| one.ended.is_none())
-            {
+            for (key, operation) in batch.answers(None, 0).into_iter().filter(|(_, one)| one.ended.is_none()) {
                 self.note(key, operation);
             }
         }
-        self.nodes[at].crash(&mut self.rng, self.options.forgetful_disks);
     }
 }

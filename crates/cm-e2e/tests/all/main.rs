@@ -28,6 +28,7 @@ mod s3app;
 mod soak;
 mod tamper;
 mod tools;
+mod transfers;
 mod two_nodes;
 mod veracruz_services;
 mod views;

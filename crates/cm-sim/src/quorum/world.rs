@@ -480,7 +480,8 @@ impl World {
     fn leave_open(&mut self, at: usize) {
         let client = std::mem::take(&mut self.nodes[at].client);
         if let Writer::Waiting { batch, .. } = &client.writer {
-            for (key, operation) in batch.answers(None, 0).into_iter().filter(|(_, one)| one.ended.is_none()) {
+            for (key, operation) in batch.answers(None, 0).into_iter().filter(|(_, one)| one.ended.is_none())
+            {
                 self.note(key, operation);
             }
         }

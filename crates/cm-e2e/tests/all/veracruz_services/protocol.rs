@@ -179,7 +179,9 @@ async fn attacks_on_an_instance_are_refused_and_stand_in_the_log() {
     let (yesterday, tomorrow) = (std::time::SystemTime::now() - day, std::time::SystemTime::now() + day);
     let (owner, early) = (Holder::new("owner"), Holder::valid("reader", Timestamp::from(tomorrow)));
     let mut over = seed_vaas();
-    for (at, holder) in [&author, &owner, &Holder::valid("reader", Timestamp::from(yesterday))].iter().enumerate() {
+    for (at, holder) in
+        [&author, &owner, &Holder::valid("reader", Timestamp::from(yesterday))].iter().enumerate()
+    {
         over["identities"][at]["certificate"] = json!(holder.certificate);
     }
     let refusal = house.vaas.post("/veracruz", &over).await.demand(400);

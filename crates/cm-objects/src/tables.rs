@@ -7,10 +7,10 @@ use cm_types::{BucketName, ObjectKey, Sha256Digest, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::settings::{BucketSettings, BucketSharings};
 use crate::rows::{
     BucketRow, FinishedPartRow, LifecycleRow, ObjectRow, OrderRow, PartRow, TagsRow, UploadRow, VersionRow,
 };
+use crate::settings::{BucketSettings, BucketSharings};
 
 /// The tables of this crate, for the schema.
 pub const TABLES: &[&str] = &[

@@ -14,12 +14,8 @@ impl Bench {
     async fn begin(&self, name: &str) -> UploadRef {
         let metadata = [("colour".to_owned(), "blue".to_owned())].into();
         let headers = [("content-encoding".to_owned(), "br".to_owned())].into();
-        let new = NewUpload {
-            content_type: Some("text/csv".into()),
-            metadata,
-            headers,
-            ..NewUpload::default()
-        };
+        let new =
+            NewUpload { content_type: Some("text/csv".into()), metadata, headers, ..NewUpload::default() };
         let permit = permit::<Update>("scans", name);
         self.objects.begin_upload(&permit, &self.bucket, &key(name), new).await.unwrap().upload
     }

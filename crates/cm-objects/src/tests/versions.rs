@@ -45,7 +45,10 @@ impl Bench {
 }
 
 fn missing<T: std::fmt::Debug>(outcome: Result<T, ObjectError>) {
-    assert!(matches!(outcome, Err(ObjectError::NotFound { .. } | ObjectError::VersionNotFound { .. })), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(ObjectError::NotFound { .. } | ObjectError::VersionNotFound { .. })),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]
@@ -97,10 +100,7 @@ async fn there_is_one_null_version_at_most() {
         assert_eq!(bench.put(NAME, bytes).await.unwrap().shown_version, Some(VersionName::Null));
     }
     let expected = |is_marker| {
-        [
-            (NAME.to_owned(), VersionName::Null, is_marker, true),
-            (NAME.to_owned(), own, false, false),
-        ]
+        [(NAME.to_owned(), VersionName::Null, is_marker, true), (NAME.to_owned(), own, false, false)]
     };
     assert_eq!(bench.history().await, expected(false));
     for _ in 0..2 {

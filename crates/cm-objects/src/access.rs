@@ -82,7 +82,7 @@ impl Objects {
                     Some(Found::Among(order, _)) => {
                         Found::Among(order, VersionRow::Object(Box::new(row.clone())))
                     }
-                    Some(Found::Current(_)) | None => Found::Current(row.clone()),
+                    Some(Found::Current(_)) | None => Found::Current(Box::new(row.clone())),
                 };
                 versions::store(tx, &name, found)?;
                 trail::record(&engine.events, tx, &origin, "object.shared", (&bucket, &key), &row)

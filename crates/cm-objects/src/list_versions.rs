@@ -206,7 +206,7 @@ impl<'a, 'b> Scan<'a, 'b> {
                     .shown
                     .buffer
                     .pop_front()
-                    .map(|((_, bucket, key), row)| Version::Object(info(bucket, key, row))),
+                    .map(|((_, bucket, key), row)| Version::Object(Box::new(info(bucket, key, row)))),
                 false => self
                     .others
                     .buffer

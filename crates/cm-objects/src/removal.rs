@@ -241,7 +241,7 @@ impl Engine {
                 promote(tx, name)?;
                 trail::record(&self.events, tx, origin, VERB, (bucket, key), &row)?;
                 let version = Some(row.name());
-                let object = Some(info(bucket.clone(), key.clone(), row));
+                let object = Some(info(bucket.clone(), key.clone(), *row));
                 Ok(Removed { version, is_marker: false, object })
             }
             Found::Among(order, VersionRow::Object(row)) => {

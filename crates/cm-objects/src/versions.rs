@@ -80,7 +80,7 @@ pub struct MarkerInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Version {
     /// An object.
-    Object(ObjectInfo),
+    Object(Box<ObjectInfo>),
     /// Its absence.
     Marker(MarkerInfo),
 }
@@ -112,7 +112,7 @@ impl Version {
 
     pub(crate) fn of(bucket: BucketName, key: ObjectKey, row: VersionRow) -> Self {
         match row {
-            VersionRow::Object(row) => Self::Object(info(bucket, key, *row)),
+            VersionRow::Object(row) => Self::Object(Box::new(info(bucket, key, *row))),
             VersionRow::Marker(MarkerRow { version, lineage, created_at, writer }) => {
                 Self::Marker(MarkerInfo { key, version: lineage.name(version), writer, created_at })
             }
@@ -200,7 +200,7 @@ pub(crate) fn newest(tx: &ReadTx<'_>, name: &Name) -> Result<Option<(u64, Versio
 /// Where a version was found.
 pub(crate) enum Found {
     /// It is what the name shows.
-    Current(ObjectRow),
+    Current(Box<ObjectRow>),
     /// It stands among the others, under this order.
     Among(u64, VersionRow),
 }
@@ -212,7 +212,7 @@ pub(crate) fn by_name(
     wanted: VersionName,
 ) -> Result<Option<Found>, ObjectError> {
     if let Some(row) = tx.get::<ObjectRows>(name)?.filter(|row| row.name() == wanted) {
-        return Ok(Some(Found::Current(row)));
+        return Ok(Some(Found::Current(Box::new(row))));
     }
     let Some(OrderRow { order }) = tx.get::<VersionIds>(&by_id(name, wanted))? else { return Ok(None) };
     Ok(tx.get::<Versions>(&place(name, order))?.map(|row| Found::Among(order, row)))
@@ -233,7 +233,7 @@ pub(crate) fn look(
         return Err(ObjectError::NotFound { bucket, key, marker });
     };
     match by_name(tx, name, version)? {
-        Some(Found::Current(row)) => Ok(row),
+        Some(Found::Current(row)) => Ok(*row),
         Some(Found::Among(_, VersionRow::Object(row))) => Ok(*row),
         Some(Found::Among(_, VersionRow::Marker(row))) => {
             Err(ObjectError::IsMarker { bucket, key, version, created_at: row.created_at })

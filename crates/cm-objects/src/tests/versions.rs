@@ -201,11 +201,14 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A version, with its bytes unless it is a mark.
+type Kept = (VersionName, Option<Vec<u8>>);
+
 /// What S3 says of versions, in a list of lists: per name the newest first, each with its bytes unless it is a mark.
 #[derive(Default)]
 struct Model {
     versioning: Option<Versioning>,
-    names: std::collections::BTreeMap<String, Vec<(VersionName, Option<Vec<u8>>)>>,
+    names: std::collections::BTreeMap<String, Vec<Kept>>,
 }
 
 impl Model {

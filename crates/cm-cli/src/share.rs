@@ -34,7 +34,7 @@ fn time(text: &str) -> Result<Duration, String> {
         Some('d') => ("d", 24 * 3600),
         _ => return Err(wrong()),
     };
-    let number: u64 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
+    let number: u64 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
     let time = number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)?;
     match time {
         Duration::ZERO => Err("it would end at once".to_owned()),

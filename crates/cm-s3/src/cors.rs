@@ -69,7 +69,7 @@ impl Rule {
         };
         self.origins.iter().any(|pattern| fits(pattern, asked.origin))
             && self.methods.iter().any(|method| method == asked.method)
-            && asked.headers.iter().all(|name| header_allowed(name))
+            && asked.headers.iter().all(header_allowed)
     }
 }
 

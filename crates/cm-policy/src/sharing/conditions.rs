@@ -194,8 +194,12 @@ impl Condition {
         is_confining && !self.operator.is_negated() && !self.if_exists && !self.values.iter().any(everything)
     }
 
-    /// Whether it holds.
-    pub fn holds(&self, circumstances: &Circumstances) -> bool {
+    /// Whether it holds; `None` if nobody can tell, since its key is unknown.
+    pub fn holds(&self, circumstances: &Circumstances) -> Option<bool> {
+        circumstances.knows(&self.key).then(|| self.fits(circumstances))
+    }
+
+    fn fits(&self, circumstances: &Circumstances) -> bool {
         let found = circumstances.get(&self.key);
         if self.operator == Operator::Null {
             let wants_absence = self.values.iter().any(|value| value == "true");
@@ -296,7 +300,7 @@ mod tests {
         for value in found {
             circumstances.add("AWS:key", *value);
         }
-        assert_eq!(condition.holds(&circumstances), expected, "{operator} {wanted:?} {found:?}");
+        assert_eq!(condition.holds(&circumstances), Some(expected), "{operator} {wanted:?} {found:?}");
     }
 
     #[test]

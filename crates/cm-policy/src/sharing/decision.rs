@@ -195,7 +195,8 @@ fn granted(
     sharing: &Sharing<'_>,
     used: Use,
 ) -> Option<Reason> {
-    if !sharing.bucket.has_acls() {
+    // Where roles decide, having written an object gives nothing that a role has not.
+    if !sharing.bucket.has_acls() || sharing.bucket.acl.is_none() {
         return None;
     }
     let ignore_public = sharing.bucket.block().ignore_public_acls;

@@ -216,7 +216,8 @@ impl Statement {
         named != self.principals.negated
             && acts != self.actions.negated
             && about != self.resources.negated
-            && self.conditions.iter().all(|condition| condition.holds(request.circumstances))
+            // What cannot be told is taken for the worse.
+            && self.conditions.iter().all(|condition| condition.holds(request.circumstances).unwrap_or(self.denies))
     }
 }
 

@@ -74,15 +74,19 @@ uses! {
     /// Read until when an object is kept.
     GetObjectRetention => "GetObjectRetention", Object(Read);
     /// Change until when an object is kept.
-    PutObjectRetention => "PutObjectRetention", Object(Write);
+    PutObjectRetention => "PutObjectRetention", Owner;
     /// Read whether an object is held.
     GetObjectLegalHold => "GetObjectLegalHold", Object(Read);
     /// Change whether an object is held.
-    PutObjectLegalHold => "PutObjectLegalHold", Object(Write);
+    PutObjectLegalHold => "PutObjectLegalHold", Owner;
     /// Remove what is kept under governance.
     BypassGovernanceRetention => "BypassGovernanceRetention", Owner;
     /// Write or replace an object.
     PutObject => "PutObject", Bucket(Write);
+    /// Say the grants of an object while it is written: it is going to be the writer's.
+    PutNewObjectAcl => "PutObjectAcl", Bucket(Write);
+    /// Say the tags of an object while it is written.
+    PutNewObjectTagging => "PutObjectTagging", Bucket(Write);
     /// Remove an object, or hide it.
     DeleteObject => "DeleteObject", Bucket(Write);
     /// Remove a version.
@@ -156,12 +160,26 @@ impl Use {
             || matches!(
                 self,
                 Use::PutObject
+                    | Use::PutNewObjectAcl
+                    | Use::PutNewObjectTagging
+                    | Use::PutObjectRetention
+                    | Use::PutObjectLegalHold
                     | Use::DeleteObject
                     | Use::DeleteObjectVersion
                     | Use::AbortMultipartUpload
                     | Use::ListMultipartUploadParts
                     | Use::BypassGovernanceRetention
             )
+    }
+
+    /// The condition keys of what is said along with an object that is written, in lower case, by how they begin: a statement
+    /// that allows to write, and pins each of them that is there, allows that too.
+    pub(crate) fn said_along(self) -> &'static [&'static str] {
+        match self {
+            Use::PutNewObjectAcl => &["s3:x-amz-acl", "s3:x-amz-grant-"],
+            Use::PutNewObjectTagging => &["s3:requestobjecttag/"],
+            _ => &[],
+        }
     }
 
     /// Whether the owner of a bucket may do it even though its policy denies it to everybody: otherwise a wrong policy could

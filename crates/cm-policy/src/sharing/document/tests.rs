@@ -152,3 +152,44 @@ proptest! {
         }
     }
 }
+
+/// What no face told neither lets in nor keeps a denial from holding.
+#[test]
+fn what_is_unknown_is_taken_for_the_worse() {
+    let judged = |effect: &str, operator: &str, key: &str, value: &str| {
+        let text = json!({ "Statement": {
+            "Effect": effect, "Principal": "*", "Action": "*", "Resource": "*",
+            "Condition": { operator: { key: value } },
+        } });
+        let policy = PolicyDocument::parse(text.to_string()).unwrap();
+        let mut circumstances = Circumstances::incomplete();
+        circumstances.add_caller(Some((&PrincipalId::parse("bob").unwrap(), &TenantId::default_tenant())));
+        circumstances.tell("s3:ExistingObjectTag/");
+        policy.judge(&PolicyRequest {
+            principal: None,
+            tenant: None,
+            bucket_tenant: &TenantId::default_tenant(),
+            used: Use::GetObject,
+            resource: "b/k",
+            circumstances: &circumstances,
+        })
+    };
+    for (operator, value) in [
+        ("IpAddress", "10.0.0.0/8"),
+        ("NotIpAddress", "10.0.0.0/8"),
+        ("IpAddressIfExists", "10.0.0.0/8"),
+        ("ForAllValues:StringEquals", "10.0.0.1"),
+        ("Null", "true"),
+        ("Null", "false"),
+    ] {
+        let denied = judged("Deny", operator, "aws:SourceIp", value);
+        assert_eq!(denied, Verdict::Denies("0".to_owned()), "{operator}");
+        assert_eq!(judged("Allow", operator, "aws:SourceIp", value), Verdict::Silent, "{operator}");
+    }
+    let named = judged("Deny", "StringEquals", "aws:username", "bob");
+    assert_eq!(named, Verdict::Denies("0".to_owned()));
+    assert_eq!(judged("Deny", "StringEquals", "AWS:UserName", "eve"), Verdict::Silent);
+    assert_eq!(judged("Deny", "StringEquals", "s3:ExistingObjectTag/a", "b"), Verdict::Silent);
+    let untagged = judged("Allow", "Null", "s3:existingobjecttag/a", "true");
+    assert_eq!(untagged, Verdict::Allows("0".to_owned()));
+}

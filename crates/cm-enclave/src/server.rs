@@ -112,6 +112,7 @@ impl Server {
                 () = stop.cancelled() => return,
                 _ = check.tick() => {
                     self.sessions.forget_stale(Instant::now());
+                    self.service.forget_old(Instant::now());
                     continue;
                 }
                 accepted = listener.accept() => accepted,

@@ -178,9 +178,14 @@ impl Service {
         }
     }
 
+    /// Forgets keys that have waited for too long for their files, and files for their keys.
+    pub(crate) fn forget_old(&self, now: Instant) {
+        self.sealed.forget_old(now);
+    }
+
     /// Answers one request, given and answered as messages without their frames' headers.
     pub(crate) async fn answer(&self, identity: u64, request: Bytes) -> Bytes {
-        self.sealed.forget_old(Instant::now());
+        self.forget_old(Instant::now());
         let (name, answer) = match Request::decode(request) {
             Ok(Request { body: Some(body), .. }) => {
                 let name = body.file_name().map(str::to_owned);

@@ -69,6 +69,11 @@ impl Circumstances {
         self.values.get(&key.to_ascii_lowercase()).map(Vec::as_slice)
     }
 
+    /// All that was added, by keys in lower case.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.values.iter().map(|(key, values)| (key.as_str(), values.as_slice()))
+    }
+
     /// Whether it is known which values the key has, if any.
     pub fn knows(&self, key: &str) -> bool {
         let Some(told) = &self.told else { return true };

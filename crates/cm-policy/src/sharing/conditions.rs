@@ -189,9 +189,58 @@ impl Condition {
         let is_confining = CONFINING.contains(&self.key.to_ascii_lowercase().as_str());
         let everything = |value: &String| match self.operator {
             Operator::Address { .. } => Network::parse(value).is_none_or(|network| network.bits == 0),
-            _ => value.bytes().all(|byte| byte == b'*'),
+            _ => is_anything(value),
         };
-        is_confining && !self.operator.is_negated() && !self.if_exists && !self.values.iter().any(everything)
+        is_confining && !self.holds_of_nothing() && !self.values.iter().any(everything)
+    }
+
+    /// Whether it may hold although nothing is known of the key.
+    pub(super) fn holds_of_nothing(&self) -> bool {
+        self.operator == Operator::Null
+            || self.if_exists
+            || self.several == Several::All
+            || self.operator.is_negated()
+    }
+
+    /// Whether requests here can say something of the key.
+    pub(super) fn is_known(&self) -> bool {
+        const KEYS: [&str; 21] = [
+            "aws:sourceip",
+            "aws:securetransport",
+            "aws:epochtime",
+            "aws:currenttime",
+            "aws:useragent",
+            "aws:referer",
+            "aws:username",
+            "aws:userid",
+            "aws:principaltype",
+            "aws:principalaccount",
+            "aws:principalarn",
+            "s3:prefix",
+            "s3:delimiter",
+            "s3:max-keys",
+            "s3:versionid",
+            "s3:signatureversion",
+            "s3:authtype",
+            "s3:object-lock-mode",
+            "s3:object-lock-retain-until-date",
+            "s3:object-lock-legal-hold",
+            "s3:requestobjecttagkeys",
+        ];
+        const BEGINNINGS: [&str; 3] = ["s3:x-amz-", "s3:requestobjecttag/", "s3:existingobjecttag/"];
+        let key = self.key.to_ascii_lowercase();
+        KEYS.contains(&key.as_str()) || BEGINNINGS.iter().any(|beginning| key.starts_with(beginning))
+    }
+
+    /// Whether it says what the one value of this key, in lower case, must be.
+    pub(super) fn pins(&self, key: &str) -> bool {
+        let compares = matches!(
+            self.operator,
+            Operator::Equals { negated: false }
+                | Operator::EqualsIgnoreCase { negated: false }
+                | Operator::Like { negated: false }
+        );
+        compares && self.key.eq_ignore_ascii_case(key) && !self.values.iter().any(|value| is_anything(value))
     }
 
     /// Whether it holds; `None` if nobody can tell, since its key is unknown.
@@ -220,6 +269,11 @@ impl Condition {
             Several::Any => found.iter().any(one),
         }
     }
+}
+
+/// Whether a pattern leaves open what fits it.
+fn is_anything(pattern: &str) -> bool {
+    pattern.bytes().all(|byte| matches!(byte, b'*' | b'?'))
 }
 
 /// Addresses that begin alike.

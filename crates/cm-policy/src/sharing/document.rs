@@ -38,6 +38,12 @@ pub enum InvalidPolicy {
         /// The field.
         what: &'static str,
     },
+    /// A key of which nothing is ever known here.
+    #[error("nothing is known here of the condition key `{key}`; nothing of a policy is passed over")]
+    Key {
+        /// The key, as written.
+        key: String,
+    },
     /// An operator that is not known, or a value that it cannot compare with.
     #[error("the condition `{operator}` is not understood; nothing of a policy is passed over")]
     Condition {
@@ -112,7 +118,10 @@ impl PolicyDocument {
     /// # Errors
     /// [`InvalidPolicy`], also for whatever is not known: it may have been meant to deny.
     pub fn parse(text: impl Into<String>) -> Result<Self, InvalidPolicy> {
-        let text = text.into();
+        Self::read(text.into(), true)
+    }
+
+    fn read(text: String, strictly: bool) -> Result<Self, InvalidPolicy> {
         if text.len() > POLICY_BYTES_MAX {
             return Err(InvalidPolicy::TooLong);
         }
@@ -131,7 +140,8 @@ impl PolicyDocument {
         if statements.len() > STATEMENTS_MAX {
             return Err(InvalidPolicy::TooLong);
         }
-        let statements = statements.into_iter().enumerate().map(|(at, value)| Statement::parse(at, value));
+        let statements =
+            statements.into_iter().enumerate().map(|(at, value)| Statement::parse(at, value, strictly));
         Ok(Self { statements: statements.collect::<Result<_, _>>()?, text })
     }
 
@@ -161,7 +171,7 @@ impl PolicyDocument {
 }
 
 impl Statement {
-    fn parse(at: usize, value: &Value) -> Result<Self, InvalidPolicy> {
+    fn parse(at: usize, value: &Value, strictly: bool) -> Result<Self, InvalidPolicy> {
         const FIELDS: [&str; 9] = [
             "Sid",
             "Effect",
@@ -192,6 +202,12 @@ impl Statement {
         if !of.iter().all(|action| action == "*" || action.to_ascii_lowercase().starts_with("s3:")) {
             return Err(wrong("actions begin with s3:"));
         }
+        // One that is not known may be named where it gives nothing; elsewhere it would give too much or deny too little.
+        if strictly && (denies || negated) && !of.iter().all(|pattern| is_known_action(pattern)) {
+            return Err(wrong(
+                "an action is not known here, so that it could neither be denied nor excepted",
+            ));
+        }
         let actions = Matched { negated, of };
         let (negated, value) = either(fields, "Resource", "NotResource", "Resource is missing")?;
         let of = texts(value).ok_or(wrong("Resource is a text or several"))?;
@@ -200,6 +216,12 @@ impl Statement {
         }
         let resources = Matched { negated, of };
         let conditions = conditions(fields.get("Condition"))?;
+        // Of a key that is not known there is never a value: what then holds would allow too much, or deny nothing.
+        let unknown =
+            |condition: &&Condition| !condition.is_known() && (denies || condition.holds_of_nothing());
+        if let Some(condition) = conditions.iter().find(unknown).filter(|_| strictly) {
+            return Err(InvalidPolicy::Key { key: condition.key().to_owned() });
+        }
         let variables = resources.of.iter().any(|resource| resource.contains("${"));
         if variables {
             return Err(wrong("variables in resources are not known here"));
@@ -208,17 +230,66 @@ impl Statement {
     }
 
     fn applies(&self, request: &PolicyRequest<'_>) -> bool {
-        let action = format!("s3:{}", request.used.as_str()).to_ascii_lowercase();
         let resource = format!("{RESOURCE_PREFIX}{}", request.resource);
         let named = self.principals.of.iter().any(|named| named.is(request));
-        let acts = self.actions.of.iter().any(|pattern| fits(&pattern.to_ascii_lowercase(), &action));
         let about = self.resources.of.iter().any(|pattern| fits(pattern, &resource));
         named != self.principals.negated
-            && acts != self.actions.negated
+            && (self.names(request.used) || self.allows_along(request))
             && about != self.resources.negated
             // What cannot be told is taken for the worse.
             && self.conditions.iter().all(|condition| condition.holds(request.circumstances).unwrap_or(self.denies))
     }
+
+    /// Whether it is about this use.
+    fn names(&self, used: Use) -> bool {
+        let action = format!("s3:{}", used.as_str()).to_ascii_lowercase();
+        let is_listed = self.actions.of.iter().any(|pattern| fits(&pattern.to_ascii_lowercase(), &action));
+        is_listed != self.actions.negated
+    }
+
+    /// Whether it allows to write on the condition of just what is said along with the object: then it means that, too.
+    fn allows_along(&self, request: &PolicyRequest<'_>) -> bool {
+        let beginnings = request.used.said_along();
+        let is_along = |key: &str| beginnings.iter().any(|beginning| key.starts_with(beginning));
+        let mut said = request.circumstances.iter().filter(|(key, _)| is_along(key)).peekable();
+        let pinned = |key: &str| self.conditions.iter().any(|condition| condition.pins(key));
+        !self.denies
+            && said.peek().is_some()
+            && self.names(Use::PutObject)
+            && said.all(|(key, values)| values.len() == 1 && pinned(key))
+    }
+}
+
+/// Actions of S3 that nobody can do here: to deny them changes nothing, and is no mistake.
+const NEVER_DONE: [&str; 21] = [
+    "s3:createbucket",
+    "s3:deletebucketwebsite",
+    "s3:putbucketwebsite",
+    "s3:putbucketlogging",
+    "s3:putbucketnotification",
+    "s3:putbucketrequestpayment",
+    "s3:putaccelerateconfiguration",
+    "s3:putanalyticsconfiguration",
+    "s3:getanalyticsconfiguration",
+    "s3:putinventoryconfiguration",
+    "s3:getinventoryconfiguration",
+    "s3:putmetricsconfiguration",
+    "s3:getmetricsconfiguration",
+    "s3:putreplicationconfiguration",
+    "s3:replicateobject",
+    "s3:replicatedelete",
+    "s3:replicatetags",
+    "s3:restoreobject",
+    "s3:getobjecttorrent",
+    "s3:getobjectversiontorrent",
+    "s3:objectowneroverridetobucketowner",
+];
+
+/// Whether there is an action that fits.
+fn is_known_action(pattern: &str) -> bool {
+    let pattern = pattern.to_ascii_lowercase();
+    let mut done = Use::ALL.iter().map(|used| format!("s3:{}", used.as_str()).to_ascii_lowercase());
+    done.any(|action| fits(&pattern, &action)) || NEVER_DONE.iter().any(|action| fits(&pattern, action))
 }
 
 impl Named {
@@ -343,8 +414,9 @@ fn wrong(what: &'static str) -> InvalidPolicy {
 impl TryFrom<String> for PolicyDocument {
     type Error = InvalidPolicy;
 
+    /// What was kept is read back, even if it would not be taken today.
     fn try_from(text: String) -> Result<Self, InvalidPolicy> {
-        Self::parse(text)
+        Self::read(text, false)
     }
 }
 

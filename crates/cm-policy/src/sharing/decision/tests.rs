@@ -259,3 +259,47 @@ fn refusals_are_open_where_names_are_no_secret() {
     assert!(matches!(refused(&scene, Some("stranger")), Denied::Hidden(_)));
     assert!(scene.decide::<Grant>(Some("owner"), Use::PutBucketAcl).is_ok());
 }
+
+/// Locks bind the owner of the bucket: whoever was let in by grants does not set them.
+#[test]
+fn grants_give_no_locks() {
+    let scene = Scene::shared("public-read-write").with_object("public-read-write");
+    for used in [Use::PutObjectRetention, Use::PutObjectLegalHold] {
+        assert!(used.is_of_object());
+        for who in [None, Some("stranger"), Some("writer")] {
+            scene.check(who, used, false);
+        }
+        scene.check(Some("owner"), used, true);
+        Scene::private().with_policy("Allow", "friend", "s3:Put*").check(Some("friend"), used, true);
+    }
+}
+
+/// What is said along with an object that is written is asked for by its own name.
+#[test]
+fn leave_to_write_is_no_leave_to_share_or_tag() {
+    for (used, name) in
+        [(Use::PutNewObjectAcl, "s3:PutObjectAcl"), (Use::PutNewObjectTagging, "s3:PutObjectTagging")]
+    {
+        let by_grant = Scene::shared("public-read-write");
+        by_grant.check(Some("stranger"), used, true);
+        by_grant.with_policy("Deny", "*", name).check(Some("stranger"), used, false);
+        Scene::private().check(Some("owner"), used, true);
+        Scene::private().with_policy("Deny", "*", name).check(Some("owner"), used, false);
+        Scene::private().with_policy("Allow", "friend", "s3:PutObject").check(Some("friend"), used, false);
+        Scene::private().with_policy("Allow", "friend", name).check(Some("friend"), used, true);
+    }
+}
+
+/// Where roles decide, nobody keeps what they wrote after their role was taken.
+#[test]
+fn having_written_gives_nothing_where_roles_decide() {
+    for acl in [None, Some(CannedAcl::PublicRead.acl(Some(&id("writer")), &id("owner")))] {
+        let mut scene = Scene::private();
+        scene.bucket.acl = None;
+        scene.object = Some((Some(id("writer")), acl));
+        scene.check(Some("writer"), Use::GetObject, false);
+        scene.check(None, Use::GetObject, false);
+        scene.roles = vec![role("writers", "object:update")];
+        scene.check(Some("writer"), Use::PutObject, true);
+    }
+}

@@ -193,3 +193,107 @@ fn what_is_unknown_is_taken_for_the_worse() {
     let untagged = judged("Allow", "Null", "s3:existingobjecttag/a", "true");
     assert_eq!(untagged, Verdict::Allows("0".to_owned()));
 }
+
+/// A statement that allows to write on a condition on grants or tags allows just these along with it.
+#[test]
+fn conditions_on_what_is_said_along_allow_it() {
+    let check = |conditions: Value, said: &[(&str, &str)], used: Use, expected: bool| {
+        let statement = json!({
+            "Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": "*", "Condition": conditions
+        });
+        let mut circumstances = Circumstances::new();
+        for (key, value) in said {
+            circumstances.add(key, *value);
+        }
+        let found = policy(statement).judge(&PolicyRequest {
+            principal: None,
+            tenant: None,
+            bucket_tenant: &TenantId::default_tenant(),
+            used,
+            resource: "b/k",
+            circumstances: &circumstances,
+        });
+        assert_eq!(found != Verdict::Silent, expected, "{conditions} {said:?} {used:?}");
+    };
+    let (acl, tags) = (Use::PutNewObjectAcl, Use::PutNewObjectTagging);
+    let public = [("s3:x-amz-acl", "public-read")];
+    check(json!({}), &public, Use::PutObject, true);
+    check(json!({}), &public, acl, false);
+    check(json!({ "StringEquals": { "s3:X-Amz-Acl": "public-read" } }), &public, acl, true);
+    check(json!({ "StringLike": { "s3:x-amz-acl": "public*" } }), &public, acl, true);
+    check(json!({ "StringLike": { "s3:x-amz-acl": "*" } }), &public, acl, false);
+    check(json!({ "StringNotEquals": { "s3:x-amz-acl": "private" } }), &public, acl, false);
+    check(json!({ "StringEquals": { "s3:x-amz-acl": "public-read" } }), &public, Use::PutObjectAcl, false);
+    check(json!({ "StringEquals": { "s3:x-amz-acl": "public-read" } }), &public, tags, false);
+    let more = [("s3:x-amz-acl", "public-read"), ("s3:x-amz-grant-write-acp", "id=\"a\"")];
+    check(json!({ "StringEquals": { "s3:x-amz-acl": "public-read" } }), &more, acl, false);
+    let twice = [("s3:x-amz-acl", "public-read-write"), ("s3:x-amz-acl", "public-read")];
+    check(json!({ "StringEquals": { "s3:x-amz-acl": "public-read" } }), &twice, acl, false);
+    let tagged = [("s3:RequestObjectTag/a", "1")];
+    check(json!({ "StringEquals": { "s3:RequestObjectTag/a": "1" } }), &tagged, tags, true);
+    check(json!({ "StringEquals": { "s3:prefix": "1" } }), &tagged, tags, false);
+}
+
+#[test]
+fn what_nobody_knows_is_refused_where_it_would_matter() {
+    let check = |effect: &str, change: Value, expected: bool| {
+        let mut statement = json!({ "Effect": effect, "Principal": "*", "Resource": "*" });
+        let fields = statement.as_object_mut().unwrap();
+        fields.insert("Action".to_owned(), json!("s3:GetObject"));
+        for (name, value) in change.as_object().unwrap() {
+            if name == "NotAction" {
+                fields.remove("Action");
+            }
+            fields.insert(name.clone(), value.clone());
+        }
+        let text = json!({ "Statement": statement }).to_string();
+        assert_eq!(PolicyDocument::parse(text.clone()).is_ok(), expected, "{text}");
+        // What was kept before is read, whatever it says.
+        let kept = serde_json::from_value::<PolicyDocument>(json!(text.clone())).unwrap();
+        assert_eq!(kept.as_str(), text);
+    };
+    check("Deny", json!({ "Action": "s3:GetObjct" }), false);
+    check("Deny", json!({ "Action": ["s3:Get*", "s3:RestoreObject", "S3:PUTOBJECTACL"] }), true);
+    check("Deny", json!({ "NotAction": "s3:GetObjct" }), false);
+    check("Allow", json!({ "NotAction": "s3:GetObjct" }), false);
+    check("Allow", json!({ "Action": "s3:PutSomethingNew" }), true);
+    let vpc = |operator: &str| json!({ "Condition": { operator: { "aws:SourceVpc": "vpc-1" } } });
+    check("Deny", vpc("StringEquals"), false);
+    check("Deny", vpc("StringNotEquals"), false);
+    check("Allow", vpc("StringEquals"), true);
+    check("Allow", vpc("StringNotEquals"), false);
+    check("Allow", vpc("StringEqualsIfExists"), false);
+    check("Allow", vpc("ForAllValues:StringEquals"), false);
+    for key in ["aws:SourceIp", "S3:Prefix", "s3:x-amz-storage-class", "s3:ExistingObjectTag/a"] {
+        check("Deny", json!({ "Condition": { "StringNotEquals": { key: "a" } } }), true);
+    }
+}
+
+proptest! {
+    /// Whoever says nothing, and is nobody, is everybody: a policy that lets them in is public.
+    #[test]
+    fn what_lets_in_whoever_says_nothing_is_public(
+        several in proptest::sample::select(vec!["", "ForAnyValue:", "ForAllValues:"]),
+        operator in proptest::sample::select(vec![
+            ("StringEquals", "a"), ("StringNotEquals", "a"), ("StringLike", "a*"), ("StringNotLike", "a*"),
+            ("Null", "true"), ("Null", "false"), ("IpAddress", "10.0.0.0/8"), ("NotIpAddress", "10.0.0.0/8"),
+            ("NumericLessThan", "1"), ("NumericNotEquals", "1"), ("Bool", "true"), ("ArnNotEquals", "a"),
+        ]),
+        if_exists in proptest::sample::select(vec!["", "IfExists"]),
+        key in proptest::sample::select(vec!["aws:SourceIp", "aws:username", "aws:PrincipalArn", "aws:userid"]),
+        principal in proptest::sample::select(vec![
+            json!({ "Principal": "*" }), json!({ "Principal": { "AWS": "ann" } }), json!({ "NotPrincipal": { "AWS": "ann" } }),
+        ]),
+    ) {
+        let (name, value) = operator;
+        let mut statement = json!({
+            "Effect": "Allow", "Action": "*", "Resource": "*",
+            "Condition": { format!("{several}{name}{if_exists}"): { key: value } },
+        });
+        statement.as_object_mut().unwrap().extend(principal.as_object().unwrap().clone());
+        let policy = policy(statement);
+        if judge(&policy, None, Use::GetObject, "b/k") != Verdict::Silent {
+            prop_assert!(policy.is_public(), "{}", policy.as_str());
+        }
+    }
+}

@@ -6,8 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use cm_http::{Failure, Params};
 use cm_kernel::objects::{Removal, Version, VersionName, VersionQuery};
-use cm_kernel::policy::{Delete, List, Read};
-use cm_types::ResourceKind;
+use cm_kernel::policy::{Delete, Read};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -99,8 +98,7 @@ pub async fn list_object_versions(
     params: Params<ObjectListParams>,
 ) -> Result<Listing<VersionView>, Failure> {
     let bucket = bucket_name(bucket)?;
-    let (_, permit) =
-        api.kernel.look_up::<List>(&op, ResourceKind::Bucket, bucket.as_str()).await.map_err(refusal)?;
+    let permit = api.kernel.look_up_versions(&op, &bucket).await.map_err(refusal)?;
     let params = params.decode()?;
     let query = VersionQuery {
         prefix: params.prefix.unwrap_or_default(),
@@ -130,7 +128,7 @@ pub async fn read_object_version(
 ) -> Result<Response, Failure> {
     let (bucket, key) = (bucket_name(path.id)?, object_key(path.key)?);
     let version = version_name(&path.version)?;
-    let permit = api.kernel.look_up_object::<Read>(&op, &bucket, &key).await.map_err(refusal)?;
+    let permit = api.kernel.look_up_version::<Read>(&op, &bucket, &key, version).await.map_err(refusal)?;
     let read = api.kernel.objects().get_version(&permit, &bucket, &key, Some(version), None).await;
     let read = read.map_err(object_refusal)?;
     let mut answer = Response::new(Body::empty());
@@ -157,7 +155,7 @@ pub async fn delete_object_version(
 ) -> Result<StatusCode, Failure> {
     let (bucket, key) = (bucket_name(path.id)?, object_key(path.key)?);
     let version = version_name(&path.version)?;
-    let permit = api.kernel.look_up_object::<Delete>(&op, &bucket, &key).await.map_err(refusal)?;
+    let permit = api.kernel.look_up_version::<Delete>(&op, &bucket, &key, version).await.map_err(refusal)?;
     let removal = Removal { version: Some(version), ..Removal::default() };
     let removed =
         api.kernel.objects().remove(&permit, &bucket, &key, removal, Some(op.request.clone())).await;

@@ -6,9 +6,12 @@ use cm_catalog::{Record, guard};
 use cm_db::ReadTx;
 use cm_events::{EventVerb, NewEvent, Outcome};
 use cm_identity::IdentityError;
+use cm_objects::VersionName;
 use cm_policy::sharing::decision::usual_use;
 use cm_policy::sharing::{Circumstances, Use};
-use cm_policy::{ActionKind, Denied, Explanation, Guard, Permit, RoleFacts, Subject, Target, absent, decide};
+use cm_policy::{
+    ActionKind, Denied, Explanation, Guard, List, Permit, RoleFacts, Subject, Target, absent, decide,
+};
 use cm_types::{
     Action, BucketName, Labels, ObjectKey, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId,
 };
@@ -130,28 +133,61 @@ impl Kernel {
         key: &ObjectKey,
     ) -> Result<Permit<A>, KernelError> {
         if let Some(used) = usual_use(ResourceKind::Object, A::ACTION) {
-            return Ok(self.look_up_natively(op, bucket, Some(key), used).await?.1);
+            return Ok(self.look_up_natively(op, bucket, Some((key, None)), used).await?.1);
         }
         let found = self.find(op.tenant(), ResourceKind::Bucket, bucket.as_str()).await?;
         let id = format!("{bucket}/{key}");
         self.decide_on::<A>(op, found.as_ref(), ResourceKind::Object, &id).await
     }
 
-    /// A bucket or an object for the use that an action stands for.
+    /// Decides about one version of an object, which need not exist: each has an owner, grants and tags of its own, and the
+    /// policy of its bucket may speak of versions. The permit is for that version alone; it must be asked for by its name.
+    pub async fn look_up_version<A: ActionKind>(
+        &self,
+        op: &OpContext,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: VersionName,
+    ) -> Result<Permit<A>, KernelError> {
+        match usual_use(ResourceKind::Object, A::ACTION) {
+            Some(used) => {
+                let object = Some((key, Some(version)));
+                Ok(self.look_up_natively(op, bucket, object, used.of_version()).await?.1)
+            }
+            None => self.look_up_object::<A>(op, bucket, key).await,
+        }
+    }
+
+    /// Decides about listing the versions of a bucket's objects.
+    pub async fn look_up_versions(
+        &self,
+        op: &OpContext,
+        bucket: &BucketName,
+    ) -> Result<Permit<List>, KernelError> {
+        Ok(self.look_up_natively(op, bucket, None, Use::ListBucketVersions).await?.1)
+    }
+
+    /// A bucket or an object for a use, by a face that tells no circumstances of its own.
     async fn look_up_natively<A: ActionKind>(
         &self,
         op: &OpContext,
         bucket: &BucketName,
-        key: Option<&ObjectKey>,
+        object: Option<(&ObjectKey, Option<VersionName>)>,
         used: Use,
     ) -> Result<(Record, Permit<A>), KernelError> {
+        let (key, version) = (object.map(|(key, _)| key), object.and_then(|(_, version)| version));
+        let mut said = op.circumstances(self.now());
+        said.tell("s3:VersionId");
+        if let Some(version) = version {
+            said.add("s3:VersionId", version.to_string());
+        }
         let resource = match key {
             Some(key) => ResourceRef::new(ResourceKind::Object, format!("{bucket}/{key}")),
             None => ResourceRef::new(ResourceKind::Bucket, bucket.as_str()),
         };
-        let found = self.find_bucket(op.tenant(), bucket, key, None, used).await?;
+        let found = self.find_bucket(op.tenant(), bucket, key, version, used).await?;
         let decision = match &found {
-            Some(found) => found.decide::<A>(&op.subject(), &resource, used, &Circumstances::new()),
+            Some(found) => found.decide::<A>(&op.subject(), &resource, used, &said),
             None => Err(absent(A::ACTION, &op.subject(), resource.kind)),
         };
         match (decision, found) {
@@ -180,7 +216,8 @@ impl Kernel {
 
     /// Explains how a decision about `principal` would go. Nothing is done and nothing is logged.
     ///
-    /// The resource's id may be `*`, which means the collection.
+    /// The resource's id may be `*`, which means the collection. Where a bucket's policy has conditions on what only requests
+    /// tell, such as their address, the explanation is of a request that does not tell it.
     pub async fn explain(
         &self,
         op: &OpContext,
@@ -224,7 +261,11 @@ impl Kernel {
             (kind, bucket, usual_use(resource.kind, action))
             && let Some(found) = self.find_bucket(tenant.clone(), &bucket, key.as_ref(), None, used).await?
         {
-            return Ok(found.explain(action, &subject, resource, used));
+            let mut said = Circumstances::incomplete();
+            said.add_caller(Some((&principal.id, &tenant)));
+            said.add_time(self.now());
+            said.tell("s3:VersionId");
+            return Ok(found.explain(action, &subject, resource, used, &said));
         }
         Ok(match self.find(tenant.clone(), kind, id).await? {
             Some(found) => cm_policy::explain(action, &subject, &found.target(resource.kind, &resource.id)),

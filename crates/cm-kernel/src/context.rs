@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cm_identity::Authenticated;
+use cm_policy::sharing::Circumstances;
 use cm_policy::{RoleFacts, Subject};
-use cm_types::{PrincipalId, RequestId, TenantId};
+use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 /// How long an operation may take unless its caller says otherwise.
@@ -109,5 +110,15 @@ impl OpContext {
             None => Subject::anonymous(),
             Some(facts) => Subject::principal(&facts.principal, &facts.tenant, &facts.roles),
         }
+    }
+
+    /// What is known of every operation, whichever face it came by, for conditions of bucket policies. Its address, for one,
+    /// is not.
+    pub fn circumstances(&self, now: Timestamp) -> Circumstances {
+        let mut all = Circumstances::incomplete();
+        let tenant = self.tenant();
+        all.add_caller(self.principal().map(|principal| (principal, &tenant)));
+        all.add_time(now);
+        all
     }
 }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use cm_catalog::{NewRecord, Query, Record, guard};
+use cm_catalog::{Catalog, NewRecord, Query, Record, guard};
 use cm_db::ReadTx;
-use cm_objects::{ObjectAccess, VersionName};
+use cm_objects::{ObjectAccess, Objects, VersionName};
 use cm_policy::sharing::{
     Asked, BucketSharing, Circumstances, ObjectSharing, Sharing, Use, decide_shared, explain_shared,
 };
-use cm_policy::{ActionKind, Create, Denied, Explanation, Guard, Permit, Subject, Target};
+use cm_policy::{ActionKind, Create, Denied, Explanation, Guard, Permit, Read, Subject, Target};
 use cm_types::{
     Action, BucketName, ObjectKey, Page, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId,
 };
@@ -74,6 +74,7 @@ impl FoundBucket {
     /// The circumstances, and what is known of the object besides.
     fn circumstances(&self, said: &Circumstances) -> Circumstances {
         let mut all = said.clone();
+        all.tell("s3:ExistingObjectTag/");
         for (name, value) in self.object.iter().flat_map(|object| &object.tags) {
             all.add(&format!("s3:ExistingObjectTag/{name}"), value.as_str());
         }
@@ -98,8 +99,9 @@ impl FoundBucket {
         subject: &Subject<'_>,
         resource: &ResourceRef,
         used: Use,
+        said: &Circumstances,
     ) -> Explanation {
-        let circumstances = self.circumstances(&Circumstances::new());
+        let circumstances = self.circumstances(said);
         let (target, asked) = (self.target(resource), Asked { used, circumstances: &circumstances });
         match self.sharing() {
             Some(sharing) => explain_shared(action, subject, &target, &sharing, asked),
@@ -132,7 +134,7 @@ impl Kernel {
         };
         let bucket = ResourceRef::new(ResourceKind::Bucket, wanted.bucket.as_str());
         let is_hidden = found.sharing.as_ref().is_none_or(|sharing| sharing.acl.is_none())
-            && !found.explain(Action::Read, &subject, &bucket, Use::ListBucket).allowed;
+            && !found.explain(Action::Read, &subject, &bucket, Use::ListBucket, wanted.circumstances).allowed;
         let error = self.refuse(op, denied, resource.clone()).await;
         Err(if is_hidden { missing() } else { error })
     }
@@ -251,6 +253,13 @@ impl Kernel {
             .await
     }
 
+    /// What is known of a request by a face that tells no circumstances of its own, and names no version.
+    pub(crate) fn said_by(&self, op: &OpContext) -> Circumstances {
+        let mut said = op.circumstances(self.now());
+        said.tell("s3:VersionId");
+        said
+    }
+
     pub(crate) async fn find_bucket(
         &self,
         tenant: TenantId,
@@ -263,20 +272,62 @@ impl Kernel {
         let (bucket, key) = (bucket.clone(), key.cloned());
         self.db()
             .look_up(move |tx: &ReadTx<'_>| {
-                let id = ResourceId::from(bucket.clone());
-                let Some(record) = catalog.get(tx, &tenant, ResourceKind::Bucket, &id)? else {
+                let Some(mut found) = bucket_of((&catalog, &objects), tx, &tenant, &bucket)? else {
                     return Ok::<_, KernelError>(None);
                 };
-                let guard = guard::guard_of(tx, &record)?;
-                let sharing = objects.sharing(tx, &tenant, &bucket)?;
-                let object = match (&key, &sharing) {
-                    (Some(key), Some(_)) if used.is_of_object() => {
-                        objects.access(tx, &tenant, &bucket, key, version)?
-                    }
-                    _ => None,
-                };
-                Ok(Some(FoundBucket { record, guard, sharing, object }))
+                if let (Some(key), Some(_)) = (&key, &found.sharing)
+                    && used.is_of_object()
+                {
+                    found.object = objects.access(tx, &tenant, &bucket, key, version)?;
+                }
+                Ok(Some(found))
             })
             .await
     }
+}
+
+/// A bucket as decisions need it, without any object.
+fn bucket_of(
+    (catalog, objects): (&Catalog, &Objects),
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    bucket: &BucketName,
+) -> Result<Option<FoundBucket>, KernelError> {
+    let id = ResourceId::from(bucket.clone());
+    let Some(record) = catalog.get(tx, tenant, ResourceKind::Bucket, &id)? else { return Ok(None) };
+    let guard = guard::guard_of(tx, &record)?;
+    let sharing = objects.sharing(tx, tenant, bucket)?;
+    Ok(Some(FoundBucket { record, guard, sharing, object: None }))
+}
+
+/// Which of these objects the actor may read, for answers that say nothing of the others. Nobody is refused anything,
+/// so nothing is noted.
+pub(crate) fn readable(
+    (catalog, objects): (&Catalog, &Objects),
+    tx: &ReadTx<'_>,
+    (op, said): (&OpContext, &Circumstances),
+    places: &[(BucketName, ObjectKey)],
+) -> Result<Vec<bool>, KernelError> {
+    let (tenant, subject) = (op.tenant(), op.subject());
+    let mut last: Option<(&BucketName, Option<FoundBucket>)> = None;
+    let mut readable = Vec::with_capacity(places.len());
+    for (bucket, key) in places {
+        let found = match last.take() {
+            Some((name, found)) if name == bucket => found,
+            _ => bucket_of((catalog, objects), tx, &tenant, bucket)?,
+        };
+        let (_, found) = last.insert((bucket, found));
+        let Some(found) = found else {
+            readable.push(false);
+            continue;
+        };
+        found.object = match found.sharing {
+            Some(_) => objects.access(tx, &tenant, bucket, key, None)?,
+            None => None,
+        };
+        let resource = ResourceRef::new(ResourceKind::Object, format!("{bucket}/{key}"));
+        let decision = found.decide::<Read>(&subject, &resource, Use::GetObject, said);
+        readable.push(decision.is_ok());
+    }
+    Ok(readable)
 }

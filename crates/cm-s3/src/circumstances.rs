@@ -20,9 +20,7 @@ pub(crate) fn of(parts: &Parts, peer: Option<IpAddr>, now: Timestamp) -> Circums
     }
     // Connections to this listener are in the clear.
     all.add("aws:SecureTransport", "false");
-    let seconds = now.as_micros().div_euclid(1_000_000);
-    all.add("aws:EpochTime", seconds.to_string());
-    all.add("aws:CurrentTime", seconds.to_string());
+    all.add_time(now);
     let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     for (header, key) in [("user-agent", "aws:UserAgent"), ("referer", "aws:Referer")] {
         if let Some(value) = text(header) {
@@ -32,9 +30,8 @@ pub(crate) fn of(parts: &Parts, peer: Option<IpAddr>, now: Timestamp) -> Circums
     headers(&parts.headers, &mut all);
     let query = parts.uri.query().unwrap_or_default();
     let mut signed_in_query = false;
-    for pair in query.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (name, value) = (decoded(name), decoded(value));
+    // Queries are decoded as the adapter decodes them, `+` as a space: a condition speaks of what is then listed.
+    for (name, value) in form(query) {
         if PARAMETERS.contains(&name.as_str()) {
             all.add(&format!("s3:{name}"), value);
         } else if name == "versionId" {
@@ -52,17 +49,8 @@ pub(crate) fn of(parts: &Parts, peer: Option<IpAddr>, now: Timestamp) -> Circums
 
 /// What is known once it is clear who asks.
 pub(crate) fn add_caller(op: &OpContext, all: &mut Circumstances) {
-    match op.principal() {
-        Some(principal) => {
-            all.add("aws:username", principal.as_str());
-            all.add("aws:userid", principal.as_str());
-            all.add("aws:PrincipalType", "User");
-            let tenant = op.tenant();
-            all.add("aws:PrincipalAccount", tenant.as_str());
-            all.add("aws:PrincipalArn", format!("arn:aws:iam::{tenant}:user/{principal}"));
-        }
-        None => all.add("aws:PrincipalType", "Anonymous"),
-    }
+    let tenant = op.tenant();
+    all.add_caller(op.principal().map(|principal| (principal, &tenant)));
 }
 
 /// Headers of S3, by their own names, and the tags that one of them holds.
@@ -115,7 +103,7 @@ mod tests {
     #[test]
     fn requests_speak_of_themselves() {
         let request = Request::builder()
-            .uri("/b?list-type=2&prefix=a%2Fb&max-keys=5&X-Amz-Signature=0")
+            .uri("/b?list-type=2&prefix=a%2Fb+c&max-keys=5&X-Amz-Signature=0")
             .header("x-amz-acl", "public-read")
             .header("x-amz-tagging", "security=public&two=a+b")
             .header("x-amz-copy-source", "/src/public%2Ffoo?versionId=1")
@@ -129,7 +117,7 @@ mod tests {
             assert_eq!(found.as_deref(), expected, "{key}");
         };
         check("aws:SourceIp", Some("10.0.0.1"));
-        check("s3:prefix", Some("a/b"));
+        check("s3:prefix", Some("a/b c"));
         check("s3:max-keys", Some("5"));
         check("s3:delimiter", None);
         check("s3:x-amz-acl", Some("public-read"));

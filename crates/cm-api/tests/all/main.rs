@@ -15,3 +15,4 @@ mod objects;
 mod probes;
 mod records;
 mod support;
+mod versions;

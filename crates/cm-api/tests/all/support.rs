@@ -29,6 +29,7 @@ const NOWHERE: &str = "http://127.0.0.1:1";
 /// A node with its API, gone with its directory when dropped.
 pub(crate) struct Node {
     router: Router,
+    pub(crate) kernel: Kernel,
     pub(crate) admin: String,
     pub(crate) tasks: Tasks,
     pub(crate) launcher: Arc<Servers>,
@@ -119,8 +120,10 @@ impl Node {
         let admin = kept.lock().unwrap().clone();
         let (metrics, settings): (cm_api::MetricsText, _) =
             (Arc::new(|| "up 1\n".to_owned()), Arc::new(cm_api::Settings::default()));
+        let kept = kernel.clone();
         let api = Engines { kernel, functions, endpoints, access, metrics, settings, shieldx };
-        Node { router: cm_api::router(api, RequestLimits::default()), admin, tasks, launcher, _dir: dir }
+        let router = cm_api::router(api, RequestLimits::default());
+        Node { router, kernel: kept, admin, tasks, launcher, _dir: dir }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response {

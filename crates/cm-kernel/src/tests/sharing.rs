@@ -1,11 +1,11 @@
 use cm_catalog::kinds::Bucket;
-use cm_objects::NewObject;
+use cm_objects::{NewObject, Removal, Version, VersionName, VersionQuery, Versioning};
 use cm_policy::sharing::{BucketSharing, CannedAcl, Circumstances, PolicyDocument, PublicAccessBlock, Use};
 use cm_types::{BucketName, ObjectKey, PageLimit};
 use futures::stream;
 
 use super::*;
-use crate::Wanted;
+use crate::{Description, Told, Wanted};
 
 fn bucket() -> BucketName {
     "shared".parse().unwrap()
@@ -126,4 +126,136 @@ async fn buckets_without_grants_are_for_roles() {
             assert!(matches!(refused, KernelError::NotFound(_)), "{name}: {refused}");
         }
     }
+}
+
+impl House {
+    async fn store(&self, owner: &OpContext, canned: CannedAcl) {
+        let permit = self.kernel.look_up_object::<Update>(owner, &bucket(), &key()).await.unwrap();
+        let id = owner.principal().unwrap();
+        let new = NewObject { acl: Some(canned.acl(Some(id), id)), ..NewObject::default() };
+        let body = stream::iter([Ok("content".into())]);
+        self.kernel.objects().put(&permit, &bucket(), &key(), new, body).await.unwrap();
+    }
+
+    async fn obey(&self, owner: &OpContext, statements: Value) {
+        let policy = PolicyDocument::parse(json!({ "Statement": statements }).to_string()).unwrap();
+        self.share(owner, move |sharing| sharing.policy = Some(policy)).await;
+    }
+
+    async fn reads_natively(&self, op: &OpContext) -> bool {
+        self.kernel.look_up_object::<Read>(op, &bucket(), &key()).await.is_ok()
+    }
+
+    async fn reads_version(&self, op: &OpContext, version: VersionName) -> bool {
+        self.kernel.look_up_version::<Read>(op, &bucket(), &key(), version).await.is_ok()
+    }
+}
+
+/// That one version is public, or that everybody may list the bucket, opens no other version.
+#[tokio::test]
+async fn versions_are_read_by_their_own_grants_and_removed_by_their_own_right() {
+    let house = House::open().await;
+    let owner = house.somebody("owner", &["bucket:create"]).await;
+    let other = house.somebody("other", &["bucket:*", "object:*"]).await;
+    house.shared_by(&owner).await;
+    let id = owner.principal().unwrap().clone();
+    house.share(&owner, move |sharing| sharing.acl = Some(CannedAcl::PublicRead.acl(Some(&id), &id))).await;
+    let permit = house.kernel.look_up::<Update>(&owner, ResourceKind::Bucket, "shared").await.unwrap().1;
+    house.kernel.objects().set_versioning(&permit, &bucket(), Versioning::Enabled).await.unwrap();
+    house.store(&owner, CannedAcl::Private).await;
+    house.store(&owner, CannedAcl::PublicRead).await;
+    let permit = house.kernel.look_up_versions(&other, &bucket()).await.unwrap();
+    let listed = house.kernel.objects().list_versions(&permit, &bucket(), VersionQuery::default()).await;
+    let names: Vec<_> = listed.unwrap().items.iter().map(|(version, _)| Version::name(version)).collect();
+    let [public, private, earliest] = names[..] else { panic!("{names:?}") };
+    assert!(house.reads_natively(&other).await);
+    assert!(house.reads_version(&other, public).await);
+    for closed in [private, earliest] {
+        assert!(!house.reads_version(&other, closed).await, "{closed}");
+        assert!(house.reads_version(&owner, closed).await, "{closed}");
+    }
+    let permit = house.kernel.look_up_object::<Delete>(&owner, &bucket(), &key()).await.unwrap();
+    let removal = Removal::default();
+    house.kernel.objects().remove(&permit, &bucket(), &key(), removal, None).await.unwrap();
+    assert!(!house.reads_version(&other, private).await, "a mark opens nothing");
+
+    house
+        .obey(
+            &owner,
+            json!([
+                { "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObjectVersion", "Resource": "*" },
+                { "Effect": "Deny", "Principal": "*", "Action": "s3:ListBucketVersions", "Resource": "*" },
+            ]),
+        )
+        .await;
+    let (kernel, bucket, key) = (&house.kernel, bucket(), key());
+    assert!(kernel.look_up_object::<Delete>(&owner, &bucket, &key).await.is_ok());
+    assert!(kernel.look_up_version::<Delete>(&owner, &bucket, &key, private).await.is_err());
+    assert!(kernel.look_up::<List>(&owner, ResourceKind::Bucket, "shared").await.is_ok());
+    assert!(kernel.look_up_versions(&owner, &bucket).await.is_err());
+}
+
+/// A face that tells nothing of a request is no way around conditions.
+#[tokio::test]
+async fn conditions_hold_where_requests_tell_nothing() {
+    let house = House::open().await;
+    let owner = house.somebody("owner", &["bucket:create"]).await;
+    let (ann, bob) = (house.somebody("ann", &[]).await, house.somebody("bob", &[]).await);
+    let nobody = op(Actor::Anonymous);
+    house.shared_by(&owner).await;
+    let check = async |denied: Value, allowed: Value, expected: [bool; 3]| {
+        let both = |effect: &str, condition: &Value| json!({ "Effect": effect, "Principal": "*", "Action": "s3:GetObject", "Resource": "*", "Condition": condition });
+        let mut statements = vec![both("Allow", &allowed)];
+        if !denied.is_null() {
+            statements.push(both("Deny", &denied));
+        }
+        house.obey(&owner, json!(statements)).await;
+        let mut found = [false; 3];
+        for (found, who) in found.iter_mut().zip([&ann, &bob, &nobody]) {
+            *found = house.reads_natively(who).await;
+        }
+        assert_eq!(found, expected, "{denied} {allowed}");
+    };
+    let open = json!({});
+    check(Value::Null, open.clone(), [true; 3]).await;
+    check(json!({ "StringEquals": { "aws:username": "bob" } }), open.clone(), [true, false, true]).await;
+    check(json!({ "Null": { "aws:userid": "true" } }), open.clone(), [true, true, false]).await;
+    check(json!({ "DateGreaterThan": { "aws:CurrentTime": "2020-01-01" } }), open.clone(), [false; 3]).await;
+    check(json!({ "DateLessThan": { "aws:CurrentTime": "2020-01-01" } }), open.clone(), [true; 3]).await;
+    check(json!({ "StringEquals": { "s3:ExistingObjectTag/a": "b" } }), open.clone(), [true; 3]).await;
+    check(json!({ "IpAddress": { "aws:SourceIp": "10.0.0.0/8" } }), open, [false; 3]).await;
+    for allowed in [
+        json!({ "NotIpAddress": { "aws:SourceIp": "10.0.0.0/8" } }),
+        json!({ "StringEqualsIfExists": { "aws:Referer": "x" } }),
+        json!({ "ForAllValues:StringEquals": { "aws:Referer": "x" } }),
+    ] {
+        check(Value::Null, allowed, [false; 3]).await;
+    }
+}
+
+/// Whoever may list a bucket but not read its objects is not told what is said of them.
+#[tokio::test]
+async fn what_is_said_of_an_object_is_told_to_its_readers() {
+    let house = House::open().await;
+    let owner = house.somebody("owner", &["bucket:create"]).await;
+    let other = house.somebody("other", &["bucket:list"]).await;
+    house.shared_by(&owner).await;
+    let id = owner.principal().unwrap().clone();
+    house.share(&owner, move |sharing| sharing.acl = Some(CannedAcl::PublicRead.acl(Some(&id), &id))).await;
+    let (bucket, key) = (bucket(), key());
+    let permit = house.kernel.look_up_object::<Update>(&owner, &bucket, &key).await.unwrap();
+    let reading = house.kernel.look_up_object::<Read>(&owner, &bucket, &key).await.unwrap();
+    let contents = house.kernel.objects().head(&reading, &bucket, &key).await.unwrap().sha256;
+    let said = Description { text: "secret".to_owned(), terms: ["ball".to_owned()].into() };
+    let described = house.kernel.describe_object(&owner, &permit, (&bucket, &key), contents, said).await;
+    described.unwrap();
+    for (actor, expected) in [(&owner, Told::Text("secret".to_owned())), (&other, Told::Hidden)] {
+        let (_, list) = house.kernel.look_up::<List>(actor, ResourceKind::Bucket, "shared").await.unwrap();
+        let found = house.kernel.objects_by_term(actor, &list, &bucket, "ball", None, PageLimit::MAX).await;
+        let (info, told) = found.unwrap().items.pop().unwrap();
+        assert_eq!(told, expected);
+        let told = house.kernel.object_descriptions(actor, &list, &bucket, &[info]).await.unwrap();
+        assert_eq!(told, [expected]);
+    }
+    assert!(house.kernel.find_objects(&other, "ball").await.unwrap().is_empty());
 }

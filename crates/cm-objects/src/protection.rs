@@ -176,7 +176,7 @@ impl Objects {
     }
 
     /// Changes what keeps a version from being deleted. A retention that has not passed may be prolonged; only `bypass`,
-    /// leave to give the bucket's permissions, ends, shortens or changes one for governance.
+    /// leave to give the object's permissions, ends, shortens or changes one for governance.
     ///
     /// # Errors
     /// [`ObjectError::NotLockable`], [`ObjectError::Locked`], and those of [`Objects::head_version`].
@@ -191,7 +191,7 @@ impl Objects {
     ) -> Result<(), ObjectError> {
         require_object(permit, bucket, key)?;
         if let Some(bypass) = bypass {
-            require_bucket(bypass, bucket)?;
+            require_object(bypass, bucket, key)?;
         }
         let bypass = bypass.is_some();
         let origin =

@@ -5,7 +5,7 @@ use cm_policy::{Delete, Grant, Permit};
 use cm_types::{BucketName, ObjectKey, RequestId, Timestamp};
 use uuid::Uuid;
 
-use crate::objects::{Engine, bucket_row, check_conditions, info, require_bucket, require_object};
+use crate::objects::{Engine, bucket_row, check_conditions, info, require_object};
 use crate::rows::{BucketRow, MarkerRow, ObjectRow, VersionRow};
 use crate::tables::ObjectRows;
 use crate::trail::{self, Origin};
@@ -23,7 +23,7 @@ pub struct Removal<'a> {
     pub if_size: Option<u64>,
     /// When it was made, to the second.
     pub if_created_at: Option<Timestamp>,
-    /// Leave to delete what is locked for governance: that of giving the bucket's permissions.
+    /// Leave to delete what is locked for governance: that of giving the permissions of the object.
     pub bypass: Option<&'a Permit<Grant>>,
 }
 
@@ -118,7 +118,7 @@ impl Objects {
     ) -> Result<Removed, ObjectError> {
         require_object(permit, bucket, key)?;
         if let Some(bypass) = removal.bypass {
-            require_bucket(bypass, bucket)?;
+            require_object(bypass, bucket, key)?;
         }
         let tenant = permit.tenant().clone();
         let task = Task {

@@ -26,6 +26,7 @@ use cm_types::{BucketName, ObjectKey};
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+pub(crate) use self::tagging::header_tags;
 use crate::caller::Caller;
 
 /// What stands behind the adapter.

@@ -151,9 +151,13 @@ async fn locked_versions_stay() {
         let refused = bench.remove(NAME, Some(version)).await;
         assert!(matches!(refused, Err(ObjectError::Locked { .. })), "{refused:?}");
     }
-    let grant = on_bucket();
-    let bypass = Removal { version: Some(retained), bypass: Some(&grant), ..Removal::default() };
+    let of_another = permit::<Grant>("scans", "another");
+    let bypass = Removal { version: Some(retained), bypass: Some(&of_another), ..Removal::default() };
     let delete = permit::<Delete>("scans", NAME);
+    let refused = bench.objects.remove(&delete, &bench.bucket, &key(NAME), bypass, None).await;
+    assert!(matches!(refused, Err(ObjectError::NotPermitted { .. })), "{refused:?}");
+    let grant = permit::<Grant>("scans", NAME);
+    let bypass = Removal { version: Some(retained), bypass: Some(&grant), ..Removal::default() };
     bench.objects.remove(&delete, &bench.bucket, &key(NAME), bypass, None).await.unwrap();
     missing(bench.read_version(NAME, retained).await);
     bench.clock.advance(Duration::from_secs(2 * 24 * 3600));

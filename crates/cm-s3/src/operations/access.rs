@@ -1,8 +1,8 @@
 //! Lists of grants on buckets and objects.
 
 use cm_kernel::catalog::Record;
-use cm_kernel::objects::VersionName;
-use cm_kernel::policy::sharing::{Acl, BucketSharing, CannedAcl, ObjectOwnership, Use};
+use cm_kernel::objects::{Protection, Tags, VersionName};
+use cm_kernel::policy::sharing::{Acl, AclGrant, BucketSharing, CannedAcl, Grantee, ObjectOwnership, Use};
 use cm_kernel::policy::{ActionKind, Grant, Permit, Read};
 use cm_types::{BucketName, ObjectKey, PrincipalId, TenantId};
 use s3s::dto::*;
@@ -20,6 +20,38 @@ pub(super) struct NewAccess {
     pub(super) owner: Option<PrincipalId>,
     /// The grants; `None` is private.
     pub(super) acl: Option<Acl>,
+}
+
+/// What is said along with a new object that takes more than leave to write it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SaidAlong {
+    acl: bool,
+    tags: bool,
+    retention: bool,
+    hold: bool,
+}
+
+impl SaidAlong {
+    /// What a request says.
+    pub(super) fn of(
+        access: &NewAccess,
+        tags: &Tags,
+        protection: &Protection,
+        writer: Option<&PrincipalId>,
+        bucket_owner: &PrincipalId,
+    ) -> Self {
+        // What only lets in the two that have a right to it anyway gives nothing away.
+        let gives = |grant: &AclGrant| match &grant.grantee {
+            Grantee::Principal(id) => Some(id) != writer && id != bucket_owner,
+            Grantee::Authenticated | Grantee::Everybody => true,
+        };
+        Self {
+            acl: access.acl.as_ref().is_some_and(|acl| acl.grants.iter().any(gives)),
+            tags: !tags.is_empty(),
+            retention: protection.retention.is_some(),
+            hold: protection.legal_hold.is_some(),
+        }
+    }
 }
 
 impl Store {
@@ -128,6 +160,33 @@ impl Store {
             (true, false) => Ok(NewAccess { owner: None, acl: Some(acl) }),
             (false, false) => Err(not_shared()),
         }
+    }
+
+    /// Demands leave for what is said along with a new object, by the names that policies have for it. Leave to write is none
+    /// to share, to tag or to lock.
+    ///
+    /// # Errors
+    /// `AccessDenied`.
+    pub(super) async fn permit_said<A: ActionKind>(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        said: SaidAlong,
+    ) -> S3Result<()> {
+        if said.acl {
+            self.permit_object::<A>(caller, Use::PutNewObjectAcl, bucket, key, None).await?;
+        }
+        if said.tags {
+            self.permit_object::<A>(caller, Use::PutNewObjectTagging, bucket, key, None).await?;
+        }
+        if said.retention {
+            self.permit_object::<A>(caller, Use::PutObjectRetention, bucket, key, None).await?;
+        }
+        if said.hold {
+            self.permit_object::<A>(caller, Use::PutObjectLegalHold, bucket, key, None).await?;
+        }
+        Ok(())
     }
 
     /// How a new bucket is going to be shared.

@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::access::SaidAlong;
 use super::conditions::{Freshness, ReadConditions};
 use super::encryption::refuse_encryption;
 use super::locking::said_protection;
@@ -54,21 +55,25 @@ impl Store {
         if !replaces && !is_earlier && (&source.info.bucket, &source.info.key) == (&bucket, &key) {
             return Err(invalid("an object is copied onto itself only with other metadata"));
         }
+        let tags = match input.tagging_directive.as_ref().map(TaggingDirective::as_str) {
+            Some("REPLACE") => header_tags(input.tagging.as_deref())?,
+            _ => source.info.tags.clone(),
+        };
+        let protection = said_protection(
+            input.object_lock_mode.as_ref(),
+            input.object_lock_retain_until_date.as_ref(),
+            input.object_lock_legal_hold_status.as_ref(),
+        )?;
+        let said = SaidAlong::of(&access, &tags, &protection, caller.principal(), &record.header.owner);
+        self.permit_said::<Update>(&caller, &bucket, &key, said).await?;
         let mut new = NewObject {
             content_type: source.info.content_type.clone(),
             metadata: source.info.metadata.clone(),
             headers: source.info.headers.clone(),
             tagging: Tagging::Md5,
             expected_sha256: Some(source.info.sha256),
-            tags: match input.tagging_directive.as_ref().map(TaggingDirective::as_str) {
-                Some("REPLACE") => header_tags(input.tagging.as_deref())?,
-                _ => source.info.tags.clone(),
-            },
-            protection: said_protection(
-                input.object_lock_mode.as_ref(),
-                input.object_lock_retain_until_date.as_ref(),
-                input.object_lock_legal_hold_status.as_ref(),
-            )?,
+            tags,
+            protection,
             owner: access.owner,
             acl: access.acl,
             request: Some(caller.request.clone()),
@@ -98,7 +103,8 @@ impl Store {
         };
         new.late_headers = announced.late_headers();
         let source_version = source.info.shown_version.map(|name| name.to_string());
-        let body = checked(source.body.map_err(io::Error::other), announced, async { Ok(()) });
+        let still = self.still_permitted::<Update>(caller, bucket.clone(), key.clone(), said);
+        let body = checked(source.body.map_err(io::Error::other), announced, still);
         let info = self.kernel.objects().put(&permit, &bucket, &key, new, body).await;
         let info = info.map_err(failure::object)?;
         let mut result = CopyObjectResult {

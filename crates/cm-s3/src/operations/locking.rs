@@ -6,7 +6,7 @@ use cm_kernel::objects::{
 };
 use cm_kernel::policy::sharing::Use;
 use cm_kernel::policy::{Grant, Permit, Read, Update};
-use cm_types::BucketName;
+use cm_types::{BucketName, ObjectKey};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
@@ -165,25 +165,26 @@ impl Store {
         let (bucket, key) = (bucket_name(bucket)?, object_key(key)?);
         let version = version_name(version.as_deref())?;
         let permit = self.permit_object::<Update>(caller, used, &bucket, &key, version).await?;
-        let bypass = self.bypass(caller, &bucket, bypass).await?;
+        let bypass = self.bypass(caller, &bucket, &key, version, bypass).await?;
         let changed =
             self.kernel.objects().protect(&permit, &bucket, &key, version, change, bypass.as_ref()).await;
         changed.map_err(failure::object)
     }
 
-    /// Leave to do what a retention for governance forbids, if it is asked for.
+    /// Leave to do what a retention for governance forbids to this version, if it is asked for.
     pub(super) async fn bypass(
         &self,
         caller: &Caller,
         bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<VersionName>,
         wanted: bool,
     ) -> S3Result<Option<Permit<Grant>>> {
-        match wanted {
-            true => {
-                self.permit_bucket::<Grant>(caller, Use::BypassGovernanceRetention, bucket).await.map(Some)
-            }
-            false => Ok(None),
+        if !wanted {
+            return Ok(None);
         }
+        let used = Use::BypassGovernanceRetention;
+        self.permit_object::<Grant>(caller, used, bucket, key, version).await.map(Some)
     }
 }
 

@@ -121,7 +121,7 @@ pub(super) fn said_tags(set: TagSet) -> S3Result<Tags> {
 }
 
 /// Tags as `x-amz-tagging` says them: `name=value&other=value`, encoded as in URLs.
-pub(super) fn header_tags(header: Option<&str>) -> S3Result<Tags> {
+pub(crate) fn header_tags(header: Option<&str>) -> S3Result<Tags> {
     let mut tags = Tags::new();
     for pair in header.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

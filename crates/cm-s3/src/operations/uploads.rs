@@ -12,6 +12,7 @@ use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use uuid::Uuid;
 
+use super::access::SaidAlong;
 use super::conditions::write_conditions;
 use super::encryption::{refuse_encryption, refuse_key};
 use super::listing::{encoded, encoder, page_limit};
@@ -44,6 +45,14 @@ impl Store {
         let (record, permit) = self.object::<Update>(&caller, Use::PutObject, &bucket, &key, None).await?;
         let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
         refuse_encryption(&request.headers)?;
+        let tags = header_tags(input.tagging.as_deref())?;
+        let protection = said_protection(
+            input.object_lock_mode.as_ref(),
+            input.object_lock_retain_until_date.as_ref(),
+            input.object_lock_legal_hold_status.as_ref(),
+        )?;
+        let said = SaidAlong::of(&access, &tags, &protection, caller.principal(), &record.header.owner);
+        self.permit_said::<Update>(&caller, &bucket, &key, said).await?;
         let sums = Sums::said(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         let mut headers = said!(input);
         if let Some(sums) = &sums {
@@ -53,15 +62,10 @@ impl Store {
             content_type: input.content_type.take(),
             metadata: input.metadata.take().unwrap_or_default().into_iter().collect(),
             headers,
-            tags: header_tags(input.tagging.as_deref())?,
-            protection: said_protection(
-                input.object_lock_mode.as_ref(),
-                input.object_lock_retain_until_date.as_ref(),
-                input.object_lock_legal_hold_status.as_ref(),
-            )?,
+            tags,
+            protection,
             object_owner: access.owner,
             acl: access.acl,
-            ..NewUpload::default()
         };
         let begun = self.kernel.objects().begin_upload(&permit, &bucket, &key, new).await;
         let begun = begun.map_err(failure::object)?;
@@ -97,7 +101,8 @@ impl Store {
             late_headers: announced.late_headers(),
             ..NewPart::default()
         };
-        let still = self.still_permitted::<Update>(caller, upload.bucket.clone(), upload.key.clone());
+        let place = (upload.bucket.clone(), upload.key.clone());
+        let still = self.still_permitted::<Update>(caller, place.0, place.1, SaidAlong::default());
         let body = checked(received(input.body), announced, still);
         let part = self.kernel.objects().put_part(&permit, &upload, number, new, body).await;
         let part = part.map_err(failure::object)?;
@@ -129,7 +134,8 @@ impl Store {
             late_headers: announced.late_headers(),
             request: Some(caller.request.clone()),
         };
-        let still = self.still_permitted::<Update>(caller, upload.bucket.clone(), upload.key.clone());
+        let place = (upload.bucket.clone(), upload.key.clone());
+        let still = self.still_permitted::<Update>(caller, place.0, place.1, SaidAlong::default());
         let through = |contents: Contents| checked(contents, announced, still).boxed();
         let objects = self.kernel.objects().clone();
         let store = self.clone();

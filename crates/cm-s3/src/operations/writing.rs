@@ -6,12 +6,13 @@ use base64::engine::general_purpose::STANDARD;
 use cm_kernel::objects::PART_NUMBER_MAX;
 use cm_kernel::objects::{Condition, NewObject, ObjectInfo, PutAction, Removal, Removed, Tagging};
 use cm_kernel::policy::sharing::Use;
-use cm_kernel::policy::{Create, Delete, Grant, Permit, Update};
+use cm_kernel::policy::{Create, Delete, Update};
 use cm_types::{BucketName, ObjectKey, Sha256Digest};
 use futures::{StreamExt, stream};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::access::SaidAlong;
 use super::conditions::write_conditions;
 use super::encryption::refuse_encryption;
 use super::locking::said_protection;
@@ -77,6 +78,14 @@ impl Store {
         let (record, permit) = self.object::<A>(&caller, Use::PutObject, &bucket, &key, None).await?;
         let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
         refuse_encryption(&request.headers)?;
+        let tags = header_tags(input.tagging.as_deref())?;
+        let protection = said_protection(
+            input.object_lock_mode.as_ref(),
+            input.object_lock_retain_until_date.as_ref(),
+            input.object_lock_legal_hold_status.as_ref(),
+        )?;
+        let said = SaidAlong::of(&access, &tags, &protection, caller.principal(), &record.header.owner);
+        self.permit_said::<A>(&caller, &bucket, &key, said).await?;
         let new = NewObject {
             content_type: input.content_type.take(),
             metadata: input.metadata.take().unwrap_or_default().into_iter().collect(),
@@ -85,34 +94,32 @@ impl Store {
             tagging: Tagging::Md5,
             expected_sha256: announced_sha256(&request.headers),
             expected_md5: md5(input.content_md5.as_deref())?,
-            tags: header_tags(input.tagging.as_deref())?,
-            protection: said_protection(
-                input.object_lock_mode.as_ref(),
-                input.object_lock_retain_until_date.as_ref(),
-                input.object_lock_legal_hold_status.as_ref(),
-            )?,
+            tags,
+            protection,
             owner: access.owner,
             acl: access.acl,
             request: Some(caller.request.clone()),
             ..NewObject::default()
         };
-        let still_permitted = self.still_permitted::<A>(caller, bucket.clone(), key.clone());
+        let still_permitted = self.still_permitted::<A>(caller, bucket.clone(), key.clone(), said);
         let body = checked(received(input.body.take()), announced, still_permitted);
         let objects = self.kernel.objects();
         objects.put_if(&permit, &bucket, &key, new, conditions, body).await.map_err(failure::object)
     }
 
-    /// Whether who asked may still do it when the body has ended.
+    /// Whether who asked may still do it, and say what was said along, when the body has ended.
     pub(super) fn still_permitted<A: cm_kernel::policy::ActionKind>(
         &self,
         caller: Caller,
         bucket: BucketName,
         key: ObjectKey,
+        said: SaidAlong,
     ) -> impl Future<Output = S3Result<()>> + Send + 'static {
         let store = self.clone();
         async move {
             let caller = caller.again(&store.kernel).await?;
-            store.permit_object::<A>(&caller, Use::PutObject, &bucket, &key, None).await.map(drop)
+            store.permit_object::<A>(&caller, Use::PutObject, &bucket, &key, None).await?;
+            store.permit_said::<A>(&caller, &bucket, &key, said).await
         }
     }
 
@@ -124,7 +131,7 @@ impl Store {
         let input = request.input;
         refuse!(input; mfa);
         let bucket = bucket_name(input.bucket)?;
-        let bypass = self.bypass(&caller, &bucket, input.bypass_governance_retention == Some(true)).await?;
+        let bypasses = input.bypass_governance_retention == Some(true);
         let identifier = ObjectIdentifier {
             key: input.key,
             version_id: input.version_id,
@@ -133,7 +140,7 @@ impl Store {
             size: input.if_match_size,
         };
         let conditions = write_conditions(input.if_match, None);
-        let removed = self.remove_one(&caller, &bucket, identifier, conditions, bypass.as_ref()).await?;
+        let removed = self.remove_one(&caller, &bucket, identifier, conditions, bypasses).await?;
         let output = DeleteObjectOutput {
             delete_marker: removed.is_marker.then_some(true),
             version_id: removed.version.map(|name| name.to_string()),
@@ -157,13 +164,13 @@ impl Store {
             ));
         }
         let bucket = bucket_name(input.bucket)?;
-        let bypass = self.bypass(&caller, &bucket, input.bypass_governance_retention == Some(true)).await?;
-        let (caller, bucket, bypass) = (&caller, &bucket, bypass.as_ref());
+        let bypasses = input.bypass_governance_retention == Some(true);
+        let (caller, bucket) = (&caller, &bucket);
         let removals = stream::iter(objects).map(|object| async move {
             let (key, version) = (object.key.clone(), object.version_id.clone());
             let conditions = object.e_tag.clone().map(|tag| Condition::OneOf(vec![tag.into_value()]));
             let removed =
-                self.remove_one(caller, bucket, object, conditions.into_iter().collect(), bypass).await;
+                self.remove_one(caller, bucket, object, conditions.into_iter().collect(), bypasses).await;
             (key, version, removed)
         });
         let mut removals = removals.buffered(REMOVED_AT_A_TIME);
@@ -200,18 +207,19 @@ impl Store {
         bucket: &BucketName,
         object: ObjectIdentifier,
         conditions: Vec<Condition>,
-        bypass: Option<&Permit<Grant>>,
+        bypasses: bool,
     ) -> S3Result<Removed> {
         let version = version_name(object.version_id.as_deref())?;
         let key = object_key(object.key)?;
         let permit = self.permit_object::<Delete>(caller, Use::DeleteObject, bucket, &key, version).await?;
+        let bypass = self.bypass(caller, bucket, &key, version, bypasses).await?;
         let if_size = object.size.map(u64::try_from).transpose();
         let removal = Removal {
             version,
             conditions: &conditions,
             if_size: if_size.map_err(|_| invalid("a size is not negative"))?,
             if_created_at: object.last_modified_time.as_ref().map(moment),
-            bypass,
+            bypass: bypass.as_ref(),
         };
         let request = Some(caller.request.clone());
         self.kernel.objects().remove(&permit, bucket, &key, removal, request).await.map_err(failure::object)

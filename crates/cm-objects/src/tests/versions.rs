@@ -1,5 +1,6 @@
 //! Objects that were something else before, and may be again.
 
+use cm_policy::Grant;
 use proptest::prelude::*;
 
 use super::*;

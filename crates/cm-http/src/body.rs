@@ -1,5 +1,7 @@
 //! Request bodies that are read when the handler asks for them.
 
+pub mod form;
+
 use std::convert::Infallible;
 use std::io;
 use std::marker::PhantomData;

@@ -5,20 +5,29 @@
 //! nothing of an object that has others. Hence nobody ever sees an object without what its writer said of it, nor what was said of bytes
 //! that never arrived, although store and description are two transactions. What a crash or another face leaves behind
 //! is not believed, and forgotten with a later change to the same key.
+//!
+//! It belongs to a **bucket**, too, not only to its name: what was said in a bucket that was deleted is never told of a later one.
+//! Some of it is forgotten with the bucket, the rest when a search comes across it.
+
+mod search;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cm_db::{Direction, KeyPrefix, KeyRange, Row, Table, WriteTx};
+use cm_catalog::Catalog;
+use cm_db::{KeyPrefix, ReadTx, Row, Table, WriteTx};
 use cm_events::{EventVerb, NewEvent, Outcome};
-use cm_objects::{ListQuery, ObjectError, ObjectInfo, PutAction};
+use cm_objects::{ObjectError, ObjectInfo, PutAction};
 use cm_policy::{ActionKind, Delete, List, Permit, Read, Update};
 use cm_types::{
-    BucketName, ObjectKey, PageLimit, ResourceKind, ResourceRef, Sha256Digest, TenantId, Timestamp,
+    BucketName, ObjectKey, ResourceId, ResourceKind, ResourceRef, Sha256Digest, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{ErrorClass, Kernel, KernelError, OpContext};
+pub use search::Found;
+
+use crate::sharing::readable;
+use crate::{Kernel, KernelError, OpContext};
 
 /// Most bytes of the text.
 pub const TEXT_BYTES_MAX: usize = 16 << 10;
@@ -26,18 +35,18 @@ pub const TEXT_BYTES_MAX: usize = 16 << 10;
 pub const TERMS_MAX: usize = 4;
 /// Longest term, in bytes: a key of the index holds a term, a bucket, an object's key and a digest.
 pub const TERM_BYTES_MAX: usize = 1100;
-/// Objects that are looked at when one is searched for in all buckets.
-const PLACES_MAX: usize = 16;
 /// After how long a description whose object never came is forgotten: no upload takes longer.
 const WAITING_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Descriptions that one change forgets.
 const FORGOTTEN_AT_ONCE: usize = 16;
+/// Descriptions that go in the transaction that deletes a bucket.
+const FORGOTTEN_WITH_BUCKET: usize = 1000;
 
 /// The tables of this module.
 pub(crate) const TABLES: &[&str] = &[Descriptions::NAME, Terms::NAME];
 
 /// What is said of an object that has these contents.
-struct Descriptions;
+pub(crate) struct Descriptions;
 
 impl Table for Descriptions {
     const NAME: &'static str = "object_descriptions";
@@ -46,7 +55,7 @@ impl Table for Descriptions {
 }
 
 /// What a term finds.
-struct Terms;
+pub(crate) struct Terms;
 
 impl Table for Terms {
     const NAME: &'static str = "object_terms";
@@ -55,15 +64,28 @@ impl Table for Terms {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct DescriptionRow {
+pub(crate) struct DescriptionRow {
     text: String,
     terms: BTreeSet<String>,
-    since: Timestamp,
+    pub(crate) since: Timestamp,
+    /// When the bucket was created that it was said in; rows of old do not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bucket_since: Option<Timestamp>,
+}
+
+impl DescriptionRow {
+    /// Whether it was said in the bucket that was created then, and not in an earlier one of its name.
+    pub(crate) fn was_said_in(&self, bucket_since: Timestamp) -> bool {
+        match self.bucket_since {
+            Some(since) => since == bucket_since,
+            None => self.since >= bucket_since,
+        }
+    }
 }
 
 /// That there is one; the table's key says it all.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct TermRow {}
+pub(crate) struct TermRow {}
 
 impl Row for DescriptionRow {}
 impl Row for TermRow {}
@@ -96,13 +118,15 @@ impl Description {
     }
 }
 
-/// Some of the objects that a term finds, ordered by key, each with the text that is said of it.
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    /// The objects.
-    pub items: Vec<(ObjectInfo, String)>,
-    /// After what the next ones come; `None` if these were the last.
-    pub next: Option<(ObjectKey, Sha256Digest)>,
+/// What the actor is told of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The actor may not read it, and is told nothing that is said of it.
+    Hidden,
+    /// Nothing is said of it.
+    Nothing,
+    /// What is said of it.
+    Text(String),
 }
 
 impl Kernel {
@@ -120,8 +144,8 @@ impl Kernel {
     ) -> Result<(), KernelError> {
         let place = place(permit, bucket, key, contents)?;
         description.check()?;
-        let now = self.now();
-        self.db().write(move |tx| keep(tx, &place, description, now)).await
+        let (catalog, now) = (self.catalog().clone(), self.now());
+        self.db().write(move |tx| keep(&catalog, tx, &place, description, now)).await
     }
 
     /// Says that the object is there: what was said of other contents under its key is forgotten.
@@ -137,21 +161,22 @@ impl Kernel {
     ) -> Result<(), KernelError> {
         let place = place(permit, bucket, key, contents)?;
         let now = self.now();
-        let looked_for = place.clone();
-        let (is_kept, old) = self.db().read(move |tx| others(tx, &looked_for, now)).await?;
+        let (looked_for, catalog) = (place.clone(), self.catalog().clone());
+        let (is_kept, old) = self.db().read(move |tx| others(&catalog, tx, &looked_for, now)).await?;
         if is_kept && old.is_empty() {
             return Ok(());
         }
+        let catalog = self.catalog().clone();
         self.db()
             .write(move |tx| {
-                let (is_kept, others) = others(tx, &place, now)?;
+                let (is_kept, others) = others(&catalog, tx, &place, now)?;
                 for other in others {
                     forget(tx, &other)?;
                 }
                 match is_kept {
                     true => Ok(()),
                     // Somebody deleted an object with the same contents in between, and its description with it.
-                    false => keep(tx, &place, description, now),
+                    false => keep(&catalog, tx, &place, description, now),
                 }
             })
             .await
@@ -171,7 +196,7 @@ impl Kernel {
     ) -> Result<(), KernelError> {
         let place = place(permit, bucket, key, contents)?;
         description.check()?;
-        let (now, events) = (self.now(), self.events().clone());
+        let (now, catalog, events) = (self.now(), self.catalog().clone(), self.events().clone());
         let event = NewEvent {
             tenant: permit.tenant().clone(),
             actor: op.principal().cloned(),
@@ -183,7 +208,7 @@ impl Kernel {
         };
         self.db()
             .write(move |tx| {
-                keep(tx, &place, description, now)?;
+                keep(&catalog, tx, &place, description, now)?;
                 events.append(tx, event)?;
                 Ok(())
             })
@@ -215,124 +240,45 @@ impl Kernel {
         contents: Sha256Digest,
     ) -> Result<Option<String>, KernelError> {
         let place = place(permit, bucket, key, contents)?;
-        self.db().read(move |tx| Ok(tx.get::<Descriptions>(&place)?.map(|row| row.text))).await
+        let catalog = self.catalog().clone();
+        self.db().read(move |tx| Ok(believed(&catalog, tx, &place)?.map(|row| row.text))).await
     }
 
-    /// What is said of each of these objects of a bucket, in their order.
+    /// What the actor is told of each of these objects of a bucket, in their order: nothing of those that it may not read.
     ///
     /// # Errors
     /// [`ObjectError::NotPermitted`] unless the permit is for listing the bucket.
     pub async fn object_descriptions(
         &self,
+        op: &OpContext,
         permit: &Permit<List>,
         bucket: &BucketName,
         objects: &[ObjectInfo],
-    ) -> Result<Vec<Option<String>>, KernelError> {
+    ) -> Result<Vec<Told>, KernelError> {
         require_bucket(permit, bucket)?;
         let place =
             |info: &ObjectInfo| (permit.tenant().clone(), bucket.clone(), info.key.clone(), info.sha256);
-        let places: Vec<_> = objects.iter().map(place).collect();
+        let places: Vec<Place> = objects.iter().map(place).collect();
+        let (catalog, store) = (self.catalog().clone(), self.objects().clone());
+        let (op, said) = (op.clone(), self.said_by(op));
+        let (tenant, bucket) = (permit.tenant().clone(), bucket.clone());
         self.db()
             .read(move |tx| {
+                let named: Vec<_> =
+                    places.iter().map(|(_, bucket, key, _)| (bucket.clone(), key.clone())).collect();
+                let readable = readable((&catalog, &store), tx, (&op, &said), &named)?;
+                let since = bucket_since(&catalog, tx, &tenant, &bucket)?;
                 let rows = tx.get_many::<Descriptions>(&places)?;
-                Ok(rows.into_iter().map(|row| row.map(|row| row.text)).collect())
+                let told = rows.into_iter().zip(readable).map(|(row, readable)| match (readable, row) {
+                    (false, _) => Told::Hidden,
+                    (true, Some(row)) if since.is_some_and(|since| row.was_said_in(since)) => {
+                        Told::Text(row.text)
+                    }
+                    (true, _) => Told::Nothing,
+                });
+                Ok(told.collect())
             })
             .await
-    }
-
-    /// The objects of a bucket that a term finds.
-    ///
-    /// # Errors
-    /// [`ObjectError::BucketNotFound`], [`ObjectError::NotPermitted`].
-    pub async fn objects_by_term(
-        &self,
-        permit: &Permit<List>,
-        bucket: &BucketName,
-        term: &str,
-        after: Option<(ObjectKey, Sha256Digest)>,
-        limit: PageLimit,
-    ) -> Result<Found, KernelError> {
-        require_bucket(permit, bucket)?;
-        let (tenant, term) = (permit.tenant().clone(), term.to_owned());
-        let within = bucket.clone();
-        let rows = self
-            .db()
-            .read(move |tx| {
-                let prefix = KeyPrefix::new().part(&tenant).part(&term).part(&within);
-                let mut range = KeyRange::prefix(&prefix);
-                if let Some((key, contents)) = after {
-                    range = range.after(&(tenant.clone(), term, within.clone(), (key, contents)));
-                }
-                let rows = tx.range::<Terms>(range, Direction::Forward, limit.get())?;
-                let keys = rows.into_iter().map(|((_, _, _, found), _)| found);
-                let keys: Vec<_> = keys.collect();
-                let place = |(key, contents): &(ObjectKey, Sha256Digest)| {
-                    (tenant.clone(), within.clone(), key.clone(), *contents)
-                };
-                let places: Vec<_> = keys.iter().map(place).collect();
-                let texts = tx.get_many::<Descriptions>(&places)?;
-                Ok::<_, KernelError>(keys.into_iter().zip(texts).collect::<Vec<_>>())
-            })
-            .await?;
-        let is_full = rows.len() == limit.get();
-        let next = rows.last().filter(|_| is_full).map(|(last, _)| last.clone());
-        let mut items = Vec::with_capacity(rows.len());
-        for ((key, contents), row) in rows {
-            let Some(row) = row else { continue };
-            let exactly = ListQuery {
-                prefix: key.as_str().to_owned(),
-                limit: PageLimit::clamped(1),
-                ..ListQuery::default()
-            };
-            // A key is the first of those that begin with it.
-            let page = self.objects().list(permit, bucket, exactly).await?;
-            let found = page.items.into_iter().find(|info| info.key == key && info.sha256 == contents);
-            items.extend(found.map(|info| (info, row.text)));
-        }
-        Ok(Found { items, next })
-    }
-
-    /// The objects that a term finds in any bucket and that the actor may read, each with what is said of it and the permit; the
-    /// latest first. Of many, only some are looked at.
-    ///
-    /// # Errors
-    /// Those of the tables.
-    pub async fn find_objects(
-        &self,
-        op: &OpContext,
-        term: &str,
-    ) -> Result<Vec<(ObjectInfo, String, Permit<Read>)>, KernelError> {
-        let prefix = KeyPrefix::new().part(&op.tenant()).part(&term.to_owned());
-        let places = self
-            .db()
-            .read(move |tx| {
-                Ok::<_, KernelError>(tx.range::<Terms>(
-                    KeyRange::prefix(&prefix),
-                    Direction::Forward,
-                    PLACES_MAX,
-                )?)
-            })
-            .await?;
-        let mut found = Vec::new();
-        for ((_, _, bucket, (key, contents)), _) in places {
-            let permit = match self.look_up_object::<Read>(op, &bucket, &key).await {
-                Ok(permit) => permit,
-                Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::Forbidden) => {
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            match self.objects().head(&permit, &bucket, &key).await {
-                Ok(info) if info.sha256 == contents => {
-                    let text = self.object_description(&permit, (&bucket, &key), contents).await?;
-                    found.extend(text.map(|text| (info, text, permit)));
-                }
-                Ok(_) | Err(ObjectError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        found.sort_by_key(|(info, _, _)| std::cmp::Reverse(info.created_at));
-        Ok(found)
     }
 }
 
@@ -362,7 +308,30 @@ fn require_bucket(permit: &Permit<List>, bucket: &BucketName) -> Result<(), Kern
     }
 }
 
+/// When the bucket was created that has this name now.
+fn bucket_since(
+    catalog: &Catalog,
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    bucket: &BucketName,
+) -> Result<Option<Timestamp>, KernelError> {
+    let record = catalog.get(tx, tenant, ResourceKind::Bucket, &ResourceId::from(bucket.clone()))?;
+    Ok(record.map(|record| record.header.created_at))
+}
+
+/// What is said there, unless it was said in an earlier bucket.
+fn believed(
+    catalog: &Catalog,
+    tx: &ReadTx<'_>,
+    place: &Place,
+) -> Result<Option<DescriptionRow>, KernelError> {
+    let Some(row) = tx.get::<Descriptions>(place)? else { return Ok(None) };
+    let since = bucket_since(catalog, tx, &place.0, &place.1)?;
+    Ok(Some(row).filter(|row| since.is_some_and(|since| row.was_said_in(since))))
+}
+
 fn keep(
+    catalog: &Catalog,
     tx: &mut WriteTx<'_>,
     place: &Place,
     description: Description,
@@ -370,12 +339,28 @@ fn keep(
 ) -> Result<(), KernelError> {
     forget(tx, place)?;
     let (tenant, bucket, key, contents) = place;
+    let missing = || KernelError::NotFound(ResourceRef::new(ResourceKind::Bucket, bucket.as_str()));
+    let bucket_since = bucket_since(catalog, tx, tenant, bucket)?.ok_or_else(missing)?;
     for term in &description.terms {
         let at = (tenant.clone(), term.clone(), bucket.clone(), (key.clone(), *contents));
         tx.put::<Terms>(&at, &TermRow {})?;
     }
     let Description { text, terms } = description;
-    Ok(tx.put::<Descriptions>(place, &DescriptionRow { text, terms, since: now })?)
+    let row = DescriptionRow { text, terms, since: now, bucket_since: Some(bucket_since) };
+    Ok(tx.put::<Descriptions>(place, &row)?)
+}
+
+/// Forgets what was said in a bucket, within the transaction that deletes it; a bounded part of it, the rest is not believed.
+pub(crate) fn forget_bucket(
+    tx: &mut WriteTx<'_>,
+    tenant: &TenantId,
+    bucket: &BucketName,
+) -> Result<(), KernelError> {
+    let prefix = KeyPrefix::new().part(tenant).part(bucket);
+    for (place, _) in tx.prefix::<Descriptions>(prefix, None, FORGOTTEN_WITH_BUCKET)? {
+        forget(tx, &place)?;
+    }
+    Ok(())
 }
 
 fn forget(tx: &mut WriteTx<'_>, place: &Place) -> Result<(), KernelError> {
@@ -389,11 +374,16 @@ fn forget(tx: &mut WriteTx<'_>, place: &Place) -> Result<(), KernelError> {
 }
 
 /// Whether the description is there, and which others of the same key are so old that no upload is behind them.
-fn others(tx: &cm_db::ReadTx<'_>, place: &Place, now: Timestamp) -> Result<(bool, Vec<Place>), KernelError> {
+fn others(
+    catalog: &Catalog,
+    tx: &ReadTx<'_>,
+    place: &Place,
+    now: Timestamp,
+) -> Result<(bool, Vec<Place>), KernelError> {
     let (tenant, bucket, key, contents) = place;
     let prefix = KeyPrefix::new().part(tenant).part(bucket).part(key);
     let rows = tx.prefix::<Descriptions>(prefix, None, FORGOTTEN_AT_ONCE)?;
-    let is_kept = tx.get::<Descriptions>(place)?.is_some();
+    let is_kept = believed(catalog, tx, place)?.is_some();
     let waiting = i64::try_from(WAITING_MAX.as_micros()).unwrap_or(i64::MAX);
     let old = rows.into_iter().filter(|((_, _, _, other), row)| {
         other != contents && now.as_micros().saturating_sub(row.since.as_micros()) > waiting

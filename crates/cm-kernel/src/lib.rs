@@ -46,7 +46,7 @@ pub use config::{Database, KernelConfig};
 pub use context::{Access, Actor, ActorFacts, OpContext};
 pub use credentials::CredentialPermit;
 pub use deployments::{Deployment, DeploymentQuota, DeploymentStep, DeploymentTerms, QuotaKind};
-pub use descriptions::Description;
+pub use descriptions::{Description, Told};
 pub use error::{ErrorClass, KernelError};
 pub use kernel::Kernel;
 pub use leases::{Lease, Leases};

@@ -15,7 +15,7 @@ use cm_types::{
 use serde_json::Value;
 
 use crate::idempotency::IdempotencyKey;
-use crate::{Kernel, KernelError, OpContext, deployments, principals};
+use crate::{Kernel, KernelError, OpContext, deployments, descriptions, principals};
 
 impl Kernel {
     pub(crate) fn occasion(&self, op: &OpContext) -> Occasion {
@@ -314,7 +314,9 @@ impl Kernel {
                     }
                 }
                 if permit.kind() == ResourceKind::Bucket {
-                    objects.delete_bucket(tx, &permit, &bucket_name(&id)?)?;
+                    let bucket = bucket_name(&id)?;
+                    objects.delete_bucket(tx, &permit, &bucket)?;
+                    descriptions::forget_bucket(tx, permit.tenant(), &bucket)?;
                 }
                 let deleted = catalog.delete(tx, &permit, &id, expected, dependents, &occasion);
                 let deleted =

@@ -42,7 +42,8 @@ impl BallView {
 }
 
 impl MictlanX {
-    /// The pieces of a ball in their order; none if there is no such ball, or the actor may not know of it.
+    /// The pieces of a ball in their order; none if there is no such ball, or the actor may not know of it. Of those that it may not
+    /// read, no more than key and size is told.
     pub(super) async fn pieces(
         &self,
         op: &OpContext,
@@ -57,10 +58,10 @@ impl MictlanX {
         };
         let (term, mut after, mut pieces) = (ball_term(ball), None, Vec::new());
         loop {
-            let page = self.kernel().objects_by_term(&permit, &bucket, &term, after, PageLimit::MAX).await;
-            let page = page.map_err(refusal)?;
-            let described = page.items.into_iter().map(|(info, text)| {
-                let metadata = Metadata::of(bucket_id, &info, Some(&text));
+            let page = self.kernel().objects_by_term(op, &permit, &bucket, &term, after, PageLimit::MAX);
+            let page = page.await.map_err(refusal)?;
+            let described = page.items.into_iter().map(|(info, told)| {
+                let metadata = Metadata::told(bucket_id, &info, &told);
                 (info, metadata)
             });
             pieces.extend(described);
@@ -91,7 +92,7 @@ impl MictlanX {
     /// All pieces of a ball that is to be read as a whole.
     ///
     /// # Errors
-    /// 404 if there is none, or one is missing.
+    /// 404 if there is none, or one is missing or may not be read.
     pub(super) async fn whole(
         &self,
         op: &OpContext,
@@ -108,11 +109,14 @@ impl MictlanX {
             Some(wanted) => wanted == pieces.len() as u64 && in_order,
             None => pieces.len() == 1 || in_order,
         };
-        match is_whole {
+        let is_readable = pieces.iter().all(|(_, piece)| !piece.is_hidden);
+        match is_whole && is_readable {
             true => Ok(pieces),
             false => {
-                let message =
-                    format!("ball {bucket_id}@{ball} is not whole: {} pieces are here", pieces.len());
+                let message = format!(
+                    "ball {bucket_id}@{ball} is not whole, or pieces of it may not be read: {} are here",
+                    pieces.len()
+                );
                 Err(typed(FailureClass::NotFound, 404, 503, message))
             }
         }

@@ -65,6 +65,7 @@ impl MictlanX {
 
     async fn page(
         &self,
+        op: &OpContext,
         permit: &Permit<List>,
         bucket: &BucketName,
         bucket_id: &str,
@@ -72,9 +73,9 @@ impl MictlanX {
     ) -> Result<(Vec<Metadata>, Option<Cursor>), Failure> {
         let query = ListQuery { after, limit: PageLimit::MAX, ..ListQuery::default() };
         let page = self.kernel().objects().list(permit, bucket, query).await.map_err(object_refusal)?;
-        let texts = self.kernel().object_descriptions(permit, bucket, &page.items).await.map_err(refusal)?;
-        let described = page.items.iter().zip(texts);
-        let items = described.map(|(info, text)| Metadata::of(bucket_id, info, text.as_deref()));
+        let told =
+            self.kernel().object_descriptions(op, permit, bucket, &page.items).await.map_err(refusal)?;
+        let items = page.items.iter().zip(told).map(|(info, told)| Metadata::told(bucket_id, info, &told));
         Ok((items.collect(), page.next))
     }
 
@@ -92,12 +93,13 @@ impl MictlanX {
         let head = fields.to_string();
         let head = format!("{},\"balls\":[", head.strip_suffix('}').unwrap_or(&head));
         let writing = Writing { head: Some(head), after: None, is_first: true, is_done: permit.is_none() };
-        let state = (self.clone(), permit, bucket_id, Some(writing));
-        let body = stream::unfold(state, |(mictlanx, permit, bucket_id, writing)| async move {
+        let (mictlanx, op) = (self.clone(), op.clone());
+        let state = ((mictlanx, op), permit, bucket_id, Some(writing));
+        let body = stream::unfold(state, |((mictlanx, op), permit, bucket_id, writing)| async move {
             let mut writing = writing?;
             let mut text = writing.head.take().unwrap_or_default();
             if let (false, Some((bucket, permit))) = (writing.is_done, &permit) {
-                match mictlanx.page(permit, bucket, &bucket_id, writing.after.take()).await {
+                match mictlanx.page(&op, permit, bucket, &bucket_id, writing.after.take()).await {
                     Ok((items, next)) => {
                         for item in items {
                             let comma = if std::mem::take(&mut writing.is_first) { "" } else { "," };
@@ -109,7 +111,7 @@ impl MictlanX {
                     // The answer has begun; that it breaks off is all that can be said.
                     Err(failure) => {
                         let broken = Err(io::Error::other(failure));
-                        return Some((broken, (mictlanx, None, bucket_id, None)));
+                        return Some((broken, ((mictlanx, op), None, bucket_id, None)));
                     }
                 }
             }
@@ -120,7 +122,7 @@ impl MictlanX {
                 }
                 false => Some(writing),
             };
-            Some((Ok(Bytes::from(text)), (mictlanx, permit, bucket_id, rest)))
+            Some((Ok(Bytes::from(text)), ((mictlanx, op), permit, bucket_id, rest)))
         });
         let mut answer = Response::new(Body::from_stream(body));
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -167,7 +169,7 @@ impl MictlanX {
                     found.truncate(wanted);
                     return Ok(found);
                 }
-                let (items, next) = self.page(&permit, &bucket, bucket.as_str(), after).await?;
+                let (items, next) = self.page(op, &permit, &bucket, bucket.as_str(), after).await?;
                 let skipping = skipped.min(items.len());
                 skipped -= skipping;
                 found.extend(items.into_iter().skip(skipping));

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cm_http::{Failure, FailureClass};
-use cm_kernel::Description;
 use cm_kernel::objects::ObjectInfo;
+use cm_kernel::{Description, Told};
 use cm_types::{ObjectKey, Sha256Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -151,9 +151,32 @@ pub(super) struct Metadata {
     pub(super) ball_id: String,
     pub(super) bucket_id: String,
     pub(super) is_disabled: bool,
+    /// Whether its reader may know no more than that it is there.
+    #[serde(skip)]
+    pub(super) is_hidden: bool,
 }
 
 impl Metadata {
+    /// What may be told of an object of the bucket with this id: of what one may not read, its key and its size.
+    pub(super) fn told(bucket_id: &str, info: &ObjectInfo, told: &Told) -> Self {
+        match told {
+            Told::Text(text) => Self::of(bucket_id, info, Some(text)),
+            Told::Nothing => Self::of(bucket_id, info, None),
+            Told::Hidden => Self {
+                key: info.key.to_string(),
+                size: info.size,
+                checksum: String::new(),
+                tags: BTreeMap::new(),
+                content_type: octet_stream(),
+                producer_id: String::new(),
+                ball_id: String::new(),
+                bucket_id: bucket_id.to_owned(),
+                is_disabled: false,
+                is_hidden: true,
+            },
+        }
+    }
+
     /// What is said of an object of the bucket with this id. What other faces wrote has no description, and is a ball of its own.
     pub(super) fn of(bucket_id: &str, info: &ObjectInfo, text: Option<&str>) -> Self {
         let said = text.and_then(|text| serde_json::from_str::<Said>(text).ok()).unwrap_or_else(|| Said {
@@ -174,6 +197,7 @@ impl Metadata {
             ball_id: said.ball_id,
             bucket_id: said.bucket_id,
             is_disabled: said.is_disabled,
+            is_hidden: false,
         }
     }
 

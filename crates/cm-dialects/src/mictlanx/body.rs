@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
+use cm_http::body::form::{HeadLimit, piecewise};
 use cm_http::{Failure, FailureClass, Upload};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
@@ -12,6 +13,8 @@ use super::shape::{invalid_field, typed};
 
 /// Longest part of a form that is not the file, in bytes.
 const PART_BYTES_MAX: u64 = 64 << 10;
+/// All that may arrive before the file, and again behind it, in bytes: heads, boundaries, and a piece of the file itself.
+const HEAD_BYTES_MAX: usize = 2 << 20;
 
 /// The bytes of the file `name`, the only part of a form. They end well only if the form does.
 ///
@@ -35,29 +38,33 @@ async fn file_of(
 ) -> Result<BoxStream<'static, io::Result<Bytes>>, Failure> {
     let sizes = SizeLimit::new().per_field(PART_BYTES_MAX).for_field(name, u64::MAX);
     let constraints = Constraints::new().size_limit(sizes);
+    let (body, limit) = piecewise(body, HEAD_BYTES_MAX);
     let mut form = Multipart::with_constraints(body, boundary, constraints);
     let first = form.next_field().await.map_err(|error| refused(&error))?;
     match first {
         Some(field) if field.name() == Some(name) => {
-            Ok(stream::unfold(Some((form, Some(field))), |state| step(state, name)).fuse().boxed())
+            limit.lift();
+            let reading = Some((form, Some(field), limit));
+            Ok(stream::unfold(reading, |state| step(state, name)).fuse().boxed())
         }
         _ => Err(invalid_field(name, "the form has no such file")),
     }
 }
 
-type Reading = (Multipart<'static>, Option<Field<'static>>);
+type Reading = (Multipart<'static>, Option<Field<'static>>, HeadLimit);
 
 async fn step(state: Option<Reading>, name: &'static str) -> Option<(io::Result<Bytes>, Option<Reading>)> {
-    let (mut form, mut field) = state?;
+    let (mut form, mut field, limit) = state?;
     if let Some(part) = &mut field {
         match part.chunk().await {
-            Ok(Some(bytes)) => return Some((Ok(bytes), Some((form, field)))),
+            Ok(Some(bytes)) => return Some((Ok(bytes), Some((form, field, limit)))),
             Ok(None) => {}
             Err(error) => return Some((Err(broken(error)), None)),
         }
     }
     // The next part cannot be looked for while this one is held.
     drop(field);
+    limit.set();
     match form.next_field().await {
         Ok(None) => None,
         Ok(Some(_)) => {
@@ -155,6 +162,37 @@ mod tests {
         let whole = form(&[("data", b"bytes")]);
         for end in 0..whole.len() - 4 {
             assert!(read(&whole[..end], 5).await.is_err(), "cut off at {end}");
+        }
+    }
+
+    /// Neither before the file nor behind it may a form grow without end.
+    #[tokio::test]
+    async fn what_surrounds_a_file_is_bounded() {
+        let taken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let read = |begin: Vec<u8>| {
+            taken.store(0, std::sync::atomic::Ordering::Relaxed);
+            let counted = taken.clone();
+            let endless = stream::repeat_with(move || {
+                counted.fetch_add(4096, std::sync::atomic::Ordering::Relaxed);
+                Ok(Bytes::from_static(&[b'a'; 4096]))
+            });
+            // What never ends would hang the test, not fail it.
+            let endless = endless.take(4 * HEAD_BYTES_MAX / 4096);
+            let body = stream::iter([Ok(Bytes::from(begin))]).chain(endless);
+            async move {
+                let file =
+                    file_of(body, "X".to_owned(), "data").await.map_err(|failure| failure.to_string())?;
+                file.try_collect::<Vec<_>>().await.map_err(|error| error.to_string())
+            }
+        };
+        let before = b"--X\r\nContent-Disposition: form-data; name=\"data\"\r\nx: ".to_vec();
+        let whole = form(&[("data", b"bytes")]);
+        let mut behind = whole[..whole.len() - 4].to_vec();
+        behind.extend_from_slice(b"\r\nx: ");
+        for begin in [before, behind] {
+            assert!(read(begin).await.is_err());
+            let taken = taken.load(std::sync::atomic::Ordering::Relaxed);
+            assert!(taken <= HEAD_BYTES_MAX + 4096, "{taken} bytes were taken");
         }
     }
 

@@ -8,6 +8,7 @@
 //! | `/stats`, `/stats/ufs` | how full it is |
 //! | `/nodes` | `POST` announces another peer |
 
+use std::future::ready;
 use std::time::Instant;
 
 use axum::extract::State;
@@ -115,12 +116,11 @@ async fn write(
             announce(&mictlanx, &caller, &bucket_id, announcement, &headers).await
         }
         Posted::Data(task) => {
-            let file = body::file(body, "data").await?;
-            mictlanx.receive(caller, &task, file).await?;
+            mictlanx.receive(caller, &task, body::file(body, "data")).await?;
             Ok(StatusCode::CREATED.into_response())
         }
         Posted::Chunked(task) => {
-            let written = mictlanx.receive(caller, &task, body.into_stream()).await?;
+            let written = mictlanx.receive(caller, &task, ready(Ok(body.into_stream()))).await?;
             Ok(Json(chunked(&mictlanx, &written)).into_response())
         }
         Posted::Disable(bucket_id, key) => {

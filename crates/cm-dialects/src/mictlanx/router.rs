@@ -11,6 +11,7 @@
 //!
 //! Beside it `/metrics` and `/health`.
 
+use std::future::ready;
 use std::time::Instant;
 
 use axum::extract::{Path, State};
@@ -153,12 +154,11 @@ async fn write(
     match address::posted(rest(&uri, BUCKETS)).ok_or_else(Failure::not_found)? {
         Posted::Metadata(bucket_id) => announce(&mictlanx, &caller, bucket_id, &headers, body).await,
         Posted::Data(task) => {
-            let file = body::file(body, "data").await?;
-            mictlanx.receive(caller, &task, file).await?;
+            mictlanx.receive(caller, &task, body::file(body, "data")).await?;
             Ok(StatusCode::CREATED.into_response())
         }
         Posted::Chunked(task) => {
-            let written = mictlanx.receive(caller, &task, body.into_stream()).await?;
+            let written = mictlanx.receive(caller, &task, ready(Ok(body.into_stream()))).await?;
             let mut answer = super::peer::chunked(&mictlanx, &written);
             // Clients that name a peer are of the time when nobody but peers answered, and refuse more fields.
             if !headers.contains_key("peer-id") {

@@ -68,8 +68,7 @@ async fn sent(
     Path(task): Path<String>,
     body: Upload,
 ) -> Result<Response, Failure> {
-    let file = body::file(body, "upload").await?;
-    let written = mictlanx.receive(caller, &task, file).await?;
+    let written = mictlanx.receive(caller, &task, body::file(body, "upload")).await?;
     let service_time = u64::try_from(written.took.as_millis()).unwrap_or(u64::MAX);
     let answer = json!({ "service_time": service_time, "throughput": written.throughput() });
     Ok((StatusCode::CREATED, Json(answer)).into_response())

@@ -1,6 +1,6 @@
 //! What is announced and not there yet. Bounded, in memory, and forgotten after a while: whoever loses a task announces again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -69,8 +69,8 @@ pub struct Tasks(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     tasks: HashMap<(Owner, String), Entry>,
-    /// When tasks end, in the order of time.
-    ends: VecDeque<(Instant, (Owner, String))>,
+    /// When tasks end that nobody is sending, in the order of time: one for each.
+    ends: BTreeSet<(Instant, (Owner, String))>,
     counts: HashMap<Owner, usize>,
 }
 
@@ -83,9 +83,9 @@ struct Entry {
 
 impl State {
     fn remove(&mut self, place: &(Owner, String)) {
-        if self.tasks.remove(place).is_some()
-            && let Some(count) = self.counts.get_mut(&place.0)
-        {
+        let Some(entry) = self.tasks.remove(place) else { return };
+        self.ends.remove(&(entry.ends_at, place.clone()));
+        if let Some(count) = self.counts.get_mut(&place.0) {
             *count -= 1;
             if *count == 0 {
                 self.counts.remove(&place.0);
@@ -94,12 +94,8 @@ impl State {
     }
 
     fn forget_ended(&mut self, now: Instant) {
-        while self.ends.front().is_some_and(|(end, _)| *end <= now) {
-            let Some((end, place)) = self.ends.pop_front() else { return };
-            // Taken back after a broken upload, it ends later; while it is busy, it does not end.
-            if self.tasks.get(&place).is_some_and(|entry| entry.ends_at == end && !entry.is_busy) {
-                self.remove(&place);
-            }
+        while let Some((_, place)) = self.ends.first().filter(|(end, _)| *end <= now).cloned() {
+            self.remove(&place);
         }
     }
 }
@@ -133,13 +129,12 @@ impl Tasks {
         }
         state.remove(&place);
         let own = state.counts.get(&place.0).copied().unwrap_or(0);
-        // As many ends as tasks twice over: replaced tasks leave theirs behind until their time.
-        if state.tasks.len() >= TASKS_MAX || own >= OWN_TASKS_MAX || state.ends.len() >= 2 * TASKS_MAX {
+        if state.tasks.len() >= TASKS_MAX || own >= OWN_TASKS_MAX {
             return Err(NoTask::TooMany);
         }
         let ends_at = now + LIFETIME;
         *state.counts.entry(place.0.clone()).or_default() += 1;
-        state.ends.push_back((ends_at, place.clone()));
+        state.ends.insert((ends_at, place.clone()));
         state.tasks.insert(place, Entry { task: Arc::new(task), ends_at, is_busy: false });
         Ok(id)
     }
@@ -158,7 +153,9 @@ impl Tasks {
             return Err(NoTask::Busy);
         }
         entry.is_busy = true;
-        let task = entry.task.clone();
+        let (task, ends_at) = (entry.task.clone(), entry.ends_at);
+        // While it is busy, it does not end.
+        state.ends.remove(&(ends_at, place.clone()));
         Ok(Held { tasks: self.clone(), place, task, taken: now, is_done: false })
     }
 
@@ -223,7 +220,7 @@ impl Drop for Held {
         let ends_at = self.taken + LIFETIME;
         if let Some(entry) = state.tasks.get_mut(&self.place) {
             (entry.is_busy, entry.ends_at) = (false, ends_at);
-            state.ends.push_back((ends_at, self.place.clone()));
+            state.ends.insert((ends_at, self.place.clone()));
         }
     }
 }
@@ -294,5 +291,27 @@ mod tests {
         assert_eq!(tasks.add(&mine, None, task(), start), Err(NoTask::TooMany));
         assert!(tasks.add(&mine, None, task(), start + 2 * LIFETIME).is_ok());
         assert_eq!(tasks.list(&mine, start + 2 * LIFETIME).len(), 1);
+    }
+
+    /// Whoever breaks off uploads again and again, or announces the same task again and again, takes no place from others.
+    #[test]
+    fn a_task_that_is_taken_or_replaced_ends_once() {
+        let (tasks, start) = (Tasks::default(), Instant::now());
+        let (mine, others) = (op(Actor::node()), op(Actor::Anonymous));
+        let id = tasks.add(&mine, Some("mine"), task(), start).unwrap();
+        for turn in 0..2 * TASKS_MAX {
+            let now = start + Duration::from_millis(turn as u64 % 7);
+            drop(tasks.take(&mine, &id, now).unwrap());
+            tasks.add(&mine, Some("replaced"), task(), now).unwrap();
+        }
+        assert_eq!(tasks.state().ends.len(), 2);
+        tasks.add(&others, None, task(), start).unwrap();
+        let held = tasks.take(&mine, &id, start).unwrap();
+        assert_eq!(tasks.flush(&mine), 1);
+        assert_eq!(tasks.state().ends.len(), 1, "the task of somebody else");
+        held.done();
+        assert!(tasks.list(&others, start + LIFETIME).is_empty());
+        let state = tasks.state();
+        assert!(state.ends.is_empty() && state.tasks.is_empty() && state.counts.is_empty());
     }
 }

@@ -214,18 +214,22 @@ impl MictlanX {
         self.kernel().look_up_object::<Update>(op, bucket, key).await.map_err(refusal)
     }
 
-    /// Takes the bytes of a task. When this returns, they are durable and can be read, or the task still waits for them.
-    pub(super) async fn receive(
+    /// Takes the bytes of a task. When this returns, they are durable and can be read, or the task still waits for them. Nothing of
+    /// the body is looked at unless there is a task for it.
+    pub(super) async fn receive<S>(
         &self,
         caller: Caller,
         id: &str,
-        body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-    ) -> Result<Written, Failure> {
+        body: impl Future<Output = Result<S, Failure>> + Send,
+    ) -> Result<Written, Failure>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+    {
         let began = Instant::now();
         let now = self.kernel().clock().monotonic();
         let held_task = self.0.tasks.take(&caller, id, now).map_err(|reason| no_task(id, reason))?;
         let task = held_task.task().clone();
-        let body = exactly(body, task.size);
+        let body = exactly(body.await?, task.size);
         let current = self.current(&caller, &task.bucket, &task.key).await?;
         let same = current.as_ref().is_some_and(|(info, _)| is_same(info, task.checksum, task.size));
         match (same, task.replaces) {

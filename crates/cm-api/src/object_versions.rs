@@ -5,8 +5,10 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use cm_http::{Failure, Params};
+use cm_kernel::OpContext;
 use cm_kernel::objects::{Removal, Version, VersionName, VersionQuery};
-use cm_kernel::policy::{Delete, Read};
+use cm_kernel::policy::{ActionKind, Delete, Permit, Read};
+use cm_types::{BucketName, ObjectKey};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -69,10 +71,21 @@ pub struct VersionPath {
     pub key: String,
 }
 
-/// What a version is called, as a path says it.
-fn version_name(text: &str) -> Result<VersionName, Failure> {
-    VersionName::parse(text)
-        .ok_or_else(|| bad_parameter("version", "a version is called by an id, or `null`"))
+/// The version that a path names, and the permit to do that to it. Who may not do it to anything of that key hears nothing of
+/// how versions are called.
+async fn version_for<A: ActionKind>(
+    api: &Api,
+    op: &OpContext,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    text: &str,
+) -> Result<(VersionName, Permit<A>), Failure> {
+    let Some(version) = VersionName::parse(text) else {
+        api.kernel.look_up_object::<A>(op, bucket, key).await.map_err(refusal)?;
+        return Err(bad_parameter("version", "a version is called by an id, or `null`"));
+    };
+    let permit = api.kernel.look_up_version::<A>(op, bucket, key, version).await.map_err(refusal)?;
+    Ok((version, permit))
 }
 
 /// Where a page ended: the version, and then the key, which may contain anything.
@@ -127,8 +140,7 @@ pub async fn read_object_version(
     Path(path): Path<VersionPath>,
 ) -> Result<Response, Failure> {
     let (bucket, key) = (bucket_name(path.id)?, object_key(path.key)?);
-    let version = version_name(&path.version)?;
-    let permit = api.kernel.look_up_version::<Read>(&op, &bucket, &key, version).await.map_err(refusal)?;
+    let (version, permit) = version_for::<Read>(&api, &op, &bucket, &key, &path.version).await?;
     let read = api.kernel.objects().get_version(&permit, &bucket, &key, Some(version), None).await;
     let read = read.map_err(object_refusal)?;
     let mut answer = Response::new(Body::empty());
@@ -154,8 +166,7 @@ pub async fn delete_object_version(
     Path(path): Path<VersionPath>,
 ) -> Result<StatusCode, Failure> {
     let (bucket, key) = (bucket_name(path.id)?, object_key(path.key)?);
-    let version = version_name(&path.version)?;
-    let permit = api.kernel.look_up_version::<Delete>(&op, &bucket, &key, version).await.map_err(refusal)?;
+    let (version, permit) = version_for::<Delete>(&api, &op, &bucket, &key, &path.version).await?;
     let removal = Removal { version: Some(version), ..Removal::default() };
     let removed =
         api.kernel.objects().remove(&permit, &bucket, &key, removal, Some(op.request.clone())).await;

@@ -52,13 +52,9 @@ fn operations() -> Vec<Operation> {
     operations
 }
 
-/// The path with `x` for every parameter: a valid id of everything but versions, whose own is `null`.
+/// The path with `x` for every parameter: a valid id of everything but versions.
 fn fill(path: &str) -> String {
-    let segments = path.split('/').map(|segment| match segment {
-        "{version}" => "null",
-        _ if segment.starts_with('{') => "x",
-        _ => segment,
-    });
+    let segments = path.split('/').map(|segment| if segment.starts_with('{') { "x" } else { segment });
     segments.collect::<Vec<_>>().join("/")
 }
 

@@ -7,10 +7,9 @@
 
 mod fields;
 mod policy;
+mod said;
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -20,6 +19,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use cm_crypto::mac::{hmac_sha1, hmac_sha256};
 use cm_crypto::secret::constant_time_eq;
+use cm_http::body::form::piecewise;
 use cm_kernel::policy::sharing::Circumstances;
 use cm_kernel::{Actor, Kernel, OpContext};
 use futures::{Stream, StreamExt, stream};
@@ -31,9 +31,10 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 
 pub use self::fields::Fields;
 pub use self::policy::{Policy, PolicyError};
+use self::said::said_input;
 use crate::caller::Caller;
 use crate::content::invalid;
-use crate::operations::Store;
+use crate::operations::{Store, header_tags};
 use crate::{circumstances, content, failure};
 
 /// All fields before the file, in bytes.
@@ -104,16 +105,20 @@ impl Form<'_> {
         let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let boundary = media_type.and_then(|text| multer::parse_boundary(text).ok());
         let boundary = boundary.ok_or_else(|| malformed("the form has no boundary"))?;
-        let file_begun = Arc::new(AtomicBool::new(false));
-        let mut multipart = Multipart::new(piecewise(body, file_begun.clone()), boundary);
+        let (body, limit) = piecewise(body, HEAD_BYTES_MAX);
+        let mut multipart = Multipart::new(body, boundary);
         let (mut fields, file) = read_fields(&mut multipart).await?;
-        file_begun.store(true, Ordering::Relaxed);
+        limit.lift();
         fields.insert("bucket", bucket.clone());
         *named = access_key(&fields).map(str::to_owned);
         let file_name = file.file_name().unwrap_or_default().to_owned();
         let key = fields.get("key").ok_or_else(|| argument("the form has no field `key`"))?;
         let key = key.replace("${filename}", &file_name);
         fields.insert("key", key.clone());
+        if let Some(name) = fields.untaken() {
+            let message = format!("forms cannot say `{name}`; tags are said by the field `tagging`");
+            return Err(S3Error::with_message(S3ErrorCode::InvalidArgument, message));
+        }
         let policy = fields.get("policy").map(|text| Policy::parse(text));
         let signed = self.signed(&fields, policy.is_some()).await?;
         let length = match policy.transpose().map_err(|error| refused(&error))? {
@@ -125,32 +130,17 @@ impl Form<'_> {
         };
         let headers = fields.headers().ok_or_else(|| argument("a field cannot be a header"))?;
         circumstances::headers(&headers, &mut self.circumstances);
+        let input = said_input(&fields)?;
         let caller = Caller::known(self.op, signed, self.circumstances);
+        let tags = header_tags(input.tagging.as_deref())?;
+        let caller = caller.with_tags(tags.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let success = Success::of(&fields);
-        let text = |name: &str| fields.get(name).cloned();
-        let metadata = fields.names().filter_map(|name| {
-            Some((name.strip_prefix("x-amz-meta-")?.to_owned(), fields.get(name)?.clone()))
-        });
         let body = StreamBody::new(bounded(file, length).map(|piece| piece.map(http_body::Frame::data)));
         let input = PutObjectInput {
             bucket: bucket.clone(),
             key: key.clone(),
-            acl: text("acl").map(Into::into),
             body: Some(StreamingBlob::from(content::body(body))),
-            cache_control: text("cache-control"),
-            content_disposition: text("content-disposition"),
-            content_encoding: text("content-encoding"),
-            content_language: text("content-language"),
-            content_type: text("content-type"),
-            metadata: Some(metadata.collect()),
-            server_side_encryption: text("x-amz-server-side-encryption").map(Into::into),
-            sse_customer_algorithm: text("x-amz-server-side-encryption-customer-algorithm"),
-            sse_customer_key: text("x-amz-server-side-encryption-customer-key"),
-            sse_customer_key_md5: text("x-amz-server-side-encryption-customer-key-md5"),
-            ssekms_key_id: text("x-amz-server-side-encryption-aws-kms-key-id"),
-            storage_class: text("x-amz-storage-class").map(Into::into),
-            tagging: text("tagging").map(|document| tagging(&document)).transpose()?,
-            ..PutObjectInput::default()
+            ..input
         };
         let mut extensions = Extensions::new();
         extensions.insert(FromForm);
@@ -199,32 +189,6 @@ impl Form<'_> {
         debug_assert!(!matches!(self.op.actor, Actor::Anonymous));
         Ok(Some(s3s::auth::Credentials { access_key: key, secret_key: secret.into() }))
     }
-}
-
-/// The body as the parser may have it. The parser takes whatever is there before it looks at any of it, and looks for the end of
-/// a head as long as there is a body: here it gets one piece at a time, and no more than fields can be before a file begins.
-fn piecewise(
-    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-    file_begun: Arc<AtomicBool>,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    let state = Some((body.boxed(), 0usize));
-    stream::unfold(state, move |state| {
-        let file_begun = file_begun.clone();
-        async move {
-            let (mut body, mut before) = state?;
-            tokio::task::yield_now().await;
-            match body.next().await? {
-                Ok(piece) => {
-                    before = before.saturating_add(piece.len());
-                    if before > HEAD_BYTES_MAX && !file_begun.load(Ordering::Relaxed) {
-                        return Some((Err(io::Error::other("the form is too long before its file")), None));
-                    }
-                    Some((Ok(piece), Some((body, before))))
-                }
-                Err(error) => Some((Err(error), None)),
-            }
-        }
-    })
 }
 
 /// The fields before the file, and the file.
@@ -311,33 +275,6 @@ fn bounded(
             Err(error) => Some((Err(io::Error::other(error)), None)),
         }
     })
-}
-
-/// Tags in XML, as the header that would say them.
-fn tagging(document: &str) -> S3Result<String> {
-    let wrong = || S3Error::with_message(S3ErrorCode::MalformedXML, "`tagging` is no set of tags");
-    let between = |text: &str, name: &str| -> Option<String> {
-        let inner = text.split_once(&format!("<{name}>"))?.1.split_once(&format!("</{name}>"))?.0;
-        Some(
-            inner
-                .replace("&lt;", "<")
-                .replace("&gt;", ">")
-                .replace("&quot;", "\"")
-                .replace("&apos;", "'")
-                .replace("&amp;", "&"),
-        )
-    };
-    if !document.contains("<Tagging") {
-        return Err(wrong());
-    }
-    let mut pairs = Vec::new();
-    for tag in document.split("<Tag>").skip(1) {
-        let (name, value) =
-            (between(tag, "Key").ok_or_else(wrong)?, between(tag, "Value").ok_or_else(wrong)?);
-        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        pairs.push(format!("{}={}", encode(&name), encode(&value)));
-    }
-    Ok(pairs.join("&"))
 }
 
 impl Success {
@@ -473,7 +410,7 @@ mod tests {
     async fn what_stands_before_a_file_is_bounded() {
         let endless = |piece: &'static [u8]| stream::repeat_with(move || Ok(Bytes::from_static(piece)));
         let read = |body: futures::stream::BoxStream<'static, io::Result<Bytes>>| async move {
-            let mut multipart = Multipart::new(piecewise(body, Arc::default()), "b");
+            let mut multipart = Multipart::new(piecewise(body, HEAD_BYTES_MAX).0, "b");
             read_fields(&mut multipart).await.err().map(|error| error.code().as_str().to_owned())
         };
         let begin = |text: &'static str| stream::iter([Ok(Bytes::from_static(text.as_bytes()))]);
@@ -485,13 +422,5 @@ mod tests {
         let whole =
             "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nx\r\n--b--\r\n";
         assert_eq!(read(begin(whole).boxed()).await, None);
-    }
-
-    #[test]
-    fn tags_in_xml_are_read() {
-        let document = "<Tagging><TagSet><Tag><Key>a</Key><Value>1 &amp; 2</Value></Tag></TagSet></Tagging>";
-        assert_eq!(tagging(document).unwrap(), "a=1%20%26%202");
-        assert!(tagging("a=1").is_err());
-        assert!(tagging("<Tagging><Tag><Key>a</Key></Tag></Tagging>").is_err());
     }
 }

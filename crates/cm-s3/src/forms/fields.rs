@@ -34,6 +34,11 @@ impl Fields {
         self.0.keys().map(String::as_str)
     }
 
+    /// A field that no object from a form can be given.
+    pub fn untaken(&self) -> Option<&str> {
+        self.names().find(|name| !is_taken(name))
+    }
+
     /// What the form says of the object, as the headers that would say it. `None` if a value cannot be a header.
     pub fn headers(&self) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
@@ -50,10 +55,36 @@ impl Fields {
     }
 }
 
+const PROOF: [&str; 5] =
+    ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", "x-amz-security-token"];
+
 fn is_of_object(name: &str) -> bool {
-    const PROOF: [&str; 5] =
-        ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", "x-amz-security-token"];
     name.starts_with("x-amz-") && !PROOF.contains(&name)
+}
+
+/// Whether the field says something that objects from forms can be given: what is dropped would be taken for done. Tags are
+/// the field `tagging`.
+fn is_taken(name: &str) -> bool {
+    const TAKEN: [&str; 8] = [
+        "x-amz-acl",
+        "x-amz-content-sha256",
+        "x-amz-expected-bucket-owner",
+        "x-amz-object-lock-mode",
+        "x-amz-object-lock-retain-until-date",
+        "x-amz-object-lock-legal-hold",
+        "x-amz-storage-class",
+        "x-amz-website-redirect-location",
+    ];
+    const BEGINNINGS: [&str; 5] = [
+        "x-amz-meta-",
+        "x-amz-grant-",
+        "x-amz-checksum-",
+        "x-amz-sdk-checksum-algorithm",
+        "x-amz-server-side-encryption",
+    ];
+    !is_of_object(name)
+        || TAKEN.contains(&name)
+        || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
 #[cfg(test)]
@@ -77,6 +108,15 @@ mod tests {
         assert_eq!(headers.len(), 3);
         assert_eq!(headers["x-amz-acl"], "private");
         assert_eq!(headers["x-amz-meta-foo"], "bar");
+        assert_eq!(fields.untaken(), None);
+        fields.insert("X-Amz-Object-Lock-Mode", "GOVERNANCE".to_owned());
+        assert_eq!(fields.untaken(), None);
+        let mut other = fields.clone();
+        for name in ["x-amz-tagging", "x-amz-copy-source", "x-amz-write-offset-bytes"] {
+            other.insert(name, String::new());
+            assert!(other.untaken().is_some(), "{name}");
+            other = fields.clone();
+        }
         fields.insert("x-amz-meta-bad", "a\nb".to_owned());
         assert!(fields.headers().is_none());
     }

@@ -1,9 +1,13 @@
 """Policies of buckets, public access blocks, ownership."""
 
+import datetime
 import json
 
 import pytest
-from people import denied, refused
+import requests
+from people import ENDPOINT, denied, refused
+
+SOON = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=5)
 
 
 def policy(*statements):
@@ -176,3 +180,84 @@ def test_who_owns_what_others_write(main, alt, make):
 def test_expected_owners(main, alt, bucket):
     main.s3.list_objects_v2(Bucket=bucket, ExpectedBucketOwner=main.id)
     denied(main.s3.list_objects_v2, Bucket=bucket, ExpectedBucketOwner=alt.id)
+
+
+SAID_ALONG = [
+    ("s3:PutObjectAcl", {"ACL": "public-read"}),
+    ("s3:PutObjectTagging", {"Tagging": "a=b"}),
+    ("s3:PutObjectRetention", {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": SOON}),
+    ("s3:PutObjectLegalHold", {"ObjectLockLegalHoldStatus": "OFF"}),
+]
+
+
+@pytest.mark.parametrize("action, said", SAID_ALONG)
+def test_leave_to_write_is_no_other_leave(main, alt, make, action, said):
+    bucket = make(ObjectLockEnabledForBucket=True)
+    everything = f"arn:aws:s3:::{bucket}/*"
+    main.s3.put_object(Bucket=bucket, Key="source", Body=b"a", ACL="public-read")
+    ways = [
+        lambda person: person.s3.put_object(Bucket=bucket, Key="k", Body=b"", **said),
+        lambda person: person.s3.create_multipart_upload(Bucket=bucket, Key="k", **said),
+        lambda person: person.s3.copy_object(
+            Bucket=bucket, Key="k", CopySource=f"{bucket}/source", TaggingDirective="REPLACE", **said),
+    ]
+    main.s3.put_bucket_policy(Bucket=bucket, Policy=policy(statement("Allow", "s3:PutObject", everything, {"AWS": alt.id})))
+    for way in ways:
+        way(main)
+        denied(way, alt)
+    both = statement("Allow", ["s3:PutObject", action], everything, {"AWS": alt.id})
+    main.s3.put_bucket_policy(Bucket=bucket, Policy=policy(both))
+    for way in ways:
+        way(alt)
+    main.s3.put_bucket_policy(Bucket=bucket, Policy=policy(both, statement("Deny", action, everything)))
+    for way in ways:
+        denied(way, alt)
+        denied(way, main)
+
+
+def test_denials_of_a_bypass_hold_for_objects(main, make):
+    bucket = make(ObjectLockEnabledForBucket=True)
+    said = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": SOON}
+    kept = main.s3.put_object(Bucket=bucket, Key="kept/k", Body=b"", **said)["VersionId"]
+    free = main.s3.put_object(Bucket=bucket, Key="free/k", Body=b"", **said)["VersionId"]
+    denial = statement("Deny", "s3:BypassGovernanceRetention", f"arn:aws:s3:::{bucket}/kept/*")
+    main.s3.put_bucket_policy(Bucket=bucket, Policy=policy(denial))
+    bypass = {"Bucket": bucket, "BypassGovernanceRetention": True}
+    denied(main.s3.delete_object, Key="kept/k", VersionId=kept, **bypass)
+    denied(main.s3.put_object_retention, Key="kept/k", VersionId=kept, Retention={}, **bypass)
+    both = [{"Key": "kept/k", "VersionId": kept}, {"Key": "free/k", "VersionId": free}]
+    answer = main.s3.delete_objects(Delete={"Objects": both}, **bypass)
+    assert [found["Key"] for found in answer["Deleted"]] == ["free/k"]
+    assert [(found["Key"], found["Code"]) for found in answer["Errors"]] == [("kept/k", "AccessDenied")]
+
+
+def test_grants_give_no_locks(main, alt, make):
+    bucket = make(ACL="public-read-write", ObjectLockEnabledForBucket=True)
+    alt.s3.put_object(Bucket=bucket, Key="k", Body=b"", ACL="public-read-write")
+    denied(alt.s3.put_object_legal_hold, Bucket=bucket, Key="k", LegalHold={"Status": "ON"})
+    denied(alt.s3.put_object, Bucket=bucket, Key="k", Body=b"", ObjectLockLegalHoldStatus="ON")
+
+
+def test_policies_that_nobody_can_follow(main, bucket):
+    def put(*statements):
+        return refused(main.s3.put_bucket_policy, Bucket=bucket, Policy=policy(*statements))
+
+    everything = f"arn:aws:s3:::{bucket}/*"
+    assert put(statement("Deny", "s3:GetObjct", everything)) == (400, "MalformedPolicy")
+    unknown = {"StringEquals": {"aws:SourceVpc": "vpc-1"}}
+    assert put(statement("Deny", "s3:GetObject", everything, Condition=unknown)) == (400, "MalformedPolicy")
+
+
+def test_prefixes_are_decoded_as_they_are_listed(main, alt, bucket):
+    denial = statement("Deny", "s3:ListBucket", f"arn:aws:s3:::{bucket}", Condition={"StringEquals": {"s3:prefix": "a b"}})
+    allowed = statement("Allow", "s3:ListBucket", f"arn:aws:s3:::{bucket}")
+    main.s3.put_bucket_policy(Bucket=bucket, Policy=policy(allowed, denial))
+    for query in ("a+b", "a%20b"):
+        assert requests.get(f"{ENDPOINT}/{bucket}?list-type=2&prefix={query}").status_code == 403
+    assert requests.get(f"{ENDPOINT}/{bucket}?list-type=2&prefix=a%2Bb").status_code == 200
+
+
+def test_buckets_with_locks_are_not_taken_for_others(main, make):
+    plain, locked = make(), make(ObjectLockEnabledForBucket=True)
+    main.s3.create_bucket(Bucket=locked, ObjectLockEnabledForBucket=True)
+    assert refused(main.s3.create_bucket, Bucket=plain, ObjectLockEnabledForBucket=True)[0] == 409

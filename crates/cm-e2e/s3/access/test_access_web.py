@@ -144,3 +144,30 @@ def test_presigned_addresses(main, bucket):
 @pytest.mark.parametrize("name", ["a", "aa", "Upper", "foo_bar", "foo-", "foo..bar", "foo.-bar", "192.168.5.123", "x" * 64])
 def test_names_that_no_bucket_can_have(name):
     assert requests.put(address(name)).status_code in (400, 403)
+
+
+def test_forms_drop_nothing(main, make):
+    bucket = make(ObjectLockEnabledForBucket=True)
+    until = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    said = {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": until,
+            "x-amz-object-lock-legal-hold": "OFF", "expires": "Wed, 21 Oct 2065 07:28:00 GMT"}
+    assert send(bucket, form(main, bucket, **said)).status_code == 204
+    found = main.s3.head_object(Bucket=bucket, Key="k")
+    assert (found["ObjectLockMode"], found["ObjectLockLegalHoldStatus"]) == ("GOVERNANCE", "OFF")
+    assert found["ExpiresString"] == said["expires"]
+    for name in ("x-amz-tagging", "x-amz-copy-source", "x-amz-something-new"):
+        assert send(bucket, form(main, bucket, **{name: "a=b"})).status_code == 400, name
+    assert send(bucket, form(main, bucket, **{"x-amz-website-redirect-location": "/o"})).status_code == 501
+
+
+def test_conditions_see_the_tags_of_forms(main, make):
+    bucket = make()
+    denial = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/*",
+              "Condition": {"StringEquals": {"s3:RequestObjectTag/a": "1"}}}
+    main.s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Statement": denial}))
+
+    def tagged(value):
+        document = f"<Tagging><TagSet><Tag><Key>a</Key><Value>{value}</Value></Tag></TagSet></Tagging>"
+        return send(bucket, form(main, bucket, tagging=document)).status_code
+
+    assert (tagged(1), tagged(2)) == (403, 204)

@@ -139,7 +139,7 @@ impl Kernel {
         Err(if is_hidden { missing() } else { error })
     }
 
-    /// Creates a bucket and says how it is shared, in one transaction.
+    /// Creates a bucket and says how it is shared and whether versions of its objects can be locked, in one transaction.
     ///
     /// # Errors
     /// As [`Kernel::create_record`].
@@ -149,11 +149,15 @@ impl Kernel {
         permit: &Permit<Create>,
         new: NewRecord,
         sharing: BucketSharing,
+        with_locks: bool,
     ) -> Result<Record, KernelError> {
         let (objects, permit_then) = (self.objects().clone(), permit.clone());
         self.create_record_and(op, permit, new, move |tx, record| {
             let name = crate::records::bucket_name(&record.header.id)?;
             objects.set_first_sharing(tx, &permit_then, &name, sharing)?;
+            if with_locks {
+                objects.set_first_locking(tx, &permit_then, &name)?;
+            }
             Ok(record)
         })
         .await

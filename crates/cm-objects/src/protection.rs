@@ -1,11 +1,13 @@
 //! Locks: versions that nobody may delete before a moment, or as long as somebody holds them.
 
-use cm_policy::{Grant, Permit, Read, Update};
-use cm_types::{BucketName, ObjectKey, Timestamp};
+use cm_db::WriteTx;
+use cm_policy::{Create, Grant, Permit, Read, Update};
+use cm_types::{BucketName, ObjectKey, ResourceKind, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::objects::{bucket_row, require_bucket, require_object};
 use crate::rows::VersionRow;
+use crate::tables::Buckets;
 use crate::trail::{self, Origin};
 use crate::versions::{Found, Name, VersionName, Versioning, by_name, look, store};
 use crate::{ObjectError, ObjectInfo, Objects};
@@ -151,6 +153,28 @@ impl Objects {
             Ok(())
         })
         .await
+    }
+
+    /// Lets versions of a bucket be locked that is being created, in the transaction that creates it.
+    ///
+    /// # Errors
+    /// [`ObjectError::NotPermitted`], [`ObjectError::BucketNotFound`].
+    pub fn set_first_locking(
+        &self,
+        tx: &mut WriteTx<'_>,
+        permit: &Permit<Create>,
+        bucket: &BucketName,
+    ) -> Result<(), ObjectError> {
+        let tenant = permit.tenant();
+        if !permit.covers_collection(tenant, ResourceKind::Bucket) {
+            require_bucket(permit, bucket)?;
+        }
+        let mut row = bucket_row(tx, tenant, bucket)?;
+        row.versioning = Some(Versioning::Enabled);
+        row.locking = Some(Locking::default());
+        tx.put::<Buckets>(&(tenant.clone(), bucket.clone()), &row)?;
+        let origin = Origin { tenant: tenant.clone(), actor: permit.principal().cloned(), request: None };
+        trail::record_bucket(&self.0.events, tx, &origin, "bucket.locking-set", bucket)
     }
 
     /// A version of a bucket whose versions can be locked.

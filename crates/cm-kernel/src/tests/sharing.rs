@@ -21,7 +21,7 @@ impl House {
         let permit = self.kernel.authorize::<Create>(owner, ResourceKind::Bucket).await.unwrap();
         let new = NewRecord::of("shared", &Bucket::default()).with_id(ResourceId::parse("shared").unwrap());
         let sharing = BucketSharing::private(owner.principal().unwrap());
-        self.kernel.create_shared_bucket(owner, &permit, new, sharing).await.unwrap();
+        self.kernel.create_shared_bucket(owner, &permit, new, sharing, false).await.unwrap();
         let permit = self.kernel.look_up_object::<Update>(owner, &bucket(), &key()).await.unwrap();
         let (objects, body) = (self.kernel.objects(), stream::iter([Ok("content".into())]));
         objects.put(&permit, &bucket(), &key(), NewObject::default(), body).await.unwrap();
@@ -258,4 +258,23 @@ async fn what_is_said_of_an_object_is_told_to_its_readers() {
         assert_eq!(told, [expected]);
     }
     assert!(house.kernel.find_objects(&other, "ball").await.unwrap().is_empty());
+}
+
+/// Whoever asks for locks never has a bucket without them, not even for a moment.
+#[tokio::test]
+async fn buckets_are_made_with_their_locks() {
+    let house = House::open().await;
+    let owner = house.somebody("owner", &["bucket:create"]).await;
+    let permit = house.kernel.authorize::<Create>(&owner, ResourceKind::Bucket).await.unwrap();
+    let new = NewRecord::of("shared", &Bucket::default()).with_id(ResourceId::parse("shared").unwrap());
+    let sharing = BucketSharing::private(owner.principal().unwrap());
+    house.kernel.create_shared_bucket(&owner, &permit, new, sharing, true).await.unwrap();
+    let used = Use::GetBucketObjectLockConfiguration;
+    let circumstances = Circumstances::new();
+    let name = bucket();
+    let wanted = Wanted { bucket: &name, key: None, version: None, used, circumstances: &circumstances };
+    let (_, permit) = house.kernel.look_up_bucket::<Read>(&owner, wanted).await.unwrap();
+    assert!(house.kernel.objects().locking(&permit, &name).await.unwrap().is_some());
+    let (_, permit) = house.kernel.look_up_bucket::<Read>(&owner, wanted).await.unwrap();
+    assert_eq!(house.kernel.objects().versioning(&permit, &name).await.unwrap(), Some(Versioning::Enabled));
 }

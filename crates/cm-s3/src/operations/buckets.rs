@@ -3,9 +3,8 @@
 use cm_kernel::KernelError;
 use cm_kernel::catalog::kinds::Bucket as BucketSpec;
 use cm_kernel::catalog::{CatalogError, Dependents, NewRecord, Query};
-use cm_kernel::objects::Locking;
 use cm_kernel::policy::sharing::{BucketSharing, Use};
-use cm_kernel::policy::{Create, Delete, Read, Update};
+use cm_kernel::policy::{Create, Delete, Read};
 use cm_types::{BucketName, PageLimit, ResourceId, ResourceKind};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -83,23 +82,11 @@ impl Store {
             ..NewRecord::of(name.as_str(), &BucketSpec::default())
         };
         let output = || S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) });
-        match self.kernel.create_shared_bucket(&caller, &permit, new, sharing.clone()).await {
-            Ok(_) if with_locks => match self.lock_new_bucket(&caller, &name).await {
-                Ok(()) => Ok(output()),
-                Err(error) => {
-                    // A bucket without locks is not what was asked for.
-                    let permit = self.permit_bucket::<Delete>(&caller, Use::DeleteBucket, &name).await?;
-                    let id = ResourceId::from(name.clone());
-                    let undone =
-                        self.kernel.delete_record(&caller, &permit, &id, None, Dependents::default()).await;
-                    undone.map_err(failure::kernel)?;
-                    Err(error)
-                }
-            },
+        match self.kernel.create_shared_bucket(&caller, &permit, new, sharing.clone(), with_locks).await {
             Ok(_) => Ok(output()),
             // Whoever makes a bucket again as it is has what it wants, as in the first region of S3.
             Err(KernelError::Catalog(CatalogError::Exists(_)))
-                if self.has(&caller, &name, &sharing).await =>
+                if self.has(&caller, &name, &sharing, with_locks).await =>
             {
                 Ok(output())
             }
@@ -107,21 +94,23 @@ impl Store {
         }
     }
 
-    /// Lets versions of a bucket be locked that was just made.
-    async fn lock_new_bucket(&self, caller: &Caller, bucket: &BucketName) -> S3Result<()> {
-        let used = Use::PutBucketObjectLockConfiguration;
-        let permit = self.permit_bucket::<Update>(caller, used, bucket).await?;
-        let locked = self.kernel.objects().set_locking(&permit, bucket, Locking::default(), true).await;
-        locked.map_err(failure::object)
-    }
-
-    /// Whether the bucket is the caller's own, and shared so.
-    async fn has(&self, caller: &Caller, bucket: &BucketName, sharing: &BucketSharing) -> bool {
+    /// Whether the bucket is the caller's own, shared so, and with locks if it is to have them.
+    async fn has(
+        &self,
+        caller: &Caller,
+        bucket: &BucketName,
+        sharing: &BucketSharing,
+        with_locks: bool,
+    ) -> bool {
         let Ok((record, permit)) = self.bucket::<Read>(caller, Use::GetBucketPolicy, bucket).await else {
             return false;
         };
         let is_same = self.kernel.sharing_of(&permit, bucket).await.is_ok_and(|found| found == *sharing);
-        is_same && Some(&record.header.owner) == caller.principal()
+        let has_locks = match with_locks {
+            true => self.kernel.objects().locking(&permit, bucket).await.is_ok_and(|found| found.is_some()),
+            false => true,
+        };
+        is_same && has_locks && Some(&record.header.owner) == caller.principal()
     }
 
     pub(super) async fn describe_bucket(

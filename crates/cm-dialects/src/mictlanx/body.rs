@@ -192,7 +192,8 @@ mod tests {
         for begin in [before, behind] {
             assert!(read(begin).await.is_err());
             let taken = taken.load(std::sync::atomic::Ordering::Relaxed);
-            assert!(taken <= HEAD_BYTES_MAX + 4096, "{taken} bytes were taken");
+            // Some pieces come with the end of the file, and one is refused.
+            assert!(taken <= HEAD_BYTES_MAX + 4 * 4096, "{taken} bytes were taken");
         }
     }
 

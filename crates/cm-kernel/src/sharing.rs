@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use cm_catalog::{Catalog, NewRecord, Query, Record, guard};
 use cm_db::ReadTx;
-use cm_objects::{ObjectAccess, Objects, VersionName};
+use cm_objects::{ObjectFacts, Objects, VersionName};
 use cm_policy::sharing::{
     Asked, BucketSharing, Circumstances, ObjectSharing, Sharing, Use, decide_shared, explain_shared,
 };
-use cm_policy::{ActionKind, Create, Denied, Explanation, Guard, Permit, Read, Subject, Target};
+use cm_policy::{ActionKind, Basis, Create, Denied, Explanation, Guard, Permit, Read, Subject, Target};
 use cm_types::{
     Action, BucketName, ObjectKey, Page, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId,
 };
@@ -45,7 +45,7 @@ pub(crate) struct FoundBucket {
     pub(crate) record: Record,
     guard: Option<Guard>,
     sharing: Option<BucketSharing>,
-    object: Option<ObjectAccess>,
+    object: Option<ObjectFacts>,
 }
 
 impl FoundBucket {
@@ -90,7 +90,13 @@ impl FoundBucket {
     ) -> Result<Permit<A>, Denied> {
         let circumstances = self.circumstances(said);
         let asked = Asked { used, circumstances: &circumstances };
-        decide_shared::<A>(subject, &self.target(resource), self.sharing().as_ref(), asked)
+        let permit = decide_shared::<A>(subject, &self.target(resource), self.sharing().as_ref(), asked)?;
+        // Roles and owners of buckets are the same for all objects; only what was shared may differ from one to the next.
+        if self.sharing.is_none() || resource.kind != ResourceKind::Object || !used.is_of_object() {
+            return Ok(permit);
+        }
+        let facts = self.object.clone().map(std::sync::Arc::new);
+        Ok(permit.resting_on(facts.map_or(Basis::Absent, Basis::Facts)))
     }
 
     pub(crate) fn explain(
@@ -225,7 +231,7 @@ impl Kernel {
         bucket: &BucketName,
         key: &ObjectKey,
         version: Option<VersionName>,
-    ) -> Result<Option<ObjectAccess>, KernelError> {
+    ) -> Result<Option<ObjectFacts>, KernelError> {
         let (objects, tenant) = (self.objects().clone(), permit.tenant().clone());
         let (bucket, key) = (bucket.clone(), key.clone());
         self.db()

@@ -1,32 +1,37 @@
 //! Whose an object is, and to whom its owner gave it: facts for decisions, and how they change.
 
-use std::collections::BTreeMap;
-
 use cm_db::ReadTx;
 use cm_policy::sharing::Acl;
-use cm_policy::{Grant, Permit};
-use cm_types::{BucketName, ObjectKey, PrincipalId, RequestId, TenantId};
+use cm_policy::{Basis, Grant, ObjectFacts, Permit};
+use cm_types::{BucketName, ObjectKey, RequestId, TenantId};
 
 use crate::objects::require_object;
 use crate::rows::{ObjectRow, VersionRow};
 use crate::trail::{self, Origin};
-use crate::versions::{self, Found, VersionName};
+use crate::versions::{self, Found, Name, VersionName};
 use crate::{ObjectError, Objects};
 
-/// What decisions about one version of an object rest on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectAccess {
-    /// Who wrote it, and owns it where lists of grants count; `None` is the owner of the bucket.
-    pub owner: Option<PrincipalId>,
-    /// Its grants; `None` is private.
-    pub acl: Option<Acl>,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
+fn facts_of(row: &ObjectRow) -> ObjectFacts {
+    ObjectFacts { owner: row.writer.clone(), acl: row.acl.clone(), tags: row.tags.clone() }
 }
 
-impl ObjectAccess {
-    fn of(row: &ObjectRow) -> Self {
-        Self { owner: row.writer.clone(), acl: row.acl.clone(), tags: row.tags.clone() }
+/// The object that is meant, if it is one as was judged when the permit was decided on.
+///
+/// # Errors
+/// Those of [`versions::look`]. What came where there was nothing is not found: the decision came first. What was replaced by
+/// something given to others is [`ObjectError::Busy`]: it is to be judged again.
+pub(crate) fn look_judged(
+    tx: &ReadTx<'_>,
+    name: &Name,
+    version: Option<VersionName>,
+    basis: Option<&Basis>,
+) -> Result<ObjectRow, ObjectError> {
+    let row = versions::look(tx, name, version)?;
+    match basis {
+        None => Ok(row),
+        Some(Basis::Absent) => Err(ObjectError::not_found(&name.1, &name.2)),
+        Some(Basis::Facts(judged)) if **judged == facts_of(&row) => Ok(row),
+        Some(Basis::Facts(_)) => Err(ObjectError::Busy),
     }
 }
 
@@ -43,10 +48,10 @@ impl Objects {
         bucket: &BucketName,
         key: &ObjectKey,
         version: Option<VersionName>,
-    ) -> Result<Option<ObjectAccess>, ObjectError> {
+    ) -> Result<Option<ObjectFacts>, ObjectError> {
         let name = (tenant.clone(), bucket.clone(), key.clone());
         match versions::look(tx, &name, version) {
-            Ok(row) => Ok(Some(ObjectAccess::of(&row))),
+            Ok(row) => Ok(Some(facts_of(&row))),
             Err(
                 ObjectError::NotFound { .. }
                 | ObjectError::VersionNotFound { .. }
@@ -60,7 +65,7 @@ impl Objects {
     ///
     /// # Errors
     /// [`ObjectError::NotFound`], [`ObjectError::VersionNotFound`], [`ObjectError::IsMarker`],
-    /// [`ObjectError::NotPermitted`].
+    /// [`ObjectError::NotPermitted`]; [`ObjectError::Busy`] if it has been given to others since that was decided.
     pub async fn set_acl(
         &self,
         permit: &Permit<Grant>,
@@ -72,11 +77,12 @@ impl Objects {
     ) -> Result<(), ObjectError> {
         require_object(permit, bucket, key)?;
         let origin = Origin { tenant: permit.tenant().clone(), actor: permit.principal().cloned(), request };
-        let (engine, bucket, key) = (self.0.clone(), bucket.clone(), key.clone());
+        let (engine, basis) = (self.0.clone(), permit.basis().cloned());
+        let (bucket, key) = (bucket.clone(), key.clone());
         self.0
             .write(move |tx| {
                 let name = (origin.tenant.clone(), bucket.clone(), key.clone());
-                let mut row = versions::look(tx, &name, version)?;
+                let mut row = look_judged(tx, &name, version, basis.as_ref())?;
                 row.acl = Some(acl);
                 let found = match versions::by_name(tx, &name, row.name())? {
                     Some(Found::Among(order, _)) => {

@@ -7,10 +7,11 @@ use cm_db::{KeyPrefix, ReadTx};
 use cm_policy::{Permit, Read};
 use cm_types::{BucketName, ObjectKey, PageLimit};
 
+use crate::access::look_judged;
 use crate::objects::{info, require_object};
 use crate::rows::ObjectRow;
 use crate::tables::{FinishedParts, VersionKey};
-use crate::versions::{VersionName, look};
+use crate::versions::VersionName;
 use crate::{ObjectError, ObjectInfo, Objects};
 
 /// A part of an object that was uploaded in parts.
@@ -50,11 +51,11 @@ impl Objects {
         limit: PageLimit,
     ) -> Result<(ObjectInfo, Vec<FinishedPart>, bool), ObjectError> {
         require_object(permit, bucket, key)?;
-        let name = (permit.tenant().clone(), bucket.clone(), key.clone());
+        let (name, basis) = ((permit.tenant().clone(), bucket.clone(), key.clone()), permit.basis().cloned());
         self.0
             .db
             .read(move |tx| {
-                let row = look(tx, &name, version)?;
+                let row = look_judged(tx, &name, version, basis.as_ref())?;
                 let id = VersionKey(row.version);
                 let all = KeyPrefix::new().part(&id);
                 let mut parts = match row.parts {

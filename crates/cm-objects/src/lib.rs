@@ -88,8 +88,8 @@ mod trail;
 pub mod uploads;
 pub mod versions;
 
-pub use access::ObjectAccess;
 pub use chunks::CHUNK_BYTES;
+pub use cm_policy::ObjectFacts;
 pub use completion::{Completion, Contents};
 pub use config::Config;
 pub use error::{Damage, Flaw, ObjectError};

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use crate::abandoned::{Abandoned, Uncounted};
+use crate::access::look_judged;
 use crate::chunks::ChunkStore;
 use crate::claims::Claims;
 use crate::garbage::Collector;
@@ -164,15 +165,15 @@ impl Objects {
     /// What is known about an object without reading it.
     ///
     /// # Errors
-    /// [`ObjectError::NotFound`], also if there is no such bucket; [`ObjectError::NotPermitted`].
+    /// [`ObjectError::NotFound`], also if there is no such bucket; [`ObjectError::NotPermitted`]; [`ObjectError::Busy`] if it
+    /// has been given to others since that was decided.
     pub async fn head(
         &self,
         permit: &Permit<Read>,
         bucket: &BucketName,
         key: &ObjectKey,
     ) -> Result<ObjectInfo, ObjectError> {
-        require_object(permit, bucket, key)?;
-        self.0.find(permit.tenant(), bucket, key, None).await
+        self.head_version(permit, bucket, key, None).await
     }
 
     /// As [`Objects::head`], of a version.
@@ -187,7 +188,9 @@ impl Objects {
         version: Option<VersionName>,
     ) -> Result<ObjectInfo, ObjectError> {
         require_object(permit, bucket, key)?;
-        self.0.find(permit.tenant(), bucket, key, version).await
+        let (name, basis) = ((permit.tenant().clone(), bucket.clone(), key.clone()), permit.basis().cloned());
+        let row = self.0.db.read(move |tx| look_judged(tx, &name, version, basis.as_ref())).await?;
+        Ok(info(bucket.clone(), key.clone(), row))
     }
 }
 

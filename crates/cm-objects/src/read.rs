@@ -12,11 +12,12 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use uuid::Uuid;
 
+use crate::access::look_judged;
 use crate::claims::Shared;
 use crate::finished_parts::bytes_of;
 use crate::objects::{Engine, info, require_object};
 use crate::tables::{Manifests, SEGMENT_CHUNKS, VersionKey};
-use crate::versions::{VersionName, look};
+use crate::versions::VersionName;
 use crate::{ByteRange, CHUNK_BYTES, Damage, Flaw, ObjectError, ObjectInfo, Objects};
 
 /// How many chunks are read and verified ahead of the reader; bounds the memory of one read to so many MiB.
@@ -80,7 +81,7 @@ impl Objects {
     ) -> Result<ObjectRead, ObjectError> {
         require_object(permit, bucket, key)?;
         for _ in 0..OPEN_ATTEMPTS_MAX {
-            let (info, wanted) = self.0.find_piece(permit.tenant(), bucket, key, version, piece).await?;
+            let (info, wanted) = self.0.find_piece(permit, bucket, key, version, piece).await?;
             if let Some(lease) = self.0.lease(permit.tenant(), &info).await? {
                 let chunks = verified(self.0.clone(), permit.tenant().clone(), &info, wanted.clone());
                 let body = chunks.map(move |chunk| {
@@ -110,23 +111,23 @@ impl Objects {
         number: u16,
     ) -> Result<(ObjectInfo, Range<u64>), ObjectError> {
         require_object(permit, bucket, key)?;
-        self.0.find_piece(permit.tenant(), bucket, key, version, Some(Piece::Part(number))).await
+        self.0.find_piece(permit, bucket, key, version, Some(Piece::Part(number))).await
     }
 }
 
 impl Engine {
     async fn find_piece(
         &self,
-        tenant: &TenantId,
+        permit: &Permit<Read>,
         bucket: &BucketName,
         key: &ObjectKey,
         version: Option<VersionName>,
         piece: Option<Piece>,
     ) -> Result<(ObjectInfo, Range<u64>), ObjectError> {
-        let name = (tenant.clone(), bucket.clone(), key.clone());
+        let (name, basis) = ((permit.tenant().clone(), bucket.clone(), key.clone()), permit.basis().cloned());
         self.db
             .read(move |tx| {
-                let row = look(tx, &name, version)?;
+                let row = look_judged(tx, &name, version, basis.as_ref())?;
                 let wanted = match piece {
                     None => 0..row.size,
                     Some(Piece::Range(range)) => range.resolve(row.size)?,

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use cm_policy::{Permit, Read, Update};
 use cm_types::{BucketName, ObjectKey, RequestId};
 
+use crate::access::look_judged;
 use crate::objects::{bucket_row, require_bucket, require_object};
 use crate::protection::change_version;
 use crate::rows::TagsRow;
 use crate::tables::BucketTags;
 use crate::trail::{self, Origin};
-use crate::versions::{VersionName, look};
+use crate::versions::VersionName;
 use crate::{ObjectError, ObjectInfo, Objects};
 
 /// Pairs of names and values.
@@ -58,10 +59,10 @@ impl Objects {
         check_tags(&tags, OBJECT_TAGS_MAX)?;
         let origin = Origin { tenant: permit.tenant().clone(), actor: permit.principal().cloned(), request };
         let name = (origin.tenant.clone(), bucket.clone(), key.clone());
-        let engine = self.0.clone();
+        let (engine, basis) = (self.0.clone(), permit.basis().cloned());
         self.0
             .write(move |tx| {
-                let mut row = look(tx, &name, version)?;
+                let mut row = look_judged(tx, &name, version, basis.as_ref())?;
                 row.tags = tags.clone();
                 change_version(tx, &name, row.name(), |row| row.tags = tags)?;
                 trail::record(&engine.events, tx, &origin, "object.tagged", (&name.1, &name.2), &row)?;

@@ -23,10 +23,11 @@
 //!
 //! Nothing here does I/O, reads a clock or remembers anything.
 //!
-//! Reading order: [`permission`], [`facts`], [`decision`], [`change`], [`permit`], [`reason`], [`action`],
-//! [`sharing`].
+//! Reading order: [`permission`], [`facts`], [`decision`], [`change`], [`permit`], [`basis`], [`reason`],
+//! [`action`], [`sharing`].
 
 pub mod action;
+pub mod basis;
 pub mod change;
 pub mod decision;
 pub mod facts;
@@ -36,6 +37,7 @@ pub mod reason;
 pub mod sharing;
 
 pub use action::{ActionKind, Create, Delete, Grant, Invoke, List, Read, Update};
+pub use basis::{Basis, ObjectFacts};
 pub use change::decide_change;
 pub use decision::{Denied, absent, decide, explain};
 pub use facts::{ADMIN_ROLE, Guard, RoleFacts, Subject, Target};

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use cm_types::{Action, PrincipalId, ResourceKind, ResourceRef, TenantId};
 
-use crate::{ActionKind, Subject, Target};
+use crate::{ActionKind, Basis, Subject, Target};
 
 /// Says that somebody may do `A` to something. Minted by [`decide`](crate::decide) alone.
 ///
@@ -21,6 +21,7 @@ use crate::{ActionKind, Subject, Target};
 ///     principal: None,
 ///     kind: cm_types::ResourceKind::Function,
 ///     id: None,
+///     basis: None,
 ///     action: std::marker::PhantomData,
 /// };
 /// ```
@@ -65,11 +66,12 @@ use crate::{ActionKind, Subject, Target};
 /// # Ok::<(), cm_policy::Denied>(())
 /// ```
 pub struct Permit<A: ActionKind> {
-    // Invariant: all four fields are those of a decision that ended in "allowed".
+    // Invariant: the first four fields are those of a decision that ended in "allowed".
     tenant: TenantId,
     principal: Option<PrincipalId>,
     kind: ResourceKind,
     id: Option<String>,
+    basis: Option<Basis>,
     action: PhantomData<fn() -> A>,
 }
 
@@ -80,8 +82,20 @@ impl<A: ActionKind> Permit<A> {
             principal: subject.tenant.and(subject.principal).cloned(),
             kind: target.kind,
             id: target.id.map(str::to_owned),
+            basis: None,
             action: PhantomData,
         }
+    }
+
+    /// The same, for what was found at the decision only. This takes away, hence anybody may do it.
+    #[must_use]
+    pub fn resting_on(self, basis: Basis) -> Self {
+        Self { basis: Some(basis), ..self }
+    }
+
+    /// What was found at the decision; `None` where that did not matter.
+    pub fn basis(&self) -> Option<&Basis> {
+        self.basis.as_ref()
     }
 
     /// The action that was decided.
@@ -133,6 +147,7 @@ impl<A: ActionKind> Clone for Permit<A> {
             principal: self.principal.clone(),
             kind: self.kind,
             id: self.id.clone(),
+            basis: self.basis.clone(),
             action: PhantomData,
         }
     }
@@ -146,6 +161,7 @@ impl<A: ActionKind> std::fmt::Debug for Permit<A> {
             .field("principal", &self.principal)
             .field("kind", &self.kind)
             .field("id", &self.id)
+            .field("basis", &self.basis)
             .finish()
     }
 }

@@ -1,5 +1,5 @@
 use cm_catalog::kinds::Bucket;
-use cm_objects::{NewObject, Removal, Version, VersionName, VersionQuery, Versioning};
+use cm_objects::{NewObject, ObjectError, Removal, Version, VersionName, VersionQuery, Versioning};
 use cm_policy::sharing::{BucketSharing, CannedAcl, Circumstances, PolicyDocument, PublicAccessBlock, Use};
 use cm_types::{BucketName, ObjectKey, PageLimit};
 use futures::stream;
@@ -277,4 +277,34 @@ async fn buckets_are_made_with_their_locks() {
     assert!(house.kernel.objects().locking(&permit, &name).await.unwrap().is_some());
     let (_, permit) = house.kernel.look_up_bucket::<Read>(&owner, wanted).await.unwrap();
     assert_eq!(house.kernel.objects().versioning(&permit, &name).await.unwrap(), Some(Versioning::Enabled));
+}
+
+/// Between a decision and the reading, others may replace the object, and give it to others.
+#[tokio::test]
+async fn what_is_read_is_what_was_judged() {
+    let house = House::open().await;
+    let owner = house.somebody("owner", &["bucket:create"]).await;
+    let other = house.somebody("other", &[]).await;
+    house.shared_by(&owner).await;
+    let id = owner.principal().unwrap().clone();
+    house.share(&owner, move |sharing| sharing.acl = Some(CannedAcl::PublicRead.acl(Some(&id), &id))).await;
+    house.store(&owner, CannedAcl::PublicRead).await;
+    let (kernel, objects) = (&house.kernel, house.kernel.objects());
+    let (bucket, key) = (bucket(), key());
+    let permit = kernel.look_up_object::<Read>(&other, &bucket, &key).await.unwrap();
+    house.store(&owner, CannedAcl::PublicRead).await;
+    assert!(objects.get(&permit, &bucket, &key, None).await.is_ok(), "given to the same");
+    house.store(&owner, CannedAcl::Private).await;
+    for refused in [
+        objects.get(&permit, &bucket, &key, None).await.err().unwrap(),
+        objects.head(&permit, &bucket, &key).await.unwrap_err(),
+    ] {
+        assert!(matches!(refused, ObjectError::Busy), "{refused}");
+    }
+    let deleting = kernel.look_up_object::<Delete>(&owner, &bucket, &key).await.unwrap();
+    objects.remove(&deleting, &bucket, &key, Removal::default(), None).await.unwrap();
+    let permit = kernel.look_up_object::<Read>(&other, &bucket, &key).await.unwrap();
+    house.store(&owner, CannedAcl::Private).await;
+    let refused = objects.get(&permit, &bucket, &key, None).await.err().unwrap();
+    assert!(matches!(refused, ObjectError::NotFound { .. }), "{refused}");
 }

@@ -28,10 +28,18 @@ pub(crate) fn look_judged(
 ) -> Result<ObjectRow, ObjectError> {
     let row = versions::look(tx, name, version)?;
     match basis {
-        None => Ok(row),
         Some(Basis::Absent) => Err(ObjectError::not_found(&name.1, &name.2)),
-        Some(Basis::Facts(judged)) if **judged == facts_of(&row) => Ok(row),
-        Some(Basis::Facts(_)) => Err(ObjectError::Busy),
+        basis if was_judged(basis, &row) => Ok(row),
+        _ => Err(ObjectError::Busy),
+    }
+}
+
+/// Whether a decision on this basis holds for the object that was found.
+pub(crate) fn was_judged(basis: Option<&Basis>, found: &ObjectRow) -> bool {
+    match basis {
+        None => true,
+        Some(Basis::Absent) => false,
+        Some(Basis::Facts(judged)) => **judged == facts_of(found),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Deleting objects and versions.
 
 use cm_db::WriteTx;
-use cm_policy::{Delete, Grant, Permit};
+use cm_policy::{Basis, Delete, Grant, Permit};
 use cm_types::{BucketName, ObjectKey, RequestId, Timestamp};
 use uuid::Uuid;
 
+use crate::access::was_judged;
 use crate::objects::{Engine, bucket_row, check_conditions, info, require_object};
 use crate::rows::{BucketRow, MarkerRow, ObjectRow, VersionRow};
 use crate::tables::ObjectRows;
@@ -47,6 +48,7 @@ struct Task {
     if_created_at: Option<Timestamp>,
     bypass: bool,
     must_exist: bool,
+    basis: Option<Basis>,
     origin: Origin,
 }
 
@@ -95,7 +97,7 @@ impl Objects {
     ///
     /// # Errors
     /// [`ObjectError::BucketNotFound`], [`ObjectError::PreconditionFailed`], [`ObjectError::Locked`],
-    /// [`ObjectError::NotPermitted`].
+    /// [`ObjectError::NotPermitted`]; [`ObjectError::Busy`] if something else came in its place since it was permitted.
     pub async fn remove(
         &self,
         permit: &Permit<Delete>,
@@ -129,6 +131,7 @@ impl Objects {
             if_created_at: removal.if_created_at,
             bypass: removal.bypass.is_some(),
             must_exist,
+            basis: permit.basis().cloned(),
             origin: Origin { tenant, actor: permit.principal().cloned(), request },
         };
         let engine = self.0.clone();
@@ -139,6 +142,9 @@ impl Objects {
 impl Task {
     fn check(&self, row: &ObjectRow) -> Result<(), ObjectError> {
         let (_, bucket, key) = &self.name;
+        if !was_judged(self.basis.as_ref(), row) {
+            return Err(ObjectError::Busy);
+        }
         check_conditions(bucket, key, &self.conditions, Some(row))?;
         let second = |at: Timestamp| at.as_micros().div_euclid(1_000_000);
         let is_other = self.if_size.is_some_and(|size| size != row.size)

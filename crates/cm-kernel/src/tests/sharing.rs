@@ -307,4 +307,8 @@ async fn what_is_read_is_what_was_judged() {
     house.store(&owner, CannedAcl::Private).await;
     let refused = objects.get(&permit, &bucket, &key, None).await.err().unwrap();
     assert!(matches!(refused, ObjectError::NotFound { .. }), "{refused}");
+    let deleting = kernel.look_up_object::<Delete>(&owner, &bucket, &key).await.unwrap();
+    house.store(&owner, CannedAcl::PublicRead).await;
+    let refused = objects.remove(&deleting, &bucket, &key, Removal::default(), None).await.unwrap_err();
+    assert!(matches!(refused, ObjectError::Busy), "{refused}");
 }

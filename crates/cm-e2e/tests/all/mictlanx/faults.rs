@@ -163,8 +163,28 @@ async fn who_may_not_is_refused_and_learns_nothing() {
     let taken = announcement("private", "k", "k", b"x");
     theirs.post("/api/v4/buckets/private/metadata", &taken).await.demand(403);
     theirs.chunked(&task, b"x", &[]).await.demand(404);
+    // There is no task of theirs, so nobody looks whether it is a form.
+    let form = format!("/api/v4/buckets/data/{task}");
+    theirs.send(theirs.request("POST", &form).body("no form")).await.demand(404);
+    mine.send(mine.request("POST", &form).body("no form")).await.demand(415);
     theirs.get("/api/v4/cache").await.demand(403);
     mine.get("/api/v4/buckets/private/k").await.demand(200);
+
+    // Whoever may list a bucket sees what is in it, and nothing that is said of what it may not read.
+    let lists = json!({ "id": "lister", "name": "lister", "permissions": ["bucket:read", "bucket:list"] });
+    admin.create(ResourceKind::Role, &lists).await.unwrap();
+    let lister = mine.as_somebody(Some(&enrol(&node, "lister", &["lister"]).await.token));
+    let bucket = lister.get("/api/v4/buckets/private/metadata").await.demand(200).json();
+    let stats = lister.get("/api/v4/peers/stats").await.demand(200).json();
+    let stats = stats.as_object().unwrap().values().next().unwrap();
+    for seen in [&bucket["balls"][0], &stats["balls"][0]] {
+        assert_eq!((&seen["key"], &seen["size"]), (&json!("k"), &json!(6)), "{seen}");
+        assert_eq!((&seen["tags"], &seen["checksum"]), (&json!({}), &json!("")), "{seen}");
+        assert_eq!((&seen["producer_id"], &seen["ball_id"]), (&json!(""), &json!("")), "{seen}");
+    }
+    let pieces = lister.get("/api/v4/buckets/private/metadata/ball/chunks").await.demand(200).json();
+    assert_eq!(pieces["chunks"][0]["tags"], json!({}), "{pieces}");
+    lister.get("/api/v4/buckets/private/ball/merge").await.demand(404);
     mine.chunked(&task, b"x", &[]).await.demand(200);
 
     // What earlier clients present: a secret in a header of its own, with the name of whom it belongs to.

@@ -132,7 +132,7 @@ impl Kernel {
                 let (mut named, mut gone) = (Vec::new(), Vec::new());
                 let mut last = after;
                 for _ in 0..PLACES_AT_ONCE {
-                    let mut range = KeyRange::prefix(&KeyPrefix::new().part(&tenant).part(&term));
+                    let mut range = KeyRange::prefix(KeyPrefix::new().part(&tenant).part(&term));
                     if let Some(last) = &last {
                         range = range.after(&behind(&tenant, &term, last));
                     }

@@ -32,8 +32,7 @@ pub enum Write {
 /// Work beside the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Make a copy of the data and say so with [`crate::Replica::snapshot_made`] or
-    /// [`crate::Replica::snapshot_not_made`].
+    /// Make a copy of the data and say with [`crate::Replica::snapshot_made`] whether there is one.
     MakeSnapshot,
     /// Send a piece of the copy ([`Message::Piece`]).
     SendPiece {

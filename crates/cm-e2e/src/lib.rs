@@ -1,9 +1,11 @@
 //! End-to-end tests: the real binary, started as a process, spoken to through its public interfaces.
 //!
 //! [`Node`] starts `cryptomesh up` on free ports in a temporary directory and waits until it says that it is
-//! ready. The tests themselves are in `tests/all`; the benchmarks of whole processes are in `benches`.
+//! ready. The tests themselves are in `tests/all`; the benchmarks of whole processes are in `benches`, and
+//! what they measure with in [`measure`].
 
 mod binary;
+pub mod measure;
 mod node;
 mod parties;
 mod posting_client;

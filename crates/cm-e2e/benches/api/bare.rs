@@ -13,7 +13,7 @@ use cm_http::ServerLimits;
 use cm_runtime::Tasks;
 use tokio::net::TcpListener;
 
-use crate::Outcome;
+use cm_e2e::measure::Outcome;
 
 /// The word that makes this executable such a server.
 pub(crate) const PROCESS: &str = "bare-handler";

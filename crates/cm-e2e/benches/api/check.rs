@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use cm_testkit::postgres::Server as PostgresServer;
 
-use crate::Outcome;
 use crate::client::ask;
 use crate::fill::Filled;
 use crate::place::{Engine, Place};
 use crate::statements::{Operation, all_postgres, all_sqlite};
+use cm_e2e::measure::Outcome;
 
 /// What is checked.
 pub(crate) const OPERATIONS: [Operation; 4] =

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::measured::Run;
-use crate::usage::Usage;
 use crate::{CALLERS, Outcome};
+use cm_e2e::measure::Run;
+use cm_e2e::measure::Usage;
 
 /// How long a run, or one answer, may take: far longer than any is meant to.
 const DEADLINE: Duration = Duration::from_secs(300);

@@ -7,12 +7,14 @@ use crate::bare::Bare;
 use crate::check::{self, check};
 use crate::client::{self, Request, Server, ask};
 use crate::fill::Filled;
-use crate::measured::{Run, Runs, Table, progress};
+use cm_e2e::measure::{Run, Runs, progress};
+
 use crate::options::Options;
 use crate::place::{Engine, LOG_LEVEL_DEFAULT, Place, copy, postgres};
 use crate::statements::Transaction;
-use crate::usage::Usage;
+use crate::table::{compared, legend, row, table};
 use crate::{CALLERS, Outcome, postgres_alone, sqlite_alone};
+use cm_e2e::measure::Usage;
 
 /// Records of the catalogue.
 const RECORDS: u64 = 10_000;
@@ -51,7 +53,7 @@ fn measure(options: &Options, filled: &Filled, engine: Engine, bare: &Bare) -> O
         options.rounds,
         options.window.as_secs_f64()
     );
-    let mut table = Table::new(&title);
+    let mut report = table(&title);
     for operation in check::OPERATIONS {
         progress(&format!("{}: {}", engine.name(), operation.name()));
         let body = ask(&node, &operation.request(&place, 0))?.body.len();
@@ -74,17 +76,18 @@ fn measure(options: &Options, filled: &Filled, engine: Engine, bare: &Bare) -> O
             }
         }
         let name = operation.name();
-        table.compared(&format!("{name}: the API"), &api, &sql, "the SQL alone");
-        table.row("  the same SQL alone", &sql);
-        table.row(&format!("  a bare handler, {body} bytes"), &nothing);
+        report.line(compared(&format!("{name}: the API"), &api, &sql, "the SQL alone"));
+        report.line(row("  the same SQL alone", &sql));
+        report.line(row(&format!("  a bare handler, {body} bytes"), &nothing));
         let of_bare = api.ratio(&nothing, |run| run.rate);
-        table.note(format!("  the API does {of_bare:.2} of what the bare handler does"));
+        report.line(format!("  the API does {of_bare:.2} of what the bare handler does"));
         let ratio = api.ratio(&sql, |run| run.rate);
         let aim = format!("{name} at {:.0} % of the same SQL alone", AIM * 100.0);
-        table.aim(&aim, &format!("{:.0} %", ratio * 100.0), ratio >= AIM);
+        report.aim(&aim, format!("{:.0} %", ratio * 100.0), ratio >= AIM);
     }
     alone.close()?;
-    table.print()?;
+    legend(&mut report);
+    report.print()?;
     drop(place);
     Ok(std::fs::remove_dir_all(root)?)
 }

@@ -16,9 +16,9 @@ use cm_types::{Labels, PrincipalId, ResourceId, ResourceKind, TenantId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::Outcome;
-use crate::measured::progress;
 use crate::place::role_id;
+use cm_e2e::measure::Outcome;
+use cm_e2e::measure::progress;
 
 /// Records of one transaction.
 const BATCH: u64 = 1000;

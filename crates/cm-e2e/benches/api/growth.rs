@@ -1,12 +1,14 @@
 //! What the API costs as the catalogue grows: one node for each size, measured in turns.
 
-use crate::Outcome;
 use crate::client;
 use crate::fill::Filled;
-use crate::measured::{Runs, Table, progress};
+use cm_e2e::measure::Outcome;
+use cm_e2e::measure::{Runs, progress};
+
 use crate::options::Options;
 use crate::place::{Engine, LOG_LEVEL_DEFAULT, Place, postgres};
 use crate::statements::Operation;
+use crate::table::{compared, legend, table};
 
 /// The longest that 99 of 100 requests may take with the largest catalogue, in milliseconds.
 const P99_MS_MAX: f64 = 20.0;
@@ -41,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 fn measure(options: &Options, places: &[Place]) -> Outcome<()> {
     let (Some(smallest), Some(largest)) = (places.first(), places.last()) else { return Ok(()) };
     let engine = smallest.engine.name();
-    let mut table = Table::new(&format!("{engine}, as the catalogue grows: {} rounds", options.rounds));
+    let mut report = table(&format!("{engine}, as the catalogue grows: {} rounds", options.rounds));
     for operation in OPERATIONS {
         progress(&format!("{engine}: {}", operation.name()));
         let mut runs: Vec<Runs> = places.iter().map(|_| Runs::default()).collect();
@@ -58,11 +60,11 @@ fn measure(options: &Options, places: &[Place]) -> Outcome<()> {
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { continue };
         for (place, runs) in places.iter().zip(&runs) {
             let label = format!("{}, {} records", operation.name(), place.records);
-            table.compared(&label, runs, first, &format!("that with {}", smallest.records));
+            report.line(compared(&label, runs, first, &format!("that with {}", smallest.records)));
         }
         let p99 = last.median(|run| run.p99);
         let aim = format!("{} p99 within {P99_MS_MAX} ms with {} records", operation.name(), largest.records);
-        table.aim(&aim, &format!("{p99:.1} ms"), p99 <= P99_MS_MAX);
+        report.aim(&aim, format!("{p99:.1} ms"), p99 <= P99_MS_MAX);
         if matches!(operation, Operation::List | Operation::ListMiddle) {
             let slower = first.ratio(last, |run| run.rate);
             let aim = format!(
@@ -71,8 +73,9 @@ fn measure(options: &Options, places: &[Place]) -> Outcome<()> {
                 smallest.records,
                 largest.records
             );
-            table.aim(&aim, &format!("{slower:.2} times"), slower <= FLAT);
+            report.aim(&aim, format!("{slower:.2} times"), slower <= FLAT);
         }
     }
-    table.print()
+    legend(&mut report);
+    report.print()
 }

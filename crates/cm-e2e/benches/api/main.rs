@@ -34,22 +34,19 @@ mod client;
 mod compare;
 mod fill;
 mod growth;
-mod measured;
 mod options;
 mod place;
 mod postgres_alone;
 mod rows;
 mod sqlite_alone;
 mod statements;
-mod usage;
+mod table;
 
-use std::error::Error;
 use std::process::ExitCode;
 
-use options::Options;
+use cm_e2e::measure::Outcome;
 
-/// What can fail here ends the benchmark; nobody acts on the difference.
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use options::Options;
 
 /// Connections of the client, and callers of the SQL alone.
 const CALLERS: usize = 32;

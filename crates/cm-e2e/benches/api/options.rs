@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::Outcome;
 use crate::place::Engine;
+use cm_e2e::measure::Outcome;
 
 /// The sizes of catalogues in the group `growth`.
 const SIZES: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use cm_db::{Key, KeyPrefix};
 use cm_types::{PrincipalId, ResourceId, ResourceKind, TenantId};
 
-use crate::Outcome;
 use crate::place::role_id;
 use crate::statements::Row;
+use cm_e2e::measure::Outcome;
 
 /// Beyond the places and numbers of everything that was filled in.
 const FIRST_NUMBER: u64 = 1 << 40;

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use wasmtime::{Caller, Config, Engine, Extern, Linker, Module, Store};
 
-use crate::Outcome;
 use crate::mesh::{INPUT, OUTPUT};
+use cm_e2e::measure::Outcome;
 
 /// The word that makes this executable run one artefact and end.
 pub(crate) const PROCESS: &str = "bare-process";

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use cm_client::InstanceConnection;
 
-use crate::Outcome;
 use crate::bare::{Bare, Checks};
 use crate::mesh::{Function, INPUT, Mesh, OUTPUT, Started};
-use crate::table::{Samples, Table, Unit};
+use crate::table::{Table, Unit};
+use cm_e2e::measure::Outcome;
+use cm_e2e::measure::Samples;
 
 const ROUNDS: usize = 9;
 /// How much longer than in bare wasmtime a program may take in an instance.
@@ -58,7 +59,7 @@ pub(crate) async fn measure(mesh: &Mesh) -> Outcome<()> {
     for kernel in &KERNELS {
         measure_kernel(mesh, kernel, &mut table).await?;
     }
-    table.print()
+    table.report.print()
 }
 
 async fn measure_kernel(mesh: &Mesh, kernel: &Kernel, table: &mut Table) -> Outcome<()> {
@@ -101,7 +102,7 @@ async fn measure_kernel(mesh: &Mesh, kernel: &Kernel, table: &mut Table) -> Outc
     table.compared(&label, &pulley.scaled(kernel.parts), &plain, "bare");
     let ratio = instance.ratio(&plain);
     let aim = format!("{name} within {:.0} % of bare wasmtime", (AIM - 1.0) * 100.0);
-    table.aim(&aim, &format!("{:+.1} %", (ratio - 1.0) * 100.0), ratio <= AIM);
+    table.report.aim(&aim, &format!("{:+.1} %", (ratio - 1.0) * 100.0), ratio <= AIM);
     Ok(())
 }
 

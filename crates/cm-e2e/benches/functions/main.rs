@@ -24,13 +24,11 @@ mod starts;
 mod table;
 mod verifications;
 
-use std::error::Error;
 use std::process::ExitCode;
 
-use mesh::Mesh;
+use cm_e2e::measure::Outcome;
 
-/// What can fail here ends the benchmark; nobody acts on the difference.
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use mesh::Mesh;
 
 const GROUPS: [&str; 5] = ["starts", "rate", "provisioning", "verifications", "compute"];
 

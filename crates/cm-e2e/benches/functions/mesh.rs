@@ -12,7 +12,7 @@ use cm_types::ResourceKind;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::Outcome;
+use cm_e2e::measure::Outcome;
 
 /// The file that programs read.
 pub(crate) const INPUT: &str = "input";

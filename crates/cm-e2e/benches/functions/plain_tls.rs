@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::Outcome;
+use cm_e2e::measure::Outcome;
 
 /// The word that makes this executable the receiving end of one stream.
 pub(crate) const RECEIVER: &str = "plain-tls-receiver";

@@ -6,10 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
 use crate::mesh::{Function, INPUT, Mesh};
 use crate::plain_tls::{self, Receiver};
-use crate::table::{Samples, Table, Unit};
+use crate::table::{Table, Unit};
+use cm_e2e::measure::Outcome;
+use cm_e2e::measure::Samples;
 
 /// MiB of the files, and how often each is sent.
 const SIZES: [(usize, usize); 3] = [(1, 25), (100, 7), (1000, 3)];
@@ -51,14 +52,14 @@ async fn measure_size(mesh: &Mesh, function: &Function, mib: usize, rounds: usiz
     table.compared("into an instance", &inside, &stored, "plain TLS into memory");
     table.row("plain TLS into memory", &stored);
     table.row("plain TLS, discarded", &discarded);
-    table.note(format!("suite: {suite}"));
+    table.report.line(format!("suite: {suite}"));
     let share = stored.ratio(&inside);
     let aim = format!("at least {:.0} % of plain TLS into memory", AIM * 100.0);
-    table.aim(&aim, &format!("{:.1} %", share * 100.0), share >= AIM);
+    table.report.aim(&aim, &format!("{:.1} %", share * 100.0), share >= AIM);
     let over = peak as f64 / f64::from(1 << 20) - mib as f64;
     let aim = format!("at most the file and {MEMORY_AIM_MIB} MiB of memory at a time");
-    table.aim(&aim, &format!("the file and {over:.1} MiB"), over <= MEMORY_AIM_MIB);
-    table.print()
+    table.report.aim(&aim, &format!("the file and {over:.1} MiB"), over <= MEMORY_AIM_MIB);
+    table.report.print()
 }
 
 /// One sending.

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 
-use crate::Outcome;
 use crate::mesh::{Function, INPUT, Mesh, OUTPUT};
-use crate::table::{Samples, Table, Unit};
+use crate::table::{Table, Unit};
+use cm_e2e::measure::Outcome;
+use cm_e2e::measure::Samples;
 
 const ROUNDS: usize = 5;
 const INSTANCES: usize = 64;
@@ -33,12 +34,12 @@ pub(crate) async fn measure(mesh: &Mesh) -> Outcome<()> {
     }
     table.compared(&format!("{CALLERS} callers at a time"), &many, &one, "one caller");
     table.row("one caller at a time", &one);
-    table.note(format!(
+    table.report.line(format!(
         "one life among {CALLERS}: median {:.1} ms, p99 {:.1} ms",
         life.median() * 1e3,
         life.p99() * 1e3
     ));
-    table.print()
+    table.report.print()
 }
 
 /// All instances, by so many callers; how long it takes.

@@ -8,10 +8,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
 use crate::bare::{self, Bare, Checks};
 use crate::mesh::{Function, INPUT, Mesh, OUTPUT};
-use crate::table::{Samples, Table, Unit};
+use crate::table::{Table, Unit};
+use cm_e2e::measure::Outcome;
+use cm_e2e::measure::Samples;
 
 const ROUNDS: usize = 50;
 /// What starts should take at most, in the median.
@@ -77,9 +78,9 @@ pub(crate) async fn measure(mesh: &Mesh) -> Outcome<()> {
     ] {
         let found = format!("{:.2} ms", samples.median() * 1e3);
         let met = samples.median() <= aim.as_secs_f64();
-        table.aim(&format!("{what}, median of at most {} ms", aim.as_millis()), &found, met);
+        table.report.aim(&format!("{what}, median of at most {} ms", aim.as_millis()), &found, met);
     }
-    table.print()
+    table.report.print()
 }
 
 async fn rounds(mesh: &Mesh, pooled_mesh: &Mesh, wasm: &[u8]) -> Outcome<Measured> {

@@ -15,8 +15,9 @@ use cm_crypto::digest::sha256;
 use cm_crypto::sign::SigningKey;
 use cm_types::Timestamp;
 
-use crate::Outcome;
-use crate::table::{Samples, Table, Unit};
+use crate::table::{Table, Unit};
+use cm_e2e::measure::Outcome;
+use cm_e2e::measure::Samples;
 
 const ROUNDS: usize = 9;
 /// How many are judged in a round.
@@ -46,7 +47,7 @@ pub(crate) fn measure() -> Outcome<()> {
     for (case, samples) in cases.iter().zip(&samples) {
         table.row(case.name, samples);
     }
-    table.print()
+    table.report.print()
 }
 
 fn round(case: &Case) -> Outcome<Duration> {

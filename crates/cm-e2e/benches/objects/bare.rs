@@ -16,8 +16,8 @@ use cm_runtime::Tasks;
 use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
 
-use crate::Outcome;
 use crate::client::{Credential, Server};
+use cm_e2e::measure::Outcome;
 
 /// The word that makes this executable such a server.
 pub(crate) const PROCESS: &str = "bare-handler";

@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::Outcome;
 use crate::content::Content;
 use crate::signature::Key;
+use cm_e2e::measure::Outcome;
 
 /// How long one read or write may take: far longer than any is meant to.
 const DEADLINE: Duration = Duration::from_secs(300);

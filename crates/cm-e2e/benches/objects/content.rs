@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use cm_crypto::digest::Sha256;
 use cm_types::Sha256Digest;
 
-use crate::Outcome;
+use cm_e2e::measure::Outcome;
 
 /// Bytes that are made at a time.
 const PIECE_BYTES: usize = 64 << 10;

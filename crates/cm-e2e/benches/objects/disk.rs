@@ -6,8 +6,8 @@ use std::path::Path;
 
 use cm_crypto::digest::Sha256;
 
-use crate::Outcome;
 use crate::content::Content;
+use cm_e2e::measure::Outcome;
 
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 256 << 10;

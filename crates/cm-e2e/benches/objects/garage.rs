@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
 use crate::client::{Credential, Server, ask};
 use crate::signature::Key;
+use cm_e2e::measure::Outcome;
 
 /// The version that figures were made with.
 pub(crate) const VERSION: &str = "2.5.0";

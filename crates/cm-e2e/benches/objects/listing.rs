@@ -3,14 +3,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::Outcome;
 use crate::client::{Connection, Server};
 use crate::contenders::{Contender, Running};
 use crate::content::Content;
 use crate::garage::BUCKET;
 use crate::options::Options;
-use crate::report::{Run, Runs, Table, memory_peak, progress};
-use crate::usage::Usage;
+use cm_e2e::measure::Outcome;
+use cm_e2e::measure::{Run, Runs, Usage, memory_peak, progress};
+
+use crate::table::{row, table};
 
 /// Keys on a page.
 const PAGE: usize = 1000;
@@ -21,7 +22,7 @@ const CALLERS: usize = 32;
 
 /// Measures and prints the group.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let mut table = Table::new(&format!("listing {} objects, {PAGE} a page, one caller", options.objects));
+    let mut report = table(&format!("listing {} objects, {PAGE} a page, one caller", options.objects));
     let contenders = Contender::all(options).into_iter();
     let listed = |contender: &Contender| {
         matches!(contender, Contender::Native | Contender::Signed | Contender::Garage { fsync: false })
@@ -37,13 +38,13 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
             runs.push(list(&running, contender, options.objects)?);
         }
         let keys = runs.median(|run| run.rate) * PAGE as f64;
-        table.row(contender.name(), &runs, 0, &format!("pages; {keys:.0} keys per s"));
-        table.note(format!(
+        report.line(row(contender.name(), &runs, 0, &format!("pages; {keys:.0} keys per s")));
+        report.line(format!(
             "  stored over {CALLERS} connections in {filled:.1} s: {:.0} per s",
             options.objects as f64 / filled
         ));
     }
-    table.print()
+    report.print()
 }
 
 fn fill(running: &Running, objects: usize) -> Outcome<()> {

@@ -44,19 +44,15 @@ mod disk;
 mod garage;
 mod listing;
 mod options;
-mod report;
 mod signature;
+mod table;
 mod transfers;
-#[path = "../api/usage.rs"]
-mod usage;
 
-use std::error::Error;
 use std::process::ExitCode;
 
-use options::Options;
+use cm_e2e::measure::Outcome;
 
-/// What can fail here ends the benchmark; nobody acts on the difference.
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use options::Options;
 
 fn main() -> ExitCode {
     // cargo itself adds `--bench`.

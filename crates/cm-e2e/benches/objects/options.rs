@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Outcome, garage};
+use cm_e2e::measure::Outcome;
+
+use crate::garage;
 
 /// The command line.
 #[derive(Debug)]

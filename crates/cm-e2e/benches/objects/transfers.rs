@@ -4,12 +4,13 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
 use crate::contenders::{Contender, Running};
 use crate::content::Content;
 use crate::options::{Options, size_text};
-use crate::report::{Run, Runs, Table, legend, memory_peak, progress};
-use crate::usage::Usage;
+use cm_e2e::measure::Outcome;
+use cm_e2e::measure::{Report, Run, Runs, Usage, memory_peak, progress};
+
+use crate::table::{aim, legend, row, table};
 
 /// Objects from this size on are large ones, bound by bytes and not by requests.
 const LARGE_BYTES: usize = 64 << 20;
@@ -49,7 +50,7 @@ fn measure(options: &Options, size: usize, connections: usize, peaks: &mut Peaks
         options.rounds,
         options.window.as_secs_f64()
     );
-    let (mut puts, mut gets) = (Table::new(&format!("PUT {title}")), Table::new(&format!("GET {title}")));
+    let (mut puts, mut gets) = (table(&format!("PUT {title}")), table(&format!("GET {title}")));
     let new = |contender| Found { contender, put: Runs::default(), get: Runs::default() };
     let mut all: Vec<Found> = Contender::all(options).into_iter().map(new).collect();
     for round in 1..=options.rounds {
@@ -72,21 +73,26 @@ fn measure(options: &Options, size: usize, connections: usize, peaks: &mut Peaks
     gets.print()
 }
 
-fn print_table(table: &mut Table, all: &[Found], size: usize, of: impl Fn(&Found) -> &Runs) {
+fn print_table(report: &mut Report, all: &[Found], size: usize, of: impl Fn(&Found) -> &Runs) {
     for found in all {
         let others = all.iter().filter(|other| !other.contender.is_own());
         let compared: Vec<_> = match found.contender.is_own() {
             true => others
-                .map(|other| format!("{:.2} of {}", of(found).ratio(of(other)), short(other.contender)))
+                .map(|other| format!("{:.2} of {}", rate(of(found), of(other)), short(other.contender)))
                 .collect(),
             false => Vec::new(),
         };
-        table.row(found.contender.name(), of(found), size, &compared.join(", "));
+        report.line(row(found.contender.name(), of(found), size, &compared.join(", ")));
     }
     if let (Some(signed), Some(unsigned)) = (find(all, Contender::Signed), find(all, Contender::Unsigned)) {
-        let ratio = of(signed).ratio(of(unsigned));
-        table.note(format!("signed requests do {ratio:.2} of what unsigned ones do"));
+        let ratio = rate(of(signed), of(unsigned));
+        report.line(format!("signed requests do {ratio:.2} of what unsigned ones do"));
     }
+}
+
+/// How many times the rate of the reference.
+fn rate(own: &Runs, reference: &Runs) -> f64 {
+    own.ratio(reference, |run| run.rate)
 }
 
 fn short(contender: Contender) -> &'static str {
@@ -97,20 +103,20 @@ fn find(all: &[Found], contender: Contender) -> Option<&Found> {
     all.iter().find(|found| found.contender == contender)
 }
 
-fn aims(puts: &mut Table, gets: &mut Table, all: &[Found], size: usize) {
+fn aims(puts: &mut Report, gets: &mut Report, all: &[Found], size: usize) {
     for own in all.iter().filter(|found| matches!(found.contender, Contender::Native | Contender::Signed)) {
         let name = own.contender.name();
         if size >= LARGE_BYTES {
             if let Some(disk) = find(all, Contender::Disk) {
-                puts.aim(&format!("{name}, of the disk"), own.put.ratio(&disk.put), AIM_LARGE);
+                aim(puts, &format!("{name}, of the disk"), rate(&own.put, &disk.put), AIM_LARGE);
             }
             if let Some(loopback) = find(all, Contender::Loopback) {
-                gets.aim(&format!("{name}, of loopback"), own.get.ratio(&loopback.get), AIM_LARGE);
+                aim(gets, &format!("{name}, of loopback"), rate(&own.get, &loopback.get), AIM_LARGE);
             }
         }
         if let (true, Some(garage)) = (size <= SMALL_BYTES, find(all, Contender::Garage { fsync: true })) {
-            puts.aim(&format!("{name}, of Garage with fsync"), own.put.ratio(&garage.put), 1.0);
-            gets.aim(&format!("{name}, of Garage with fsync"), own.get.ratio(&garage.get), 1.0);
+            aim(puts, &format!("{name}, of Garage with fsync"), rate(&own.put, &garage.put), 1.0);
+            aim(gets, &format!("{name}, of Garage with fsync"), rate(&own.get, &garage.get), 1.0);
         }
     }
 }
@@ -184,10 +190,9 @@ fn callers_work(
 }
 
 fn print_memory(options: &Options, peaks: &Peaks) -> Outcome<()> {
-    let mut table =
-        Table::of_notes("the most memory that the server ever had, in MiB, by the size of objects");
+    let mut report = Report::new("the most memory that the server ever had, in MiB, by the size of objects");
     let sizes: String = options.sizes.iter().map(|size| format!(" {:>9}", size_text(*size))).collect();
-    table.note(format!("{:<26} {:>11}{sizes}", "", "connections"));
+    report.line(format!("{:<26} {:>11}{sizes}", "", "connections"));
     let (Some(smallest), Some(largest)) = (options.sizes.iter().min(), options.sizes.iter().max()) else {
         return Ok(());
     };
@@ -199,7 +204,7 @@ fn print_memory(options: &Options, peaks: &Peaks) -> Outcome<()> {
         for connections in &options.connections {
             let values = options.sizes.iter().map(|size| of(contender, *size, *connections));
             let values: String = values.map(|peak| format!(" {peak:>9.1}")).collect();
-            table.note(format!("{:<26} {connections:>11}{values}", contender.name()));
+            report.line(format!("{:<26} {connections:>11}{values}", contender.name()));
         }
     }
     // Small objects move one piece each, hence are no measure of what pieces under way cost.
@@ -212,7 +217,7 @@ fn print_memory(options: &Options, peaks: &Peaks) -> Outcome<()> {
             size_text(*middle),
             size_text(*largest)
         );
-        table.aim(&what, ratio, AIM_FLAT);
+        aim(&mut report, &what, ratio, AIM_FLAT);
     }
-    table.print()
+    report.print()
 }

@@ -7,7 +7,7 @@ const TICKS: f64 = 100.0;
 
 /// The processor time that a process and the whole machine had used by some moment, in seconds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
+pub struct Usage {
     at: Instant,
     process: f64,
     machine: f64,
@@ -15,7 +15,7 @@ pub(crate) struct Usage {
 
 impl Usage {
     /// By now, of the process with this id.
-    pub(crate) fn of(pid: u32) -> Usage {
+    pub fn of(pid: u32) -> Usage {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // The name, in parentheses, may hold anything; user and system time are the 12th and 13th field after it.
         let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
@@ -36,14 +36,21 @@ impl Usage {
     }
 
     /// How many processors the process, and the whole machine, kept busy since then.
-    pub(crate) fn since(self, earlier: Usage) -> (f64, f64) {
+    pub fn since(self, earlier: Usage) -> (f64, f64) {
         let time = self.at.duration_since(earlier.at).as_secs_f64().max(1e-9);
         ((self.process - earlier.process) / time, (self.machine - earlier.machine) / time)
     }
 }
 
 /// The load averages over 1, 5 and 15 minutes.
-pub(crate) fn load() -> String {
+pub fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// The most memory that a process ever had, in MiB.
+pub fn memory_peak(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<f64>().map_or(f64::NAN, |kib| kib / 1024.0)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use cm_kernel::kernel::KEYS_DIR;
 
 use crate::NodeError;
+use crate::link_key::LINK_KEY_FILE;
 
 const LOCK_FILE: &str = "lock";
 const MODE_DIR: u32 = 0o700;
@@ -78,10 +79,11 @@ impl DataDir {
     }
 }
 
-/// Whether there is anything but keys, which a node that joins others is given before its first start.
+/// Whether there is anything but keys, which a node that joins others is given, or has made, before its first start.
 fn holds_other_files(path: &Path) -> std::io::Result<bool> {
     for entry in std::fs::read_dir(path)? {
-        if entry?.file_name() != KEYS_DIR {
+        let name = entry?.file_name();
+        if name != KEYS_DIR && name != LINK_KEY_FILE {
             return Ok(true);
         }
     }

@@ -76,6 +76,24 @@ pub enum NodeError {
         /// Where the node's keys are, or would be.
         keys: PathBuf,
     },
+    /// The node's key for links holds no key.
+    #[error(
+        "{path} holds no usable key for links; restore it, or remove it for a new one, which other nodes have to be told"
+    )]
+    LinkKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: cm_crypto::CryptoError,
+    },
+    /// Others may read the node's key for links.
+    #[error("{path} has mode {mode:o}, and others may read it; set it to 600")]
+    LinkKeyMode {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// A backup cannot be written or read.
     #[error("cannot use {path}")]
     Backup {

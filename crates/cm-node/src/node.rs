@@ -16,11 +16,13 @@ use cm_functions::{Attestation, Functions, FunctionsConfig, LauncherConfig};
 use cm_http::{RequestLimits, ServerLimits};
 use cm_kernel::catalog::{Integrity, Limits};
 use cm_kernel::{Access, Actor, DeploymentQuota, Kernel, KernelConfig};
+use cm_net::{Identity, PeerKey};
 use cm_runtime::{Drained, SystemClock, Tasks};
 
 use crate::NodeError;
 use crate::config::{ApiSettings, Config, InstancePorts};
 use crate::data_dir::{DataDir, write_private};
+use crate::link_key;
 use crate::listeners::Listeners;
 
 /// The administrator's token, within the data directory.
@@ -48,6 +50,7 @@ const INSTANCE_LIFETIME: Duration = Duration::from_secs(180 * 24 * 3600);
 pub struct Node {
     config: Config,
     data_dir: DataDir,
+    link: Identity,
     kernel: Kernel,
     functions: Functions,
     endpoints: Endpoints,
@@ -73,6 +76,7 @@ impl Node {
             tracing::warn!(%setting, %reason, "setting has no effect");
         }
         let data_dir = DataDir::hold(&config.data_dir)?;
+        let link = open_link_key(&data_dir).await?;
         let metrics = cm_runtime::metrics::install();
         let tasks = Tasks::new();
         let token_file = data_dir.path().join(ADMIN_TOKEN_FILE);
@@ -130,8 +134,17 @@ impl Node {
             attestation::router(judge(), veracruz().gate(), requests())
         });
         let first_start_token = first_start.then_some(token_file);
-        let node =
-            Node { config, data_dir, kernel, functions, endpoints, tasks, listeners, first_start_token };
+        let node = Node {
+            config,
+            data_dir,
+            link,
+            kernel,
+            functions,
+            endpoints,
+            tasks,
+            listeners,
+            first_start_token,
+        };
         node.data_dir.write_private(READY_FILE, &node.ready_line())?;
         tracing::info!(listeners = ?node.listeners, "ready");
         Ok(node)
@@ -152,6 +165,11 @@ impl Node {
         self.data_dir.path()
     }
 
+    /// The key by which other nodes know this one.
+    pub fn link_key(&self) -> PeerKey {
+        self.link.key()
+    }
+
     /// One line of JSON that says where the node listens.
     pub fn ready_line(&self) -> String {
         let listeners: BTreeMap<_, _> =
@@ -160,6 +178,7 @@ impl Node {
             "ready": true,
             "pid": std::process::id(),
             "data_dir": self.data_dir.path(),
+            "link_key": self.link.key().to_string(),
             "listeners": listeners,
         })
         .to_string()
@@ -219,6 +238,12 @@ fn mictlanx_settings(config: &Config, kernel: &Kernel, peer: Option<SocketAddr>)
         overwrite: config.mictlanx.overwrite,
         data_dir: kernel.config().data_dir.clone(),
     }
+}
+
+async fn open_link_key(data_dir: &DataDir) -> Result<Identity, NodeError> {
+    let path = data_dir.path().to_owned();
+    let opened = tokio::task::spawn_blocking(move || link_key::open_or_create(&path));
+    opened.await.map_err(|_| cm_db::DbError::Panicked)?
 }
 
 async fn open_kernel(

@@ -45,6 +45,8 @@ enum Command {
     /// Migrate, back up or restore the database of the catalogue.
     #[command(subcommand)]
     Db(db::DbCommand),
+    /// Print the public key by which other nodes know the node of a data directory, making one if there is none.
+    LinkKey,
     /// Print the completion script of a shell.
     Completions {
         /// The shell.
@@ -127,6 +129,7 @@ fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
         }
         Command::Demo(args) => runtime.block_on(demo::run(args, &cli.connection)),
         Command::Admin(AdminCommand::ResetToken) => runtime.block_on(up::reset_token(&cli.connection)),
+        Command::LinkKey => runtime.block_on(up::link_key(&cli.connection)),
         Command::Db(command) => {
             let data_dir = cli.connection.data_dir.clone().filter(|_| data_dir_by_flag);
             runtime.block_on(db::run(command, data_dir, &cli.connection))

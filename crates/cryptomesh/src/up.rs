@@ -99,6 +99,13 @@ pub(crate) async fn reset_token(connection: &Connection) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says the public key for links, which other nodes are told.
+pub(crate) async fn link_key(connection: &Connection) -> Outcome {
+    let key = cm_node::link_key(&offline(connection)?.data_dir).await?.to_string();
+    output::done(connection, &key, &serde_json::json!({ "link_key": key }));
+    Ok(ExitCode::SUCCESS)
+}
+
 /// What a node would use, as far as the command line and the environment say it.
 fn offline(connection: &Connection) -> anyhow::Result<Config> {
     let overrides = Overrides { data_dir: Some(connection.data_dir()), ..Overrides::default() };

@@ -7,7 +7,7 @@
 //!
 //! Nothing here reads a clock: whoever needs the present moment passes it in.
 //!
-//! Reading order: [`secret`] (how secrets are held), [`digest`], [`sign`] (Ed25519), [`jws`] (signed
+//! Reading order: [`secret`] (how secrets are held), [`digest`], [`sign`] (Ed25519), [`pss`] (RSA), [`jws`] (signed
 //! tokens), [`password`], [`mod@derive`], [`sealed`] (bytes at rest under a symmetric key), [`seal`] (objects
 //! for recipients), [`cert`].
 
@@ -19,6 +19,7 @@ pub mod jws;
 pub mod mac;
 pub mod password;
 mod pem;
+pub mod pss;
 pub mod seal;
 pub mod sealed;
 pub mod secret;

@@ -55,7 +55,7 @@ enum Task {
     },
     /// Run the checks of S3 with boto3 against a node that is started for them
     S3 {
-        /// A Python that has `boto3` and `pytest`
+        /// A Python that has `boto3[crt]`, `requests` and `pytest`
         #[arg(long, env = "S3_PYTHON", default_value = "python3")]
         python: OsString,
         /// Arguments for `pytest`, after `--`

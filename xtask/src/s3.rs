@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::shell;
 
-/// Runs the checks with a Python that has `boto3` and `pytest`, and further arguments for `pytest`.
+/// Runs the checks with a Python that has `boto3[crt]`, `requests` and `pytest`, and further arguments for `pytest`.
 pub(crate) fn run(python: &OsStr, arguments: &[String]) -> Result<()> {
     // What the checks ask is the real executable.
     shell::run(&mut shell::cargo(&["build", "--package", "cryptomesh", "--bins"]))?;

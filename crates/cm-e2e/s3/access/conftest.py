@@ -1,7 +1,7 @@
 """Checks of who may what, by S3.
 
-They run against a node that demands credentials, with two principals whose role permits `bucket:create` and
-`bucket:list` and nothing else, and are skipped without them:
+They need two principals whose role permits `bucket:create` and `bucket:list` and nothing else, which `cargo xtask s3` makes; to run
+them against another node that demands credentials, name two of its principals:
 
     S3_ENDPOINT=http://127.0.0.1:9000 S3_MAIN=ID:KEY:SECRET S3_ALT=ID:KEY:SECRET python -m pytest crates/cm-e2e/s3/access
 

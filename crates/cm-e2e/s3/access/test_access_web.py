@@ -48,7 +48,7 @@ def test_pages_see_what_they_may(main, make):
     assert requests.options(address(bucket), headers=page).status_code == 400
 
 
-def form(person, bucket, second=False, expires=600, drop=(), change=None, **fields):
+def form(person, bucket, second=False, seconds=600, drop=(), change=None, **fields):
     """A form with a policy that allows just this."""
     now = datetime.datetime.now(datetime.timezone.utc)
     fields = {"key": "k", "acl": "private", "Content-Type": "text/plain", **fields}
@@ -59,7 +59,7 @@ def form(person, bucket, second=False, expires=600, drop=(), change=None, **fiel
             "x-amz-credential": f"{person.key}/{day}/us-east-1/s3/aws4_request",
         })
     conditions = [{"bucket": bucket}, ["content-length-range", 2, 100]] + [{n: v} for n, v in fields.items()]
-    until = (now + datetime.timedelta(seconds=expires)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    until = (now + datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
     policy = {"expiration": until, "conditions": [c for c in conditions if not set(c) & set(drop)]}
     (change or (lambda p: None))(policy)
     encoded = base64.b64encode(json.dumps(policy).encode())
@@ -105,7 +105,7 @@ def test_forms_are_what_their_policy_says(main, bucket, second, spoil, status):
 
 
 def test_policies_of_forms(main, alt, bucket):
-    assert send(bucket, form(main, bucket, expires=-1)).status_code == 403
+    assert send(bucket, form(main, bucket, seconds=-1)).status_code == 403
     assert send(bucket, form(main, bucket, drop=["bucket"])).status_code == 403
     assert send(bucket, form(main, bucket, change=lambda p: p.pop("conditions"))).status_code == 400
     assert send(bucket, form(main, bucket, change=lambda p: p.pop("expiration"))).status_code == 400

@@ -133,20 +133,7 @@ impl Dialler {
     }
 
     async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
-        let links = &self.links;
-        let connecting = async {
-            let config = trust::caller(&links.identity, self.contact.key).map_err(io::Error::other)?;
-            let stream = TcpStream::connect(&self.contact.address).await?;
-            socket::prepare(&stream)?;
-            let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
-            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-            if stream.get_ref().1.alpn_protocol() != Some(trust::PROTOCOL) {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            Ok(TlsStream::from(stream))
-        };
-        let connected = timeout(links.config.connect_timeout, connecting).await;
-        connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        connect(&self.links, &self.contact, trust::PROTOCOL).await
     }
 
     fn failed(&self, error: &io::Error) {
@@ -202,6 +189,27 @@ impl Dialler {
         }
         connection.close().await;
     }
+}
+
+/// A connection to whoever has the contact's key, for this protocol.
+pub(crate) async fn connect(
+    links: &Inner,
+    contact: &Contact,
+    protocol: &[u8],
+) -> io::Result<TlsStream<TcpStream>> {
+    let connecting = async {
+        let config = trust::caller(&links.identity, contact.key, protocol).map_err(io::Error::other)?;
+        let stream = TcpStream::connect(&contact.address).await?;
+        socket::prepare(&stream)?;
+        let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(protocol) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(TlsStream::from(stream))
+    };
+    let connected = timeout(links.config.connect_timeout, connecting).await;
+    connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Whether the other end answers.

@@ -17,12 +17,16 @@
 //! - **Loss.** A peer that does not answer a probe in time is down: what was under way fails ([`LinkError::Lost`], whose effect is not
 //!   known), and what is asked meanwhile fails at once ([`LinkError::Unreachable`]). Dialling goes on with backoff.
 //!
-//! Reading order: [`PeerKey`], [`Directory`], [`Config`], [`Links`], [`Outgoing`] and [`Incoming`], [`LinkError`].
+//! A conversation whose every byte is waited for can have a connection of its own, with the same keys on the same listener
+//! ([`Links::direct`], [`Links::on_direct`]).
+//!
+//! Reading order: [`PeerKey`], [`Directory`], [`Config`], [`Links`], [`Outgoing`] and [`Incoming`], [`Direct`], [`LinkError`].
 
 mod config;
 mod connection;
 mod counters;
 mod dial;
+mod direct;
 mod directory;
 mod error;
 mod exchange;
@@ -38,6 +42,7 @@ mod trust;
 
 pub use config::Config;
 pub use counters::Counters;
+pub use direct::Direct;
 pub use directory::{Contact, Directory, DirectoryError};
 pub use error::{LinkError, Refusal};
 pub use exchange::{Incoming, Outgoing};

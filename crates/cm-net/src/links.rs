@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cm_runtime::Tasks;
+use cm_runtime::{Backoff, Tasks};
 use cm_types::PeerId;
 use futures::{Stream, StreamExt as _};
 use tokio::net::TcpListener;
@@ -23,8 +23,8 @@ use crate::frame::{Form, Frame, Head, MESSAGE_LEN_MAX};
 use crate::handlers::Handlers;
 use crate::listen::{Callers, Gate};
 use crate::{
-    Config, Contact, Counters, Directory, Identity, Incoming, Kind, KindTaken, LinkError, Notice, Outgoing,
-    Refusal, trust,
+    Config, Contact, Counters, Direct, Directory, Identity, Incoming, Kind, KindTaken, LinkError, Notice,
+    Outgoing, Refusal, trust,
 };
 
 /// Notices that a slow listener may miss.
@@ -56,6 +56,23 @@ pub struct Status {
 #[derive(Clone, Debug)]
 pub struct Links(Arc<Inner>);
 
+/// Takes connections for one conversation.
+pub(crate) struct OnDirect(Box<dyn Fn(Direct) + Send + Sync>);
+
+impl std::ops::Deref for OnDirect {
+    type Target = dyn Fn(Direct) + Send + Sync;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl std::fmt::Debug for OnDirect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnDirect(..)")
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Inner {
     own: PeerId,
@@ -67,6 +84,7 @@ pub(crate) struct Inner {
     pub(crate) tasks: Tasks,
     pub(crate) gate: Gate,
     pub(crate) callers: Callers,
+    pub(crate) on_direct: OnceLock<OnDirect>,
     notices: broadcast::Sender<Notice>,
     lines: RwLock<BTreeMap<PeerId, Arc<Line>>>,
 }
@@ -98,7 +116,7 @@ impl Links {
         directory: watch::Receiver<Arc<Directory>>,
         tasks: &Tasks,
     ) -> Result<Self, LinkError> {
-        trust::caller(&identity, identity.key())?;
+        trust::caller(&identity, identity.key(), trust::PROTOCOL)?;
         let links = Self(Arc::new(Inner {
             own,
             handlers: Handlers::new(&config),
@@ -106,6 +124,7 @@ impl Links {
             callers: Callers::default(),
             tally: Arc::default(),
             tasks: tasks.clone(),
+            on_direct: OnceLock::new(),
             notices: broadcast::Sender::new(NOTICES_MAX),
             lines: RwLock::default(),
             config,
@@ -271,6 +290,39 @@ impl Links {
         let head = Head { form, kind: kind.as_str().to_owned(), timeout_ms, body_len: body.len() };
         exchange.begin(&head.encode(), &body).await?;
         Ok(exchange)
+    }
+
+    /// Makes a connection to a peer for one conversation, trying again until the time is over. The peer is asked whether it takes it
+    /// by the first bytes that are sent; it may close it instead. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`LinkError::UnknownPeer`]; [`LinkError::Unreachable`] when no attempt succeeds.
+    pub async fn direct(&self, peer: &PeerId, timeout: Duration) -> Result<Direct, LinkError> {
+        let contact = self.0.directory.borrow().contact(peer).cloned();
+        let contact = contact.ok_or_else(|| LinkError::UnknownPeer(peer.clone()))?;
+        let mut backoff = Backoff::new(self.0.config.backoff_first, self.0.config.backoff_max);
+        let until = Instant::now() + timeout;
+        let attempts = async {
+            loop {
+                let made = crate::dial::connect(&self.0, &contact, trust::DIRECT).await;
+                match made.and_then(|stream| Direct::new(peer.clone(), stream)) {
+                    Ok(direct) => return direct,
+                    Err(error) => tracing::debug!(%peer, %error, "no connection for a conversation"),
+                }
+                self.0.tally.connect_failed.one();
+                tokio::time::sleep(backoff.next_delay()).await;
+            }
+        };
+        let made = timeout_at(until, attempts).await;
+        let direct = made.map_err(|_| LinkError::Unreachable(peer.clone()))?;
+        self.0.tally.connected.one();
+        Ok(direct)
+    }
+
+    /// Takes the connections that peers make for one conversation. The handler must not block; it bounds how many it keeps.
+    /// Without one they are closed. Returns whether there was none before; otherwise nothing changes.
+    pub fn on_direct(&self, handler: impl Fn(Direct) + Send + Sync + 'static) -> bool {
+        self.0.on_direct.set(OnDirect(Box::new(handler))).is_ok()
     }
 
     /// How the link to a peer is doing; `None` if the directory does not name the peer, or it is this node.

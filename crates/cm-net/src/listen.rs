@@ -16,7 +16,7 @@ use yamux::Mode;
 use crate::connection::{Connection, Substream};
 use crate::exchange::Wire;
 use crate::links::{Inner, is_judgement};
-use crate::{Config, Incoming, Notice, PeerKey, Refusal, socket, trust};
+use crate::{Config, Direct, Incoming, Notice, PeerKey, Refusal, socket, trust};
 
 /// Connections of one peer: it has one, and those that it has lost without this end knowing.
 const CONNECTIONS_PER_PEER_MAX: usize = 4;
@@ -125,9 +125,11 @@ async fn welcome(links: Arc<Inner>, acceptor: TlsAcceptor, stream: TcpStream, ad
     match shaken {
         Some(Ok(stream)) => {
             let stream = TlsStream::from(stream);
-            match caller(&links, &stream) {
-                Some((key, peer)) => serve(links, stream, key, peer).await,
-                None => links.tally.turned_away.one(),
+            let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+            match (caller(&links, &stream), protocol.as_deref()) {
+                (Some((key, peer)), Some(trust::PROTOCOL)) => serve(links, stream, key, peer).await,
+                (Some((_, peer)), Some(trust::DIRECT)) => direct(&links, stream, peer),
+                _ => links.tally.turned_away.one(),
             }
         }
         Some(Err(error)) => {
@@ -146,12 +148,20 @@ async fn welcome(links: Arc<Inner>, acceptor: TlsAcceptor, stream: TcpStream, ad
 /// Whose key the handshake has proved. The directory may have changed meanwhile.
 fn caller(links: &Inner, stream: &TlsStream<TcpStream>) -> Option<(PeerKey, PeerId)> {
     let (_, session) = stream.get_ref();
-    if session.alpn_protocol() != Some(trust::PROTOCOL) {
-        return None;
-    }
     let key = PeerKey::of_certificate(session.peer_certificates()?.first()?).ok()?;
     let peer = links.directory.borrow().peer_of(&key)?.clone();
     Some((key, peer))
+}
+
+/// Hands over a connection for one conversation.
+fn direct(links: &Inner, stream: TlsStream<TcpStream>, peer: PeerId) {
+    match (links.on_direct.get(), Direct::new(peer, stream)) {
+        (Some(handle), Ok(direct)) => {
+            links.tally.accepted.one();
+            handle(direct);
+        }
+        _ => links.tally.turned_away.one(),
+    }
 }
 
 /// Answers what the peer asks on its connection, until that ends.

@@ -1,6 +1,7 @@
 //! Two real ends on this machine, and what strangers and broken peers do to them.
 
 mod broken;
+mod direct;
 mod exchanges;
 mod trust;
 

@@ -11,6 +11,8 @@ use crate::{Directory, Identity, PeerKey};
 
 /// The protocol that both ends must name in the handshake.
 pub(crate) const PROTOCOL: &[u8] = b"cryptomesh-link/1";
+/// The same for connections that carry one conversation.
+pub(crate) const DIRECT: &[u8] = b"cryptomesh-direct/1";
 
 /// The one key that a peer which is called must have.
 #[derive(Debug)]
@@ -38,10 +40,10 @@ fn unknown() -> Error {
 }
 
 /// For calling the peer with this key.
-pub(crate) fn caller(identity: &Identity, key: PeerKey) -> Result<ClientConfig, Error> {
+pub(crate) fn caller(identity: &Identity, key: PeerKey, protocol: &[u8]) -> Result<ClientConfig, Error> {
     let config = cm_tls::client(Arc::new(Exactly(key)));
     let mut config = config.with_client_auth_cert(identity.chain(), identity.private_key())?;
-    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     // A resumed session would not judge the certificate anew.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
@@ -54,7 +56,7 @@ pub(crate) fn called(
 ) -> Result<ServerConfig, Error> {
     let config = cm_tls::server(Arc::new(AnyOf(directory)));
     let mut config = config.with_single_cert(identity.chain(), identity.private_key())?;
-    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.alpn_protocols = vec![PROTOCOL.to_vec(), DIRECT.to_vec()];
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     Ok(config)

@@ -20,7 +20,7 @@ const SLOW: Kind = Kind::new("test.slow");
 
 /// A peer that does not keep to the rules: a connection without a `Links` behind it.
 async fn rogue(identity: &Identity, to: &Node, tasks: &Tasks) -> Opener {
-    let config = trust::caller(identity, to.identity.key()).unwrap();
+    let config = trust::caller(identity, to.identity.key(), trust::PROTOCOL).unwrap();
     let stream = TcpStream::connect(to.address).await.unwrap();
     let name = ServerName::try_from("x.invalid").unwrap();
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();

@@ -2,7 +2,7 @@
 
 use cm_types::{PeerId, Sha256Digest};
 
-use crate::{Epoch, HistoryError, Layout};
+use crate::{Epoch, HistoryError, Layout, PeerState};
 
 /// Most epochs out of which data may move at once.
 pub const EPOCHS_MAX: usize = 16;
@@ -20,6 +20,24 @@ impl History {
         Self { layouts: vec![layout] }
     }
 
+    /// A history as it was stored: the layouts of consecutive epochs, the oldest first.
+    ///
+    /// # Errors
+    /// [`HistoryError::NotNext`] if the epochs do not follow each other, or there are none.
+    pub fn restore(layouts: Vec<Layout>) -> Result<Self, HistoryError> {
+        let none = HistoryError::NotNext { current: Epoch(0), found: Epoch(0) };
+        if layouts.is_empty() {
+            return Err(none);
+        }
+        for pair in layouts.windows(2) {
+            let (current, found) = (pair[0].epoch(), pair[1].epoch());
+            if current.0.checked_add(1) != Some(found.0) {
+                return Err(HistoryError::NotNext { current, found });
+            }
+        }
+        Ok(Self { layouts })
+    }
+
     /// The layout by which new data is placed.
     pub fn current(&self) -> &Layout {
         self.layouts.last().expect("a history is never empty")
@@ -33,7 +51,8 @@ impl History {
     /// A new layout is current from now on.
     ///
     /// # Errors
-    /// When it is not that of the next epoch, or when data still moves out of [`EPOCHS_MAX`] earlier ones.
+    /// When it is not that of the next epoch, when data still moves out of [`EPOCHS_MAX`] earlier ones, or when it forgets a peer out of
+    /// which data still moves.
     pub fn advance(&mut self, layout: Layout) -> Result<(), HistoryError> {
         let current = self.current().epoch();
         if current.0.checked_add(1) != Some(layout.epoch().0) {
@@ -42,8 +61,20 @@ impl History {
         if self.unsettled().len() >= EPOCHS_MAX {
             return Err(HistoryError::TooMany { max: EPOCHS_MAX });
         }
+        if let Some(peer) = self.moving_out_of().find(|peer| layout.peer(peer).is_none()) {
+            return Err(HistoryError::StillMoving(peer.clone()));
+        }
         self.layouts.push(layout);
         Ok(())
+    }
+
+    /// The peers that drain and took new data in an epoch that is not settled: they may hold the only copy of something.
+    pub fn moving_out_of(&self) -> impl Iterator<Item = &PeerId> {
+        let draining = self.current().peers().filter(|(_, peer)| peer.state == PeerState::Draining);
+        draining.map(|(id, _)| id).filter(|id| {
+            let took = |layout: &Layout| layout.peer(id).is_some_and(|peer| peer.state == PeerState::Active);
+            self.unsettled().iter().any(took)
+        })
     }
 
     /// Everything is where the layout of this epoch wants it, or a later one: those before it are forgotten. The current
@@ -100,6 +131,25 @@ mod tests {
         history.settle(Epoch(9));
         assert_eq!((history.unsettled().len(), history.current()), (0, &second));
         assert_eq!(history.readers(&digest, 2), [&id("c")]);
+    }
+
+    #[test]
+    fn a_draining_peer_stays_until_its_data_has_moved() {
+        let first = Layout::empty().change(&[add("a"), add("b")]).unwrap();
+        let mut history = History::settled(first.clone());
+        let draining = first.change(&[Change::Drain(id("a"))]).unwrap();
+        history.advance(draining.clone()).unwrap();
+        let without = draining.change(&[Change::Remove(id("a"))]).unwrap();
+        assert_eq!(history.advance(without.clone()), Err(HistoryError::StillMoving(id("a"))));
+        let other = draining.change(&[add("c")]).unwrap();
+        let mut later = history.clone();
+        later.advance(other.clone()).unwrap();
+        assert_eq!(later.moving_out_of().collect::<Vec<_>>(), [&id("a")], "another epoch changes nothing");
+        history.settle(draining.epoch());
+        history.advance(without).unwrap();
+        // Who is lost may be forgotten at once.
+        let gone = other.change(&[Change::DeclareGone(id("a")), Change::Remove(id("a"))]);
+        assert!(gone.is_ok());
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub enum Change {
     Activate(PeerId),
     /// The peer is lost with everything on it.
     DeclareGone(PeerId),
-    /// A peer that is draining or gone is forgotten. That nothing is left on it is for the caller to know.
+    /// A peer that is draining or gone is forgotten. A [`History`](crate::History) does not take such a layout while data still moves out of it.
     Remove(PeerId),
 }
 
@@ -111,6 +111,13 @@ impl Layout {
         let mut next = self.clone();
         next.epoch = Epoch(self.epoch.0.checked_add(1).ok_or(LayoutError::LastEpoch)?);
         for change in changes {
+            if let Change::Remove(peer) = change
+                && self.peer(peer).is_some_and(|before| before.state == PeerState::Active)
+                && next.peer(peer).is_some_and(|now| now.state == PeerState::Draining)
+            {
+                // Whoever begins to drain in this very step has moved nothing yet.
+                return Err(LayoutError::StillHolds(peer.clone()));
+            }
             next.apply(change)?;
         }
         if next.peers == self.peers { Err(LayoutError::Nothing) } else { Ok(next) }
@@ -217,6 +224,8 @@ mod tests {
         check(&layout, Change::Drain(id("b")), LayoutError::Unknown(id("b")));
         check(&layout, Change::Remove(id("a")), LayoutError::StillHolds(id("a")));
         check(&layout, Change::Activate(id("a")), LayoutError::Nothing);
+        let at_once = [Change::Drain(id("a")), Change::Remove(id("a"))];
+        assert_eq!(layout.change(&at_once), Err(LayoutError::StillHolds(id("a"))));
         check(&gone, Change::Activate(id("a")), LayoutError::Gone(id("a")));
         assert_eq!(layout.change(&[]), Err(LayoutError::Nothing));
         let last = Layout::restore(Epoch(u64::MAX), []).unwrap();

@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`Peer`] and [`Layout`] (who takes part, in which epoch), [`Redundancy`] (how much may be lost),
 //! [`Layout::holders`] (weighted rendezvous hashing with spread over failure domains), [`moves`] (from one epoch to
-//! the next), [`History`] (where bytes may still be while they move), [`repair_order`]; then [`elastic`] (copies that follow the load) and
+//! the next), [`History`] (where bytes may still be while they move), [`Placing`] (writing while some peers are down), [`mend`] (what one chunk lacks),
+//! [`repair_order`]; then [`elastic`] (copies that follow the load) and
 //! [`apac`] (policies of replication).
 
 pub mod apac;
@@ -15,15 +16,19 @@ mod error;
 mod history;
 mod holders;
 mod layout;
+mod mending;
 mod moves;
 mod peer;
+mod placing;
 mod redundancy;
 mod repair;
 
 pub use error::{HistoryError, LayoutError, RedundancyError};
 pub use history::{EPOCHS_MAX, History};
 pub use layout::{Change, Epoch, Layout, PEERS_MAX};
+pub use mending::{Held, Mending, Pull, is_surplus, mend};
 pub use moves::{Move, Source, moves};
 pub use peer::{DOMAIN_LEN_MAX, Domain, Peer, PeerState};
+pub use placing::{Placing, Slot};
 pub use redundancy::{Redundancy, WIDTH_MAX};
 pub use repair::{Damaged, Repair, RepairPlan, repair_order};

@@ -1,0 +1,29 @@
+//! What parties compute together on values that none of them sees: programs, the language and the JSON steps that they are
+//! written in, and what clients do: splitting inputs and putting results together. Pure: no sockets, no clock, no database.
+//!
+//! A [`Program`] is a list of nodes, each of which uses only nodes before it: a directed graph without cycles by construction. The
+//! one way to make it is the [`Builder`], which checks references, shapes and kinds of numbers, so that whoever holds a program knows
+//! the size of everything in it before anything starts. Jobs come in two spellings, an expression language ([`parse`]) and the
+//! JSON steps of the first system ([`Job`]); both are lowered through the same builder.
+//!
+//! Reading order: [`number`], [`shape`], [`program`], [`builder`], [`language`], [`steps`], [`schedule`].
+
+pub mod builder;
+pub mod error;
+pub mod language;
+pub mod number;
+pub mod program;
+pub mod schedule;
+pub mod shape;
+pub mod steps;
+
+pub use builder::Builder;
+pub use error::ProgramError;
+pub use language::{SourceError, parse};
+pub use number::{Kind, Literal};
+pub use program::{
+    ELEMENTS_MAX, FieldName, Id, NODES_MAX, Node, Op, Output, Owner, Program, Receivers, Settings, TierName,
+};
+pub use schedule::{Batch, Layer, schedule};
+pub use shape::Shape;
+pub use steps::{Assigned, Job, Lowered};

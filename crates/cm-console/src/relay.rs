@@ -1,0 +1,76 @@
+//! The API, for the browser's session: the same router, in the same process, with the token where it belongs.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::uri::PathAndQuery;
+use axum::http::{Extensions, HeaderValue, Uri, header};
+use axum::response::Response;
+use cm_http::{Failure, FailureClass, Peer};
+use tower::ServiceExt;
+
+use crate::guard::require_own;
+use crate::routes::PREFIX;
+use crate::session;
+
+/// What a browser may do with an answer of the API that it was made to show as a page: nothing. Objects are what their writers made them.
+const SHOWN_AS_A_PAGE: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
+
+/// The one question about credentials that pages ask.
+const WHOAMI: &str = "/api/v1/auth/whoami";
+
+/// Where requests of the console go.
+#[derive(Clone)]
+pub(crate) struct Relay {
+    /// The API, complete.
+    pub(crate) api: Router,
+    /// Answers with the [`Failure`] in the request's extensions, in a frame of its own: the API's own frame never sees what is refused here.
+    pub(crate) refusals: Router,
+}
+
+/// Passes a request on to the API.
+pub(crate) async fn relay(State(Relay { api, refusals }): State<Relay>, mut request: Request) -> Response {
+    let answer = match passed_on(&request) {
+        Ok(uri) => {
+            let bearer = session::bearer(request.uri(), request.headers());
+            let headers = request.headers_mut();
+            headers.remove(header::COOKIE);
+            headers.remove(header::AUTHORIZATION);
+            if let Some(bearer) = bearer {
+                headers.insert(header::AUTHORIZATION, bearer);
+            }
+            *request.uri_mut() = uri;
+            // What this router noted of the request is not what the API's would.
+            let peer = request.extensions().get::<Peer>().copied();
+            *request.extensions_mut() = Extensions::new();
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            api.oneshot(request).await
+        }
+        Err(failure) => {
+            request.extensions_mut().insert(failure);
+            refusals.oneshot(request).await
+        }
+    };
+    let mut answer = answer.unwrap_or_else(|never| match never {});
+    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, SHOWN_AS_A_PAGE);
+    answer
+}
+
+/// The address within the API.
+fn passed_on(request: &Request) -> Result<Uri, Failure> {
+    require_own(request.method(), request.uri(), request.headers())?;
+    let not_found = || Failure::new(FailureClass::NotFound, "not found");
+    let written = request.uri().path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
+    let within = written.strip_prefix(PREFIX).ok_or_else(not_found)?;
+    let mut parts = request.uri().clone().into_parts();
+    let path = PathAndQuery::try_from(within).map_err(|_| not_found())?;
+    // Pages hold no credential: they are given none either. Sessions begin and end at the console's own address.
+    let hands_out = path.path().split('/').nth(3) == Some("auth") && path.path() != WHOAMI;
+    if hands_out {
+        return Err(not_found());
+    }
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).map_err(|_| not_found())
+}

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::memory::MemoryEngine;
 use crate::engine::postgres::{PostgresConfig, PostgresEngine};
-use crate::engine::quorum::{Carrier, Quorum, QuorumConfig, QuorumEngine, QuorumPort};
+use crate::engine::quorum::{Carrier, Quorum, QuorumConfig, QuorumEngine, QuorumPort, begin_files};
 use crate::engine::sqlite::SqliteEngine;
 use crate::engine::{Engine, Pace, Ticks, Writer};
 use crate::{DbError, ReadTx, Schema, Versions, WriteTx};
@@ -70,7 +70,7 @@ pub fn open_postgres(config: &PostgresConfig, schema: &Schema) -> Result<Db, DbE
 /// Opens a node's part in a database that several nodes keep together, and brings its data to the schema's version.
 ///
 /// Messages to others go through the carrier; those from others come through the port, from before this is called: it blocks until there
-/// is a leader, [`QuorumConfig::turn_wait`] six times over at most, so that nodes that start together find each other. A node that
+/// is a leader, [`QuorumConfig::open_wait`] at most, so that nodes that start together find each other. A node that
 /// joins has to be named to the leader ([`Quorum::change`]) meanwhile.
 ///
 /// Fails as [`open_sqlite`]; with [`DbError::Replicated`] if a node that joins, or one of several founders, has data already;
@@ -81,9 +81,46 @@ pub fn open_quorum(
     carrier: Arc<dyn Carrier>,
     schema: &Schema,
 ) -> Result<(Db, Quorum), DbError> {
+    let part = start_quorum(config, port, carrier, schema)?;
+    Ok((part.open()?, part.handle()))
+}
+
+/// A node's part before there is a leader.
+#[derive(Debug)]
+pub struct QuorumPart {
+    engine: QuorumEngine,
+    schema: Schema,
+}
+
+impl QuorumPart {
+    /// What can be asked of the part already: who the members are, as far as it knows.
+    pub fn handle(&self) -> Quorum {
+        self.engine.handle()
+    }
+
+    /// As [`open_quorum`]; blocks until there is a leader. Once.
+    pub fn open(&self) -> Result<Db, DbError> {
+        Db::open(&self.engine, &self.schema)
+    }
+}
+
+/// The first half of [`open_quorum`]: opens the files and takes part, without waiting for anybody.
+pub fn start_quorum(
+    config: QuorumConfig,
+    port: QuorumPort,
+    carrier: Arc<dyn Carrier>,
+    schema: &Schema,
+) -> Result<QuorumPart, DbError> {
     let engine = QuorumEngine::open(config, port, carrier, schema.version())?;
-    let db = Db::open(&engine, schema)?;
-    Ok((db, engine.handle()))
+    Ok(QuorumPart { engine, schema: schema.clone() })
+}
+
+/// Makes the files of a node that founds or joins, durably, unless they are there. A node that notes afterwards that it has
+/// begun, and says [`crate::Start::Resume`] from then on, founds only once, and never takes part under its name without them.
+///
+/// Fails as [`open_quorum`].
+pub fn begin_quorum(config: &QuorumConfig) -> Result<(), DbError> {
+    begin_files(config)
 }
 
 /// Opens a database file as it is: nothing is created or migrated, and data of every version is accepted. Only for

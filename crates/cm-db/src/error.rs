@@ -70,6 +70,16 @@ pub enum DbError {
         /// The file.
         path: PathBuf,
     },
+    /// A node's part in a database that several nodes keep together is gone; nothing was touched.
+    #[error(
+        "{} is gone, with what this node had promised the others to keep; restore both files as they were, or remove the node and \
+         join again as a new one",
+        path.display()
+    )]
+    Lost {
+        /// The file that should be there.
+        path: PathBuf,
+    },
     /// A transaction changes more than nodes tell each other at once; it had no effect.
     #[error(
         "the transaction changes {bytes} bytes, more than the {max} that nodes tell each other at once; make several of it"

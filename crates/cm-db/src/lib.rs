@@ -32,8 +32,8 @@ mod schema;
 mod tx;
 
 pub use db::{
-    BackupError, BackupSummary, Db, inspect_postgres, inspect_sqlite, open_memory, open_postgres,
-    open_quorum, open_sqlite,
+    BackupError, BackupSummary, Db, QuorumPart, begin_quorum, inspect_postgres, inspect_sqlite, open_memory,
+    open_postgres, open_quorum, open_sqlite, start_quorum,
 };
 pub use engine::postgres::{InvalidUrl, PostgresConfig};
 pub use engine::quorum::{

@@ -17,7 +17,7 @@ use yamux::Mode;
 use crate::connection::{Connection, Opener};
 use crate::frame::{Form, Frame, Head};
 use crate::links::{Inner, is_answer, is_judgement};
-use crate::{Contact, Kind, LinkState, Notice, Status, socket, trust};
+use crate::{Contact, Identity, Kind, LinkState, Notice, Status, socket, trust};
 
 /// The name that is asked for; peers are known by their keys, so it says nothing.
 const SERVER_NAME: &str = "peer.cryptomesh.invalid";
@@ -133,7 +133,8 @@ impl Dialler {
     }
 
     async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
-        connect(&self.links, &self.contact, trust::PROTOCOL).await
+        let links = &self.links;
+        connect(&links.identity, links.config.connect_timeout, &self.contact, trust::PROTOCOL).await
     }
 
     fn failed(&self, error: &io::Error) {
@@ -193,12 +194,13 @@ impl Dialler {
 
 /// A connection to whoever has the contact's key, for this protocol.
 pub(crate) async fn connect(
-    links: &Inner,
+    identity: &Identity,
+    time: Duration,
     contact: &Contact,
     protocol: &[u8],
 ) -> io::Result<TlsStream<TcpStream>> {
     let connecting = async {
-        let config = trust::caller(&links.identity, contact.key, protocol).map_err(io::Error::other)?;
+        let config = trust::caller(identity, contact.key, protocol).map_err(io::Error::other)?;
         let stream = TcpStream::connect(&contact.address).await?;
         socket::prepare(&stream)?;
         let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
@@ -208,7 +210,7 @@ pub(crate) async fn connect(
         }
         Ok(TlsStream::from(stream))
     };
-    let connected = timeout(links.config.connect_timeout, connecting).await;
+    let connected = timeout(time, connecting).await;
     connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cm_types::PeerId;
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::frame::{self, Form, Head};
@@ -28,11 +27,55 @@ enum Handler {
     Stream { len_max: usize, handle: Arc<OnStream> },
 }
 
+/// Memory for bodies of requests. A peer may have as much as is left for others: one alone half of it, two a third each, and so on, so
+/// that who asks much is never in the way of who asks little.
+#[derive(Clone, Debug)]
+struct Memory {
+    kib_max: u64,
+    taken: Arc<Mutex<BTreeMap<PeerId, u64>>>,
+}
+
+/// Some of it; given back when dropped.
+#[derive(Debug)]
+struct Taken {
+    memory: Memory,
+    peer: PeerId,
+    kib: u64,
+}
+
+impl Memory {
+    fn new(kib_max: u32) -> Self {
+        Self { kib_max: kib_max.into(), taken: Arc::default() }
+    }
+
+    fn take(&self, peer: &PeerId, kib: u32) -> Option<Taken> {
+        let kib = u64::from(kib);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, own) = (taken.values().sum::<u64>(), taken.get(peer).copied().unwrap_or_default());
+        if kib > 0 && own + kib > self.kib_max.saturating_sub(all + kib) {
+            return None;
+        }
+        *taken.entry(peer.clone()).or_default() += kib;
+        Some(Taken { memory: self.clone(), peer: peer.clone(), kib })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut taken = self.memory.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = taken.get_mut(&self.peer) {
+            *own -= self.kib;
+            if *own == 0 {
+                taken.remove(&self.peer);
+            }
+        }
+    }
+}
+
 /// The handlers by kind.
 pub(crate) struct Handlers {
     by_kind: RwLock<BTreeMap<&'static str, Handler>>,
-    /// Memory for bodies of requests, in KiB.
-    memory: Arc<Semaphore>,
+    memory: Memory,
     timeout_max: Duration,
     stalled_after: Duration,
 }
@@ -45,7 +88,7 @@ impl Handlers {
         };
         Self {
             by_kind: RwLock::new(BTreeMap::from([(Kind::PROBE.as_str(), probe)])),
-            memory: Arc::new(Semaphore::new(config.request_kib_max as usize)),
+            memory: Memory::new(config.request_kib_max),
             timeout_max: config.handler_timeout_max,
             stalled_after: config.stalled_after,
         }
@@ -115,6 +158,18 @@ impl Handlers {
         }
     }
 
+    /// Answers a probe, and refuses everything else.
+    pub(crate) async fn serve_probe(&self, mut incoming: Incoming) {
+        let stream = &mut incoming.wire().stream;
+        let Ok(Ok(head)) = timeout(self.stalled_after, Head::read(stream)).await else { return };
+        // Who is gone needs no answer.
+        let _ = if head.kind == Kind::PROBE.as_str() && head.form == Form::Request && head.body_len == 0 {
+            incoming.answer(Bytes::new()).await
+        } else {
+            incoming.refuse(Refusal::Busy).await
+        };
+    }
+
     /// Returns what is left to be refused.
     async fn run(
         &self,
@@ -123,7 +178,7 @@ impl Handlers {
         mut incoming: Incoming,
     ) -> Option<(Incoming, Refusal)> {
         let kib = u32::try_from(head.body_len.div_ceil(1024)).unwrap_or(u32::MAX);
-        let Ok(_memory) = self.memory.try_acquire_many(kib) else {
+        let Some(_memory) = self.memory.take(incoming.peer(), kib) else {
             return Some((incoming, Refusal::Busy));
         };
         let wire = incoming.wire();
@@ -163,5 +218,26 @@ impl std::fmt::Debug for Handlers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let by_kind = self.by_kind.read().unwrap_or_else(PoisonError::into_inner);
         f.debug_set().entries(by_kind.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_left_for_those_who_ask_little() {
+        let memory = Memory::new(90);
+        let peer = |name: &str| -> PeerId { name.parse().unwrap() };
+        let mut greedy: Vec<_> = (0..9).map_while(|_| memory.take(&peer("a"), 10)).collect();
+        assert_eq!(greedy.len(), 4, "half of it");
+        let second: Vec<_> = (0..9).map_while(|_| memory.take(&peer("b"), 10)).collect();
+        assert_eq!(second.len(), 2);
+        assert!(memory.take(&peer("c"), 10).is_some());
+        assert!(memory.take(&peer("a"), 10).is_none());
+        greedy.truncate(1);
+        assert!(memory.take(&peer("a"), 10).is_some());
+        drop((greedy, second));
+        assert!(memory.taken.lock().unwrap().is_empty());
     }
 }

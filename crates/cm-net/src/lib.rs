@@ -20,6 +20,8 @@
 //! A conversation whose every byte is waited for can have a connection of its own, with the same keys on the same listener
 //! ([`Links::direct`], [`Links::on_direct`]).
 //!
+//! Who joins a network is not known to it: it may ask one question ([`visit`]) where somebody answers guests ([`Links::on_guest`]).
+//!
 //! Reading order: [`PeerKey`], [`Directory`], [`Config`], [`Links`], [`Outgoing`] and [`Incoming`], [`Direct`], [`LinkError`].
 
 mod config;
@@ -31,6 +33,8 @@ mod directory;
 mod error;
 mod exchange;
 pub mod frame;
+mod gate;
+mod guest;
 mod handlers;
 mod identity;
 mod kind;
@@ -46,6 +50,7 @@ pub use direct::Direct;
 pub use directory::{Contact, Directory, DirectoryError};
 pub use error::{LinkError, Refusal};
 pub use exchange::{Incoming, Outgoing};
+pub use guest::visit;
 pub use handlers::KindTaken;
 pub use identity::{Identity, PeerKey};
 pub use kind::Kind;

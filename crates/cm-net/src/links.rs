@@ -10,21 +10,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use cm_runtime::{Backoff, Tasks};
 use cm_types::PeerId;
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt as _};
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsAcceptor;
 
 use crate::counters::Tally;
 use crate::dial::Line;
 use crate::exchange::Wire;
 use crate::frame::{Form, Frame, Head, MESSAGE_LEN_MAX};
+use crate::gate::Gate;
+use crate::guest::{GUESTS_MAX, OnGuest};
 use crate::handlers::Handlers;
-use crate::listen::{Callers, Gate};
+use crate::listen::{Callers, Doors};
 use crate::{
     Config, Contact, Counters, Direct, Directory, Identity, Incoming, Kind, KindTaken, LinkError, Notice,
-    Outgoing, Refusal, trust,
+    Outgoing, PeerKey, Refusal, trust,
 };
 
 /// Notices that a slow listener may miss.
@@ -85,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) callers: Callers,
     pub(crate) on_direct: OnceLock<OnDirect>,
+    pub(crate) on_guest: OnceLock<OnGuest>,
+    pub(crate) guests: Arc<Semaphore>,
     notices: broadcast::Sender<Notice>,
     lines: RwLock<BTreeMap<PeerId, Arc<Line>>>,
 }
@@ -125,6 +129,8 @@ impl Links {
             tally: Arc::default(),
             tasks: tasks.clone(),
             on_direct: OnceLock::new(),
+            on_guest: OnceLock::new(),
+            guests: Arc::new(Semaphore::new(GUESTS_MAX)),
             notices: broadcast::Sender::new(NOTICES_MAX),
             lines: RwLock::default(),
             config,
@@ -173,9 +179,9 @@ impl Links {
     pub fn listen(&self, listener: TcpListener) -> Result<SocketAddr, LinkError> {
         let config = trust::called(&self.0.identity, self.0.directory.clone())?;
         let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let doors = Doors { peers: Arc::new(config), guests: Arc::new(trust::hosting(&self.0.identity)?) };
         let inner = self.0.clone();
-        self.0.tasks.spawn("link-listen", crate::listen::listen(inner, acceptor, listener));
+        self.0.tasks.spawn("link-listen", crate::listen::listen(inner, doors, listener));
         Ok(address)
     }
 
@@ -304,7 +310,13 @@ impl Links {
         let until = Instant::now() + timeout;
         let attempts = async {
             loop {
-                let made = crate::dial::connect(&self.0, &contact, trust::DIRECT).await;
+                let made = crate::dial::connect(
+                    &self.0.identity,
+                    self.0.config.connect_timeout,
+                    &contact,
+                    trust::DIRECT,
+                )
+                .await;
                 match made.and_then(|stream| Direct::new(peer.clone(), stream)) {
                     Ok(direct) => return direct,
                     Err(error) => tracing::debug!(%peer, %error, "no connection for a conversation"),
@@ -323,6 +335,18 @@ impl Links {
     /// Without one they are closed. Returns whether there was none before; otherwise nothing changes.
     pub fn on_direct(&self, handler: impl Fn(Direct) + Send + Sync + 'static) -> bool {
         self.0.on_direct.set(OnDirect(Box::new(handler))).is_ok()
+    }
+
+    /// Answers those whom the directory does not name ([`crate::visit`]); without a handler they are turned away. The handler is given
+    /// the key that the guest has proved to hold, and its question, and may be dropped half-way. Returns whether there was none
+    /// before; otherwise nothing changes.
+    pub fn on_guest<F, A>(&self, handler: F) -> bool
+    where
+        F: Fn(PeerKey, Bytes) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Bytes, Refusal>> + Send + 'static,
+    {
+        let handler = move |key, question| -> BoxFuture<'static, _> { Box::pin(handler(key, question)) };
+        self.0.on_guest.set(OnGuest(Arc::new(handler))).is_ok()
     }
 
     /// How the link to a peer is doing; `None` if the directory does not name the peer, or it is this node.

@@ -1,66 +1,27 @@
 //! Being called.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cm_runtime::{Backoff, CancellationToken};
 use cm_types::PeerId;
+use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 use yamux::Mode;
 
 use crate::connection::{Connection, Substream};
 use crate::exchange::Wire;
 use crate::links::{Inner, is_judgement};
-use crate::{Config, Direct, Incoming, Notice, PeerKey, Refusal, socket, trust};
+use crate::{Direct, Incoming, Notice, PeerKey, guest, socket, trust};
 
 /// Connections of one peer: it has one, and those that it has lost without this end knowing.
 const CONNECTIONS_PER_PEER_MAX: usize = 4;
-
-/// Lets only so many through the handshake at once.
-#[derive(Debug)]
-pub(crate) struct Gate {
-    within: Mutex<HashMap<IpAddr, usize>>,
-    max: usize,
-    per_address_max: usize,
-}
-
-impl Gate {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self {
-            within: Mutex::default(),
-            max: config.handshakes_max,
-            per_address_max: config.handshakes_per_address_max,
-        }
-    }
-
-    fn enter(&self, address: IpAddr) -> bool {
-        let mut within = self.within.lock().unwrap_or_else(PoisonError::into_inner);
-        if within.values().sum::<usize>() >= self.max {
-            return false;
-        }
-        let count = within.entry(address).or_default();
-        if *count >= self.per_address_max {
-            return false;
-        }
-        *count += 1;
-        true
-    }
-
-    fn leave(&self, address: IpAddr) {
-        let mut within = self.within.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = within.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                within.remove(&address);
-            }
-        }
-    }
-}
 
 /// The connections that peers have made.
 #[derive(Debug, Default)]
@@ -82,7 +43,7 @@ impl Callers {
 }
 
 /// Takes connections until the tasks end.
-pub(crate) async fn listen(links: Arc<Inner>, acceptor: TlsAcceptor, listener: TcpListener) {
+pub(crate) async fn listen(links: Arc<Inner>, doors: Doors, listener: TcpListener) {
     let token = links.tasks.token();
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
     loop {
@@ -93,12 +54,8 @@ pub(crate) async fn listen(links: Arc<Inner>, acceptor: TlsAcceptor, listener: T
         match accepted {
             Ok((stream, address)) => {
                 backoff.reset();
-                // Beyond the limits nothing is said: that would cost as much as the handshake.
-                if !links.gate.enter(address.ip()) {
-                    links.tally.turned_away.one();
-                    continue;
-                }
-                let welcome = welcome(links.clone(), acceptor.clone(), stream, address);
+                let over = links.gate.enter(address.ip());
+                let welcome = welcome(links.clone(), doors.clone(), stream, address, over);
                 links.tasks.spawn("link-accept", welcome);
             }
             Err(error) => {
@@ -112,20 +69,43 @@ pub(crate) async fn listen(links: Arc<Inner>, acceptor: TlsAcceptor, listener: T
     }
 }
 
-async fn welcome(links: Arc<Inner>, acceptor: TlsAcceptor, stream: TcpStream, address: SocketAddr) {
+/// How a caller is judged: by the directory, or not yet.
+#[derive(Clone)]
+pub(crate) struct Doors {
+    pub(crate) peers: Arc<ServerConfig>,
+    pub(crate) guests: Arc<ServerConfig>,
+}
+
+async fn welcome(
+    links: Arc<Inner>,
+    doors: Doors,
+    stream: TcpStream,
+    address: SocketAddr,
+    over: CancellationToken,
+) {
+    let gives_way = over.clone();
+    let over = over.drop_guard();
     let shaking_hands = async {
         socket::prepare(&stream)?;
-        acceptor.accept(stream).await
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        // Strangers are let in by a door of their own, and only where somebody answers them.
+        let is_guest = links.on_guest.get().is_some()
+            && begun.client_hello().alpn().is_some_and(|mut names| names.any(|name| name == trust::GUEST));
+        begun.into_stream(if is_guest { doors.guests } else { doors.peers }).await
     };
     let shaken = tokio::select! {
         () = links.tasks.token().cancelled_owned() => None,
+        () = gives_way.cancelled() => None,
         shaken = timeout(links.config.connect_timeout, shaking_hands) => shaken.ok(),
     };
-    links.gate.leave(address.ip());
+    drop(over);
     match shaken {
         Some(Ok(stream)) => {
             let stream = TlsStream::from(stream);
             let protocol = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+            if protocol.as_deref() == Some(trust::GUEST) {
+                return guest::receive(&links, stream).await;
+            }
             match (caller(&links, &stream), protocol.as_deref()) {
                 (Some((key, peer)), Some(trust::PROTOCOL)) => serve(links, stream, key, peer).await,
                 (Some((_, peer)), Some(trust::DIRECT)) => direct(&links, stream, peer),
@@ -223,7 +203,8 @@ fn answer(
         let serving = async {
             match slot {
                 Ok(_slot) => links_.handlers.serve(incoming).await,
-                Err(_) => drop(incoming.refuse(Refusal::Busy).await),
+                // A peer that has much to ask is not down: probes are answered all the same.
+                Err(_) => links_.handlers.serve_probe(incoming).await,
             }
         };
         tokio::select! {

@@ -14,6 +14,9 @@ pub(crate) const PROTOCOL: &[u8] = b"cryptomesh-link/1";
 /// The same for connections that carry one conversation.
 pub(crate) const DIRECT: &[u8] = b"cryptomesh-direct/1";
 
+/// The same for one question of somebody who is not known yet.
+pub(crate) const GUEST: &[u8] = b"cryptomesh-guest/1";
+
 /// The one key that a peer which is called must have.
 #[derive(Debug)]
 struct Exactly(PeerKey);
@@ -32,6 +35,16 @@ impl Judge for AnyOf {
     fn judge(&self, peer: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<(), Error> {
         let key = PeerKey::of_certificate(peer).map_err(|_| unknown())?;
         if self.0.borrow().peer_of(&key).is_some() { Ok(()) } else { Err(unknown()) }
+    }
+}
+
+/// Whoever proves to have the key that it shows.
+#[derive(Debug)]
+struct Anybody;
+
+impl Judge for Anybody {
+    fn judge(&self, peer: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<(), Error> {
+        PeerKey::of_certificate(peer).map(drop).map_err(|_| unknown())
     }
 }
 
@@ -54,9 +67,18 @@ pub(crate) fn called(
     identity: &Identity,
     directory: watch::Receiver<Arc<Directory>>,
 ) -> Result<ServerConfig, Error> {
-    let config = cm_tls::server(Arc::new(AnyOf(directory)));
+    server(identity, AnyOf(directory), &[PROTOCOL, DIRECT])
+}
+
+/// For being called by guests.
+pub(crate) fn hosting(identity: &Identity) -> Result<ServerConfig, Error> {
+    server(identity, Anybody, &[GUEST])
+}
+
+fn server<J: Judge>(identity: &Identity, judge: J, protocols: &[&[u8]]) -> Result<ServerConfig, Error> {
+    let config = cm_tls::server(Arc::new(judge));
     let mut config = config.with_single_cert(identity.chain(), identity.private_key())?;
-    config.alpn_protocols = vec![PROTOCOL.to_vec(), DIRECT.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     Ok(config)

@@ -47,7 +47,8 @@ pub enum Task {
     },
     /// The copy is not needed any more.
     DropSnapshot,
-    /// Keep a piece of a copy that comes. At the offset 0 a new one begins, and the one before is void.
+    /// Keep a piece of a copy that comes, and say with [`crate::Replica::kept`] whether it is. At the offset 0 a new one begins, and the
+    /// one before is void.
     KeepPiece {
         /// Of which copy.
         meta: Box<SnapshotMeta>,

@@ -39,6 +39,6 @@ pub use effects::{Answer, Effects, Envelope, Task, Write};
 pub use log::{Base, Batch, Body, CHANGES_LEN_MAX, Entry, Hard, Index, Position, Request, Term, Version};
 pub use member::{CONTACT_LEN_MAX, Change, ChangeRefused, MEMBERS_MAX, Member, MemberId, Members};
 pub use message::{ClusterId, Frame, Message, PIECE_LEN_MAX, SnapshotMeta};
-pub use replica::{Inconsistent, Replica, Setup, Status, Stored};
+pub use replica::{Fate, Inconsistent, Replica, Setup, Status, Stored};
 pub use rng::Rng;
 pub use timing::Timing;

@@ -43,6 +43,30 @@ pub struct SnapshotMeta {
     pub digest: [u8; 32],
 }
 
+impl Message {
+    /// The leader's time that it speaks of; `None` if of none, or of one that changes nothing.
+    pub(crate) fn term(&self) -> Option<Term> {
+        match self {
+            Message::Vote { term, .. }
+            | Message::VoteReply { term, .. }
+            | Message::Append { term, .. }
+            | Message::Appended { term, .. }
+            | Message::Refused { term, .. }
+            | Message::Piece { term, .. }
+            | Message::PieceReply { term, .. }
+            | Message::TakeOver { term } => Some(*term),
+            Message::Ask { .. }
+            | Message::Grant { .. }
+            | Message::Renew { .. }
+            | Message::Release { .. }
+            | Message::Submit { .. }
+            | Message::Submitted { .. }
+            | Message::Barrier { .. }
+            | Message::BarrierReply { .. } => None,
+        }
+    }
+}
+
 /// What one member says to another. Any message may be lost, come twice, late, and after later ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {

@@ -63,6 +63,8 @@ struct Leader {
     transfer: Option<(MemberId, Duration)>,
     shipment: Option<SnapshotMeta>,
     making: bool,
+    /// When to try again to make a copy.
+    make_at: Duration,
 }
 
 /// What a leader knows of another member.
@@ -89,9 +91,19 @@ enum Mode {
 /// A copy of the data that comes in pieces.
 #[derive(Debug)]
 struct Incoming {
-    id: u64,
+    meta: Box<SnapshotMeta>,
+    /// Up to where it is kept.
     offset: u64,
+    /// The end of the piece that is being kept.
+    keeping: Option<u64>,
     installing: bool,
+}
+
+impl Incoming {
+    /// Whether something is done with it now.
+    fn is_busy(&self) -> bool {
+        self.keeping.is_some() || self.installing
+    }
 }
 
 impl Raft {
@@ -307,8 +319,12 @@ impl Raft {
     }
 
     fn may_lead(&self) -> bool {
-        let installing = self.incoming.as_ref().is_some_and(|incoming| incoming.installing);
-        self.members().is_voter(self.id) && !installing
+        self.members().is_voter(self.id) && !self.is_installing()
+    }
+
+    /// Whether a copy is being put in the place of the data.
+    pub(crate) fn is_installing(&self) -> bool {
+        self.incoming.as_ref().is_some_and(|incoming| incoming.installing)
     }
 
     /// By lot, so that seldom two try at once.

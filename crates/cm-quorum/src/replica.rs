@@ -9,9 +9,12 @@ use crate::desk::Desk;
 use crate::raft::Raft;
 use crate::{
     Answer, Applied, Base, Batch, Body, CHANGES_LEN_MAX, Change, ChangeRefused, ClusterId, Effects, Entry,
-    Frame, Hard, Index, MemberId, Members, Message, Request, SnapshotMeta, Term, Timing, Verdict, Version,
+    Frame, Hard, Index, MemberId, Members, Message, Position, Request, SnapshotMeta, Term, Timing, Verdict,
+    Version,
 };
 
+/// The last time of a leader: no cluster gets there, so that a message which says a later one is a mistake of somebody's.
+const TERM_MAX: Term = 1 << 62;
 /// Entries that are given out to be applied before those before them are told to be.
 const UNAPPLIED_MAX: Index = 64;
 
@@ -41,7 +44,7 @@ impl Stored {
     /// The log of a founder: nothing has happened but that there are members. The first index is gone already, so that whoever has
     /// nothing is given a copy, with whatever data the founder had.
     pub fn founding(cluster: ClusterId, members: Members) -> Self {
-        let at = crate::Position { index: 1, term: 1 };
+        let at = Position { index: 1, term: 1 };
         Self {
             hard: Hard { term: 1, vote: None, cluster: Some(cluster) },
             base: Base { at, members },
@@ -72,6 +75,19 @@ pub struct Status {
     pub version: Version,
     /// The newest members that it knows of.
     pub members: Members,
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nobody knows yet.
+    Open,
+    /// It stays.
+    Committed,
+    /// Another leader's entry is in its place: it never had an effect.
+    Overwritten,
+    /// It was long ago.
+    Forgotten,
 }
 
 /// A member of a log.
@@ -118,9 +134,13 @@ impl Replica {
         self.settle();
     }
 
-    /// A message came. Who sent it was proved by whoever carried it.
+    /// A message came. Who sent it was proved by whoever carried it, and that it comes from a member, as far as that can be known:
+    /// a newer leader may be one of whom this node has not heard yet.
     pub fn receive(&mut self, from: MemberId, frame: Frame) {
         let Frame { cluster, message } = frame;
+        if from == self.raft.id() || message.term().is_some_and(|term| term > TERM_MAX) {
+            return;
+        }
         match self.raft.cluster() {
             Some(known) if known != cluster => return,
             Some(_) => {}
@@ -164,6 +184,12 @@ impl Replica {
     /// A copy of the data was made, as [`crate::Task::MakeSnapshot`] said; `None` if it could not be.
     pub fn snapshot_made(&mut self, meta: Option<SnapshotMeta>) {
         self.raft.snapshot_made(meta);
+        self.settle();
+    }
+
+    /// A piece of the copy of that id was kept ([`crate::Task::KeepPiece`]), or could not be.
+    pub fn kept(&mut self, id: u64, done: bool) {
+        self.raft.kept(id, done);
         self.settle();
     }
 
@@ -225,11 +251,23 @@ impl Replica {
         self.asker.forget_barrier(request);
     }
 
-    /// Begins a change of membership; it is done once [`Status::commit`] is at the index and [`Status::members`] shows it.
-    pub fn change(&mut self, change: &Change) -> Result<Index, ChangeRefused> {
-        let begun = self.raft.change(change);
+    /// Begins a change of membership; [`Replica::fate`] tells what became of it.
+    pub fn change(&mut self, change: &Change) -> Result<Position, ChangeRefused> {
+        let begun = self.raft.change(change).map(|index| Position { index, term: self.raft.term() });
         self.settle();
         begun
+    }
+
+    /// What became of an entry that this node has appended as leader.
+    pub fn fate(&self, entry: Position) -> Fate {
+        if self.raft.commit() < entry.index {
+            return Fate::Open;
+        }
+        match self.raft.log().term_at(entry.index) {
+            Some(term) if term == entry.term => Fate::Committed,
+            Some(_) => Fate::Overwritten,
+            None => Fate::Forgotten,
+        }
     }
 
     /// Begins to hand leadership over, as is polite before leaving. `false` if this does not lead, or nobody could.
@@ -295,7 +333,11 @@ impl Replica {
             return Err(Inconsistent(fault));
         }
         let mut effects = self.raft.take();
-        let end = self.raft.commit().min(self.applied.at.index + UNAPPLIED_MAX);
+        // What follows is applied to the copy that is being put in place, which has it already or is given it then.
+        let end = match self.raft.is_installing() {
+            true => self.handed,
+            false => self.raft.commit().min(self.applied.at.index + UNAPPLIED_MAX),
+        };
         while self.handed < end {
             let Some(entry) = self.raft.log().entry(self.handed + 1) else {
                 return Err(Inconsistent("a committed entry is not there"));

@@ -32,6 +32,7 @@ pub use config::{Carrier, QuorumConfig, QuorumPort, QuorumSender, Start};
 use data::Data;
 pub(super) use data::is_replicated;
 use driver::Driver;
+use handle::Shared;
 pub use handle::{ChangeFailed, Quorum, QuorumError};
 use journal::{Journal, damaged};
 use writer::QuorumWriter;
@@ -48,6 +49,12 @@ pub(crate) struct QuorumEngine {
     /// Taken by the writer, of which there is one.
     writer: Mutex<Option<QuorumWriter>>,
     ticks: Arc<Mutex<Option<Ticks>>>,
+}
+
+impl std::fmt::Debug for QuorumEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QuorumEngine").field("handle", &self.handle).finish_non_exhaustive()
+    }
 }
 
 impl QuorumEngine {
@@ -71,6 +78,7 @@ impl QuorumEngine {
         let awaited = Arc::new(Mutex::new(None));
         let files = copier::Files::new(&config.path)?;
         let (work, works) = mpsc::channel();
+        let shared = Arc::new(Shared::default());
         let applier = applier::Applier {
             id: config.id,
             data,
@@ -79,11 +87,12 @@ impl QuorumEngine {
             awaited: awaited.clone(),
             files,
             path: config.path.clone(),
+            shared: shared.clone(),
         };
         spawn_thread("db-applier".into(), move || applier.run(&works))?;
         let (answers, answered) = mpsc::channel();
         let (driver, handle) =
-            Driver::new(replica, journal, carrier, work, answers, awaited, &config, events);
+            Driver::new(replica, journal, carrier, work, answers, awaited, &config, events, shared);
         spawn_thread("db-quorum".into(), move || driver.run(&inbox))?;
         let writer = QuorumWriter::new(sqlite.connect_reader()?, handle.clone(), answered, version);
         Ok(Self { sqlite, handle, writer: Mutex::new(Some(writer)), ticks })
@@ -92,6 +101,13 @@ impl QuorumEngine {
     pub(crate) fn handle(&self) -> Quorum {
         self.handle.clone()
     }
+}
+
+/// Makes both files of a node that founds or joins, durably. A node that records afterwards that it has them, and opens with
+/// [`Start::Resume`] from then on, can found only once, and never comes back under its name without them.
+pub(crate) fn begin_files(config: &QuorumConfig) -> Result<(), DbError> {
+    let mut data = Data::open(&SqliteEngine::open(&config.path)?)?;
+    begin(config, &mut data, &mut Journal::open(&config.journal)?).map(drop)
 }
 
 /// What the node begins with: what it left, or what the configuration says if there is nothing yet.
@@ -107,6 +123,8 @@ fn begin(config: &QuorumConfig, data: &mut Data, journal: &mut Journal) -> Resul
     }
     let conflict = || Err(DbError::Replicated { path: config.path.clone() });
     match &config.start {
+        // It voted, and promised to keep entries, under this name; a founder would found a second network under the same one.
+        Start::Resume => Err(DbError::Lost { path: config.path.clone() }),
         Start::Join if is_new && data.is_empty()? => {
             data.begin(&Applied::default())?;
             Ok(stored)

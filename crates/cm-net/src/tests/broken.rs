@@ -120,7 +120,7 @@ async fn a_flood_of_requests_is_refused_beyond_the_limit() {
 
 #[tokio::test]
 async fn memory_for_requests_is_bounded_over_all_peers() {
-    let (node, opener, _tasks) = node_with_rogue(Config { request_kib_max: 100, ..config() }).await;
+    let (node, opener, _tasks) = node_with_rogue(Config { request_kib_max: 200, ..config() }).await;
     let mut stream = opener.open().await.unwrap();
     stream.write_all(&head(ECHO, 80 * 1024)).await.unwrap();
     stream.flush().await.unwrap();

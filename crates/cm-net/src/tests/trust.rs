@@ -64,3 +64,34 @@ async fn a_node_does_not_call_itself() {
     assert!(a.links.status(&own).is_none());
     a.stop().await;
 }
+
+#[tokio::test]
+async fn who_is_not_known_may_ask_one_question() {
+    let host = Node::start("host", config()).await;
+    let stranger = identity();
+    let contact = contact(host.identity.key(), host.address);
+    let visit = |question: &'static [u8]| {
+        crate::visit(&stranger, &host.id, &contact, bytes::Bytes::from_static(question), LONG)
+    };
+    assert!(visit(b"?").await.is_err(), "where nobody answers guests");
+    let own = stranger.key();
+    assert!(host.links.on_guest(move |key, question| async move {
+        if key != own || question.is_empty() {
+            return Err(crate::Refusal::NotAllowed);
+        }
+        Ok(question)
+    }));
+    assert_eq!(visit(b"may I come in?").await.unwrap(), "may I come in?");
+    let refused = visit(b"").await;
+    assert!(
+        matches!(refused, Err(crate::LinkError::Refused { refusal: crate::Refusal::NotAllowed, .. })),
+        "{refused:?}"
+    );
+    let impostor = crate::Contact { key: identity().key(), ..contact.clone() };
+    let asked = crate::visit(&stranger, &host.id, &impostor, bytes::Bytes::from_static(b"?"), LONG).await;
+    assert!(
+        matches!(asked, Err(crate::LinkError::Unreachable(_))),
+        "a question is for the right host alone: {asked:?}"
+    );
+    host.stop().await;
+}

@@ -103,6 +103,7 @@ impl Raft {
             transfer: None,
             shipment: None,
             making: false,
+            make_at: self.now,
         });
         self.incoming = None;
         self.meet_members();

@@ -16,8 +16,17 @@ impl Raft {
             return Err(ChangeRefused::Busy);
         }
         if let Change::Promote { id } = change {
-            let matched = leader.peers.get(id).map(|peer| peer.matched);
-            if matched.is_some_and(|matched| matched + BEHIND_MAX < self.last()) {
+            // One that has nothing, or is not there, would count in majorities that it cannot be part of.
+            let base = self.log.base().at.index;
+            let has_caught_up = |peer: &Peer| {
+                peer.mode == Mode::Stream
+                    && peer.matched > 0
+                    && peer.matched >= base
+                    && peer.matched.saturating_add(BEHIND_MAX) >= self.last()
+                    && self.is_active(*id)
+            };
+            let is_here = *id == self.id || members.is_voter(*id);
+            if members.get(*id).is_some() && !is_here && !leader.peers.get(id).is_some_and(has_caught_up) {
                 return Err(ChangeRefused::Behind);
             }
         }

@@ -83,8 +83,15 @@ impl Raft {
             self.fault = Some("two lead at the same time");
             return;
         }
+        let is_next = |(at, entry): (Index, &Entry)| {
+            Some(entry.at.index) == previous.index.checked_add(at) && entry.at.term <= term
+        };
+        if !(1..).zip(&entries).all(is_next) {
+            // No leader sends that.
+            return;
+        }
         self.follow(term, Some(from));
-        if self.incoming.as_ref().is_some_and(|incoming| incoming.installing) {
+        if self.is_installing() {
             return;
         }
         let base = self.log.base().at;
@@ -177,9 +184,7 @@ impl Raft {
     }
 
     pub(super) fn refused(&mut self, from: MemberId, term: Term, next: Index, probe: u64) {
-        if self.hear(from, term, probe).is_none() {
-            return;
-        }
+        let Some(last) = self.hear(from, term, probe) else { return };
         let base = self.log.base().at.index;
         let Role::Leader(leader) = &mut self.role else { return };
         let Some(peer) = leader.peers.get_mut(&from) else { return };
@@ -189,7 +194,7 @@ impl Raft {
         }
         match peer.mode {
             Mode::Copy { .. } if next <= base => return,
-            Mode::Copy { .. } => peer.next = next,
+            Mode::Copy { .. } => peer.next = next.min(last + 1),
             Mode::Search | Mode::Stream => peer.next = next.min(peer.next.saturating_sub(1)),
         }
         peer.next = peer.next.max(peer.matched + 1);

@@ -24,7 +24,7 @@ impl Raft {
                 let (meta, offset) = (Box::new(meta.clone()), *offset);
                 self.task(Task::SendPiece { to, term, meta, offset });
             }
-            _ if leader.making => {}
+            _ if leader.making || now < leader.make_at => {}
             _ => {
                 leader.making = true;
                 leader.shipment = None;
@@ -41,7 +41,11 @@ impl Raft {
             };
         };
         leader.making = false;
-        let Some(meta) = meta else { return };
+        let Some(meta) = meta else {
+            // What was in the way, such as a full disk, stays for a while.
+            leader.make_at = self.now + self.timing.election;
+            return;
+        };
         leader.shipment = Some(meta);
         let mut waiting = Vec::new();
         for (id, peer) in &mut leader.peers {
@@ -84,9 +88,13 @@ impl Raft {
         }
     }
 
-    /// The last entry that nobody who is there needs from this leader: all have it, or it is in the copy that they are sent.
+    /// The last entry that nobody who is there needs from this leader: all have it, or it is in the copy that they are sent. As
+    /// long as a copy is being made nobody knows what will be in it, and everything is needed.
     pub(crate) fn needed(&self) -> Option<Index> {
         let Role::Leader(leader) = &self.role else { return None };
+        if leader.making {
+            return Some(self.log.base().at.index);
+        }
         let shipped = leader.shipment.as_ref().map(|meta| meta.at.index);
         let there = leader.peers.iter().filter(|(id, _)| self.is_active(**id));
         let has = there.filter_map(|(_, peer)| match peer.mode {
@@ -111,35 +119,54 @@ impl Raft {
             self.fault = Some("two lead at the same time");
             return;
         }
+        if meta.at.term > term || meta.version > meta.at.index {
+            // No leader sends that.
+            return;
+        }
         self.follow(term, Some(from));
         if meta.at.index <= self.commit {
             let matched = self.commit;
             return self.send(from, Message::Appended { term, matched, probe: 0 });
         }
         let id = meta.id;
-        if offset == 0
-            && self.incoming.as_ref().is_none_or(|incoming| incoming.id != id && !incoming.installing)
-        {
-            self.incoming = Some(Incoming { id, offset: 0, installing: false });
+        let may_begin = |incoming: &Incoming| incoming.meta.id != id && !incoming.is_busy();
+        if offset == 0 && self.incoming.as_ref().is_none_or(may_begin) {
+            self.incoming =
+                Some(Incoming { meta: meta.clone(), offset: 0, keeping: None, installing: false });
         }
         let wanted = match &mut self.incoming {
-            Some(incoming) if incoming.id != id || incoming.installing => return,
+            // What is being kept is answered when it is: so no more waits here than one piece.
+            Some(incoming) if incoming.meta.id != id || incoming.is_busy() => return,
             Some(incoming) => incoming,
             None => return self.send(from, Message::PieceReply { term, id, offset: 0 }),
         };
         let end = offset.saturating_add(bytes.len() as u64);
         let fits = bytes.len() <= PIECE_LEN_MAX && !bytes.is_empty() && end <= meta.len;
         if wanted.offset == offset && fits {
-            wanted.offset = end;
-            wanted.installing = end == meta.len;
-            let install = wanted.installing;
-            self.task(Task::KeepPiece { meta: meta.clone(), offset, bytes });
-            if install {
-                self.task(Task::Install { meta });
-            }
+            wanted.keeping = Some(end);
+            return self.task(Task::KeepPiece { meta, offset, bytes });
         }
-        let offset = self.incoming.as_ref().map_or(0, |incoming| incoming.offset);
+        let offset = wanted.offset;
         self.send(from, Message::PieceReply { term, id, offset });
+    }
+
+    /// The piece of a copy that was to be kept is, or could not be: then the copy is needed again from its beginning.
+    pub(crate) fn kept(&mut self, id: u64, done: bool) {
+        let Some(incoming) = self.incoming.as_mut().filter(|incoming| incoming.meta.id == id) else { return };
+        let Some(end) = incoming.keeping.take() else { return };
+        if !done {
+            self.incoming = None;
+            return;
+        }
+        incoming.offset = end;
+        incoming.installing = end == incoming.meta.len;
+        let install = incoming.installing.then(|| incoming.meta.clone());
+        if let Some(meta) = install {
+            self.task(Task::Install { meta });
+        }
+        if let Some(leader) = self.leader.filter(|leader| *leader != self.id) {
+            self.send(leader, Message::PieceReply { term: self.hard.term, id, offset: end });
+        }
     }
 
     /// The copy is in the place of the data.

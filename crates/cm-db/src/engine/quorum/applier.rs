@@ -9,6 +9,7 @@ use super::config::QuorumSender;
 use super::copier::Files;
 use super::data::Data;
 use super::driver::Event;
+use super::handle::Shared;
 use crate::DbError;
 use crate::db::spawn_thread;
 use crate::engine::Ticks;
@@ -22,6 +23,29 @@ pub(super) enum Work {
     Stop(mpsc::Sender<()>),
 }
 
+/// Tells what became of a copy, also if its thread panics: nobody would ever ask for another one.
+struct Told {
+    events: QuorumSender,
+    made: Option<SnapshotMeta>,
+}
+
+impl Told {
+    fn take(&mut self, made: Result<SnapshotMeta, DbError>) {
+        match made {
+            Ok(meta) => self.made = Some(meta),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "copy of the data not made");
+            }
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.events.tell(Event::Made(self.made.take()));
+    }
+}
+
 pub(super) struct Applier {
     pub(super) id: MemberId,
     pub(super) data: Data,
@@ -31,6 +55,7 @@ pub(super) struct Applier {
     pub(super) awaited: Arc<Mutex<Option<Request>>>,
     pub(super) files: Files,
     pub(super) path: PathBuf,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Applier {
@@ -48,6 +73,8 @@ impl Applier {
                 }
             };
             if let Err(error) = done {
+                // Before the end of what is handed on to this thread shows.
+                self.shared.fail(error.clone());
                 self.events.tell(Event::Failed(error));
                 return self.end();
             }
@@ -95,11 +122,12 @@ impl Applier {
                         .tell(Event::Send(to, Message::Piece { term, meta, offset, bytes: bytes.into() }));
                 }
             }
-            Task::KeepPiece { offset, bytes, .. } => {
-                if let Err(error) = self.files.keep(offset, &bytes) {
-                    // The whole will not be what it should.
-                    tracing::warn!(error = &error as &dyn std::error::Error, "copy of the data not kept");
+            Task::KeepPiece { meta, offset, bytes } => {
+                let kept = self.files.keep(offset, &bytes);
+                if let Err(error) = &kept {
+                    tracing::warn!(error = error as &dyn std::error::Error, "copy of the data not kept");
                 }
+                self.events.tell(Event::Kept(meta.id, kept.is_ok()));
             }
             Task::Install { meta } => return self.install(meta),
         }
@@ -110,12 +138,11 @@ impl Applier {
     fn make(&self) -> Result<(), DbError> {
         let (files, path, events) = (self.files.clone(), self.path.clone(), self.events.clone());
         let id = super::config::QuorumPort::new().seed;
+        // Made before the thread, so that one that cannot be started is told of, too.
+        let told = Told { events, made: None };
         spawn_thread("db-copier".into(), move || {
-            let made = files.make(&path, id);
-            if let Err(error) = &made {
-                tracing::warn!(error = error as &dyn std::error::Error, "copy of the data not made");
-            }
-            events.tell(Event::Made(made.ok()));
+            let mut told = told;
+            told.take(files.make(&path, id));
         })
     }
 

@@ -40,8 +40,53 @@ pub(super) fn encode(
     out
 }
 
+/// Whether the changes can be made by every node of this version: what cannot be decoded would stop all of them.
+pub(super) fn check(bytes: &[u8]) -> Result<(), DbError> {
+    struct Nothing;
+    impl Sink for Nothing {}
+    walk(bytes, &Nothing)
+}
+
+/// What is done with changes. Nothing, unless said.
+trait Sink {
+    fn create_table(&self, _table: &str) -> Result<(), DbError> {
+        Ok(())
+    }
+
+    fn set(&self, _table: &str, _key: &[u8], _value: Option<&[u8]>) -> Result<(), DbError> {
+        Ok(())
+    }
+
+    fn set_versions(&self, _versions: Versions) -> Result<(), DbError> {
+        Ok(())
+    }
+}
+
+struct Store<'a>(&'a dyn WriteStore);
+
+impl Sink for Store<'_> {
+    fn create_table(&self, table: &str) -> Result<(), DbError> {
+        self.0.create_table(table)
+    }
+
+    fn set(&self, table: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), DbError> {
+        match value {
+            Some(value) => self.0.put(table, key, value),
+            None => self.0.delete(table, key).map(drop),
+        }
+    }
+
+    fn set_versions(&self, versions: Versions) -> Result<(), DbError> {
+        self.0.set_versions(versions)
+    }
+}
+
 /// Makes the changes.
 pub(super) fn apply(bytes: &[u8], store: &dyn WriteStore) -> Result<(), DbError> {
+    walk(bytes, &Store(store))
+}
+
+fn walk(bytes: &[u8], store: &impl Sink) -> Result<(), DbError> {
     let mut input = Input(bytes);
     if input.u8()? != FORMAT {
         return Err(damaged(
@@ -59,11 +104,7 @@ pub(super) fn apply(bytes: &[u8], store: &dyn WriteStore) -> Result<(), DbError>
             let key = input.bytes(KEY_LEN_MAX)?;
             let is_there = input.u8()? == 1;
             let value = input.bytes(ROW_LEN_MAX)?;
-            if is_there {
-                store.put(&name, key, value)?;
-            } else {
-                store.delete(&name, key)?;
-            }
+            store.set(&name, key, is_there.then_some(value))?;
         }
     }
     if versions {

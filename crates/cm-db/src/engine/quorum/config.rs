@@ -29,8 +29,10 @@ pub struct QuorumConfig {
     pub start: Start,
     /// The delays of the protocol.
     pub timing: Timing,
-    /// How long a writer waits for its turn, and opening for a leader.
+    /// How long a writer waits for its turn, and a barrier for its answer.
     pub turn_wait: Duration,
+    /// How long opening waits for a leader, and for a copy of the data; so does what concerns all of the data.
+    pub open_wait: Duration,
     /// How long a writer waits for what became of its batch, before that is [`crate::Effect::Unknown`].
     pub commit_wait: Duration,
 }
@@ -39,7 +41,8 @@ impl QuorumConfig {
     /// Files of usual names and usual delays.
     pub fn new(path: PathBuf, journal: PathBuf, id: MemberId, start: Start) -> Self {
         let (turn_wait, commit_wait) = (Duration::from_secs(10), Duration::from_secs(15));
-        Self { path, journal, id, start, timing: Timing::default(), turn_wait, commit_wait }
+        let open_wait = turn_wait * 6;
+        Self { path, journal, id, start, timing: Timing::default(), turn_wait, open_wait, commit_wait }
     }
 }
 
@@ -54,6 +57,8 @@ pub enum Start {
         /// Who the first members are.
         members: Members,
     },
+    /// It has taken part before: without its files it is refused.
+    Resume,
     /// It waits until a leader that was told of it ([`crate::Quorum::change`]) speaks to it.
     Join,
 }

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use cm_quorum::{
-    Answer, Change, ChangeRefused, Effects, Envelope, Frame, Index, MemberId, Message, Replica, Request,
-    SnapshotMeta, Status, Version,
+    Answer, Change, ChangeRefused, Effects, Envelope, Fate, Frame, Index, MemberId, Message, Position,
+    Replica, Request, SnapshotMeta, Status, Version,
 };
 use tokio::sync::{oneshot, watch};
 
 use super::applier::Work;
+use super::changes;
 use super::config::{Carrier, QuorumConfig, QuorumSender};
 use super::handle::{Quorum, Shared};
 use super::inconsistent;
@@ -34,16 +35,23 @@ pub(super) enum Event {
     Made(Option<SnapshotMeta>),
     Installed(Box<SnapshotMeta>),
     NotInstalled,
+    /// A piece of the copy of this id was kept, or not.
+    Kept(u64, bool),
     Flushed(Index),
     Failed(DbError),
     /// The writer asks for its turn; what it is told later bears the number.
     Ask(u64),
     Submit(u64, Version, Arc<[u8]>),
     Forget(u64),
+    /// The writer wants to know when its copy has all that was answered before.
+    Confirm(u64),
     Barrier(oneshot::Sender<()>),
-    Change(Change, oneshot::Sender<Result<Index, ChangeRefused>>),
+    Change(Change, Answered),
     Stop(mpsc::Sender<()>),
 }
+
+/// Who waits for a change of members: refused, or what became of it.
+pub(super) type Answered = oneshot::Sender<Result<Fate, ChangeRefused>>;
 
 pub(super) struct Driver {
     replica: Replica,
@@ -55,7 +63,10 @@ pub(super) struct Driver {
     sender: QuorumSender,
     /// What the writer waits for, and its number.
     current: Option<(Request, u64)>,
+    /// The barrier that the writer waits for, and the number of its batch.
+    confirming: Option<(Request, u64)>,
     barriers: HashMap<Request, oneshot::Sender<()>>,
+    changes: Vec<(Position, Answered)>,
     status: watch::Sender<Status>,
     shared: Arc<Shared>,
     flushing: bool,
@@ -76,9 +87,9 @@ impl Driver {
         awaited: Arc<Mutex<Option<Request>>>,
         config: &QuorumConfig,
         sender: QuorumSender,
+        shared: Arc<Shared>,
     ) -> (Self, Quorum) {
         let (status, statuses) = watch::channel(replica.status());
-        let shared = Arc::new(Shared::default());
         let handle = Quorum::new(sender.clone(), statuses, shared.clone(), config);
         let driver = Self {
             replica,
@@ -89,7 +100,9 @@ impl Driver {
             awaited,
             sender,
             current: None,
+            confirming: None,
             barriers: HashMap::new(),
+            changes: Vec::new(),
             status,
             shared,
             flushing: false,
@@ -108,6 +121,9 @@ impl Driver {
             );
             self.shared.fail(error);
         }
+        // Nobody is left waiting for what nobody will tell.
+        self.barriers.clear();
+        self.changes.clear();
         let (stopped, wait) = mpsc::channel();
         if self.work.send(Work::Stop(stopped)).is_ok() {
             let _ = wait.recv();
@@ -153,7 +169,7 @@ impl Driver {
             && let Some(index) = self.replica.compactable()
         {
             self.flushing = true;
-            self.hand_on(Work::Flush(index));
+            self.hand_on(Work::Flush(index))?;
         }
         self.pump()?;
         let status = self.replica.status();
@@ -170,7 +186,7 @@ impl Driver {
             Event::Message(from, bytes) => {
                 self.sender.taken(bytes.len());
                 match Frame::decode(&bytes) {
-                    Ok(frame) => self.replica.receive(from, frame),
+                    Ok(frame) => self.hear(from, frame),
                     Err(error) => tracing::warn!(%from, %error, "message of a node not understood"),
                 }
             }
@@ -179,6 +195,7 @@ impl Driver {
             Event::Made(meta) => self.replica.snapshot_made(meta),
             Event::Installed(meta) => self.replica.installed(&meta),
             Event::NotInstalled => self.replica.not_installed(),
+            Event::Kept(id, done) => self.replica.kept(id, done),
             Event::Flushed(index) => {
                 self.flushing = false;
                 self.replica.compact(index);
@@ -197,13 +214,22 @@ impl Driver {
                     self.replica.forget(request);
                 }
             }
+            Event::Confirm(number) => {
+                if let Some((earlier, _)) = self.confirming.take() {
+                    self.replica.forget_barrier(earlier);
+                }
+                self.confirming = Some((self.replica.barrier(), number));
+            }
             Event::Barrier(waiting) => {
                 let request = self.replica.barrier();
                 self.barriers.insert(request, waiting);
             }
-            Event::Change(change, answer) => {
-                let _ = answer.send(self.replica.change(&change));
-            }
+            Event::Change(change, answer) => match self.replica.change(&change) {
+                Ok(begun) => self.changes.push((begun, answer)),
+                Err(refused) => {
+                    let _ = answer.send(Err(refused));
+                }
+            },
             Event::Stop(told) => {
                 self.replica.hand_over();
                 self.stopping = Some((told, Instant::now() + HAND_OVER_MAX));
@@ -217,6 +243,29 @@ impl Driver {
         Ok(())
     }
 
+    fn hear(&mut self, from: MemberId, frame: Frame) {
+        // What nobody can apply must not get into the log: it would stop every node.
+        if let Message::Submit { batch } = &frame.message
+            && let Err(error) = changes::check(&batch.changes)
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(%from, error, "changes of a node not understood");
+            return;
+        }
+        self.replica.receive(from, frame);
+    }
+
+    /// Tells who waits for a change of members what became of it.
+    fn tell_changes(&mut self) {
+        let mut at = 0;
+        while let Some((begun, answer)) = self.changes.get(at) {
+            match self.replica.fate(*begun) {
+                Fate::Open if !answer.is_closed() => at += 1,
+                fate => drop(self.changes.swap_remove(at).1.send(Ok(fate))),
+            }
+        }
+    }
+
     fn await_batch(&self, request: Option<Request>) {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = request;
     }
@@ -226,6 +275,7 @@ impl Driver {
         loop {
             let effects = self.replica.take_effects().map_err(inconsistent)?;
             if effects.is_empty() {
+                self.tell_changes();
                 return Ok(());
             }
             let Effects { first, writes, after, apply, tasks, answers } = effects;
@@ -236,9 +286,9 @@ impl Driver {
             }
             self.post(after);
             if !apply.is_empty() {
-                self.hand_on(Work::Apply(apply));
+                self.hand_on(Work::Apply(apply))?;
             }
-            tasks.into_iter().for_each(|task| self.hand_on(Work::Task(task)));
+            tasks.into_iter().try_for_each(|task| self.hand_on(Work::Task(task)))?;
             answers.into_iter().for_each(|answer| self.answer(answer));
         }
     }
@@ -250,14 +300,18 @@ impl Driver {
         }
     }
 
-    /// An applier that has failed has said so.
-    fn hand_on(&self, work: Work) {
-        let _ = self.work.send(work);
+    /// A thread that has failed has left its reason; one that panicked has not.
+    fn hand_on(&self, work: Work) -> Result<(), DbError> {
+        let dead = || self.shared.reason().unwrap_or(DbError::Panicked);
+        self.work.send(work).map_err(|_| dead())
     }
 
     fn answer(&mut self, answer: Answer) {
         let request = match answer {
             Answer::Barrier { request } => {
+                if let Some((_, number)) = self.confirming.take_if(|(confirming, _)| *confirming == request) {
+                    let _ = self.answers.send((number, answer));
+                }
                 if let Some(waiting) = self.barriers.remove(&request) {
                     let _ = waiting.send(());
                 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use cm_quorum::{Change, ChangeRefused, MemberId, Status};
+use cm_quorum::{Change, ChangeRefused, Fate, MemberId, Status};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::config::{QuorumConfig, QuorumSender};
@@ -70,8 +70,13 @@ impl Default for Shared {
 }
 
 impl Shared {
+    /// Keeps the first reason, from which the others follow.
     pub(super) fn fail(&self, error: DbError) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    pub(super) fn reason(&self) -> Option<DbError> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -83,6 +88,7 @@ pub struct Quorum {
     shared: Arc<Shared>,
     pub(super) id: MemberId,
     pub(super) turn_wait: Duration,
+    pub(super) open_wait: Duration,
     pub(super) commit_wait: Duration,
 }
 
@@ -93,8 +99,8 @@ impl Quorum {
         shared: Arc<Shared>,
         config: &QuorumConfig,
     ) -> Self {
-        let QuorumConfig { id, turn_wait, commit_wait, .. } = *config;
-        Self { sender, status, shared, id, turn_wait, commit_wait }
+        let QuorumConfig { id, turn_wait, open_wait, commit_wait, .. } = *config;
+        Self { sender, status, shared, id, turn_wait, open_wait, commit_wait }
     }
 
     /// Who this node is.
@@ -107,19 +113,26 @@ impl Quorum {
         self.status.clone()
     }
 
+    /// Ends this node's part: whoever waits for anything is told that there is no more of it. For a node that has not opened its database
+    /// yet and is not to; afterwards it is [`crate::Db::close`] that ends it.
+    pub fn close(&self) {
+        let (told, _) = mpsc::channel();
+        self.tell(Event::Stop(told));
+    }
+
     /// Changes the members, if this node leads; answers once a majority knows.
     ///
     /// Cancellation: the change may come about all the same.
     pub async fn change(&self, change: Change) -> Result<(), ChangeFailed> {
         let (answer, answered) = oneshot::channel();
         self.tell(Event::Change(change, answer));
-        let begun = answered.await.map_err(|_| ChangeFailed::Closed)?.map_err(ChangeFailed::Refused)?;
-        let mut status = self.status.clone();
-        let committed = status.wait_for(|status| status.commit >= begun);
-        match tokio::time::timeout(self.commit_wait, committed).await {
-            Ok(Ok(_)) => Ok(()),
+        match tokio::time::timeout(self.commit_wait, answered).await {
+            Ok(Ok(Ok(Fate::Committed))) => Ok(()),
+            // Another leader's entries came in its place.
+            Ok(Ok(Ok(Fate::Overwritten))) => Err(ChangeFailed::Refused(ChangeRefused::NotLeader)),
+            Ok(Ok(Ok(Fate::Open | Fate::Forgotten))) | Err(_) => Err(ChangeFailed::Unconfirmed),
+            Ok(Ok(Err(refused))) => Err(ChangeFailed::Refused(refused)),
             Ok(Err(_)) => Err(ChangeFailed::Closed),
-            Err(_) => Err(ChangeFailed::Unconfirmed),
         }
     }
 
@@ -141,8 +154,7 @@ impl Quorum {
 
     /// Why nothing is answered any more.
     pub(super) fn ended(&self) -> DbError {
-        let failed = self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.clone().unwrap_or(DbError::Closed)
+        self.shared.reason().unwrap_or(DbError::Closed)
     }
 
     /// Hands over, and waits until both files are closed.

@@ -185,6 +185,71 @@ async fn a_node_that_lost_one_of_its_files_is_refused() {
 }
 
 #[tokio::test]
+async fn who_took_part_never_begins_anew() {
+    let mut cluster = Cluster::founded(1, &conformance::schema());
+    put(&cluster.db(0), 1).await.unwrap();
+    cluster.kill(0).await;
+    cluster.start(0, Start::Resume);
+    assert_eq!(count(&cluster.db(0)).await, 1);
+    cluster.kill(0).await;
+    for path in [cluster.path(0), cluster.journal(0)] {
+        std::fs::remove_file(path).unwrap();
+    }
+    let error = cluster.refused(0, Start::Resume);
+    assert!(matches!(error, DbError::Lost { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn learners_that_have_nothing_do_not_vote() {
+    let cluster = Cluster::founded(1, &conformance::schema());
+    let [id, never] = [MemberId(1), MemberId(9)];
+    for id in [id, never] {
+        cluster.change(0, Change::Add { id, contact: "nowhere".into() }).await;
+        let refused = cluster.try_change(0, Change::Promote { id }).await;
+        assert_eq!(refused, Err(ChangeFailed::Refused(cm_quorum::ChangeRefused::Behind)));
+    }
+    // The database goes on by itself.
+    put(&cluster.db(0), 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_nobody_could_apply_does_not_get_into_the_log() {
+    let cluster = Cluster::founded(3, &conformance::schema());
+    put(&cluster.db(0), 1).await.unwrap();
+    let leader = cluster.leader().await;
+    let from = (leader + 1) % 3;
+    for request in 0..20 {
+        let base = cluster.status(leader).version;
+        let changes: std::sync::Arc<[u8]> = b"no changes at all".as_slice().into();
+        let batch = cm_quorum::Batch { origin: MemberId(from as u64), request, base, changes };
+        cluster.say(from, leader, cm_quorum::Message::Submit { batch });
+        // A time beyond all times, too.
+        cluster.say(from, leader, cm_quorum::Message::TakeOver { term: u64::MAX });
+        cluster.say(
+            from,
+            leader,
+            cm_quorum::Message::VoteReply { term: u64::MAX, granted: false, pre: false },
+        );
+    }
+    for node in 0..3 {
+        put(&cluster.db(node), 10 + node as u64).await.unwrap();
+    }
+    assert!(cluster.status(leader).term < 1000);
+}
+
+#[tokio::test]
+async fn closures_that_find_what_another_node_wrote_are_not_told_of_an_old_state() {
+    let cluster = Cluster::founded(3, &conformance::schema());
+    for round in 0..20 {
+        let (one, other) = (cluster.db(round % 3), cluster.db((round + 1) % 3));
+        put(&one, round as u64).await.unwrap();
+        // It changes nothing: what it sees must be the newest all the same.
+        let found: Result<_, DbError> = other.write(move |tx| tx.get::<Numbers>(&key(round as u64))).await;
+        assert_eq!(found.unwrap(), Some(round as u64));
+    }
+}
+
+#[tokio::test]
 async fn a_transaction_that_is_too_large_has_no_effect() {
     let cluster = Cluster::founded(1, &conformance::schema());
     let large = |tx: &mut crate::WriteTx<'_>| {

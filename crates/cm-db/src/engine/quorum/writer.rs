@@ -19,8 +19,6 @@ use crate::{DbError, Direction, Effect, KeyRange, Versions};
 
 /// Bytes in memory beyond which a batch ends.
 const PENDING_BYTES_MAX: usize = 8 << 20;
-/// How much longer a writer waits for its turn when all of the data is at stake: nodes that start together find each other first.
-const LONG_FACTOR: u32 = 6;
 
 pub(super) struct QuorumWriter {
     connection: Connection,
@@ -62,7 +60,8 @@ impl QuorumWriter {
         self.handle.tell(Event::Ask(self.number));
         let wait = match pace {
             Pace::Short => self.handle.turn_wait,
-            Pace::Long => self.handle.turn_wait * LONG_FACTOR,
+            // Nodes that start together find each other first.
+            Pace::Long => self.handle.open_wait,
         };
         match self.wait(wait)? {
             Some(_) => Ok(()),
@@ -97,7 +96,7 @@ impl QuorumWriter {
     fn compute(
         &self,
         body: &mut dyn FnMut(&dyn WriteStore) -> Result<(), DbError>,
-    ) -> Result<Option<(Version, Vec<u8>)>, DbError> {
+    ) -> Result<(Version, Option<Vec<u8>>), DbError> {
         let _snapshot = Transaction::begin(&self.connection, "BEGIN DEFERRED").map_err(storage_error)?;
         // The first read: what is read afterwards is as of this version.
         let base = read_applied(&self.connection)?.version;
@@ -111,14 +110,31 @@ impl QuorumWriter {
         let mut pending = store.pending.into_inner();
         let tables = pending.overlay.take();
         if tables.is_empty() && pending.created.is_empty() && pending.versions.is_none() {
-            return Ok(None);
+            return Ok((base, None));
         }
         let created: Vec<String> = pending.created.into_iter().collect();
         let changes = changes::encode(pending.versions, &created, &tables);
         if changes.len() > CHANGES_LEN_MAX {
             return Err(DbError::TransactionTooLarge { bytes: changes.len(), max: CHANGES_LEN_MAX });
         }
-        Ok(Some((base, changes)))
+        Ok((base, Some(changes)))
+    }
+
+    /// A batch that changes nothing was a read: it counts only if what it read is still the newest state. The turn does not say so: it may
+    /// have been taken away, and closures join a batch long after it was given.
+    fn confirm(&self, base: Version) -> Result<(), DbError> {
+        self.handle.tell(Event::Confirm(self.number));
+        let answer = self.wait(self.handle.turn_wait);
+        self.give_up();
+        match answer? {
+            Some(Answer::Barrier { .. }) => {}
+            _ => return Err(DbError::Storage(QuorumError::NoTurn.into_storage())),
+        }
+        if read_applied(&self.connection)?.version == base {
+            return Ok(());
+        }
+        let source = QuorumError::Overtaken.into_storage();
+        Err(DbError::CommitFailed { effect: Effect::NotDone, source })
     }
 }
 
@@ -130,11 +146,8 @@ impl Writer for QuorumWriter {
     ) -> Result<(), DbError> {
         self.take_turn(pace)?;
         match self.compute(body) {
-            Ok(Some((base, changes))) => self.submit(base, changes),
-            Ok(None) => {
-                self.give_up();
-                Ok(())
-            }
+            Ok((base, Some(changes))) => self.submit(base, changes),
+            Ok((base, None)) => self.confirm(base),
             Err(error) => {
                 self.give_up();
                 Err(error)

@@ -148,6 +148,27 @@ impl Cluster {
         leader().unwrap()
     }
 
+    /// A message of a node that is not what its program would say.
+    pub(super) fn say(&self, from: usize, to: usize, message: cm_quorum::Message) {
+        let frame = cm_quorum::Frame { cluster: ClusterId(1), message };
+        let net = self.net.0.lock().unwrap();
+        net[&MemberId(to as u64)].deliver(MemberId(from as u64), frame.encode());
+    }
+
+    /// Once the leader can change anything.
+    pub(super) async fn try_change(&self, node: usize, change: Change) -> Result<(), ChangeFailed> {
+        let until = Instant::now() + WAIT;
+        loop {
+            match self.nodes[&node].1.change(change.clone()).await {
+                Err(ChangeFailed::Refused(ChangeRefused::Busy)) => {
+                    assert!(Instant::now() < until, "the leader stays busy");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     pub(super) async fn change(&self, node: usize, change: Change) {
         let until = Instant::now() + WAIT;
         loop {

@@ -6,6 +6,7 @@
 
 mod active_object;
 mod bucket;
+mod computation;
 mod endpoint;
 mod endpoint_state;
 mod function;
@@ -13,6 +14,8 @@ mod function_result;
 mod function_state;
 mod guarded_by;
 mod instance;
+mod intel_peer;
+mod measure;
 mod microservice;
 mod resources;
 mod role;
@@ -28,6 +31,7 @@ use serde_json::Value;
 
 pub use active_object::{ActiveObject, METHODS_MAX};
 pub use bucket::Bucket;
+pub use computation::Computation;
 pub use endpoint::Endpoint;
 pub use endpoint_state::EndpointState;
 pub use function::{Confidential, Executor, Function};
@@ -35,6 +39,8 @@ pub use function_result::FunctionResult;
 pub use function_state::FunctionState;
 pub use guarded_by::{GuardedBy, OwnPolicy};
 pub use instance::{Instance, InstanceLimits};
+pub use intel_peer::IntelPeer;
+pub use measure::{Effect, Measure, Network};
 pub use microservice::Microservice;
 pub use resources::Resources;
 pub use role::Role;
@@ -150,8 +156,15 @@ pub(crate) fn check(
         ResourceKind::FunctionState => check_as::<FunctionState>(spec, limits, sources),
         ResourceKind::FunctionResult => check_as::<FunctionResult>(spec, limits, sources),
         ResourceKind::Instance => check_as::<Instance>(spec, limits, sources),
+        ResourceKind::Computation => check_as::<Computation>(spec, limits, sources),
         ResourceKind::Bucket => check_as::<Bucket>(spec, limits, sources),
-        ResourceKind::Tenant | ResourceKind::Principal | ResourceKind::Object | ResourceKind::Event => {
+        ResourceKind::IntelPeer => check_as::<IntelPeer>(spec, limits, sources),
+        ResourceKind::Measure => check_as::<Measure>(spec, limits, sources),
+        ResourceKind::Tenant
+        | ResourceKind::Principal
+        | ResourceKind::Object
+        | ResourceKind::Event
+        | ResourceKind::ThreatEvent => {
             return Err(CatalogError::NotCatalogued(kind));
         }
     };

@@ -47,6 +47,7 @@ fn is_plannable(kind: ResourceKind) -> bool {
         ResourceKind::Tenant
             | ResourceKind::Principal
             | ResourceKind::Instance
+            | ResourceKind::Computation
             | ResourceKind::Object
             | ResourceKind::Event
     )

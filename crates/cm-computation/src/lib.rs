@@ -6,21 +6,28 @@
 //! the size of everything in it before anything starts. Jobs come in two spellings, an expression language ([`parse`]) and the
 //! JSON steps of the first system ([`Job`]); both are lowered through the same builder.
 //!
-//! Reading order: [`number`], [`shape`], [`program`], [`builder`], [`language`], [`steps`], [`schedule`].
+//! Reading order: [`number`], [`shape`], [`program`], [`builder`], [`language`], [`steps`], [`mod@schedule`], [`mod@interpret`], [`plan`],
+//! [`client`].
 
 pub mod builder;
+pub mod client;
 pub mod error;
+pub mod interpret;
 pub mod language;
 pub mod number;
+pub mod plan;
 pub mod program;
 pub mod schedule;
 pub mod shape;
 pub mod steps;
 
 pub use builder::Builder;
+pub use client::{ClientError, Opened};
 pub use error::ProgramError;
+pub use interpret::{Advance, Given, Released, interpret};
 pub use language::{SourceError, parse};
 pub use number::{Kind, Literal};
+pub use plan::{Agreed, Plan, PlanError, PlannedParty};
 pub use program::{
     ELEMENTS_MAX, FieldName, Id, NODES_MAX, Node, Op, Output, Owner, Program, Receivers, Settings, TierName,
 };

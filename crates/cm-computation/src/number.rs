@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use cm_shares::Field;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Most decimal digits of a whole number: 2^256 has 78.
@@ -177,6 +178,71 @@ impl<'de> Deserialize<'de> for Literal {
     }
 }
 
+/// The number as an element of a field; `None` if it does not fit. A real number is rounded to its binary places.
+pub fn to_element<F: Field>(literal: &Literal, kind: Kind, fraction_bits: u32) -> Option<F> {
+    /// Elements of f61 are compared below this.
+    const REAL_MAX: f64 = (1_i64 << 59) as f64;
+    match (literal, kind) {
+        (_, Kind::Real) => {
+            let scaled = (literal.to_f64() * f64::from(fraction_bits).exp2()).round();
+            #[expect(clippy::cast_possible_truncation, reason = "whole, and below 2^59")]
+            (scaled.abs() < REAL_MAX).then(|| F::from_i64(scaled as i64))
+        }
+        (Literal::Integer { negative, digits }, Kind::Integer) => {
+            if F::BYTES == 8 && literal.to_i64().is_none_or(|value| value.unsigned_abs() >= 1 << 60) {
+                return None;
+            }
+            let ten = F::from_u64(10);
+            let value =
+                digits.bytes().fold(F::ZERO, |sum, digit| sum * ten + F::from_u64(u64::from(digit - b'0')));
+            Some(if *negative { -value } else { value })
+        }
+        (Literal::Integer { .. }, Kind::Bit) => match literal.to_i64() {
+            Some(bit @ (0 | 1)) => Some(F::from_i64(bit)),
+            _ => None,
+        },
+        (Literal::Real(_), Kind::Integer | Kind::Bit) => None,
+    }
+}
+
+/// The number that an element stands for: the one nearest to zero.
+pub fn of_fraction<F: Field>(element: F, kind: Kind, fraction_bits: u32) -> Literal {
+    match (element.to_i64(), kind) {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "what is lost is far below the error of fixed-point numbers"
+        )]
+        (Some(value), Kind::Real) => Literal::Real(value as f64 / f64::from(fraction_bits).exp2()),
+        (Some(value), _) => Literal::integer(value),
+        (None, _) => {
+            let bytes = |element: F| {
+                let mut bytes = vec![0; F::BYTES];
+                element.write(&mut bytes);
+                bytes.reverse();
+                bytes
+            };
+            let (plain, negated) = (bytes(element), bytes(-element));
+            let negative = negated < plain;
+            Literal::whole(negative, &decimal(if negative { negated } else { plain }))
+        }
+    }
+}
+
+/// Decimal digits of a big-endian number, by long division.
+fn decimal(mut bytes: Vec<u8>) -> String {
+    let mut digits = Vec::new();
+    while bytes.iter().any(|byte| *byte != 0) {
+        let mut rest = 0_u32;
+        for byte in &mut bytes {
+            rest = rest * 256 + u32::from(*byte);
+            *byte = u8::try_from(rest / 10).expect("the rest was below ten");
+            rest %= 10;
+        }
+        digits.push(char::from_digit(rest, 10).expect("it is a digit"));
+    }
+    digits.iter().rev().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +264,24 @@ mod tests {
         for bad in ["", "-", "1x", "inf", "nan", "1e999", &"9".repeat(79), "0x1"] {
             check(bad, None);
         }
+    }
+
+    #[test]
+    fn numbers_become_elements_and_come_back() {
+        use cm_shares::{F61, Scalar};
+        fn back<F: Field>(text: &str, kind: Kind) -> Option<String> {
+            let element: F = to_element(&text.parse().unwrap(), kind, 16)?;
+            Some(of_fraction(element, kind, 16).to_string())
+        }
+        let most = "57896044618658097711785492504343953926418782139537452191302581570759080747168";
+        for text in ["0", "-1", "20", "99999999999999999999999", most, &format!("-{most}")] {
+            assert_eq!(back::<Scalar>(text, Kind::Integer).as_deref(), Some(text));
+        }
+        assert_eq!(back::<F61>("-5", Kind::Integer).as_deref(), Some("-5"));
+        assert_eq!(back::<F61>("-2.5", Kind::Real).as_deref(), Some("-2.5"));
+        assert_eq!(back::<F61>("99999999999999999999999", Kind::Integer), None);
+        assert_eq!(back::<F61>("1e17", Kind::Real), None);
+        assert_eq!(back::<F61>("2", Kind::Bit), None);
     }
 
     #[test]

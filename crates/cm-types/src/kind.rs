@@ -56,12 +56,20 @@ kinds! {
     FunctionResult => "function-result", "function-results";
     /// A running, sealed copy of a function.
     Instance => "instance", "instances";
+    /// Something that several parties compute together on values that none of them sees.
+    Computation => "computation", "computations";
     /// A namespace of objects.
     Bucket => "bucket", "buckets";
     /// A sequence of bytes with a key.
     Object => "object", "objects";
     /// A record of the append-only log.
     Event => "event", "events";
+    /// A signed report of a threat, by this node or a peer.
+    ThreatEvent => "threat-event", "threat-events";
+    /// A node with which reports of threats are shared.
+    IntelPeer => "intel-peer", "intel-peers";
+    /// What is done about a source or a principal that threatens.
+    Measure => "measure", "measures";
 }
 
 impl std::fmt::Display for ResourceKind {

@@ -25,21 +25,25 @@ use cm_crypto::{CryptoError, Secret, derive, secret};
 use cm_db::{DbError, ReadTx};
 use cm_types::Timestamp;
 
-use crate::NodeKeyError;
 use crate::table::{Nodes, THIS_NODE};
+use crate::{MasterKey, NodeKeyError};
 
 const SIGNING_KEY: &str = "signing.key";
 const CA_KEY: &str = "ca.key";
 const CA_CERTIFICATE: &str = "ca.crt";
 const NODE_SECRET: &str = "node.secret";
+/// All of them, in the order of a bundle.
 const FILES: [&str; 4] = [SIGNING_KEY, CA_KEY, CA_CERTIFICATE, NODE_SECRET];
 
+/// What stands between the keys of a bundle; no key has it.
+const BETWEEN: char = '\u{1e}';
 /// How long the node's authority holds: ten years, longer than a deployment lives without being rebuilt.
 const CA_VALID_FOR: Duration = Duration::from_secs(3650 * 24 * 3600);
 const CA_COMMON_NAME: &str = "CryptoMesh node CA";
 /// Largest file that is read; keys are far smaller.
 const FILE_LEN_MAX: u64 = 64 * 1024;
 const MODULE_CACHE: &str = "cryptomesh/module-cache/v1";
+const OBJECTS: &str = "cryptomesh/objects/v1";
 const S3_SECRET: &str = "cryptomesh/s3-secret/v1";
 
 /// The id of the signing key that the database belongs to; `None` if it is new.
@@ -108,6 +112,54 @@ impl NodeKeys {
         Err(NodeKeyError::Mismatch { expected: expected.to_owned(), found })
     }
 
+    /// All keys in one text, for another node of the same catalogue: it is to become part of this one's identity. It must go to
+    /// that node alone, over a connection that both ends have proved their keys on.
+    pub fn bundle(&self) -> Secret<String> {
+        let contents = [
+            self.signing.to_pkcs8_pem(),
+            self.ca.private_key_pem(),
+            Secret::new(self.ca.certificate_pem()),
+            Secret::new(hex::encode(self.secret.expose())),
+        ];
+        let longest = contents.iter().map(|text| text.expose().len() + 4).sum();
+        // Of the size that it will have, so that growing leaves no copies behind.
+        let mut bundle = String::with_capacity(longest);
+        for (at, text) in contents.iter().enumerate() {
+            if at > 0 {
+                bundle.push(BETWEEN);
+            }
+            bundle.push_str(text.expose());
+        }
+        Secret::new(bundle)
+    }
+
+    /// Makes the directory with the keys of [`NodeKeys::bundle`], all of them or nothing. The id of the signing key. Blocking.
+    ///
+    /// # Errors
+    /// [`NodeKeyError::Incomplete`] if the text is no bundle; keys that are there already are not replaced, and have to be the same.
+    pub fn install(dir: &Path, bundle: &Secret<String>) -> Result<String, NodeKeyError> {
+        let incomplete = || NodeKeyError::Incomplete { path: dir.to_owned() };
+        let parts: Vec<Secret<String>> =
+            bundle.expose().split(BETWEEN).map(|text| Secret::new(text.to_owned())).collect();
+        let parts: [Secret<String>; 4] = parts.try_into().map_err(|_| incomplete())?;
+        if is_absent(dir)? {
+            fill(dir, &parts)?;
+        }
+        let keys = match Self::open(dir) {
+            Ok(keys) if keys.bundle().expose() == bundle.expose() => keys,
+            Ok(keys) => {
+                let expected =
+                    SigningKey::from_pkcs8_pem(parts[0].expose()).map_err(|error| content(dir, error))?;
+                return Err(NodeKeyError::Mismatch {
+                    expected: expected.verifying_key().key_id(),
+                    found: keys.key_id(),
+                });
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(keys.key_id())
+    }
+
     /// The key that signs tokens, evidence and the event log.
     pub fn signing(&self) -> &SigningKey {
         &self.signing
@@ -131,6 +183,21 @@ impl NodeKeys {
     /// The key under which compiled modules are kept.
     pub fn sealing_key(&self) -> Secret<[u8; 32]> {
         derive::derive_key(self.secret.expose(), MODULE_CACHE)
+    }
+
+    /// The key under which objects are kept whose writers asked for encryption.
+    pub fn objects_key(&self) -> Secret<[u8; 32]> {
+        derive::derive_key(self.secret.expose(), OBJECTS)
+    }
+
+    /// The key under which signing keys are kept, where no other is configured.
+    pub(crate) fn master_key(&self) -> MasterKey {
+        MasterKey::derived(self.secret.expose())
+    }
+
+    /// A secret of the node's for one purpose.
+    pub(crate) fn secret_for(&self, purpose: &str) -> Secret<[u8; 32]> {
+        derive::derive_key(self.secret.expose(), purpose)
     }
 
     /// The secret of an S3 key.
@@ -187,16 +254,21 @@ fn create(dir: &Path, now: Timestamp) -> Result<(), NodeKeyError> {
     let ca =
         CertificateAuthority::create(CA_COMMON_NAME, now, CA_VALID_FOR).map_err(NodeKeyError::Generate)?;
     let random = Secret::new(secret::random_bytes::<32>());
-    let contents: [(&str, Secret<String>); 4] = [
-        (SIGNING_KEY, SigningKey::generate().to_pkcs8_pem()),
-        (CA_KEY, ca.private_key_pem()),
-        (CA_CERTIFICATE, Secret::new(ca.certificate_pem())),
-        (NODE_SECRET, Secret::new(hex::encode(random.expose()))),
+    let contents = [
+        SigningKey::generate().to_pkcs8_pem(),
+        ca.private_key_pem(),
+        Secret::new(ca.certificate_pem()),
+        Secret::new(hex::encode(random.expose())),
     ];
+    fill(dir, &contents)
+}
+
+/// Puts the contents of [`FILES`] in place, all at once.
+fn fill(dir: &Path, contents: &[Secret<String>; 4]) -> Result<(), NodeKeyError> {
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|error| io(parent, error))?;
     let unfinished = Unfinished::create(dir)?;
-    for (name, text) in &contents {
+    for (name, text) in FILES.iter().zip(contents) {
         write_new(&unfinished.0.join(name), text.expose())?;
     }
     sync_dir(&unfinished.0)?;

@@ -49,6 +49,25 @@ impl Kernel {
     /// [`KernelError::Unauthenticated`] for a token that is unknown, expired or revoked, and for a principal that
     /// is disabled: the caller is not told which of these it was.
     pub async fn authenticate(&self, bearer: &str) -> Result<Actor, KernelError> {
+        self.freshen().await?;
+        self.authenticate_locally(bearer).await
+    }
+
+    /// Returns once this node has all that any node of its network has answered before the call. Every request begins with it: what was
+    /// revoked elsewhere has no effect here, and what was written elsewhere is seen. Nothing to do for a node that is alone.
+    ///
+    /// # Errors
+    /// A database whose majority cannot be reached in time, which is worth another attempt ([`KernelError::retryable`]).
+    pub async fn freshen(&self) -> Result<(), KernelError> {
+        Ok(self.db().barrier().await?)
+    }
+
+    /// As [`Kernel::authenticate`], by what this node knows: what was revoked elsewhere a moment ago may still have an effect. Only for what
+    /// has to be answered when other nodes cannot be reached.
+    ///
+    /// # Errors
+    /// As [`Kernel::authenticate`].
+    pub async fn authenticate_locally(&self, bearer: &str) -> Result<Actor, KernelError> {
         let invalid = |error| match error {
             IdentityError::InvalidCredential(_) => KernelError::Unauthenticated,
             error => error.into(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cm_catalog::{Integrity, Limits};
-use cm_db::PostgresConfig;
+use cm_db::{Db, PostgresConfig};
 
 /// Where the catalogue, the identities and the log are kept.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +13,8 @@ pub enum Database {
     InDataDir,
     /// In a PostgreSQL database, which several nodes may share. They share the keys, too.
     Postgres(Box<PostgresConfig>),
+    /// One that the caller has opened with [`crate::schema`]: nodes that agree by themselves need links before they can.
+    Opened(Db),
 }
 
 /// Settings of the kernel. The node fills them from its own.

@@ -79,6 +79,21 @@ pub enum KernelError {
     /// The file that says which node this is cannot be read or made.
     #[error("the node's id cannot be read or made")]
     NodeId(#[source] std::io::Error),
+    /// This node is not one of several that agree on their database by themselves.
+    #[error("this node is part of no network; `cryptomesh cluster found` makes one")]
+    NoNetwork,
+    /// As many nodes are invited as may be.
+    #[error("{max} invitations are open; wait until some have ended", max = crate::network::INVITATIONS_MAX)]
+    TooManyInvitations,
+    /// Whoever wants to join has no invitation that holds.
+    #[error("the invitation is unknown, used, or has ended; ask an administrator of the network for a new one")]
+    NotInvited,
+    /// There is no such node.
+    #[error("the network has no node `{0}`")]
+    NoSuchNode(cm_types::PeerId),
+    /// A network has to keep a node.
+    #[error("the last node cannot be removed")]
+    LastNode,
     /// The process is ending.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -160,6 +175,10 @@ impl KernelError {
             }
             KernelError::NotDeployed(_) | KernelError::StillDeployed(_) => ErrorClass::Conflict,
             KernelError::AdminKey(_) | KernelError::NodeId(_) => ErrorClass::Internal,
+            KernelError::NoNetwork | KernelError::LastNode => ErrorClass::Conflict,
+            KernelError::TooManyInvitations => ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT },
+            KernelError::NotInvited => ErrorClass::Forbidden,
+            KernelError::NoSuchNode(_) => ErrorClass::NotFound,
             KernelError::ShuttingDown => ErrorClass::Unavailable,
             KernelError::Identity(error) => identity_class(error),
             KernelError::Catalog(error) => catalog_class(error),
@@ -181,17 +200,25 @@ fn identity_class(error: &IdentityError) -> ErrorClass {
         IdentityError::Locked { retry_after } | IdentityError::Busy { retry_after } => {
             ErrorClass::TooMany { retry_after: *retry_after }
         }
-        IdentityError::NoSuchPrincipal | IdentityError::NoSuchTenant | IdentityError::NoSuchApiKey => {
-            ErrorClass::NotFound
-        }
-        IdentityError::Exists | IdentityError::LastAdministrator | IdentityError::TooManyApiKeys { .. } => {
-            ErrorClass::Conflict
-        }
+        IdentityError::NoSuchPrincipal
+        | IdentityError::NoSuchTenant
+        | IdentityError::NoSuchApiKey
+        | IdentityError::NoSuchAccountKey
+        | IdentityError::NoSuchSession => ErrorClass::NotFound,
+        IdentityError::Exists
+        | IdentityError::LastAdministrator
+        | IdentityError::TooManyApiKeys { .. }
+        | IdentityError::TooManyAccountKeys { .. }
+        | IdentityError::TenantExists
+        | IdentityError::TenantInUse(_) => ErrorClass::Conflict,
         IdentityError::Stale { .. } => ErrorClass::Stale,
         IdentityError::Invalid(InvalidInput::ReservedId) => ErrorClass::Conflict,
         IdentityError::Invalid(_) | IdentityError::NotAToken => ErrorClass::Invalid,
         IdentityError::RolesNeedGrant => ErrorClass::Forbidden,
-        IdentityError::WrongPermit | IdentityError::NodeKeys(_) => ErrorClass::Internal,
+        IdentityError::WrongPermit
+        | IdentityError::NodeKeys(_)
+        | IdentityError::Key(_)
+        | IdentityError::MasterKey { .. } => ErrorClass::Internal,
         IdentityError::ShuttingDown => ErrorClass::Unavailable,
         IdentityError::Db(error) => db_class(error),
         IdentityError::Events(error) => event_class(error),
@@ -232,6 +259,8 @@ fn object_class(error: &ObjectError) -> ErrorClass {
         ObjectError::AlreadyExists { .. } | ObjectError::PreconditionFailed { .. } => ErrorClass::Stale,
         ObjectError::DigestMismatch { .. }
         | ObjectError::Md5Mismatch
+        | ObjectError::KeyRequired { .. }
+        | ObjectError::WrongKey { .. }
         | ObjectError::PartNotFound { .. }
         | ObjectError::PartOrder
         | ObjectError::PartTooSmall { .. }
@@ -245,13 +274,17 @@ fn object_class(error: &ObjectError) -> ErrorClass {
         | ObjectError::InvalidCursor => ErrorClass::Invalid,
         ObjectError::TooLarge { .. } => ErrorClass::TooLarge,
         ObjectError::RangeNotSatisfiable { .. } => ErrorClass::Range,
-        ObjectError::Busy | ObjectError::TooManyUploads { .. } => {
+        ObjectError::Busy | ObjectError::Overtaken | ObjectError::TooManyUploads { .. } => {
             ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT }
         }
-        ObjectError::Lost => ErrorClass::Unavailable,
+        ObjectError::Lost | ObjectError::NotEnoughPeers { .. } | ObjectError::Unreachable { .. } => {
+            ErrorClass::Unavailable
+        }
+        ObjectError::Layout(_) | ObjectError::NotConnected => ErrorClass::Conflict,
         ObjectError::NotPermitted { .. }
         | ObjectError::Damaged(_)
         | ObjectError::InUse { .. }
+        | ObjectError::ConnectedAlready
         | ObjectError::Storage { .. } => ErrorClass::Internal,
         ObjectError::Db(error) => db_class(error),
         ObjectError::Events(error) => event_class(error),

@@ -1,7 +1,7 @@
 //! Opening the kernel, and its parts.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cm_catalog::{Catalog, Occasion, builtin_roles};
 use cm_crypto::Secret;
@@ -12,10 +12,12 @@ use cm_objects::Objects;
 use cm_policy::{Create, RoleFacts, Subject, Target, decide};
 use cm_runtime::{Clock, Tasks};
 use cm_types::{Labels, PrincipalId, ResourceKind, TenantId, Timestamp};
+use tokio::sync::watch;
 
 use crate::config::Database;
 use crate::denials::Denials;
 use crate::leases::Leases;
+use crate::network::NetworkView;
 use crate::node_id::NodeId;
 use crate::recognised::Recognised;
 use crate::{KernelConfig, KernelError, schema};
@@ -46,6 +48,7 @@ struct Parts {
     tasks: Tasks,
     denials: Denials,
     recognised: Recognised,
+    network: OnceLock<watch::Receiver<NetworkView>>,
 }
 
 impl Kernel {
@@ -98,6 +101,7 @@ impl Kernel {
             clock.clone(),
             tasks,
             object_config,
+            keys.objects_key(),
         )
         .await?;
         let kernel = Kernel(Arc::new(Parts {
@@ -113,6 +117,7 @@ impl Kernel {
             tasks: tasks.clone(),
             denials: Denials::default(),
             recognised: Recognised::default(),
+            network: OnceLock::new(),
         }));
         kernel.bootstrap(keep_admin_key).await?;
         Ok(kernel)
@@ -210,6 +215,10 @@ impl Kernel {
         &self.0.db
     }
 
+    pub(crate) fn network_cell(&self) -> &OnceLock<watch::Receiver<NetworkView>> {
+        &self.0.network
+    }
+
     pub(crate) fn recognised(&self) -> &Recognised {
         &self.0.recognised
     }
@@ -240,6 +249,7 @@ async fn open_database(database: Database, data_dir: &Path, tasks: &Tasks) -> Re
     let opened = tasks.spawn_blocking("database-open", move || match database {
         Database::InDataDir => open_sqlite(&path, &schema()),
         Database::Postgres(config) => open_postgres(&config, &schema()),
+        Database::Opened(db) => Ok(db),
     });
     Ok(opened.await.map_err(|_| KernelError::ShuttingDown)??)
 }

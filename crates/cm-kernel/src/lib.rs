@@ -26,6 +26,7 @@ pub mod idempotency;
 pub mod kernel;
 pub mod leases;
 pub mod manifest;
+pub mod network;
 mod node_id;
 mod preparation;
 pub mod principals;
@@ -50,6 +51,9 @@ pub use descriptions::{Description, Told};
 pub use error::{ErrorClass, KernelError};
 pub use kernel::Kernel;
 pub use leases::{Lease, Leases};
+pub use network::{
+    InvalidInvitation, Invitation, NetworkDoor, NetworkNode, NetworkView, NodePhase, Standing,
+};
 pub use node_id::NodeId;
 pub use relations::Part;
 pub use schema::schema;

@@ -38,6 +38,8 @@ impl Kernel {
     /// [`KernelError::Unauthenticated`] if there is no such key.
     pub async fn s3_secret(&self, key: &str) -> Result<Secret<String>, KernelError> {
         let (identity, key) = (self.identity().clone(), key.to_owned());
+        // As for every other credential: the first look at what a request may do, and what it is answered from.
+        self.freshen().await?;
         self.db().read(move |tx| identity.s3_secret(tx, &key).map_err(unproven)).await
     }
 

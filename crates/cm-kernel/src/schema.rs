@@ -2,7 +2,7 @@
 
 use cm_db::Schema;
 
-use crate::{challenges, deployments, descriptions, idempotency, leases};
+use crate::{challenges, deployments, descriptions, idempotency, leases, network};
 
 /// The version of the data. Raise it with every migration, and whenever older binaries must not open the data any
 /// more.
@@ -20,4 +20,5 @@ pub fn schema() -> Schema {
         .with_tables(descriptions::TABLES)
         .with_tables(idempotency::TABLES)
         .with_tables(leases::TABLES)
+        .with_tables(network::TABLES)
 }

@@ -105,3 +105,21 @@ fn a_missing_or_damaged_file_is_named() {
         assert!(matches!(&error, NodeKeyError::Incomplete { path } if path.ends_with(file)), "{error}");
     }
 }
+
+#[test]
+fn a_bundle_gives_another_node_the_same_keys() {
+    let temp = tempfile::tempdir().unwrap();
+    let first = open(&temp.path().join("a/keys"), None).unwrap();
+    let joining = temp.path().join("b/keys");
+    assert_eq!(NodeKeys::install(&joining, &first.bundle()).unwrap(), first.key_id());
+    assert_eq!(mode(&joining), 0o700);
+    let second = open(&joining, Some(&first.key_id())).unwrap();
+    assert_eq!(second.bundle().expose(), first.bundle().expose());
+    assert_eq!(NodeKeys::install(&joining, &first.bundle()).unwrap(), first.key_id(), "again");
+    let other = open(&temp.path().join("c/keys"), None).unwrap();
+    let refused = NodeKeys::install(&joining, &other.bundle());
+    assert!(matches!(refused, Err(NodeKeyError::Mismatch { .. })), "{refused:?}");
+    let half = Secret::new("no bundle".to_owned());
+    assert!(NodeKeys::install(&temp.path().join("d/keys"), &half).is_err());
+    assert!(!temp.path().join("d/keys").exists());
+}

@@ -38,7 +38,7 @@ pub enum CryptoError {
     /// The token names a signer that is not among the given keys.
     #[error("the token was signed by a key that is not trusted")]
     UntrustedSigner,
-    /// The text is no password hash of the form in use.
-    #[error("not an argon2id password hash")]
+    /// The text is no password hash of a form that is verified.
+    #[error("not a password hash that can be verified: neither argon2id nor PBKDF2 of the earlier service")]
     PasswordHash,
 }

@@ -10,11 +10,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::CryptoError;
 use crate::sign::{Signature, SigningKey, VerifyingKey};
+use crate::{CryptoError, Secret, mac, secret};
 
 /// Longest token that is looked at, in bytes.
 pub const TOKEN_LEN_MAX: usize = 64 * 1024;
+
+/// Longest header whose key id is looked at, in bytes.
+const HEADER_LEN_MAX: usize = 1024;
 
 /// The type of a token, its header's `typ`. Tokens of one type are never accepted as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +77,113 @@ pub fn verify<'k>(
     Ok((claims, key))
 }
 
+/// A key that both signs and verifies: HMAC with SHA-256 (`HS256` of RFC 7518, section 3.2). Only for tokens that nobody but
+/// ourselves has to verify, in protocols whose clients know no other.
+pub struct MacKey {
+    id: String,
+    key: Secret<[u8; 32]>,
+}
+
+impl MacKey {
+    /// A key and the name that tokens call it by: letters, digits, `-` and `_`.
+    pub fn new(id: impl Into<String>, key: Secret<[u8; 32]>) -> Self {
+        Self { id: id.into(), key }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Only this header is accepted, so that no token chooses its algorithm.
+    fn header(&self) -> String {
+        let json = format!(r#"{{"alg":"HS256","kid":"{}","typ":"JWT"}}"#, self.id);
+        URL_SAFE_NO_PAD.encode(json)
+    }
+
+    /// Signs the bytes of a claims object. The same claims give the same token.
+    pub fn sign(&self, claims: &[u8]) -> String {
+        let mut token = format!("{}.{}", self.header(), URL_SAFE_NO_PAD.encode(claims));
+        let tag = mac::hmac_sha256(self.key.expose(), token.as_bytes());
+        token.push('.');
+        token.push_str(&URL_SAFE_NO_PAD.encode(tag));
+        token
+    }
+}
+
+impl std::fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MacKey({})", self.id)
+    }
+}
+
+/// The claims' bytes of a token that was signed with one of these keys.
+///
+/// Errors: as [`verify`].
+pub fn verify_mac<'k>(
+    token: &str,
+    trusted: impl IntoIterator<Item = &'k MacKey>,
+) -> Result<(Vec<u8>, &'k MacKey), CryptoError> {
+    if token.len() > TOKEN_LEN_MAX {
+        return Err(CryptoError::Token);
+    }
+    let (message, tag) = token.rsplit_once('.').ok_or(CryptoError::Token)?;
+    let (found_header, claims) = message.split_once('.').ok_or(CryptoError::Token)?;
+    let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| CryptoError::Token)?;
+    let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| CryptoError::Token)?;
+    let key =
+        trusted.into_iter().find(|key| key.header() == found_header).ok_or(CryptoError::UntrustedSigner)?;
+    let expected = mac::hmac_sha256(key.key.expose(), message.as_bytes());
+    match secret::constant_time_eq(&expected, &tag) {
+        true => Ok((claims, key)),
+        false => Err(CryptoError::Signature),
+    }
+}
+
+/// The `kid` that a token's header claims, without any proof: to know which key to fetch. `None` for what is no token.
+pub fn claimed_key_id(token: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        kid: String,
+    }
+    let header = token.split('.').next().filter(|header| header.len() <= HEADER_LEN_MAX)?;
+    let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+    Some(header.kid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_of_a_shared_key_hold_under_it_alone() {
+        let key = |id: &str, byte| MacKey::new(id, Secret::new([byte; 32]));
+        let (ours, namesake) = (key("a", 1), key("a", 2));
+        let token = ours.sign(br#"{"sub":"x"}"#);
+        let (claims, signer) = verify_mac(&token, [&key("b", 3), &ours]).unwrap();
+        assert_eq!((claims.as_slice(), signer.id()), (&br#"{"sub":"x"}"#[..], "a"));
+        assert_eq!(claimed_key_id(&token).as_deref(), Some("a"));
+        assert_eq!(verify_mac(&token, [&namesake]).unwrap_err(), CryptoError::Signature);
+        assert_eq!(verify_mac(&token, [&key("b", 1)]).unwrap_err(), CryptoError::UntrustedSigner);
+        let claims = token.split('.').nth(1).unwrap();
+        for header in [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"none","kid":"a","typ":"JWT"}"#,
+            r#"{"alg":"EdDSA","kid":"a","typ":"JWT"}"#,
+            r#"{"alg":"HS512","kid":"a","typ":"JWT"}"#,
+            r#"{"alg":"HS256","typ":"JWT"}"#,
+        ] {
+            let message = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(header));
+            let tag = mac::hmac_sha256(&[1; 32], message.as_bytes());
+            let forged = format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag));
+            assert_eq!(verify_mac(&forged, [&ours]).unwrap_err(), CryptoError::UntrustedSigner, "{header}");
+            assert!(verify_mac(&format!("{message}."), [&ours]).is_err(), "{header}");
+        }
+        for at in 0..token.len() {
+            let altered = format!("{}.{}", &token[..at], &token[at + 1..]);
+            assert_eq!(verify_mac(&altered, [&ours]).is_ok(), altered == token, "{at}");
+        }
+    }
 
     fn forge(header: &str, claims: &str, key: &SigningKey) -> String {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));

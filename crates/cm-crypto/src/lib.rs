@@ -7,14 +7,17 @@
 //!
 //! Nothing here reads a clock: whoever needs the present moment passes it in.
 //!
-//! Reading order: [`secret`] (how secrets are held), [`digest`], [`sign`] (Ed25519), [`pss`] (RSA), [`jws`] (signed
-//! tokens), [`password`], [`mod@derive`], [`sealed`] (bytes at rest under a symmetric key), [`seal`] (objects
+//! Reading order: [`secret`] (how secrets are held), [`digest`], [`sign`] (Ed25519), [`pss`] (RSA), [`jws`] and [`es256`] (signed
+//! tokens), [`password`], [`mod@derive`], [`exchange`] (secrets of two), [`stream`] (pseudorandom bytes), [`sealed`] (bytes at rest under a symmetric key), [`frames`] (long ones, read in part), [`seal`] (objects
 //! for recipients), [`cert`].
 
 pub mod cert;
 pub mod derive;
 pub mod digest;
 mod error;
+pub mod es256;
+pub mod exchange;
+pub mod frames;
 pub mod jws;
 pub mod mac;
 pub mod password;
@@ -24,6 +27,7 @@ pub mod seal;
 pub mod sealed;
 pub mod secret;
 pub mod sign;
+pub mod stream;
 
 pub use error::CryptoError;
 pub use secret::Secret;

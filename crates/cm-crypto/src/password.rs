@@ -2,11 +2,16 @@
 //!
 //! Both functions work for tens of milliseconds on 19 MiB of memory: call them off the asynchronous
 //! runtime, and bound how many run at once.
+//!
+//! Hashes that an earlier service made, PBKDF2 with SHA-256 as `pbkdf2$l=32,sl=16,i=1000$SALT/KEY`, are verified but never
+//! made: [`PasswordHash::is_outdated`] tells who has the password to hash it anew.
 
+use std::num::NonZeroU32;
 use std::sync::LazyLock;
 
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use aws_lc_rs::pbkdf2::{self, PBKDF2_HMAC_SHA256};
 use serde::{Deserialize, Serialize};
 
 use crate::{CryptoError, Secret, secret};
@@ -21,6 +26,12 @@ const LANES: u32 = 1;
 const MEMORY_KIB_MAX: u32 = 128 * 1024;
 /// The most passes that are still verified.
 const PASSES_MAX: u32 = 8;
+/// What hashes of the earlier service begin with.
+const PBKDF2_PREFIX: &str = "pbkdf2$";
+/// The most rounds of PBKDF2 that are still verified.
+const ROUNDS_MAX: u32 = 1_000_000;
+/// Lengths of keys and salts of PBKDF2 that are verified, in bytes.
+const PBKDF2_LENGTHS: std::ops::RangeInclusive<usize> = 8..=64;
 
 /// A password hash in the PHC string format, salt and parameters included. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +42,9 @@ impl PasswordHash {
     /// Takes over a stored hash after checking its form and that verifying it stays affordable.
     pub fn parse(text: impl Into<String>) -> Result<Self, CryptoError> {
         let text = text.into();
+        if text.starts_with(PBKDF2_PREFIX) {
+            return Pbkdf2::parse(&text).map(|_| Self(text)).ok_or(CryptoError::PasswordHash);
+        }
         let phc = Phc::new(&text).map_err(|_| CryptoError::PasswordHash)?;
         let params = Params::try_from(&phc).map_err(|_| CryptoError::PasswordHash)?;
         let affordable = params.m_cost() <= MEMORY_KIB_MAX && params.t_cost() <= PASSES_MAX;
@@ -41,7 +55,12 @@ impl PasswordHash {
         }
     }
 
-    /// The PHC string.
+    /// Whether it is one of the earlier service, to be replaced as soon as its password is presented.
+    pub fn is_outdated(&self) -> bool {
+        self.0.starts_with(PBKDF2_PREFIX)
+    }
+
+    /// The PHC string, or the one of the earlier service.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -90,12 +109,72 @@ pub fn hash(password: &Secret<String>) -> PasswordHash {
 
 /// Whether the password is the one that was hashed. Blocking; see the module.
 pub fn verify(password: &Secret<String>, hash: &PasswordHash) -> bool {
+    if let Some(earlier) = Pbkdf2::parse(hash.as_str()) {
+        return earlier.verify(password);
+    }
     argon2id().verify_password(password.expose().as_bytes(), hash.as_str()).is_ok()
+}
+
+/// A hash of the earlier service, taken apart.
+struct Pbkdf2 {
+    rounds: NonZeroU32,
+    salt: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Pbkdf2 {
+    /// `None` for what is none, and for what would cost too much or prove too little.
+    fn parse(text: &str) -> Option<Self> {
+        let (settings, bytes) = text.strip_prefix(PBKDF2_PREFIX)?.split_once('$')?;
+        let (salt, key) = bytes.split_once('/')?;
+        let (salt, key) = (hex::decode(salt).ok()?, hex::decode(key).ok()?);
+        let (mut rounds, mut lengths_fit) = (None, true);
+        for setting in settings.split(',') {
+            let (name, value) = setting.split_once('=')?;
+            match name {
+                "i" => rounds = Some(value.parse().ok()?),
+                "l" => lengths_fit &= value.parse() == Ok(key.len()),
+                "sl" => lengths_fit &= value.parse() == Ok(salt.len()),
+                _ => return None,
+            }
+        }
+        let rounds = NonZeroU32::new(rounds?)?;
+        let fits = lengths_fit && PBKDF2_LENGTHS.contains(&key.len()) && PBKDF2_LENGTHS.contains(&salt.len());
+        (fits && rounds.get() <= ROUNDS_MAX).then_some(Self { rounds, salt, key })
+    }
+
+    fn verify(&self, password: &Secret<String>) -> bool {
+        let password = password.expose().as_bytes();
+        pbkdf2::verify(PBKDF2_HMAC_SHA256, self.rounds, &self.salt, password, &self.key).is_ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Made by `hashlib.pbkdf2_hmac("sha256", b"correct horse", bytes(range(16)), 1000, 32)`.
+    const EARLIER: &str = "pbkdf2$l=32,sl=16,i=1000$000102030405060708090a0b0c0d0e0f/c914cc4f06cc6e8f46d157e3a1b5aa7abceebb17bb0444cd4c4ac16ca2ae9864";
+
+    #[test]
+    fn a_hash_of_the_earlier_service_is_verified_and_outdated() {
+        let stored = PasswordHash::parse(EARLIER).unwrap();
+        assert!(stored.is_outdated());
+        assert!(verify(&secret("correct horse"), &stored));
+        assert!(!verify(&secret("correct hors"), &stored));
+        assert!(!hash(&secret("x")).is_outdated());
+        for bad in [
+            EARLIER.replace("i=1000", "i=0"),
+            EARLIER.replace("i=1000", "i=100000000"),
+            EARLIER.replace("l=32", "l=31"),
+            EARLIER.replace("sl=16", "sl=1"),
+            EARLIER.replace(",i=1000", ""),
+            EARLIER.replace("000102", "00010"),
+            EARLIER.replace("l=32", "x=32"),
+        ] {
+            assert_eq!(PasswordHash::parse(bad.clone()), Err(CryptoError::PasswordHash), "{bad}");
+        }
+    }
 
     fn secret(text: &str) -> Secret<String> {
         Secret::new(text.to_owned())

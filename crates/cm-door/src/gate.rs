@@ -5,7 +5,8 @@ use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 use cm_http::local::require_local;
-use cm_http::{Bearer, Failure, FailureClass, RequestLimits};
+use cm_http::{Bearer, Failure, FailureClass, Peer, RequestLimits};
+use cm_kernel::identity::Source;
 use cm_kernel::{Access, Actor, Kernel, OpContext};
 use cm_types::RequestId;
 
@@ -19,18 +20,26 @@ pub struct Gate {
     /// Whether callers must say who they are.
     pub access: Access,
     open_to: fn(&Request) -> bool,
+    local_to: fn(&Request) -> bool,
 }
 
 impl Gate {
     /// A gate where every request needs a credential, unless the node is in open mode.
     pub fn new(kernel: Kernel, access: Access) -> Self {
-        Self { kernel, access, open_to: |_| false }
+        Self { kernel, access, open_to: |_| false, local_to: |_| false }
     }
 
     /// Lets in as nobody, without a credential, what `open_to` recognises: requests whose credentials are in their body.
     #[must_use]
     pub fn open_to(self, open_to: fn(&Request) -> bool) -> Self {
         Self { open_to, ..self }
+    }
+
+    /// Judges by what this node knows, without asking others, what `local_to` recognises: requests for what this node sees of its
+    /// network, which are for when the others cannot be reached. They must read nothing else.
+    #[must_use]
+    pub fn local_to(self, local_to: fn(&Request) -> bool) -> Self {
+        Self { local_to, ..self }
     }
 }
 
@@ -50,7 +59,8 @@ pub async fn authenticate(
     if let Access::Open(_) = gate.access {
         require_local(&request)?;
     }
-    let actor = match (presented(&gate.kernel, request.headers()).await, &gate.access) {
+    let is_local = (gate.local_to)(&request);
+    let actor = match (presented(&gate.kernel, request.headers(), is_local).await, &gate.access) {
         (Ok(Some((bearer, actor))), _) => {
             request.extensions_mut().insert(bearer);
             actor
@@ -75,15 +85,30 @@ pub async fn authenticate(
 }
 
 /// Who presents a credential, and the credential; `None` without one.
-async fn presented(kernel: &Kernel, headers: &HeaderMap) -> Result<Option<(Bearer, Actor)>, Failure> {
-    let Some(bearer) = Bearer::of(headers)? else { return Ok(None) };
-    let actor = kernel.authenticate(bearer.expose()).await.map_err(refusal)?;
+async fn presented(
+    kernel: &Kernel,
+    headers: &HeaderMap,
+    is_local: bool,
+) -> Result<Option<(Bearer, Actor)>, Failure> {
+    let Some(bearer) = Bearer::of(headers)? else {
+        kernel.freshen().await.map_err(refusal)?;
+        return Ok(None);
+    };
+    let actor = if is_local {
+        kernel.authenticate_locally(bearer.expose()).await
+    } else {
+        kernel.authenticate(bearer.expose()).await
+    };
+    let actor = actor.map_err(refusal)?;
     Ok(Some((bearer, actor)))
 }
 
 fn context(kernel: &Kernel, actor: Actor, request: &Request) -> OpContext {
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
     let mut op = OpContext::new(actor, id, kernel.tasks().token().child_token());
+    if let Some(Peer(address)) = request.extensions().get::<Peer>() {
+        op.source = Source::of(address.ip());
+    }
     op.deadline = kernel.clock().monotonic() + RequestLimits::of(request.extensions()).deadline;
     op
 }

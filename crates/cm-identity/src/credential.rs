@@ -11,11 +11,21 @@ use crate::Principal;
 pub struct Authenticated {
     principal: Principal,
     credential: Credential,
+    second_factor: bool,
 }
 
 impl Authenticated {
     pub(crate) fn new(principal: Principal, credential: Credential) -> Self {
-        Self { principal, credential }
+        Self { principal, credential, second_factor: false }
+    }
+
+    pub(crate) fn with_second_factor(self) -> Self {
+        Self { second_factor: true, ..self }
+    }
+
+    /// Whether a second factor was shown besides, now or when the session began.
+    pub fn has_second_factor(&self) -> bool {
+        self.second_factor
     }
 
     /// Who it is.
@@ -47,6 +57,8 @@ pub enum Credential {
         expires_at: Timestamp,
         /// The API key that it was made with, if any; it ends with the key.
         api_key: Option<String>,
+        /// The session whose live token it is, if any; it ends with the session.
+        session: Option<String>,
     },
 }
 

@@ -62,6 +62,36 @@ pub enum IdentityError {
         /// The limit.
         max: usize,
     },
+    /// There is no such key of an application.
+    #[error("there is no such key")]
+    NoSuchAccountKey,
+    /// The tenant has as many keys of applications as one may have.
+    #[error("a tenant may have at most {max} keys of applications")]
+    TooManyAccountKeys {
+        /// The limit.
+        max: usize,
+    },
+    /// The id of a tenant is taken.
+    #[error("a tenant of this id exists already")]
+    TenantExists,
+    /// A tenant that still has principals, or the first one.
+    #[error("the tenant `{0}` is still in use, or the first one; remove what it holds before")]
+    TenantInUse(cm_types::TenantId),
+    /// The principal has no session of this name.
+    #[error("there is no such session")]
+    NoSuchSession,
+    /// A signing key could not be made or used.
+    #[error("a signing key could not be used")]
+    Key(#[source] CryptoError),
+    /// A signing key was sealed under another master key than the one in use.
+    #[error(
+        "a signing key is sealed under the master key {expected}, which is not the one in use; \
+         start the node with that one, or remove the key with `cryptomesh keys rotate --now`"
+    )]
+    MasterKey {
+        /// The name of the key under which it is sealed.
+        expected: String,
+    },
     /// Logging out takes a token; another credential has nothing to revoke.
     #[error("the credential in use is not a token")]
     NotAToken,
@@ -109,6 +139,15 @@ pub enum CredentialProblem {
     /// A token that this node did not sign, or that was altered.
     #[error("the token was not signed by this node")]
     NotOurs,
+    /// A token for somebody else to accept.
+    #[error("the token is for another audience")]
+    OtherAudience,
+    /// A token that another has taken the place of, or of a session that has ended.
+    #[error("the token was refreshed or its session has ended")]
+    Replaced,
+    /// A refresh token that was used before: whoever has it is not the only one.
+    #[error("the refresh token was used before")]
+    Reused,
     /// A token past its end, or dated into the future.
     #[error("the token is expired or not yet valid")]
     Expired,
@@ -166,6 +205,14 @@ pub enum InvalidInput {
     Ttl {
         /// The longest.
         max: Duration,
+    },
+    /// A field of a profile.
+    #[error("{field} must have at most {max} bytes and no control characters")]
+    Profile {
+        /// Which field.
+        field: &'static str,
+        /// The most bytes.
+        max: usize,
     },
     /// An id that the product uses itself.
     #[error("the id is reserved")]

@@ -5,9 +5,11 @@ mod authenticate;
 mod bootstrap;
 mod login;
 mod principals;
+mod sessions;
+mod tenants;
 mod tokens;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cm_db::{Db, ReadTx};
 use cm_events::EventLog;
@@ -15,13 +17,17 @@ use cm_runtime::{Clock, Tasks};
 use cm_types::{PrincipalId, TenantId, Timestamp};
 
 use crate::hashing::Hashing;
-use crate::lockout::UnknownNames;
+use crate::lockout::{Sprays, UnknownNames};
+use crate::signing::Ring;
 use crate::table::{PrincipalRow, Principals, Tenants};
-use crate::{IdentityError, NodeKeys};
+use crate::{IdentityError, MasterKey, NodeKeys};
 
 pub use api_keys::{API_KEYS_MAX, LABEL_LEN_MAX};
 pub use authenticate::{BEARER_LEN_MAX, Presented};
+pub(crate) use principals::require_cover;
 pub use principals::{PASSWORD_LEN_MAX, PASSWORD_LEN_MIN};
+pub use sessions::{NewSession, SESSION_MAX, SESSIONS_MAX, XOLO_TTL_MAX};
+pub use tenants::TENANTS_MAX;
 pub use tokens::{TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
 
 /// All operations on tenants, principals and credentials. Clones share everything.
@@ -38,13 +44,57 @@ struct Inner {
     keys: Arc<NodeKeys>,
     hashing: Hashing,
     unknown_names: Mutex<UnknownNames>,
+    sprays: Mutex<Sprays>,
+    ring: Mutex<Ring>,
+    master: OnceLock<MasterKey>,
+    issuer: OnceLock<String>,
 }
 
 impl Identity {
     /// Works on the database, appends to the event log, signs with the node's keys, hashes on the tasks.
     pub fn new(db: Db, events: EventLog, clock: Arc<dyn Clock>, keys: Arc<NodeKeys>, tasks: Tasks) -> Self {
         let hashing = Hashing::new(tasks);
-        Self(Arc::new(Inner { db, events, clock, keys, hashing, unknown_names: Mutex::default() }))
+        Self(Arc::new(Inner {
+            db,
+            events,
+            clock,
+            keys,
+            hashing,
+            unknown_names: Mutex::default(),
+            sprays: Mutex::default(),
+            ring: Mutex::default(),
+            master: OnceLock::new(),
+            issuer: OnceLock::new(),
+        }))
+    }
+
+    /// Sets the key under which signing keys are kept, once, before the first of them is needed. Without it, it is derived from
+    /// the node's own secret.
+    ///
+    /// Errors: the key, if another one is in use already.
+    pub fn use_master_key(&self, master: MasterKey) -> Result<(), MasterKey> {
+        self.0.master.set(master)
+    }
+
+    /// Sets what tokens name as their issuer, once: the URL under which the node's documents of OpenID Connect are found.
+    /// Without it, it is the id of the node's key.
+    ///
+    /// Errors: the text, if another one is in use already.
+    pub fn use_issuer(&self, issuer: String) -> Result<(), String> {
+        self.0.issuer.set(issuer)
+    }
+
+    /// What tokens name as their issuer, and as whom they are for.
+    pub fn issuer(&self) -> String {
+        self.0.issuer.get().cloned().unwrap_or_else(|| self.keys().key_id())
+    }
+
+    pub(crate) fn master(&self) -> &MasterKey {
+        self.0.master.get_or_init(|| self.keys().master_key())
+    }
+
+    pub(crate) fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The node's keys.
@@ -56,7 +106,7 @@ impl Identity {
         &self.0.events
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from(self.0.clock.now())
     }
 }
@@ -67,14 +117,18 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-fn key_of(tenant: &TenantId, id: &PrincipalId) -> (TenantId, PrincipalId) {
+pub(crate) fn key_of(tenant: &TenantId, id: &PrincipalId) -> (TenantId, PrincipalId) {
     (tenant.clone(), id.clone())
 }
 
-fn existing(tx: &ReadTx<'_>, tenant: &TenantId, id: &PrincipalId) -> Result<PrincipalRow, IdentityError> {
+pub(crate) fn existing(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    id: &PrincipalId,
+) -> Result<PrincipalRow, IdentityError> {
     tx.get::<Principals>(&key_of(tenant, id))?.ok_or(IdentityError::NoSuchPrincipal)
 }
 
-fn require_tenant(tx: &ReadTx<'_>, tenant: &TenantId) -> Result<(), IdentityError> {
+pub(crate) fn require_tenant(tx: &ReadTx<'_>, tenant: &TenantId) -> Result<(), IdentityError> {
     tx.get::<Tenants>(tenant)?.map(|_| ()).ok_or(IdentityError::NoSuchTenant)
 }

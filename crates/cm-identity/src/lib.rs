@@ -9,6 +9,7 @@
 //!   wrong password costs. Failures in a row lock a name, known or not, for a growing while.
 //! - **API keys** read `cmk_<id>_<secret>` and last until revoked. Only a digest of the secret is kept.
 //! - **Keys of S3** are API keys that requests are signed with ([`ApiKeyKind::S3`]); they open nothing else.
+//! - **Sessions** are begun by a login, carried on by refreshing and ended by a logout; see [`session`].
 //! - **Tokens** are signed by the node and checked without being stored. They name the principal's
 //!   credential epoch, which changes with the password and on disabling, so that all of them
 //!   die at once; a single one dies by revocation, and one made with an API key dies with the key.
@@ -17,24 +18,38 @@
 //! allows it, and appends its event to the same transaction. Changing somebody else's credentials or
 //! anybody's roles takes a permit to *grant*, see [`CredentialRight`].
 //!
-//! Reading order: [`principal`], [`credential`], [`identity`], [`lockout`], [`node_keys`].
+//! Reading order: [`principal`], [`tenant`], [`profile`], [`credential`], [`session`], [`identity`], [`lockout`],
+//! [`account_key`], [`node_keys`], [`signing`], [`master`].
 
+pub mod account_key;
 pub mod credential;
 mod error;
 mod hashing;
 pub mod identity;
 pub mod lockout;
+pub mod master;
 pub mod node_keys;
 pub mod principal;
+pub mod profile;
+pub mod session;
+pub mod signing;
 mod table;
+pub mod tenant;
 mod trail;
 
+pub use account_key::{AccountKeyInfo, AccountScope};
 pub use credential::{ApiKeyInfo, ApiKeyKind, Authenticated, Credential, CredentialRight, TokenInfo};
 pub use error::{CredentialProblem, IdentityError, InvalidInput, NodeKeyError};
-pub use identity::{Identity, Presented, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
+pub use identity::{Identity, NewSession, Presented, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
+pub use lockout::Source;
+pub use master::MasterKey;
 pub use node_keys::{NodeKeys, recorded_node_key};
 pub use principal::{NewPrincipal, Principal, PrincipalChange};
+pub use profile::Profile;
+pub use session::{LiveSession, SessionKind, SessionTokens};
+pub use signing::{PublicKey, Purpose, SigningKeyInfo};
 pub use table::TABLES;
+pub use tenant::{NewTenant, Tenant};
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,13 @@ pub const TABLES: &[&str] = &[
     RevokedTokens::NAME,
     RevokedTokensByExpiry::NAME,
     LoginFailures::NAME,
+    SigningKeys::NAME,
+    Sessions::NAME,
+    SessionsByExpiry::NAME,
+    SessionsOfPrincipal::NAME,
+    Profiles::NAME,
+    AccountKeys::NAME,
+    AccountKeysOfTenant::NAME,
 ];
 
 macro_rules! tables {
@@ -49,8 +56,22 @@ tables! {
     RevokedTokens = "identity_revoked_tokens": String => RevokedTokenRow;
     /// The same by expiry, to find those that can be forgotten.
     RevokedTokensByExpiry = "identity_revoked_tokens_by_expiry": (Timestamp, String) => Mark;
-    /// Failed logins in a row of existing principals.
-    LoginFailures = "identity_login_failures": (TenantId, PrincipalId) => crate::lockout::Failures;
+    /// What is remembered about the logins of existing principals.
+    LoginFailures = "identity_login_failures": (TenantId, PrincipalId) => crate::lockout::Attempts;
+    /// Signing keys under their purpose and id.
+    SigningKeys = "identity_signing_keys": (String, String) => SigningKeyRow;
+    /// Sessions under their ids.
+    Sessions = "identity_sessions": String => SessionRow;
+    /// The same by their ends, to find those that can be forgotten.
+    SessionsByExpiry = "identity_sessions_by_expiry": (Timestamp, String) => Mark;
+    /// A principal's sessions by what they are for: kind and label, then id.
+    SessionsOfPrincipal = "identity_sessions_of_principal": (TenantId, PrincipalId, String, String) => Mark;
+    /// What a principal says of itself.
+    Profiles = "identity_profiles": (TenantId, PrincipalId) => crate::profile::Profile;
+    /// Keys of applications under their ids.
+    AccountKeys = "identity_account_keys": String => AccountKeyRow;
+    /// The ids of a tenant's keys of applications.
+    AccountKeysOfTenant = "identity_account_keys_of_tenant": (TenantId, String) => Mark;
 }
 
 /// The key of the one row of [`Nodes`].
@@ -65,6 +86,72 @@ pub(crate) struct NodeRow {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct TenantRow {
     pub(crate) created_at: Timestamp,
+    /// What people call it; its id, unless told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// Whether anybody may sign up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) open: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SigningKeyRow {
+    pub(crate) created_at: Timestamp,
+    pub(crate) retired_at: Option<Timestamp>,
+    pub(crate) ends_at: Option<Timestamp>,
+    /// Of an authority: its certificate in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
+    /// The private key, sealed, in base64.
+    pub(crate) sealed: String,
+    /// The name of the master key.
+    pub(crate) master: String,
+}
+
+impl SigningKeyRow {
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.ends_at.is_some_and(|end| end <= now)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionRow {
+    pub(crate) tenant: TenantId,
+    pub(crate) principal: PrincipalId,
+    pub(crate) kind: crate::session::SessionKind,
+    /// What it is for: a scope of the dialect; empty for the native API.
+    pub(crate) label: String,
+    /// The principal's credential epoch.
+    pub(crate) epoch: String,
+    pub(crate) created_at: Timestamp,
+    /// When the session ends, refreshed or not.
+    pub(crate) ends_at: Timestamp,
+    /// How often it was refreshed.
+    pub(crate) turn: u64,
+    /// The one token that is live.
+    pub(crate) jti: String,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) token_ends_at: Timestamp,
+    /// The key that signed it.
+    pub(crate) key_id: String,
+    /// The API key by which somebody authenticated; the session ends with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) api_key: Option<String>,
+    /// Whether a second factor was shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) second_factor: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccountKeyRow {
+    pub(crate) tenant: TenantId,
+    pub(crate) name: String,
+    pub(crate) scopes: Vec<crate::account_key::AccountScope>,
+    pub(crate) secret_sha256: Sha256Digest,
+    /// How its text begins.
+    pub(crate) prefix: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -110,7 +197,9 @@ impl Row for PrincipalRow {}
 impl Row for ApiKeyRow {}
 impl Row for RevokedTokenRow {}
 impl Row for Mark {}
-impl Row for crate::lockout::Failures {}
+impl Row for SigningKeyRow {}
+impl Row for SessionRow {}
+impl Row for AccountKeyRow {}
 
 #[cfg(test)]
 mod tests;

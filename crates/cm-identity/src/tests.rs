@@ -1,8 +1,12 @@
 //! The engine against a database in memory.
 
+mod account_keys;
 mod api_keys;
 mod bootstrap;
 mod login;
 mod principals;
+mod sessions;
+mod signing;
 mod support;
+mod tenants;
 mod tokens;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cm_identity::Authenticated;
+use cm_identity::{Authenticated, Source};
 use cm_policy::sharing::Circumstances;
 use cm_policy::{RoleFacts, Subject};
 use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
@@ -67,6 +67,8 @@ impl Actor {
 pub struct OpContext {
     /// Who acts.
     pub actor: Actor,
+    /// Where the caller is.
+    pub source: Source,
     /// The name of the request in logs, events and answers.
     pub request: RequestId,
     /// When the caller stops waiting.
@@ -78,7 +80,8 @@ pub struct OpContext {
 impl OpContext {
     /// A new operation by `actor`, with the default deadline.
     pub fn new(actor: Actor, request: RequestId, cancel: CancellationToken) -> Self {
-        Self { actor, request, deadline: Instant::now() + DEADLINE_DEFAULT, cancel }
+        let deadline = Instant::now() + DEADLINE_DEFAULT;
+        Self { actor, source: Source::inside(), request, deadline, cancel }
     }
 
     /// What the node does of its own accord.

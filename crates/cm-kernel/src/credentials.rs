@@ -198,7 +198,7 @@ impl Kernel {
         principal: &PrincipalId,
         password: Secret<String>,
     ) -> Result<Authenticated, KernelError> {
-        let outcome = self.identity().login(tenant, principal, password, Some(&op.request)).await;
+        let outcome = self.identity().login(tenant, principal, password, &op.source, Some(&op.request)).await;
         outcome.map_err(unproven)
     }
 }

@@ -1,6 +1,6 @@
 //! Recognising bearers.
 
-use cm_crypto::{digest, secret};
+use cm_crypto::{Secret, digest, jws, secret};
 use cm_db::ReadTx;
 use cm_types::Sha256Digest;
 
@@ -13,14 +13,13 @@ use crate::{ApiKeyKind, Authenticated, Credential, CredentialProblem, IdentityEr
 /// Longest bearer credential that is looked at, in bytes.
 pub const BEARER_LEN_MAX: usize = 4096;
 
-/// What a bearer presents: well formed and, if it is a token, signed by us and not expired. Nobody is proven by it
-/// until it is [recognised](Presented::recognise). The secret itself is not in it.
-pub struct Presented(Kind);
+/// What a bearer presents: well formed. Nobody is proven by it until it is [recognised](Presented::recognise).
+pub struct Presented(Identity, Kind);
 
 enum Kind {
     ApiKey { id: String, secret_sha256: Sha256Digest },
     S3Key { id: String },
-    Token(TokenClaims),
+    Token(Secret<String>),
 }
 
 impl Presented {
@@ -28,13 +27,17 @@ impl Presented {
     ///
     /// Errors: as [`Identity::authenticate`].
     pub fn recognise(self, tx: &ReadTx<'_>) -> Result<Authenticated, IdentityError> {
-        match self.0 {
+        let Presented(identity, kind) = self;
+        match kind {
             Kind::ApiKey { id, secret_sha256 } => recognise_api_key(tx, &id, &secret_sha256),
             Kind::S3Key { id } => {
                 let key = s3_key(tx, &id)?;
                 recognise_holder(tx, id, key)
             }
-            Kind::Token(claims) => recognise_token(tx, claims),
+            Kind::Token(text) => {
+                let claims = identity.verify_token(tx, text.expose())?;
+                identity.recognise_token(tx, claims)
+            }
         }
     }
 }
@@ -60,9 +63,12 @@ impl Identity {
         if bearer.starts_with(API_KEY_PREFIX) {
             let (id, secret) = parse_api_key(bearer).ok_or(CredentialProblem::Malformed)?;
             let secret_sha256 = digest::sha256(secret.as_bytes());
-            return Ok(Presented(Kind::ApiKey { id: id.to_owned(), secret_sha256 }));
+            return Ok(Presented(self.clone(), Kind::ApiKey { id: id.to_owned(), secret_sha256 }));
         }
-        Ok(Presented(Kind::Token(self.verify_token(bearer)?)))
+        if jws::claimed_key_id(bearer).is_none() {
+            return Err(CredentialProblem::NotOurs.into());
+        }
+        Ok(Presented(self.clone(), Kind::Token(Secret::new(bearer.to_owned()))))
     }
 
     /// What somebody presents whose signature was made with this secret of an S3 key. Whoever calls this has checked the
@@ -72,7 +78,7 @@ impl Identity {
     pub fn presented_s3(&self, id: &str, secret: &str) -> Result<Presented, IdentityError> {
         let expected = self.keys().s3_secret(id);
         match secret::constant_time_eq(expected.expose().as_bytes(), secret.as_bytes()) {
-            true => Ok(Presented(Kind::S3Key { id: id.to_owned() })),
+            true => Ok(Presented(self.clone(), Kind::S3Key { id: id.to_owned() })),
             false => Err(CredentialProblem::UnknownKey.into()),
         }
     }
@@ -103,24 +109,37 @@ fn recognise_holder(tx: &ReadTx<'_>, id: String, key: ApiKeyRow) -> Result<Authe
     Ok(Authenticated::new(principal, Credential::ApiKey { id }))
 }
 
-fn recognise_token(tx: &ReadTx<'_>, claims: TokenClaims) -> Result<Authenticated, IdentityError> {
-    let row = tx
-        .get::<Principals>(&key_of(&claims.tid, &claims.sub))?
-        .ok_or(CredentialProblem::UnknownPrincipal)?;
-    if row.disabled {
-        return Err(CredentialProblem::Disabled.into());
+impl Identity {
+    pub(super) fn recognise_token(
+        &self,
+        tx: &ReadTx<'_>,
+        claims: TokenClaims,
+    ) -> Result<Authenticated, IdentityError> {
+        let row = tx
+            .get::<Principals>(&key_of(&claims.tid, &claims.sub))?
+            .ok_or(CredentialProblem::UnknownPrincipal)?;
+        if row.disabled {
+            return Err(CredentialProblem::Disabled.into());
+        }
+        let key_revoked = match &claims.key {
+            Some(key) => tx.get::<ApiKeys>(key)?.is_none(),
+            None => false,
+        };
+        let revoked = key_revoked
+            || row.credential_epoch != claims.epoch
+            || tx.get::<RevokedTokens>(&claims.jti)?.is_some();
+        if revoked {
+            return Err(CredentialProblem::Revoked.into());
+        }
+        let session = self.require_live(tx, &claims)?;
+        let principal = Principal::from_row(&claims.tid, &claims.sub, &row);
+        let expires_at = claims.expires_at();
+        let TokenClaims { jti, key: api_key, sid, .. } = claims;
+        let credential = Credential::Token { jti, expires_at, api_key, session: sid };
+        let authenticated = Authenticated::new(principal, credential);
+        Ok(match session.is_some_and(|session| session.second_factor) {
+            true => authenticated.with_second_factor(),
+            false => authenticated,
+        })
     }
-    let key_revoked = match &claims.key {
-        Some(key) => tx.get::<ApiKeys>(key)?.is_none(),
-        None => false,
-    };
-    let revoked = key_revoked
-        || row.credential_epoch != claims.epoch
-        || tx.get::<RevokedTokens>(&claims.jti)?.is_some();
-    if revoked {
-        return Err(CredentialProblem::Revoked.into());
-    }
-    let principal = Principal::from_row(&claims.tid, &claims.sub, &row);
-    let expires_at = claims.expires_at();
-    Ok(Authenticated::new(principal, Credential::Token { jti: claims.jti, expires_at, api_key: claims.key }))
 }

@@ -27,7 +27,7 @@ impl Identity {
         let node = NodeRow { signing_key_id: self.keys().key_id(), created_at: now };
         tx.insert::<Nodes>(&THIS_NODE.to_owned(), &node)?;
         let (tenant, admin) = (TenantId::default_tenant(), PrincipalId::admin());
-        tx.insert::<Tenants>(&tenant, &TenantRow { created_at: now })?;
+        tx.insert::<Tenants>(&tenant, &TenantRow { created_at: now, name: None, open: false })?;
         tx.insert::<Principals>(&key_of(&tenant, &admin), &administrator(now))?;
         let node = PrincipalId::node();
         self.record(
@@ -74,7 +74,7 @@ fn admin_role() -> ResourceId {
     ResourceId::parse(ADMIN_ROLE).expect("the constant is a valid id")
 }
 
-fn administrator(now: Timestamp) -> PrincipalRow {
+pub(super) fn administrator(now: Timestamp) -> PrincipalRow {
     PrincipalRow {
         display_name: "Administrator".to_owned(),
         roles: vec![admin_role()],

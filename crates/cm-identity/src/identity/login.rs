@@ -9,8 +9,8 @@ use cm_events::Outcome;
 use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 
 use super::{Identity, PASSWORD_LEN_MAX, key_of};
-use crate::lockout::{Failures, UnknownNames};
-use crate::table::{LoginFailures, Principals, Tenants};
+use crate::lockout::{Attempts, Source, Sprays, UnknownNames};
+use crate::table::{LoginFailures, PrincipalRow, Principals, Tenants};
 use crate::trail::Entry;
 use crate::{Authenticated, Credential, CredentialProblem, IdentityError, Principal};
 
@@ -18,9 +18,12 @@ use crate::{Authenticated, Credential, CredentialProblem, IdentityError, Princip
 struct Attempt {
     tenant: TenantId,
     principal: PrincipalId,
+    source: Source,
     /// The hash that the password was compared with.
     compared: Option<PasswordHash>,
     matches: bool,
+    /// What takes the place of an outdated hash.
+    renewed: Option<PasswordHash>,
     request: Option<RequestId>,
 }
 
@@ -34,10 +37,12 @@ enum Verdict {
 }
 
 impl Identity {
-    /// Who has this name and password.
+    /// Who has this name and password. `source` says where the attempt comes from; see [`crate::lockout`].
+    ///
+    /// A hash that an earlier service made is replaced by one of our own on this occasion.
     ///
     /// Errors: `InvalidCredential`, the same for an unknown name, a wrong password, no password and a
-    /// disabled principal, and after the same time; `Locked` after too many failures in a row; `Busy`
+    /// disabled principal, and after the same time; `Locked` after too many failures; `Busy`
     /// when too many log in at once. Events: `login.succeeded`, `login.failed`, `principal.locked`.
     ///
     /// Not cancel-safe: an attempt that is dropped midway may or may not be counted.
@@ -46,21 +51,22 @@ impl Identity {
         tenant: &TenantId,
         principal: &PrincipalId,
         password: Secret<String>,
+        source: &Source,
         request: Option<&RequestId>,
     ) -> Result<Authenticated, IdentityError> {
         let name = key_of(tenant, principal);
         let key = name.clone();
-        let (row, failures) = self
+        let (row, attempts) = self
             .0
             .db
             .read(move |tx| {
                 let row = tx.get::<Principals>(&key)?;
-                let failures = tx.get::<LoginFailures>(&key)?.unwrap_or_default();
-                Ok::<_, IdentityError>((row, failures))
+                let attempts = tx.get::<LoginFailures>(&key)?.unwrap_or_default();
+                Ok::<_, IdentityError>((row, attempts))
             })
             .await?;
-        let failures = if row.is_some() { failures } else { self.unknown_names().get(&name) };
-        if let Some(retry_after) = failures.locked_for(self.now()) {
+        let attempts = if row.is_some() { attempts } else { self.unknown_names().get(&name) };
+        if let Some(retry_after) = self.locked_for(&attempts, source) {
             return Err(IdentityError::Locked { retry_after });
         }
         // An endless password is wrong without being hashed, but not sooner than others.
@@ -69,26 +75,46 @@ impl Identity {
             Some(hash) if !endless => (password, Some(hash)),
             _ => (Secret::new(String::new()), None),
         };
-        let matches = self.0.hashing.verify(password, compared.clone()).await?;
+        let matches = self.0.hashing.verify(password.clone(), compared.clone()).await?;
+        let renewed = match &compared {
+            Some(hash) if matches && hash.is_outdated() => Some(self.0.hashing.hash(password).await?),
+            _ => None,
+        };
         let (tenant, principal) = name;
-        let attempt = Attempt { tenant, principal, compared, matches, request: request.cloned() };
+        let (source, request) = (source.clone(), request.cloned());
+        let attempt = Attempt { tenant, principal, source, compared, matches, renewed, request };
         self.conclude(attempt).await
+    }
+
+    /// How long a source has to wait, for the account's sake or for its own.
+    fn locked_for(&self, attempts: &Attempts, source: &Source) -> Option<std::time::Duration> {
+        let now = self.now();
+        let sprayed = match attempts.knows(source, now) {
+            true => None,
+            false => self.sprays().wait(source, now),
+        };
+        attempts.locked_for(source, now).max(sprayed)
     }
 
     async fn conclude(&self, attempt: Attempt) -> Result<Authenticated, IdentityError> {
         let name = key_of(&attempt.tenant, &attempt.principal);
+        let source = attempt.source.clone();
         let (identity, now) = (self.clone(), self.now());
-        match self.0.db.write(move |tx| identity.judge(tx, &attempt, now)).await? {
+        let verdict = self.0.db.write(move |tx| identity.judge(tx, &attempt, now)).await?;
+        if matches!(verdict, Verdict::Out(_) | Verdict::Unknown) {
+            self.sprays().fail(&source, now);
+        }
+        match verdict {
             Verdict::In(authenticated) => Ok(authenticated),
             Verdict::Out(problem) => Err(problem.into()),
             Verdict::Locked(retry_after) => Err(IdentityError::Locked { retry_after }),
             Verdict::Unknown => {
                 let mut names = self.unknown_names();
-                let locked = names.get(&name).locked_for(now);
+                let locked = names.get(&name).locked_for(&source, now);
                 if let Some(retry_after) = locked {
                     return Err(IdentityError::Locked { retry_after });
                 }
-                names.fail(name, now);
+                names.fail(name, &source, now);
                 Err(CredentialProblem::UnknownPrincipal.into())
             }
         }
@@ -106,8 +132,8 @@ impl Identity {
         let Some(row) = tx.get::<Principals>(&key)? else {
             return self.judge_unknown(tx, attempt, now);
         };
-        let failures = tx.get::<LoginFailures>(&key)?.unwrap_or_default();
-        if let Some(retry_after) = failures.locked_for(now) {
+        let mut attempts = tx.get::<LoginFailures>(&key)?.unwrap_or_default();
+        if let Some(retry_after) = attempts.locked_for(&attempt.source, now) {
             return Ok(Verdict::Locked(retry_after));
         }
         let problem = if !attempt.matches || row.password != attempt.compared {
@@ -115,15 +141,21 @@ impl Identity {
         } else if row.disabled {
             CredentialProblem::Disabled
         } else {
-            tx.delete::<LoginFailures>(&key)?;
+            attempts.succeed(&attempt.source, now);
+            tx.put::<LoginFailures>(&key, &attempts)?;
+            if let Some(renewed) = &attempt.renewed {
+                let row = PrincipalRow { password: Some(renewed.clone()), ..row.clone() };
+                tx.put::<Principals>(&key, &row)?;
+            }
             self.record(tx, attempt.entry("login.succeeded", Outcome::Allowed))?;
             let principal = Principal::from_row(&attempt.tenant, &attempt.principal, &row);
             return Ok(Verdict::In(Authenticated::new(principal, Credential::Password)));
         };
-        let failures = failures.after_failure(now);
-        tx.put::<LoginFailures>(&key, &failures)?;
-        self.record(tx, attempt.entry("login.failed", Outcome::Denied).fact("failures", failures.count()))?;
-        if let Some(lock) = failures.locked_for(now) {
+        attempts.fail(&attempt.source, now);
+        tx.put::<LoginFailures>(&key, &attempts)?;
+        let failures = attempts.count(&attempt.source);
+        self.record(tx, attempt.entry("login.failed", Outcome::Denied).fact("failures", failures))?;
+        if let Some(lock) = attempts.locked_for(&attempt.source, now) {
             let entry = attempt.entry("principal.locked", Outcome::Denied);
             self.record(tx, entry.fact("seconds", lock.as_secs()))?;
         }
@@ -139,7 +171,9 @@ impl Identity {
         now: Timestamp,
     ) -> Result<Verdict, IdentityError> {
         let nobody = key_of(&TenantId::default_tenant(), &PrincipalId::node());
-        tx.put::<LoginFailures>(&nobody, &Failures::default().after_failure(now))?;
+        let mut attempts = Attempts::default();
+        attempts.fail(&attempt.source, now);
+        tx.put::<LoginFailures>(&nobody, &attempts)?;
         if tx.get::<Tenants>(&attempt.tenant)?.is_some() && self.unknown_names().event_due(now) {
             let entry = attempt.entry("login.failed", Outcome::Denied);
             self.record(tx, entry.fact("unknown", true))?;
@@ -150,12 +184,17 @@ impl Identity {
     fn unknown_names(&self) -> MutexGuard<'_, UnknownNames> {
         self.0.unknown_names.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn sprays(&self) -> MutexGuard<'_, Sprays> {
+        self.0.sprays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Attempt {
     fn entry(&self, verb: &'static str, outcome: Outcome) -> Entry<'_> {
         let actor = matches!(outcome, Outcome::Allowed).then_some(&self.principal);
         let request = self.request.as_ref();
-        Entry { outcome, ..Entry::done(verb, &self.tenant, actor, &self.principal, request) }
+        let entry = Entry { outcome, ..Entry::done(verb, &self.tenant, actor, &self.principal, request) };
+        entry.fact("source", self.source.as_str())
     }
 }

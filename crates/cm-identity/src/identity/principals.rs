@@ -12,7 +12,7 @@ use super::api_keys::has_api_key;
 use super::bootstrap::new_epoch;
 use super::{Identity, existing, key_of, require_tenant};
 use crate::principal::{check_display_name, check_roles};
-use crate::table::{LoginFailures, PrincipalRow, Principals};
+use crate::table::{LoginFailures, PrincipalRow, Principals, Profiles};
 use crate::trail::Entry;
 use crate::{CredentialRight, IdentityError, InvalidInput, NewPrincipal, Principal, PrincipalChange};
 
@@ -166,10 +166,23 @@ impl Identity {
         if is_administrator(tx, tenant, id, &row)? {
             require_another_administrator(tx, tenant, id)?;
         }
+        self.forget_principal(tx, tenant, id)?;
+        self.record(tx, Entry::done("principal.deleted", tenant, permit.principal(), id, request))
+    }
+
+    /// Removes the rows of a principal and of all its credentials.
+    pub(super) fn forget_principal(
+        &self,
+        tx: &mut WriteTx<'_>,
+        tenant: &TenantId,
+        id: &PrincipalId,
+    ) -> Result<(), IdentityError> {
         self.delete_api_keys(tx, tenant, id)?;
+        self.delete_sessions(tx, tenant, id)?;
+        tx.delete::<Profiles>(&key_of(tenant, id))?;
         tx.delete::<LoginFailures>(&key_of(tenant, id))?;
         tx.delete::<Principals>(&key_of(tenant, id))?;
-        self.record(tx, Entry::done("principal.deleted", tenant, permit.principal(), id, request))
+        Ok(())
     }
 
     /// Hashes a password for [`Identity::set_password`], off the runtime. Cancel-safe.
@@ -231,7 +244,7 @@ pub(super) fn is_administrator(
 }
 
 /// The permit must be for this principal.
-fn require_one<A: ActionKind>(
+pub(crate) fn require_one<A: ActionKind>(
     permit: &Permit<A>,
     tenant: &TenantId,
     id: &PrincipalId,
@@ -244,7 +257,7 @@ fn require_one<A: ActionKind>(
 }
 
 /// The permit must be for the collection of principals, or for this one.
-fn require_cover<A: ActionKind>(
+pub(crate) fn require_cover<A: ActionKind>(
     permit: &Permit<A>,
     tenant: &TenantId,
     id: &PrincipalId,
@@ -265,7 +278,7 @@ fn require_grant(
 }
 
 /// The right must be about this principal's credentials.
-pub(super) fn require_right(right: CredentialRight<'_>, id: &PrincipalId) -> Result<(), IdentityError> {
+pub(crate) fn require_right(right: CredentialRight<'_>, id: &PrincipalId) -> Result<(), IdentityError> {
     match right {
         CredentialRight::Own(permit) if permit.principal() == Some(id) => {
             require_one(permit, permit.tenant(), id)

@@ -1,14 +1,18 @@
 //! Tokens: signed by the node, checked without being stored.
+//!
+//! They are signed with a key that takes turns ([`crate::signing`]). Those that were signed with the node's own key, before
+//! there were such keys, are accepted until they expire.
 
 use std::time::Duration;
 
 use cm_crypto::jws::{self, TokenType};
 use cm_crypto::{Secret, secret};
-use cm_db::{Direction, KeyRange, WriteTx};
+use cm_db::{Direction, KeyRange, ReadTx, WriteTx};
 use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Identity, key_of};
+use crate::signing::{OpenKey, Purpose, Signer};
 use crate::table::{Mark, Principals, RevokedTokenRow, RevokedTokens, RevokedTokensByExpiry};
 use crate::trail::Entry;
 use crate::{Authenticated, Credential, CredentialProblem, IdentityError, InvalidInput, TokenInfo};
@@ -18,7 +22,7 @@ pub const TOKEN_TTL_DEFAULT: Duration = Duration::from_secs(3600);
 /// How long a token may live.
 pub const TOKEN_TTL_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How far into the future a token may be dated: the node's own clock may have been set back since.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+pub(super) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 /// Expired revocations that each revocation clears away. More than one, so that they never pile up.
 const CLEARED_AT_ONCE: usize = 16;
 const MICROS_PER_SEC: i64 = 1_000_000;
@@ -26,8 +30,8 @@ const MICROS_PER_SEC: i64 = 1_000_000;
 /// What a token claims (RFC 7519 names where there are any).
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TokenClaims {
-    /// The id of the node's signing key.
+pub(crate) struct TokenClaims {
+    /// Who issued it; the id of the node's key in those that it signed itself.
     pub(super) iss: String,
     pub(super) sub: PrincipalId,
     pub(super) tid: TenantId,
@@ -41,6 +45,12 @@ pub(super) struct TokenClaims {
     /// The API key that the token was made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) key: Option<String>,
+    /// Whom it is for: the issuer itself. Absent in tokens that the node's own key signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) aud: Option<String>,
+    /// The session whose live token it is; without one it lives until it expires or is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sid: Option<String>,
 }
 
 impl TokenClaims {
@@ -76,9 +86,12 @@ impl Identity {
             Credential::ApiKey { id } => (None, Some(id.clone())),
             Credential::Token { expires_at, api_key, .. } => (Some(*expires_at), api_key.clone()),
         };
+        let signer = self.active_key(tx, Purpose::Tokens)?;
+        let Signer::Ed25519(signing) = &signer.signer else { return Err(IdentityError::WrongPermit) };
+        let issuer = self.issuer();
         let exp = latest.map_or(now.after(ttl), |latest| latest.min(now.after(ttl))).as_secs();
         let claims = TokenClaims {
-            iss: self.keys().key_id(),
+            iss: issuer.clone(),
             sub: id.clone(),
             tid: tenant.clone(),
             iat: now.as_secs(),
@@ -86,9 +99,11 @@ impl Identity {
             jti: hex::encode(secret::random_bytes::<16>()),
             epoch: row.credential_epoch,
             key,
+            aud: Some(issuer),
+            sid: None,
         };
         let body = serde_json::to_vec(&claims).expect("the claims are strings and numbers");
-        let text = jws::sign(self.keys().signing(), TokenType::ACCESS, &body);
+        let text = jws::sign(signing, TokenType::ACCESS, &body);
         let info = TokenInfo { jti: claims.jti.clone(), expires_at: claims.expires_at() };
         let entry = Entry::done("token.issued", tenant, Some(id), id, request);
         let entry = entry.fact("jti", info.jti.as_str()).fact("expires_at", info.expires_at.to_string());
@@ -96,8 +111,8 @@ impl Identity {
         Ok((Secret::new(text), info))
     }
 
-    /// Revokes the token by which somebody authenticated: logging out. Tokens made from it live on until
-    /// they expire, which is not later.
+    /// Revokes the token by which somebody authenticated: logging out. With the live token of a session the session ends.
+    /// Tokens made from it live on until they expire, which is not later.
     ///
     /// Errors: `NotAToken` if it was another credential.
     pub fn revoke_token(
@@ -106,9 +121,16 @@ impl Identity {
         authenticated: &Authenticated,
         request: Option<&RequestId>,
     ) -> Result<(), IdentityError> {
-        let Credential::Token { jti, expires_at, .. } = authenticated.credential() else {
+        let Credential::Token { jti, expires_at, session, .. } = authenticated.credential() else {
             return Err(IdentityError::NotAToken);
         };
+        if let Some(session) = session {
+            return match self.end_session(tx, session, request) {
+                // Somebody else ended it meanwhile.
+                Err(IdentityError::NoSuchSession) => Ok(()),
+                outcome => outcome,
+            };
+        }
         self.clear_expired(tx)?;
         tx.put::<RevokedTokens>(jti, &RevokedTokenRow { expires_at: *expires_at })?;
         tx.put::<RevokedTokensByExpiry>(&(*expires_at, jti.clone()), &Mark {})?;
@@ -117,19 +139,31 @@ impl Identity {
         self.record(tx, entry.fact("jti", jti.as_str()))
     }
 
-    /// The claims of a token that this node signed and whose time it is.
-    pub(super) fn verify_token(&self, bearer: &str) -> Result<TokenClaims, CredentialProblem> {
-        let keys = [self.keys().verifying()];
+    /// The claims of a token that we signed, for us, and whose time it is.
+    pub(super) fn verify_token(&self, tx: &ReadTx<'_>, bearer: &str) -> Result<TokenClaims, IdentityError> {
+        let kid = jws::claimed_key_id(bearer).ok_or(CredentialProblem::NotOurs)?;
+        let own = kid == self.keys().key_id();
+        let key = match own {
+            true => self.keys().verifying(),
+            false => match self.key_by_id(tx, Purpose::Tokens, &kid)?.as_deref() {
+                Some(OpenKey { signer: Signer::Ed25519(key), .. }) => key.verifying_key(),
+                _ => return Err(CredentialProblem::NotOurs.into()),
+            },
+        };
         let (body, _) =
-            jws::verify(bearer, TokenType::ACCESS, &keys).map_err(|_| CredentialProblem::NotOurs)?;
+            jws::verify(bearer, TokenType::ACCESS, &[key]).map_err(|_| CredentialProblem::NotOurs)?;
         let claims: TokenClaims = serde_json::from_slice(&body).map_err(|_| CredentialProblem::Malformed)?;
         let now = self.now();
         let issued_at = Timestamp::from_micros(claims.iat.saturating_mul(MICROS_PER_SEC));
-        if claims.iss != self.keys().key_id() {
-            return Err(CredentialProblem::NotOurs);
+        let issuer = if own { self.keys().key_id() } else { self.issuer() };
+        if claims.iss != issuer {
+            return Err(CredentialProblem::NotOurs.into());
+        }
+        if claims.aud != (!own).then_some(issuer) {
+            return Err(CredentialProblem::OtherAudience.into());
         }
         if now >= claims.expires_at() || issued_at.since(now) > CLOCK_SKEW_MAX {
-            return Err(CredentialProblem::Expired);
+            return Err(CredentialProblem::Expired.into());
         }
         Ok(claims)
     }

@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::*;
-use crate::lockout::Failures;
 
 fn check<R: Row + Serialize + DeserializeOwned>(stored: &str) {
     assert_eq!(R::VERSION, 1, "a new version needs a branch in decode_old and a fixture of its own");
@@ -37,8 +36,21 @@ fn rows_of_the_first_version_decode() {
     ));
     check::<RevokedTokenRow>(r#"{"expires_at":"2026-03-01T12:00:00Z"}"#);
     check::<Mark>("{}");
-    check::<Failures>(r#"{"count":5,"locked_until":"2026-03-01T12:00:30Z"}"#);
-    check::<Failures>(r#"{"count":1,"locked_until":null}"#);
+    check::<TenantRow>(r#"{"created_at":"2026-03-01T12:00:00Z","name":"Xelhua","open":true}"#);
+    check::<SigningKeyRow>(concat!(
+        r#"{"created_at":"2026-03-01T12:00:00Z","retired_at":null,"ends_at":null,"#,
+        r#""sealed":"AQID","master":"0011"}"#,
+    ));
+    check::<SessionRow>(concat!(
+        r#"{"tenant":"default","principal":"alice","kind":"xolo4","label":"OPS","epoch":"0011","#,
+        r#""created_at":"2026-03-01T12:00:00Z","ends_at":"2026-03-01T13:00:00Z","turn":2,"jti":"ab","#,
+        r#""issued_at":"2026-03-01T12:00:00Z","token_ends_at":"2026-03-01T13:00:00Z","key_id":"cd"}"#,
+    ));
+    check::<AccountKeyRow>(concat!(
+        r#"{"tenant":"app","name":"web","scopes":["users","all"],"#,
+        r#""secret_sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,
+        r#""prefix":"XOLO_ab","created_at":"2026-03-01T12:00:00Z","expires_at":null}"#,
+    ));
 }
 
 #[test]

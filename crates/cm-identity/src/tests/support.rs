@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     ApiKeyInfo, Authenticated, CredentialProblem, CredentialRight, Identity, IdentityError, NewPrincipal,
-    NodeKeys, Principal, PrincipalChange, TABLES, TokenInfo,
+    NodeKeys, Principal, PrincipalChange, Source, TABLES, TokenInfo,
 };
 
 pub(super) const PASSWORD: &str = "correct horse";
@@ -35,6 +35,19 @@ pub(super) fn id(text: &str) -> PrincipalId {
 
 pub(super) fn role(text: &str) -> ResourceId {
     ResourceId::parse(text).unwrap()
+}
+
+/// Somewhere in a network for documentation.
+pub(super) fn source(last: u8) -> Source {
+    Source::of([192, 0, 2, last].into())
+}
+
+/// What who keeps the tenants gets for all of them.
+pub(super) fn of_tenants<A: ActionKind>() -> Permit<A> {
+    let (admin, home, labels) = (PrincipalId::admin(), TenantId::default_tenant(), Labels::new());
+    let roles = [RoleFacts::administrator()];
+    let target = Target { kind: ResourceKind::Tenant, ..target(&home, None, &labels) };
+    decide::<A>(&Subject::principal(&admin, &home, &roles), &target).unwrap()
 }
 
 fn target<'a>(tenant: &'a TenantId, id: Option<&'a str>, labels: &'a Labels) -> Target<'a> {
@@ -145,7 +158,17 @@ impl World {
     }
 
     pub(super) async fn login(&self, name: &str, password: &str) -> Result<Authenticated, IdentityError> {
-        self.identity.login(&tenant(), &id(name), Secret::new(password.to_owned()), None).await
+        self.login_from(name, password, &source(1)).await
+    }
+
+    pub(super) async fn login_from(
+        &self,
+        name: &str,
+        password: &str,
+        source: &Source,
+    ) -> Result<Authenticated, IdentityError> {
+        let password = Secret::new(password.to_owned());
+        self.identity.login(&tenant(), &id(name), password, source, None).await
     }
 
     pub(super) async fn api_key(&self, name: &str) -> Result<(Secret<String>, ApiKeyInfo), IdentityError> {
@@ -204,4 +227,11 @@ impl World {
     pub(super) async fn count(&self, verb: &str) -> usize {
         self.events().await.iter().filter(|event| event.verb.as_str() == verb).count()
     }
+}
+
+/// What an administrator of another tenant gets for all principals there.
+pub(super) fn foreign<A: ActionKind>(elsewhere: &TenantId) -> Permit<A> {
+    let (admin, labels) = (PrincipalId::admin(), Labels::new());
+    let roles = [RoleFacts::administrator()];
+    decide::<A>(&Subject::principal(&admin, elsewhere, &roles), &target(elsewhere, None, &labels)).unwrap()
 }

@@ -1,0 +1,170 @@
+//! Integers modulo the Mersenne prime 2^61 - 1: one word, and a reduction that is an addition.
+
+use std::ops::{Add, AddAssign, Mul, Neg, Sub};
+
+use super::{Field, FieldKind, Owned};
+use crate::session::ledger::{Ledger, Ledgers};
+
+const ORDER: u64 = (1 << 61) - 1;
+
+/// An element of the field of order 2^61 - 1. Always below the order.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct F61(u64);
+
+impl F61 {
+    /// The number between zero and the order.
+    pub fn to_u64(self) -> u64 {
+        self.0
+    }
+}
+
+/// Subtracts the order from what is below twice the order, unless that would go below zero. No branch: time tells nothing.
+#[inline(always)]
+fn fold(value: u64) -> u64 {
+    let less = value.wrapping_sub(ORDER);
+    less.wrapping_add(ORDER & ((less as i64 >> 63) as u64))
+}
+
+impl std::fmt::Debug for F61 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl Add for F61 {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(fold(self.0 + other.0))
+    }
+}
+
+impl AddAssign for F61 {
+    #[inline(always)]
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for F61 {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        let less = self.0.wrapping_sub(other.0);
+        Self(less.wrapping_add(ORDER & ((less as i64 >> 63) as u64)))
+    }
+}
+
+impl Neg for F61 {
+    type Output = Self;
+    #[inline(always)]
+    fn neg(self) -> Self {
+        Self::ZERO - self
+    }
+}
+
+impl Mul for F61 {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        let product = u128::from(self.0) * u128::from(other.0);
+        Self(fold((product as u64 & ORDER) + (product >> 61) as u64))
+    }
+}
+
+impl Owned for F61 {
+    #[allow(private_interfaces)]
+    fn ledger(ledgers: &mut Ledgers) -> &mut Ledger<Self> {
+        &mut ledgers.f61
+    }
+}
+
+impl Field for F61 {
+    const KIND: FieldKind = FieldKind::F61;
+    const BYTES: usize = 8;
+    const BITS: usize = 61;
+    const ZERO: Self = Self(0);
+    const ONE: Self = Self(1);
+    const HALF: Self = Self(1 << 60);
+
+    /// Products are below 2^122: sixty of them fit.
+    type Wide = u128;
+
+    #[inline(always)]
+    fn accumulate(sum: u128, a: Self, b: Self) -> u128 {
+        sum + u128::from(a.0) * u128::from(b.0)
+    }
+
+    #[inline(always)]
+    fn reduce(sum: u128) -> Self {
+        let once = (sum as u64 & ORDER) as u128 + (sum >> 61);
+        Self(fold((once as u64 & ORDER) + (once >> 61) as u64))
+    }
+
+    fn from_u64(value: u64) -> Self {
+        Self(fold((value & ORDER) + (value >> 61)))
+    }
+
+    fn to_i64(self) -> Option<i64> {
+        Some(if self.0 > ORDER / 2 { self.0 as i64 - ORDER as i64 } else { self.0 as i64 })
+    }
+
+    fn invert(self) -> Option<Self> {
+        // Fermat: the power of order - 2 = 2^61 - 3. Below, `ones(k)` is the power of 2^k - 1.
+        let square = |mut x: Self, times: u32| {
+            for _ in 0..times {
+                x = x * x;
+            }
+            x
+        };
+        let ones_2 = square(self, 1) * self;
+        let ones_4 = square(ones_2, 2) * ones_2;
+        let ones_8 = square(ones_4, 4) * ones_4;
+        let ones_16 = square(ones_8, 8) * ones_8;
+        let ones_32 = square(ones_16, 16) * ones_16;
+        let ones_48 = square(ones_32, 16) * ones_16;
+        let ones_56 = square(ones_48, 8) * ones_8;
+        let ones_58 = square(ones_56, 2) * ones_2;
+        let ones_59 = square(ones_58, 1) * self;
+        let inverse = square(ones_59, 2) * self;
+        (self.0 != 0).then_some(inverse)
+    }
+
+    fn square_root(self) -> Option<Self> {
+        // The order is 3 modulo 4: the power of (order + 1) / 4 = 2^59.
+        let mut root = self;
+        for _ in 0..59 {
+            root = root * root;
+        }
+        (root * root == self).then_some(root)
+    }
+
+    fn bit(self, weight: usize) -> bool {
+        self.0 >> weight & 1 == 1
+    }
+
+    fn order_bit(weight: usize) -> bool {
+        ORDER >> weight & 1 == 1
+    }
+
+    #[inline(always)]
+    fn write(self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&self.0.to_le_bytes());
+    }
+
+    #[inline(always)]
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let value = u64::from_le_bytes(bytes.try_into().ok()?);
+        (value < ORDER).then_some(Self(value))
+    }
+
+    #[inline(always)]
+    fn sample(bytes: &[u8]) -> Option<Self> {
+        let value = u64::from_le_bytes(bytes.try_into().ok()?) & ORDER;
+        (value != ORDER).then_some(Self(value))
+    }
+
+    fn power_of_two(exponent: usize) -> Self {
+        Self(1 << (exponent % 61))
+    }
+}

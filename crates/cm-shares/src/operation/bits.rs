@@ -1,0 +1,1 @@
+//! Random bits, and comparison by them.

@@ -21,6 +21,8 @@
 //!    gains by it, and nothing gets where its mover could not have made it.
 //! 8. Owners of buckets may share them, object by object, as S3 knows it: see [`sharing`].
 //!
+//! What applications declare about resources of their own is decided apart, in [`declared`].
+//!
 //! Nothing here does I/O, reads a clock or remembers anything.
 //!
 //! Reading order: [`permission`], [`facts`], [`decision`], [`change`], [`permit`], [`basis`], [`reason`],
@@ -30,7 +32,10 @@ pub mod action;
 pub mod basis;
 pub mod change;
 pub mod decision;
+pub mod declared;
 pub mod facts;
+pub mod network;
+pub mod pdl;
 pub mod permission;
 pub mod permit;
 pub mod reason;

@@ -19,7 +19,7 @@ pub mod circumstances;
 pub mod conditions;
 pub mod decision;
 pub mod document;
-mod pattern;
+pub(crate) mod pattern;
 pub mod uses;
 
 use serde::{Deserialize, Serialize};

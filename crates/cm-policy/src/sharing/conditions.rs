@@ -1,9 +1,8 @@
 //! Conditions of policies: an operator, a key, and the values that fit.
 
-use std::net::IpAddr;
-
 use super::Circumstances;
 use super::pattern::fits;
+use crate::network::Network;
 
 /// One line of a `Condition` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,7 +187,7 @@ impl Condition {
         ];
         let is_confining = CONFINING.contains(&self.key.to_ascii_lowercase().as_str());
         let everything = |value: &String| match self.operator {
-            Operator::Address { .. } => Network::parse(value).is_none_or(|network| network.bits == 0),
+            Operator::Address { .. } => Network::parse(value).is_none_or(|network| network.is_everything()),
             _ => is_anything(value),
         };
         is_confining && !self.holds_of_nothing() && !self.values.iter().any(everything)
@@ -274,40 +273,6 @@ impl Condition {
 /// Whether a pattern leaves open what fits it.
 fn is_anything(pattern: &str) -> bool {
     pattern.bytes().all(|byte| matches!(byte, b'*' | b'?'))
-}
-
-/// Addresses that begin alike.
-struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl Network {
-    fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(most);
-        (bits <= most).then_some(Self { address, bits })
-    }
-
-    fn contains(&self, found: IpAddr) -> bool {
-        let found = found.to_canonical();
-        match (self.address, found) {
-            (IpAddr::V4(network), IpAddr::V4(found)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
-                network.to_bits() & mask == found.to_bits() & mask
-            }
-            (IpAddr::V6(network), IpAddr::V6(found)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
-                network.to_bits() & mask == found.to_bits() & mask
-            }
-            _ => false,
-        }
-    }
 }
 
 /// A moment as `2030-01-31`, `2030-01-31T12:00:00Z` or seconds since 1970, in seconds since 1970.

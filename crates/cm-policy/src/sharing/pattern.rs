@@ -1,7 +1,7 @@
 //! Patterns with `*` for any text and `?` for any one character.
 
 /// Whether the text fits the pattern, in time proportional to the product of their lengths at worst.
-pub(super) fn fits(pattern: &str, text: &str) -> bool {
+pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at_pattern, mut at_text) = (0, 0);
     // Where the last `*` stands, and how much of the text it has taken.

@@ -1,1 +1,39 @@
-//! Computations on values that are shared among parties none of which learns one.
+//! Computations on secret shares: the engine that carries plans out between parties.
+//!
+//! A computation is a record of the catalogue at the node that leads it. Its plan names the parties, and every
+//! party is a node with a kernel of its own that knows the others by their keys. The way of a run:
+//!
+//! 1. Owners of inputs split them and seal each share for its party and for this very plan (`cm_computation::client`); the
+//!    leading node keeps the sealed shares, which it cannot open.
+//! 2. The leader proposes the run to the other parties over links ([`cm_net::Links`]). A party reads the plan for itself, and refuses
+//!    one with strangers or other keys.
+//! 3. The parties meet: one connection for each pair ([`cm_net::Direct`]), fresh keys, and a thread at each end that computes
+//!    (`cm_shares::Machine`) and moves its frames itself.
+//! 4. Each party seals its shares of the results to those who learn them. The leader keeps them; receivers put them together.
+//!
+//! A run never repeats: its id is noted in the journal before it starts, and its keys are made for it alone, so that no
+//! randomness serves twice. What an earlier process was taken from has failed, and says so.
+//!
+//! Reading order: [`computations`], [`lead`], `guest`, `party`, `meeting`, `conversation`, `journal`, [`error`].
+
+pub mod computations;
+mod control;
+mod conversation;
+pub mod error;
+mod guest;
+mod journal;
+pub mod lead;
+mod meeting;
+mod party;
+
+pub use computations::{Computations, MpcConfig, Peer, SEALING_KEY_FILE};
+pub use error::{ComputationError, Failure};
+pub use journal::{JOURNAL_FILE, PeerRow, SHARES_DIR};
+pub use lead::{NewComputation, Progress, state_of};
+pub use party::Told;
+
+// What faces need of the pure part. They name no other crate for it.
+pub use cm_computation as computation;
+
+#[cfg(test)]
+mod tests;

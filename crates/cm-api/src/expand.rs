@@ -17,6 +17,8 @@ use crate::failure::refusal;
 use crate::functions::FunctionSpec;
 use crate::history::{EndpointStateSpec, FunctionResultSpec, FunctionStateSpec};
 use crate::instances::InstanceSpec;
+use crate::intel_peers::IntelPeerSpec;
+use crate::measures::MeasureSpec;
 use crate::listing::bad_parameter;
 use crate::microservices::MicroserviceSpec;
 use crate::record::{WireSpec, view_of, views};
@@ -24,6 +26,7 @@ use crate::roles::RoleSpec;
 use crate::security_policies::SecurityPolicySpec;
 use crate::services::ServiceSpec;
 use crate::storages::StorageSpec;
+use crate::threat_collections::ThreatCollectionSpec;
 
 /// Most fields that one request expands.
 const FIELDS_MAX: usize = 16;
@@ -189,9 +192,15 @@ async fn wire_values(
         ResourceKind::FunctionResult => values::<FunctionResultSpec>(kernel, op, records).await,
         ResourceKind::Instance => values::<InstanceSpec>(kernel, op, records).await,
         ResourceKind::Bucket => values::<BucketSpec>(kernel, op, records).await,
-        ResourceKind::Tenant | ResourceKind::Principal | ResourceKind::Object | ResourceKind::Event => {
-            Ok(Vec::new())
-        }
+        ResourceKind::IntelPeer => values::<IntelPeerSpec>(kernel, op, records).await,
+        ResourceKind::Measure => values::<MeasureSpec>(kernel, op, records).await,
+        ResourceKind::ThreatCollection => values::<ThreatCollectionSpec>(kernel, op, records).await,
+        ResourceKind::Tenant
+        | ResourceKind::Principal
+        | ResourceKind::Object
+        | ResourceKind::Event
+        | ResourceKind::ThreatEvent
+        | ResourceKind::Computation => Ok(Vec::new()),
     }
 }
 

@@ -19,9 +19,9 @@ use crate::listing::NEXT_CURSOR;
 use crate::verifications::Verifications;
 use crate::{
     active_objects, api_keys, auth, buckets, choreography, data_files, decisions, earlier_errors, endpoints,
-    endpoints_deploy, events, functions, hierarchy, history, instances, manifests, microservices, node,
+    endpoints_deploy, events, functions, hierarchy, history, instances, intel, intel_peers, intel_watch, manifests, measures, microservices, network, node,
     object_verification, object_versions, objects, paths, principals, probes, programs, referrers, roles,
-    security_policies, services, storages, watch,
+    security_policies, services, storages, threat_collections, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -112,4 +112,10 @@ fn families() -> OpenApiRouter<Api> {
         .merge(watch::routes())
         .merge(decisions::routes())
         .merge(node::routes())
+        .merge(intel::routes())
+        .merge(intel_watch::routes())
+        .merge(intel_peers::routes())
+        .merge(threat_collections::routes())
+        .merge(measures::routes())
+        .merge(network::routes())
 }

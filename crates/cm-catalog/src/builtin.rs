@@ -38,6 +38,7 @@ const ROLES: &[(&str, &str, &[&str])] = &[
             "threat-event:*",
             "intel-peer:*",
             "measure:*",
+            "threat-collection:*",
         ],
     ),
     (
@@ -134,6 +135,8 @@ const ROLES: &[(&str, &str, &[&str])] = &[
             "intel-peer:list",
             "measure:read",
             "measure:list",
+            "threat-collection:read",
+            "threat-collection:list",
         ],
     ),
 ];

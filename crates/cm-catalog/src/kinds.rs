@@ -23,6 +23,7 @@ mod security_policy;
 mod service;
 mod storage;
 mod stored_in;
+mod threat_collection;
 
 use cm_types::{ResourceId, ResourceKind, ResourceRef};
 use serde::Serialize;
@@ -48,6 +49,7 @@ pub use security_policy::SecurityPolicy;
 pub use service::Service;
 pub use storage::Storage;
 pub use stored_in::{OwnStorage, Place, StoredIn};
+pub use threat_collection::ThreatCollection;
 
 use crate::sources::Sources;
 use crate::{CatalogError, Fault, FieldError, Limits, OnDelete, Reference};
@@ -160,6 +162,7 @@ pub(crate) fn check(
         ResourceKind::Bucket => check_as::<Bucket>(spec, limits, sources),
         ResourceKind::IntelPeer => check_as::<IntelPeer>(spec, limits, sources),
         ResourceKind::Measure => check_as::<Measure>(spec, limits, sources),
+        ResourceKind::ThreatCollection => check_as::<ThreatCollection>(spec, limits, sources),
         ResourceKind::Tenant
         | ResourceKind::Principal
         | ResourceKind::Object

@@ -70,6 +70,8 @@ kinds! {
     IntelPeer => "intel-peer", "intel-peers";
     /// What is done about a source or a principal that threatens.
     Measure => "measure", "measures";
+    /// STIX objects that others put in and take out.
+    ThreatCollection => "threat-collection", "threat-collections";
 }
 
 impl std::fmt::Display for ResourceKind {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use cm_crypto::Secret;
 use cm_crypto::sign::SigningKey;
 use cm_db::{Schema, open_sqlite};
 use cm_events::EventLog;
@@ -44,7 +45,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (clock, tasks) = (Arc::new(SystemClock), Tasks::new());
     let events = EventLog::open(&db, clock.clone(), SigningKey::generate()).await?;
     let path = dir.path().join("objects");
-    let objects = Objects::open(&path, db.clone(), events, clock, &tasks, Config::default()).await?;
+    let objects =
+        Objects::open(&path, db.clone(), events, clock, &tasks, Config::default(), Secret::new([0; 32]))
+            .await?;
     let (bucket, key) = (BucketName::parse("bench")?, ObjectKey::parse("big")?);
     let (create, engine, name) =
         (permit::<Create>(ResourceKind::Bucket, None)?, objects.clone(), bucket.clone());

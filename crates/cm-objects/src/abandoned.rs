@@ -6,6 +6,8 @@ use cm_types::Sha256Digest;
 use tokio::sync::Notify;
 
 use crate::claims::{Claims, Shared};
+use crate::network::Promise;
+use crate::network::admit::Promises;
 
 /// How many digests wait for the collector at most: 2 MiB of them, the full segments of 64 puts. Beyond
 /// that it searches the directories instead. Few in unit tests, so that they go beyond.
@@ -109,11 +111,26 @@ pub(crate) struct Uncounted {
     abandoned: Arc<Abandoned>,
     claims: Claims<Sha256Digest>,
     pins: Vec<Shared<Sha256Digest>>,
+    /// What peers have promised about them.
+    promises: Promises,
 }
 
 impl Uncounted {
     pub(crate) fn new(abandoned: Arc<Abandoned>, claims: Claims<Sha256Digest>) -> Self {
-        Self { abandoned, claims, pins: Vec::new() }
+        Self { abandoned, claims, pins: Vec::new(), promises: Promises::new() }
+    }
+
+    /// Notes what peers have promised about one of the chunks.
+    pub(crate) fn promise(&mut self, digest: Sha256Digest, promise: Promise) {
+        self.promises.insert(digest, promise);
+    }
+
+    pub(crate) fn is_promised(&self, digest: &Sha256Digest) -> bool {
+        self.promises.contains_key(digest)
+    }
+
+    pub(crate) fn promises(&mut self) -> &mut Promises {
+        &mut self.promises
     }
 
     /// Adds a chunk. Waits while the collector has it: for blocking threads only.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use cm_crypto::digest::sha256;
@@ -11,6 +12,10 @@ use cm_types::Sha256Digest;
 use uuid::Uuid;
 
 use crate::{Flaw, ObjectError};
+
+mod parts;
+
+pub(crate) use parts::{KeepError, PART_LEN_MAX, Part};
 
 /// Length of every chunk but the last of an object, in bytes. Small enough to verify before a reader
 /// notices the delay, large enough that an fsync per chunk does not dominate.
@@ -21,6 +26,8 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 pub(crate) struct ChunkStore {
     chunks: PathBuf,
     temporary: PathBuf,
+    /// One for each directory, held while a part of it gets its name, is promised, or is deleted.
+    settling: Vec<Mutex<()>>,
     _lock: File,
 }
 
@@ -49,7 +56,8 @@ impl ChunkStore {
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_dir(parent)?;
         }
-        Ok((Self { chunks, temporary, _lock: lock }, swept))
+        let settling = (0..=u8::MAX).map(|_| Mutex::default()).collect();
+        Ok((Self { chunks, temporary, settling, _lock: lock }, swept))
     }
 
     pub(crate) fn path(&self, digest: &Sha256Digest) -> PathBuf {

@@ -41,6 +41,11 @@ impl<K: Copy + Eq + Hash> Claims<K> {
         }
     }
 
+    /// Whether somebody shares the key.
+    pub(crate) fn is_shared(&self, key: K) -> bool {
+        matches!(self.0.lock().get(&key), Some(Claim::Shared(_)))
+    }
+
     /// Takes the key for oneself unless somebody claims it.
     pub(crate) fn seize(&self, key: K) -> Option<Seized<K>> {
         let mut claims = self.0.lock();

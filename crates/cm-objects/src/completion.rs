@@ -12,10 +12,11 @@ use cm_types::{RequestId, TenantId};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use crate::encryption::{self, ContentKey};
 use crate::objects::{Engine, require_object};
 use crate::parts::PART_NUMBER_MAX;
-use crate::put::{Digests, Target, Upload};
-use crate::read::verified;
+use crate::put::{Digests, Target};
+use crate::read::content;
 use crate::rows::{FinishedPartRow, PartRow};
 use crate::tables::{Doomed, Parts, VersionKey};
 use crate::trail::Origin;
@@ -71,6 +72,7 @@ impl Objects {
                 Ok::<_, ObjectError>((row, chosen(tx, &wanted, &parts, min)?))
             })
             .await?;
+        let content_key = ContentKey::of_upload(&self.0, &row)?;
         let new = NewObject {
             content_type: row.content_type,
             metadata: row.metadata,
@@ -84,16 +86,18 @@ impl Objects {
             ..NewObject::default()
         };
         let finished = finished(&parts);
-        let read = contents(self.0.clone(), permit.tenant().clone(), upload.clone(), parts);
+        let read =
+            contents(self.0.clone(), permit.tenant().clone(), upload.clone(), content_key.clone(), parts);
         let body = through(read.map_err(io::Error::other).boxed()).map_err(unwrapped);
-        let version = Upload::new(self.0.clone(), place, Digests::default()).fill(body).await?;
+        let (version, described) =
+            encryption::fill(self.0.clone(), place, content_key, Digests::default(), body).await?;
         let ended = upload.clone();
         version
             .commit(move |engine, tx, stored, digests| {
                 let tenant = target.origin.tenant.clone();
                 ended.find(tx, &tenant)?;
                 engine.end_upload(tx, &ended.row_key(&tenant))?;
-                target.show(engine, tx, new, finished, stored, digests)
+                target.show(engine, tx, new, finished, described(stored), digests)
             })
             .await
     }
@@ -150,12 +154,14 @@ fn contents(
     engine: Arc<Engine>,
     tenant: TenantId,
     upload: UploadRef,
+    content_key: Option<ContentKey>,
     parts: Vec<(u16, PartRow)>,
 ) -> impl Stream<Item = Result<Bytes, ObjectError>> + Send + 'static {
     stream::iter(parts)
         .map(Ok::<_, ObjectError>)
         .and_then(move |(number, part)| {
             let (engine, tenant, upload) = (engine.clone(), tenant.clone(), upload.clone());
+            let content_key = content_key.clone();
             async move {
                 let lease =
                     engine.leases.try_share(part.version).ok_or(ObjectError::PartNotFound { number })?;
@@ -183,8 +189,9 @@ fn contents(
                     parts: 0,
                     writer: None,
                     created_at: part.created_at,
+                    encryption: part.encryption,
                 };
-                let chunks = verified(engine, tenant, &info, 0..info.size);
+                let chunks = content(engine, tenant, &info, content_key.as_ref(), 0..info.size);
                 Ok(chunks.map(move |chunk| {
                     let _held = &lease;
                     chunk?.map_err(ObjectError::Damaged)

@@ -8,6 +8,7 @@ use cm_events::EventError;
 use cm_types::{BucketName, ObjectKey, ResourceRef, Sha256Digest, TenantId, Timestamp};
 use uuid::Uuid;
 
+use crate::network::LayoutChange;
 use crate::{Condition, VersionName};
 
 /// Why an operation on objects failed.
@@ -142,6 +143,24 @@ pub enum ObjectError {
     /// The body is not what its MD5 announced. Nothing changed.
     #[error("the body has another MD5 than announced")]
     Md5Mismatch,
+    /// The object is encrypted with a key of its writer, and it did not come along.
+    #[error(
+        "object `{bucket}/{key}` is encrypted with a key of its writer, which must come with the request"
+    )]
+    KeyRequired {
+        /// The bucket.
+        bucket: BucketName,
+        /// The key.
+        key: ObjectKey,
+    },
+    /// A key came along that the object is not encrypted with.
+    #[error("object `{bucket}/{key}` is not encrypted with the key that came with the request")]
+    WrongKey {
+        /// The bucket.
+        bucket: BucketName,
+        /// The key.
+        key: ObjectKey,
+    },
     /// There is no such upload in parts, or it has ended.
     #[error("upload `{upload}` of `{bucket}/{key}` does not exist")]
     UploadNotFound {
@@ -216,6 +235,36 @@ pub enum ObjectError {
     /// Too many puts at once, or an object that is replaced faster than it can be opened. Retry later.
     #[error("the object store is busy")]
     Busy,
+    /// Too few peers have made a chunk durable. Nothing changed; retry when more of them answer, or have room.
+    #[error(
+        "{durable} parts of a chunk are durable on other peers of {width}, too few to count on; try again when more peers answer"
+    )]
+    NotEnoughPeers {
+        /// How many parts were stored.
+        durable: usize,
+        /// How many there should be.
+        width: usize,
+        /// Whether some peer has no room left.
+        is_full: bool,
+    },
+    /// What was stored was reclaimed before it could be counted, or the layout has changed too often meanwhile. Nothing changed; retry.
+    #[error("the chunks were reclaimed while they were written; try again")]
+    Overtaken,
+    /// Too few of the peers that may have the chunk answer. Retry when they do.
+    #[error("chunk {digest} cannot be read until more of the peers that have it answer")]
+    Unreachable {
+        /// Which chunk.
+        digest: Sha256Digest,
+    },
+    /// The layout of the storage network cannot be changed like this.
+    #[error(transparent)]
+    Layout(#[from] LayoutChange),
+    /// The node is a peer already, or something else answers its peers.
+    #[error("the node takes part in a storage network already")]
+    ConnectedAlready,
+    /// The node belongs to no storage network.
+    #[error("the node belongs to no storage network")]
+    NotConnected,
     /// The cursor was not returned by this listing.
     #[error("the cursor is invalid")]
     InvalidCursor,
@@ -249,7 +298,10 @@ impl ObjectError {
     /// Whether the same call may succeed later without anybody repairing anything.
     pub fn retryable(&self) -> bool {
         match self {
-            ObjectError::Busy => true,
+            ObjectError::Busy
+            | ObjectError::NotEnoughPeers { .. }
+            | ObjectError::Overtaken
+            | ObjectError::Unreachable { .. } => true,
             ObjectError::Db(error) => error.retryable(),
             _ => false,
         }
@@ -262,6 +314,7 @@ impl ObjectError {
             ObjectError::Storage { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
+            ObjectError::NotEnoughPeers { is_full, .. } => *is_full,
             ObjectError::Db(error) | ObjectError::Events(EventError::Db(error)) => {
                 matches!(error, DbError::Storage(source) | DbError::CommitFailed { source, .. }
                     if source.class == StorageClass::Full)
@@ -318,6 +371,9 @@ pub enum Flaw {
         /// The digest of what is there.
         found: Sha256Digest,
     },
+    /// The bytes are those that were stored, but the key of the object does not open them.
+    #[error("not encrypted with the key of the object")]
+    Sealed,
     /// The file cannot be read.
     #[error("unreadable ({0})")]
     Unreadable(io::ErrorKind),

@@ -8,12 +8,17 @@ use cm_runtime::{WorkState, Worker};
 use cm_types::{Sha256Digest, Timestamp};
 
 use crate::claims::Seized;
+use crate::network::sweep::condemn_unknown;
+use crate::network::{Network, condemn};
 use crate::objects::Engine;
-use crate::tables::{Chunks, Doomed, IdleChunks, VersionKey, dismantle};
+use crate::tables::{Chunks, Doomed, DoomedRow, IdleChunks, VersionKey, dismantle};
 use crate::{ObjectError, Objects};
 
 /// How many rows one step of the collector holds: small transactions, bounded memory.
 const BATCH: usize = 256;
+
+/// How long versions wait for nodes that do not say whether they use them.
+const UNHEARD_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What a collection took back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +68,7 @@ impl Engine {
                 .await?;
             let Some((last, _)) = doomed.last() else { break };
             range = range.after(last);
+            let doomed = self.unleased(doomed).await?;
             for (VersionKey(version), _) in doomed {
                 // Somebody writes or reads it: a later collection will find it again.
                 let Some(_seized) = self.leases.seize(version) else { continue };
@@ -72,6 +78,22 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Those that no other node reads or writes. Where one does not answer that may, a version waits for as long as a put or a read may take.
+    async fn unleased(
+        &self,
+        doomed: Vec<(VersionKey, DoomedRow)>,
+    ) -> Result<Vec<(VersionKey, DoomedRow)>, ObjectError> {
+        let Some(network) = self.network.get() else { return Ok(doomed) };
+        let versions = doomed.iter().map(|(VersionKey(version), _)| *version).collect();
+        let leased = network.leased_elsewhere(versions).await;
+        let waits = |since: Timestamp| self.now().since(since) < UNHEARD_MAX;
+        let free = doomed.into_iter().filter(|(VersionKey(version), row)| match &leased.versions {
+            versions if versions.contains(version) => false,
+            _ => row.begun || leased.is_complete || !waits(row.since),
+        });
+        Ok(free.collect())
     }
 
     pub(crate) async fn delete_idle(&self, collected: &mut Collected) -> Result<(), ObjectError> {
@@ -113,6 +135,10 @@ impl Engine {
                 candidates.push((since, digest));
             }
         }
+        if let Some(network) = self.network.get() {
+            collected.chunks += self.condemn_idle(network, candidates).await?;
+            return Ok(());
+        }
         let condemned = self
             .write(move |tx| {
                 let mut condemned = Vec::new();
@@ -143,9 +169,45 @@ impl Engine {
         Ok(())
     }
 
+    /// Gives up those that are still idle: their rows go, and peers delete what they have.
+    async fn condemn_idle(
+        &self,
+        network: &Network,
+        candidates: Vec<(Timestamp, Sha256Digest)>,
+    ) -> Result<u64, ObjectError> {
+        let now = self.now();
+        let condemned = self
+            .write(move |tx| {
+                let mut condemned = Vec::new();
+                for (since, digest) in candidates {
+                    tx.delete::<IdleChunks>(&(since, digest))?;
+                    if tx.get::<Chunks>(&digest)?.is_some_and(|row| row.idle_since == Some(since)) {
+                        tx.delete::<Chunks>(&digest)?;
+                        condemned.push(digest);
+                    }
+                }
+                condemn(tx, &condemned, now)?;
+                Ok(condemned.len() as u64)
+            })
+            .await?;
+        network.sweep_soon();
+        Ok(condemned)
+    }
+
     /// Deletes the files that no row knows. There is no grace: nobody was told that they exist.
     async fn delete_orphans(&self, collected: &mut Collected) -> Result<(), ObjectError> {
         let search = self.abandoned.take();
+        if let Some(network) = self.network.get() {
+            for batch in search.digests.chunks(BATCH) {
+                // Whatever another put of this node pins is counted or handed over by it.
+                let free = batch.iter().filter(|digest| !self.pins.is_shared(**digest)).copied();
+                collected.orphans += condemn_unknown(network, free.collect()).await?;
+                network.sweep_soon();
+            }
+            // Whatever else no row knows, each peer finds by itself.
+            search.finish();
+            return Ok(());
+        }
         for batch in search.digests.chunks(BATCH) {
             if self.stopping() {
                 return Ok(());

@@ -51,11 +51,14 @@
 //! **Reading.** Every chunk is compared with its digest before a byte of it is released. A damaged chunk
 //! is an error that names object and chunk; the next put of the same bytes repairs it.
 //!
+//! **Encryption.** Where a writer asks for it, what goes into chunks is encrypted before, in frames of a chunk each, so that
+//! everything beneath works on ciphertext. See [`encryption`].
+//!
 //! Deliberately absent here: who may do what (a [`cm_policy::Permit`] proves it), sealing (the client
 //! does it), quotas, copies on other nodes.
 //!
 //! Reading order: [`object`], [`range`], [`error`], [`config`], [`objects`] (the engine), then what it does:
-//! `put`, [`removal`], [`versions`], [`uploads`], [`parts`], [`completion`], [`finished_parts`], [`read`], [`list`],
+//! `put`, [`removal`], [`versions`], [`uploads`], [`parts`], [`completion`], [`finished_parts`], [`encryption`], [`read`], [`list`],
 //! [`list_versions`], [`tags`], [`protection`], [`lifecycle`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims`, `abandoned`,
 //! `tables` and `rows`.
 
@@ -65,12 +68,14 @@ mod chunks;
 mod claims;
 pub mod completion;
 pub mod config;
+pub mod encryption;
 pub mod error;
 pub mod finished_parts;
 pub mod garbage;
 pub mod lifecycle;
 pub mod list;
 pub mod list_versions;
+pub mod network;
 pub mod object;
 pub mod objects;
 pub mod parts;
@@ -92,6 +97,7 @@ pub use chunks::CHUNK_BYTES;
 pub use cm_policy::ObjectFacts;
 pub use completion::{Completion, Contents};
 pub use config::Config;
+pub use encryption::{BucketEncryption, CustomerKey, EncryptedBy, Encryption, NewEncryption};
 pub use error::{Damage, Flaw, ObjectError};
 pub use finished_parts::FinishedPart;
 pub use garbage::Collected;
@@ -99,6 +105,9 @@ pub use lifecycle::worker::Expired;
 pub use lifecycle::{Expiration, Noncurrent, Rule, Scope, ScopeForm};
 pub use list::{ListQuery, Listing};
 pub use list_versions::{VersionListing, VersionQuery};
+pub use network::keeping::{Keeping, KeepingError};
+pub use network::status::{Kept, PeerStatus, StorageStatus};
+pub use network::{LayoutChange, Member, Offer, Pace, Peering};
 pub use object::{
     Condition, DeleteObject, LateHeaders, METADATA_BYTES_MAX, NewObject, ObjectInfo, PutAction, Tagging,
 };
@@ -106,7 +115,7 @@ pub use objects::Objects;
 pub use parts::{NewPart, PART_NUMBER_MAX, PartInfo};
 pub use protection::{DefaultRetention, Locking, Mode, Period, Protection, ProtectionChange, Retention};
 pub use range::ByteRange;
-pub use read::{ObjectBody, ObjectRead, Piece};
+pub use read::{ObjectBody, ObjectRead, Piece, Reading};
 pub use removal::{Removal, Removed};
 pub use scrub::{ScrubItem, ScrubTotals};
 pub use settings::Setting;
@@ -116,4 +125,4 @@ pub use uploads::{NewUpload, UploadInfo, UploadPage, UploadRef};
 pub use versions::{MarkerInfo, Version, VersionName, Versioning};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,6 +10,7 @@ use cm_types::{
 };
 use uuid::Uuid;
 
+use crate::encryption::{self, Encryption, NewEncryption};
 use crate::tags::{OBJECT_TAGS_MAX, Tags, check_tags};
 use crate::{ObjectError, Protection, VersionName};
 
@@ -27,7 +28,7 @@ pub struct ObjectInfo {
     pub key: ObjectKey,
     /// The length in bytes.
     pub size: u64,
-    /// The digest of the whole content.
+    /// The digest of the whole content; of one that is encrypted with a key of its writer, of what is stored.
     pub sha256: Sha256Digest,
     /// Identifies this version; another put makes another one, even of the same bytes.
     pub version: Uuid,
@@ -51,6 +52,8 @@ pub struct ObjectInfo {
     pub writer: Option<PrincipalId>,
     /// When this version became visible.
     pub created_at: Timestamp,
+    /// How it is encrypted where it is stored, if its writer asked for that.
+    pub encryption: Option<Encryption>,
 }
 
 impl ObjectInfo {
@@ -58,6 +61,14 @@ impl ObjectInfo {
     /// [`Tagging`].
     pub fn etag(&self) -> String {
         self.own_tag.clone().unwrap_or_else(|| self.sha256.to_string())
+    }
+
+    /// The length of what is stored, in bytes, and its digest.
+    pub(crate) fn stored(&self) -> (u64, Sha256Digest) {
+        match &self.encryption {
+            Some(encryption) => (encryption::stored_bytes(self.size), encryption.stored),
+            None => (self.size, self.sha256),
+        }
     }
 
     /// What this version is called within its object.
@@ -102,6 +113,8 @@ pub struct NewObject {
     pub owner: Option<PrincipalId>,
     /// Its grants, which count in buckets that have a list of grants; `None` is private.
     pub acl: Option<Acl>,
+    /// Whether it is to be encrypted where it is stored, and with which key.
+    pub encryption: Option<NewEncryption>,
     /// The digest that the body must have.
     pub expected_sha256: Option<Sha256Digest>,
     /// The MD5 that the body must have.

@@ -1,8 +1,9 @@
 //! The engine: opening it, buckets, and the operations that need one transaction only.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use cm_crypto::Secret;
 use cm_db::{Db, DbError, Effect, KeyPrefix, ReadTx, WriteTx};
 use cm_events::EventLog;
 use cm_policy::{ActionKind, Create, Delete, Permit, Read};
@@ -18,6 +19,7 @@ use crate::claims::Claims;
 use crate::garbage::Collector;
 use crate::lifecycle::settings::KnownRules;
 use crate::lifecycle::worker::Expirer;
+use crate::network::{Network, admit};
 use crate::object::object_ref;
 use crate::rows::{BucketRow, Lineage, ObjectRow};
 use crate::tables::{BucketTags, Buckets, Doomed, DoomedRow, Lifecycles, ObjectRows, VersionKey, Versions};
@@ -46,11 +48,16 @@ pub(crate) struct Engine {
     pub(crate) rules: KnownRules,
     /// Tells the collector that there is something to look at.
     pub(crate) garbage: Arc<Notify>,
+    /// The other peers, if there are any.
+    pub(crate) network: OnceLock<Arc<Network>>,
+    /// What the keys of encrypted objects are kept under.
+    pub(crate) encryption_key: Secret<[u8; 32]>,
 }
 
 impl Objects {
     /// Opens the directory, which no other process may have open, removes what a crash left behind, and
-    /// starts the workers that the configuration asks for. The tables are [`TABLES`](crate::TABLES).
+    /// starts the workers that the configuration asks for. The tables are [`TABLES`](crate::TABLES). Objects whose writers ask for
+    /// encryption are kept under `encryption_key`; without it they are lost.
     ///
     /// # Errors
     /// [`ObjectError::InUse`], [`ObjectError::Storage`].
@@ -61,6 +68,7 @@ impl Objects {
         clock: Arc<dyn Clock>,
         tasks: &Tasks,
         config: Config,
+        encryption_key: Secret<[u8; 32]>,
     ) -> Result<Self, ObjectError> {
         let path = dir.to_owned();
         let opened = tasks.spawn_blocking("objects-open", move || ChunkStore::open(&path));
@@ -81,7 +89,9 @@ impl Objects {
             abandoned: Arc::new(Abandoned::new(garbage.clone())),
             rules: KnownRules::default(),
             garbage,
+            network: OnceLock::new(),
             config,
+            encryption_key,
         };
         let objects = Self(Arc::new(engine));
         if let Some(every) = objects.0.config.collect_every {
@@ -108,7 +118,7 @@ impl Objects {
         if !permit.covers_collection(tenant, ResourceKind::Bucket) {
             require_bucket(permit, bucket)?;
         }
-        let row = BucketRow { created_at: self.0.now(), versioning: None, locking: None };
+        let row = BucketRow { created_at: self.0.now(), versioning: None, locking: None, keeping: None };
         match tx.insert::<Buckets>(&(tenant.clone(), bucket.clone()), &row) {
             Err(DbError::Exists { .. }) => Err(ObjectError::BucketExists { bucket: bucket.clone() }),
             other => Ok(other?),
@@ -217,10 +227,27 @@ impl Engine {
         T: Send + 'static,
         F: FnOnce(&mut WriteTx<'_>, Vec<Sha256Digest>) -> Result<T, ObjectError> + Send + 'static,
     {
-        let db = self.db.clone();
+        let (db, network, now) = (self.db.clone(), self.network.get().cloned(), self.now());
         let written = self.tasks.spawn("objects-count", async move {
             let digests = uncounted.digests();
-            let written = db.write(move |tx| work(tx, digests)).await;
+            let mut uncounted = uncounted;
+            let written = match &network {
+                None => db.write(move |tx| work(tx, digests)).await,
+                Some(network) => {
+                    network.keep_promises(uncounted.promises()).await?;
+                    let promises = uncounted.promises().clone();
+                    let default = network.known().default_redundancy();
+                    let admitted = move |tx: &mut WriteTx<'_>| {
+                        if !admit::overtaken(tx, &promises)?.is_empty() {
+                            return Err(ObjectError::Overtaken);
+                        }
+                        let done = work(tx, digests)?;
+                        admit::note(tx, &promises, default, now)?;
+                        Ok(done)
+                    };
+                    db.write(admitted).await
+                }
+            };
             match &written {
                 Ok(_) => uncounted.counted(),
                 Err(ObjectError::Db(error)) if error.effect() == Effect::Unknown => uncounted.uncertain(),
@@ -245,7 +272,7 @@ impl Engine {
 
     /// Puts a version on the collector's list.
     pub(crate) fn doom(&self, tx: &mut WriteTx<'_>, version: Uuid) -> Result<(), ObjectError> {
-        tx.put::<Doomed>(&VersionKey(version), &DoomedRow { since: self.now() })?;
+        tx.put::<Doomed>(&VersionKey(version), &DoomedRow { since: self.now(), begun: false })?;
         let garbage = self.garbage.clone();
         tx.on_commit(Box::new(move || garbage.notify_one()));
         Ok(())
@@ -270,6 +297,7 @@ pub(crate) fn info(bucket: BucketName, key: ObjectKey, row: ObjectRow) -> Object
         parts: row.parts,
         writer: row.writer,
         created_at: row.created_at,
+        encryption: row.encryption,
     }
 }
 

@@ -9,9 +9,10 @@ use cm_policy::{Permit, Update};
 use cm_types::{PageLimit, Sha256Digest, Timestamp};
 use futures::{Stream, StreamExt};
 
+use crate::encryption::{self, ContentKey, CustomerKey, EncryptedBy};
 use crate::object::check_description;
-use crate::objects::require_object;
-use crate::put::{Digests, Upload, insert_last_segment};
+use crate::objects::{bucket_row, require_object};
+use crate::put::{Digests, insert_last_segment};
 use crate::rows::PartRow;
 use crate::tables::{Parts, VersionKey};
 use crate::{LateHeaders, ObjectError, Objects, UploadInfo, UploadRef};
@@ -30,6 +31,8 @@ pub struct NewPart {
     pub headers: BTreeMap<String, String>,
     /// More of them.
     pub late_headers: LateHeaders,
+    /// The key that the upload was begun with, if it was begun with one.
+    pub key: Option<CustomerKey>,
 }
 
 /// A part that is durable.
@@ -45,12 +48,15 @@ pub struct PartInfo {
     pub headers: BTreeMap<String, String>,
     /// When it was uploaded.
     pub created_at: Timestamp,
+    /// Whose key it is encrypted with, if with any.
+    pub encrypted_by: Option<EncryptedBy>,
 }
 
 impl PartInfo {
     fn of(number: u16, row: PartRow) -> Self {
-        let PartRow { size, md5: tag, headers, created_at, .. } = row;
-        Self { number, size, tag, headers, created_at }
+        let PartRow { size, md5: tag, headers, created_at, encryption, .. } = row;
+        let encrypted_by = encryption.map(|encryption| encryption.by());
+        Self { number, size, tag, headers, created_at, encrypted_by }
     }
 }
 
@@ -60,7 +66,8 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::UploadNotFound`], [`ObjectError::PartNotFound`] for a number that no part can have,
     /// [`ObjectError::DigestMismatch`], [`ObjectError::Md5Mismatch`], [`ObjectError::TooLarge`],
-    /// [`ObjectError::Body`], [`ObjectError::Busy`], [`ObjectError::NotPermitted`].
+    /// [`ObjectError::Body`], [`ObjectError::Busy`], [`ObjectError::NotPermitted`]; [`ObjectError::KeyRequired`] and
+    /// [`ObjectError::WrongKey`] unless it comes with the key of the upload.
     pub async fn put_part(
         &self,
         permit: &Permit<Update>,
@@ -76,14 +83,26 @@ impl Objects {
         }
         let place = self.0.puts.clone().try_acquire_owned().map_err(|_| ObjectError::Busy)?;
         let (tenant, early) = (permit.tenant().clone(), upload.clone());
-        self.0.db.read(move |tx| early.find(tx, &tenant).map(drop)).await?;
-        let digests = Digests { sha256: new.expected_sha256, md5: new.expected_md5, wants_md5: true };
+        let (row, keeping) = self
+            .0
+            .db
+            .read(move |tx| {
+                let row = early.find(tx, &tenant)?;
+                Ok::<_, ObjectError>((row, bucket_row(tx, &tenant, &early.bucket)?.keeping))
+            })
+            .await?;
+        row.check_key(&upload.bucket, &upload.key, new.key.as_ref())?;
+        let content_key = ContentKey::of_upload(&self.0, &row)?;
+        let digests =
+            Digests { sha256: new.expected_sha256, md5: new.expected_md5, wants_md5: true, keeping };
         let body = body.map(|piece| piece.map_err(ObjectError::Body));
-        let version = Upload::new(self.0.clone(), place, digests).fill(body).await?;
+        let (version, described) =
+            encryption::fill(self.0.clone(), place, content_key, digests, body).await?;
         let (tenant, upload) = (permit.tenant().clone(), upload.clone());
         version
             .commit(move |engine, tx, stored, digests| {
                 upload.find(tx, &tenant)?;
+                let stored = described(stored);
                 insert_last_segment(tx, &stored, digests)?;
                 let key = (VersionKey(upload.id), number);
                 if let Some(old) = tx.get::<Parts>(&key)? {
@@ -98,6 +117,7 @@ impl Objects {
                     version: stored.version,
                     headers,
                     created_at: engine.now(),
+                    encryption: stored.encryption,
                 };
                 tx.put::<Parts>(&key, &row)?;
                 Ok(PartInfo::of(number, row))

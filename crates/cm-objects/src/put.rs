@@ -1,6 +1,6 @@
 //! Writing an object.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -17,6 +17,9 @@ use uuid::Uuid;
 use crate::abandoned::Uncounted;
 use crate::chunks::shard_of;
 use crate::claims::Shared;
+use crate::encryption::{self, ContentKey, Encryption};
+use crate::network::keeping::Keeping;
+use crate::network::{Network, Promise};
 use crate::objects::{Engine, bucket_row, check_conditions, info, require_object};
 use crate::protection::Locking;
 use crate::rows::{BucketRow, FinishedPartRow, ObjectRow};
@@ -25,13 +28,16 @@ use crate::trail::{self, Origin};
 use crate::versions::Succession;
 use crate::{CHUNK_BYTES, Condition, NewObject, ObjectError, ObjectInfo, Objects, PutAction, Tagging};
 
+/// How many chunks of one put are on their way to peers at once, each with its shards.
+const PLACING_MAX: usize = 3;
+
 impl Objects {
     /// Writes an object: all of it becomes visible at once, when it is durable, or nothing does. What
     /// it replaces stays visible until then.
     ///
     /// A permit to create refuses to replace; one to update does both. The digest and the preconditions
     /// are checked in the transaction that makes the object visible, the preconditions before the first byte
-    /// is taken too. At most 3 MiB are held at a time.
+    /// is taken too. At most 3 MiB are held at a time, and in a storage network up to three chunks with their shards.
     ///
     /// Dropping the future abandons the put, unless the whole body has arrived: then it may finish. The
     /// chunks of a put that comes to nothing are handed to the collector.
@@ -82,17 +88,28 @@ impl Objects {
             conditions,
         };
         let early = target.clone();
-        self.0.db.read(move |tx| early.check(tx).map(drop)).await?;
+        let (by_default, keeping) = self
+            .0
+            .db
+            .read(move |tx| {
+                let (settings, _) = early.check(tx)?;
+                let by_default = encryption::by_default(tx, &early.origin.tenant, &early.bucket)?;
+                Ok::<_, ObjectError>((by_default, settings.keeping))
+            })
+            .await?;
         let digests = Digests {
             sha256: new.expected_sha256,
             md5: new.expected_md5,
             wants_md5: new.tagging == Tagging::Md5,
+            keeping,
         };
-        let upload = Upload::new(self.0.clone(), place, digests);
-        let upload = upload.fill(body.map(|piece| piece.map_err(ObjectError::Body))).await?;
+        let asked = new.encryption.clone().or(by_default);
+        let content_key = asked.map(|asked| ContentKey::new(&self.0, &asked));
+        let body = body.map(|piece| piece.map_err(ObjectError::Body));
+        let (upload, described) = encryption::fill(self.0.clone(), place, content_key, digests, body).await?;
         upload
             .commit(move |engine, tx, stored, digests| {
-                target.show(engine, tx, new, Vec::new(), stored, digests)
+                target.show(engine, tx, new, Vec::new(), described(stored), digests)
             })
             .await
     }
@@ -156,6 +173,24 @@ pub(crate) struct Digests {
     pub(crate) md5: Option<[u8; 16]>,
     /// Whether their MD5 is wanted.
     pub(crate) wants_md5: bool,
+    /// How its chunks are to be kept in a storage network.
+    pub(crate) keeping: Option<Keeping>,
+}
+
+impl Digests {
+    /// Compares what was found with what must be.
+    ///
+    /// # Errors
+    /// [`ObjectError::DigestMismatch`], [`ObjectError::Md5Mismatch`].
+    pub(crate) fn check(&self, sha256: Sha256Digest, md5: Option<[u8; 16]>) -> Result<(), ObjectError> {
+        if let Some(expected) = self.sha256.filter(|expected| *expected != sha256) {
+            return Err(ObjectError::DigestMismatch { expected, found: sha256 });
+        }
+        if self.md5.is_some() && self.md5 != md5 {
+            return Err(ObjectError::Md5Mismatch);
+        }
+        Ok(())
+    }
 }
 
 /// A version whose bytes are durable, but for the counting of the last chunks.
@@ -168,6 +203,8 @@ pub(crate) struct Stored {
     pub(crate) md5: Option<String>,
     /// The number of the segment that the last chunks make up.
     pub(crate) segment: u64,
+    /// How it is encrypted, if it is.
+    pub(crate) encryption: Option<Encryption>,
 }
 
 /// A version on its way. Dropping it gives up its claims and tells the collector, which takes back whatever
@@ -197,26 +234,67 @@ struct ChunkWriter {
     size: u64,
     /// The chunks of the segment being filled.
     uncounted: Uncounted,
+    keeping: Option<Keeping>,
+    /// Those of them that are on their way to peers.
+    placing: VecDeque<JoinHandle<Result<(Sha256Digest, Promise), ObjectError>>>,
 }
 
 impl ChunkWriter {
     fn new(engine: Arc<Engine>, expected: &Digests) -> Self {
         let uncounted = Uncounted::new(engine.abandoned.clone(), engine.pins.clone());
         let md5 = (expected.wants_md5 || expected.md5.is_some()).then(Md5::new);
-        Self { engine, whole: Sha256::new(), md5, size: 0, uncounted }
+        let (keeping, placing) = (expected.keeping, VecDeque::new());
+        Self { engine, whole: Sha256::new(), md5, size: 0, uncounted, keeping, placing }
     }
 
     fn store(&mut self, chunk: &Bytes) -> Result<(), ObjectError> {
+        let digest = self.hash(chunk);
+        self.engine.chunks.write(&digest, chunk)
+    }
+
+    /// Takes the chunk into the digests, and pins it: before anybody looks whether it exists, see the story of the crate.
+    fn hash(&mut self, chunk: &Bytes) -> Sha256Digest {
         let digest = sha256(chunk);
-        // Before looking whether the file exists: see the story of the crate.
         self.uncounted.pin(digest);
-        self.engine.chunks.write(&digest, chunk)?;
         self.whole.update(chunk);
         if let Some(md5) = &mut self.md5 {
             md5.update(chunk);
         }
         self.size += chunk.len() as u64;
-        Ok(())
+        digest
+    }
+
+    /// Sends the chunk on its way to peers, and waits if enough of them are under way.
+    async fn place(
+        mut self: Box<Self>,
+        network: Arc<Network>,
+        chunk: Bytes,
+    ) -> Result<Box<Self>, ObjectError> {
+        let tasks = self.engine.tasks.clone();
+        let hashed = tasks.spawn_blocking("object-hash", move || {
+            let digest = self.hash(&chunk);
+            (self, digest, chunk)
+        });
+        let (mut writer, digest, chunk) = hashed.await.map_err(|_| ObjectError::Lost)?;
+        while writer.placing.len() >= PLACING_MAX {
+            writer.placed().await?;
+        }
+        if writer.uncounted.is_promised(&digest) {
+            return Ok(writer);
+        }
+        let keeping = writer.keeping;
+        writer.placing.push_back(tasks.spawn("object-place", async move {
+            Ok((digest, network.store(digest, chunk, keeping).await?))
+        }));
+        Ok(writer)
+    }
+
+    /// Waits for the chunk that has been on its way for the longest; whether there was one.
+    async fn placed(&mut self) -> Result<bool, ObjectError> {
+        let Some(placing) = self.placing.pop_front() else { return Ok(false) };
+        let (digest, promise) = placing.await.map_err(|_| ObjectError::Lost)??;
+        self.uncounted.promise(digest, promise);
+        Ok(true)
     }
 
     /// Makes the names of the segment's chunks durable too. Another put may have renamed a chunk that this
@@ -233,6 +311,11 @@ impl Upload {
         let lease = engine.leases.try_share(version).expect("nobody knows the random version yet");
         let writer = Writer::Idle(Box::new(ChunkWriter::new(engine.clone(), &expected)));
         Self { engine, version, lease, place, writer, segments: 0, expected }
+    }
+
+    /// What the version is called.
+    pub(crate) fn version(&self) -> Uuid {
+        self.version
     }
 
     /// Takes the whole body in.
@@ -258,10 +341,14 @@ impl Upload {
         if writer.uncounted.len() == SEGMENT_CHUNKS {
             writer = self.spill(writer).await?;
         }
-        self.writer = Writer::Busy(self.engine.tasks.spawn_blocking("object-chunk", move || {
-            writer.store(&chunk)?;
-            Ok(writer)
-        }));
+        let tasks = &self.engine.tasks;
+        self.writer = Writer::Busy(match self.engine.network.get().cloned() {
+            Some(network) => tasks.spawn("object-chunk", writer.place(network, chunk)),
+            None => tasks.spawn_blocking("object-chunk", move || {
+                writer.store(&chunk)?;
+                Ok(writer)
+            }),
+        });
         Ok(())
     }
 
@@ -273,7 +360,12 @@ impl Upload {
         }
     }
 
-    async fn synced(&self, writer: Box<ChunkWriter>) -> Result<Box<ChunkWriter>, ObjectError> {
+    async fn synced(&self, mut writer: Box<ChunkWriter>) -> Result<Box<ChunkWriter>, ObjectError> {
+        if self.engine.network.get().is_some() {
+            // Peers answer when a chunk is durable with its name.
+            while writer.placed().await? {}
+            return Ok(writer);
+        }
         let job = self.engine.tasks.spawn_blocking("object-sync", move || {
             writer.sync()?;
             Ok(writer)
@@ -286,7 +378,11 @@ impl Upload {
         let mut writer = self.synced(writer).await?;
         let (engine, version, segment) = (self.engine.clone(), self.version, self.segments);
         let count = move |tx: &mut WriteTx<'_>, digests| {
-            engine.doom(tx, version)?;
+            if segment == 0 {
+                engine.doom(tx, version)?;
+            } else {
+                require_untouched(tx, version)?;
+            }
             Ok(insert_segment(tx, version, segment, digests)?)
         };
         self.engine.write_counting(writer.uncounted.take(), count).await?;
@@ -304,16 +400,11 @@ impl Upload {
             + 'static,
     {
         let writer = self.settle().await?;
-        let ChunkWriter { engine, whole, md5, size, uncounted } = *self.synced(writer).await?;
+        let ChunkWriter { engine, whole, md5, size, uncounted, .. } = *self.synced(writer).await?;
         let (sha256, md5) = (whole.finish(), md5.map(Md5::finish));
-        if let Some(expected) = self.expected.sha256.filter(|expected| *expected != sha256) {
-            return Err(ObjectError::DigestMismatch { expected, found: sha256 });
-        }
-        if self.expected.md5.is_some() && self.expected.md5 != md5 {
-            return Err(ObjectError::Md5Mismatch);
-        }
-        let stored =
-            Stored { version: self.version, size, sha256, md5: md5.map(hex_text), segment: self.segments };
+        self.expected.check(sha256, md5)?;
+        let (version, segment) = (self.version, self.segments);
+        let stored = Stored { version, size, sha256, md5: md5.map(hex_text), segment, encryption: None };
         let claims = (self.lease, self.place);
         let commit = move |tx: &mut WriteTx<'_>, digests| {
             let done = work(&engine, tx, stored, digests)?;
@@ -326,12 +417,23 @@ impl Upload {
     }
 }
 
+/// Refuses unless nobody has begun to take the unfinished version apart: another node may, when this one was away for long.
+fn require_untouched(tx: &WriteTx<'_>, version: Uuid) -> Result<(), ObjectError> {
+    match tx.get::<Doomed>(&VersionKey(version))? {
+        Some(doomed) if !doomed.begun => Ok(()),
+        Some(_) | None => Err(ObjectError::Overtaken),
+    }
+}
+
 /// Counts the last chunks of a version, which is spared from then on.
 pub(crate) fn insert_last_segment(
     tx: &mut WriteTx<'_>,
     stored: &Stored,
     digests: Vec<Sha256Digest>,
 ) -> Result<(), ObjectError> {
+    if stored.segment > 0 {
+        require_untouched(tx, stored.version)?;
+    }
     if !digests.is_empty() {
         insert_segment(tx, stored.version, stored.segment, digests)?;
     }
@@ -381,6 +483,7 @@ impl Target {
             parts: u16::try_from(parts.len()).unwrap_or(u16::MAX),
             writer: new.owner.or_else(|| origin.actor.clone()),
             acl: new.acl,
+            encryption: stored.encryption,
         };
         for (number, part) in parts {
             tx.put::<FinishedParts>(&(VersionKey(stored.version), number), &part)?;
@@ -392,6 +495,6 @@ impl Target {
     }
 }
 
-fn hex_text(bytes: [u8; 16]) -> String {
+pub(crate) fn hex_text(bytes: [u8; 16]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

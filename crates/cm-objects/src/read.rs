@@ -8,13 +8,16 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use cm_policy::{Permit, Read};
 use cm_types::{BucketName, ObjectKey, Sha256Digest, TenantId};
+use futures::future::Either;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use uuid::Uuid;
 
 use crate::access::look_judged;
 use crate::claims::Shared;
+use crate::encryption::{ContentKey, CustomerKey, frames_of, opened};
 use crate::finished_parts::bytes_of;
+use crate::network::Found;
 use crate::objects::{Engine, info, require_object};
 use crate::tables::{Manifests, SEGMENT_CHUNKS, VersionKey};
 use crate::versions::VersionName;
@@ -32,6 +35,17 @@ pub enum Piece {
     Range(ByteRange),
     /// Those of a part that it was completed of, by its number.
     Part(u16),
+}
+
+/// What of an object is to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Which version; `None` is what its name shows.
+    pub version: Option<VersionName>,
+    /// Which of its bytes; `None` is all.
+    pub piece: Option<Piece>,
+    /// The key of its writer, if it is encrypted with one.
+    pub key: Option<CustomerKey>,
 }
 
 /// An object that is being read.
@@ -56,7 +70,7 @@ impl Objects {
     ///
     /// # Errors
     /// [`ObjectError::NotFound`], [`ObjectError::RangeNotSatisfiable`], [`ObjectError::NotPermitted`],
-    /// [`ObjectError::Busy`]; the body yields [`ObjectError::Damaged`].
+    /// [`ObjectError::KeyRequired`], [`ObjectError::Busy`]; the body yields [`ObjectError::Damaged`].
     pub async fn get(
         &self,
         permit: &Permit<Read>,
@@ -79,11 +93,33 @@ impl Objects {
         version: Option<VersionName>,
         piece: Option<Piece>,
     ) -> Result<ObjectRead, ObjectError> {
+        self.get_opened(permit, bucket, key, Reading { version, piece, key: None }).await
+    }
+
+    /// As [`Objects::get_version`], of an object that may be encrypted with a key of its writer.
+    ///
+    /// # Errors
+    /// Those of [`Objects::get_version`]; [`ObjectError::WrongKey`], also if a key came for an object that none belongs to.
+    pub async fn get_opened(
+        &self,
+        permit: &Permit<Read>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        reading: Reading,
+    ) -> Result<ObjectRead, ObjectError> {
         require_object(permit, bucket, key)?;
+        let Reading { version, piece, key: customer } = reading;
         for _ in 0..OPEN_ATTEMPTS_MAX {
             let (info, wanted) = self.0.find_piece(permit, bucket, key, version, piece).await?;
             if let Some(lease) = self.0.lease(permit.tenant(), &info).await? {
-                let chunks = verified(self.0.clone(), permit.tenant().clone(), &info, wanted.clone());
+                let content_key = ContentKey::of(&self.0, &info, customer.as_ref())?;
+                let chunks = content(
+                    self.0.clone(),
+                    permit.tenant().clone(),
+                    &info,
+                    content_key.as_ref(),
+                    wanted.clone(),
+                );
                 let body = chunks.map(move |chunk| {
                     let _held = &lease;
                     chunk?.map_err(ObjectError::Damaged)
@@ -155,6 +191,24 @@ impl Engine {
         }
     }
 
+    /// The bytes of a chunk, verified, or what is wrong with it.
+    async fn read_chunk(&self, digest: Sha256Digest, len: usize) -> Result<Result<Bytes, Flaw>, ObjectError> {
+        let Some(network) = self.network.get() else {
+            let chunks = self.chunks.clone();
+            let read = self.tasks.spawn_blocking("object-read", move || chunks.read(&digest, len));
+            return read.await.map_err(|_| ObjectError::Lost);
+        };
+        match network.fetch(digest).await? {
+            // What has the digest has the length, unless the manifest is wrong.
+            Found::Bytes(bytes) if bytes.len() < len => {
+                Ok(Err(Flaw::Truncated { expected: len as u64, found: bytes.len() as u64 }))
+            }
+            Found::Bytes(bytes) => Ok(Ok(bytes)),
+            Found::Flaw(flaw) => Ok(Err(flaw)),
+            Found::Unreachable => Err(ObjectError::Unreachable { digest }),
+        }
+    }
+
     async fn segment(&self, version: Uuid, segment: u64) -> Result<Option<Vec<Sha256Digest>>, ObjectError> {
         let key = (VersionKey(version), segment);
         let row = self.db.read(move |tx| Ok::<_, ObjectError>(tx.get::<Manifests>(&key)?)).await?;
@@ -201,8 +255,23 @@ impl Walk {
     }
 }
 
-/// The chunks of a part of an object, in order, each verified or the damage that was found instead. The
-/// caller holds the lease.
+/// The bytes of a part of an object as it was written, in order. The caller holds the lease, and the key if there is one.
+pub(crate) fn content(
+    engine: Arc<Engine>,
+    tenant: TenantId,
+    info: &ObjectInfo,
+    key: Option<&ContentKey>,
+    range: Range<u64>,
+) -> impl Stream<Item = Result<Result<Bytes, Box<Damage>>, ObjectError>> + Send + use<> {
+    let Some(key) = key else {
+        return Either::Left(verified(engine, tenant, info, range));
+    };
+    let frames = verified(engine.clone(), tenant.clone(), info, frames_of(&range, info.size));
+    Either::Right(opened(engine, tenant, info, key, range, frames))
+}
+
+/// What is stored of a part of an object, in order, each verified or the damage that was found instead. The
+/// caller holds the lease. The range is one of what is stored.
 pub(crate) fn verified(
     engine: Arc<Engine>,
     tenant: TenantId,
@@ -212,7 +281,7 @@ pub(crate) fn verified(
     let walk = Walk {
         engine: engine.clone(),
         version: info.version,
-        size: info.size,
+        size: info.stored().0,
         next: range.start,
         end: range.end,
         segment: None,
@@ -229,10 +298,8 @@ pub(crate) fn verified(
                 Err(Box::new(Damage { tenant, bucket, key, chunk, digest, flaw }))
             };
             let Some(job) = step else { return Ok(damaged(None, info.sha256, Flaw::Missing)) };
-            let chunks = engine.chunks.clone();
-            let (index, digest, len) = (job.index, job.digest, job.len);
-            let read = engine.tasks.spawn_blocking("object-read", move || chunks.read(&digest, len));
-            Ok(match read.await.map_err(|_| ObjectError::Lost)? {
+            let (index, digest) = (job.index, job.digest);
+            Ok(match engine.read_chunk(digest, job.len).await? {
                 Ok(bytes) => Ok(bytes.slice(job.wanted)),
                 Err(flaw) => damaged(Some(index), digest, flaw),
             })

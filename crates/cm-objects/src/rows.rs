@@ -9,7 +9,9 @@ use cm_types::{PrincipalId, Sha256Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::encryption::{Encryption, UploadEncryption};
 use crate::lifecycle::Rule;
+use crate::network::keeping::Keeping;
 use crate::protection::{Locking, Protection};
 use crate::versions::{VersionName, Versioning};
 
@@ -22,6 +24,9 @@ pub(crate) struct BucketRow {
     /// Set once versions can be locked, and for ever then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) locking: Option<Locking>,
+    /// How its chunks are kept in a storage network, if not as those of all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keeping: Option<Keeping>,
 }
 
 /// Which name a version goes by.
@@ -81,6 +86,9 @@ pub(crate) struct ObjectRow {
     /// Its grants; `None` is private.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) acl: Option<Acl>,
+    /// How its chunks are encrypted, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<Encryption>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -150,6 +158,8 @@ pub(crate) struct UploadRow {
     pub(crate) object_owner: Option<PrincipalId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) acl: Option<Acl>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<UploadEncryption>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,6 +170,9 @@ pub(crate) struct PartRow {
     pub(crate) version: Uuid,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) created_at: Timestamp,
+    /// How its chunks are encrypted, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<Encryption>,
 }
 
 /// A part of an object that was completed.

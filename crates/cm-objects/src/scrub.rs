@@ -137,8 +137,9 @@ async fn scrub_version(
     totals: &mut ScrubTotals,
     findings: &Findings,
 ) -> Result<(), ObjectError> {
+    let (stored, digest) = info.stored();
     let mut whole = Some(Sha256::new());
-    let mut chunks = std::pin::pin!(verified(engine.clone(), tenant.clone(), &info, 0..info.size));
+    let mut chunks = std::pin::pin!(verified(engine.clone(), tenant.clone(), &info, 0..stored));
     while let Some(chunk) = chunks.next().await {
         totals.chunks += 1;
         match chunk? {
@@ -155,9 +156,9 @@ async fn scrub_version(
             }
         }
     }
-    let found = whole.map(Sha256::finish).filter(|found| *found != info.sha256);
+    let found = whole.map(Sha256::finish).filter(|found| *found != digest);
     if let Some(found) = found {
-        let ObjectInfo { bucket, key, sha256: digest, .. } = info;
+        let ObjectInfo { bucket, key, .. } = info;
         totals.damaged += 1;
         let flaw = Flaw::Altered { found };
         let damage = Damage { tenant, bucket, key, chunk: None, digest, flaw };

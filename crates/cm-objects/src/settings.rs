@@ -60,7 +60,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Cors => "cors",
             Self::Encryption => "encryption",
@@ -69,11 +69,11 @@ impl Setting {
 }
 
 /// Who changed what, for the event.
-struct Change<'a> {
-    tenant: &'a TenantId,
-    bucket: &'a BucketName,
-    actor: Option<cm_types::PrincipalId>,
-    request: Option<RequestId>,
+pub(crate) struct Change<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) bucket: &'a BucketName,
+    pub(crate) actor: Option<cm_types::PrincipalId>,
+    pub(crate) request: Option<RequestId>,
 }
 
 impl Objects {
@@ -233,7 +233,7 @@ fn changed(before: &BucketSharing, after: &BucketSharing) -> Value {
     fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| Value::from(name)).collect()
 }
 
-fn record(
+pub(crate) fn record(
     events: &cm_events::EventLog,
     tx: &mut WriteTx<'_>,
     verb: &'static str,

@@ -7,6 +7,8 @@ use cm_types::{BucketName, ObjectKey, Sha256Digest, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::network::keeping::Keeping;
+use crate::network::tables::{Condemnations, Condemned, Layouts, Rounds, Short, Survey, Swept};
 use crate::rows::{
     BucketRow, FinishedPartRow, LifecycleRow, ObjectRow, OrderRow, PartRow, TagsRow, UploadRow, VersionRow,
 };
@@ -30,6 +32,13 @@ pub const TABLES: &[&str] = &[
     BucketTags::NAME,
     BucketSharings::NAME,
     BucketSettings::NAME,
+    Layouts::NAME,
+    Rounds::NAME,
+    Condemned::NAME,
+    Condemnations::NAME,
+    Swept::NAME,
+    Short::NAME,
+    Survey::NAME,
 ];
 
 /// How many digests one row of a manifest holds: 64 KiB of text, and 1 GiB of an object. Few in unit tests,
@@ -69,18 +78,21 @@ impl Key for Newest {
     }
 }
 
+/// Declares a table.
 macro_rules! table {
     ($(#[doc = $doc:literal])+ $name:ident, $text:literal, $key:ty, $row:ty) => {
         $(#[doc = $doc])+
         pub(crate) struct $name;
 
-        impl Table for $name {
+        impl cm_db::Table for $name {
             const NAME: &'static str = $text;
             type Key = $key;
             type Row = $row;
         }
     };
 }
+
+pub(crate) use table;
 
 table! {
     /// Buckets that take objects.
@@ -151,6 +163,9 @@ pub(crate) struct ChunkRow {
     pub(crate) references: u64,
     /// Set exactly when there are no references; then there is a row in `object_idle_chunks` too.
     pub(crate) idle_since: Option<Timestamp>,
+    /// How it is kept in a storage network; `None` is as the network keeps whatever nothing else was said of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kept: Option<Keeping>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,6 +174,9 @@ pub(crate) struct IdleRow {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DoomedRow {
     pub(crate) since: Timestamp,
+    /// Whether segments were taken off already: nobody may add to it or show it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) begun: bool,
 }
 
 impl Row for SegmentRow {}
@@ -182,11 +200,12 @@ pub(crate) fn insert_segment(
     digests: Vec<Sha256Digest>,
 ) -> Result<(), DbError> {
     for (digest, count) in occurrences(&digests) {
-        let old = tx.get::<Chunks>(&digest)?.unwrap_or(ChunkRow { references: 0, idle_since: None });
+        let old =
+            tx.get::<Chunks>(&digest)?.unwrap_or(ChunkRow { references: 0, idle_since: None, kept: None });
         if let Some(since) = old.idle_since {
             tx.delete::<IdleChunks>(&(since, digest))?;
         }
-        tx.put::<Chunks>(&digest, &ChunkRow { references: old.references + count, idle_since: None })?;
+        tx.put::<Chunks>(&digest, &ChunkRow { references: old.references + count, idle_since: None, ..old })?;
     }
     tx.insert::<Manifests>(&(VersionKey(version), segment), &SegmentRow { digests })
 }
@@ -196,6 +215,9 @@ pub(crate) fn insert_segment(
 pub(crate) fn dismantle(tx: &mut WriteTx<'_>, version: Uuid, now: Timestamp) -> Result<bool, DbError> {
     let version = VersionKey(version);
     let first = tx.prefix::<Manifests>(KeyPrefix::new().part(&version), None, 1)?.pop();
+    if let Some(doomed) = tx.get::<Doomed>(&version)?.filter(|doomed| !doomed.begun) {
+        tx.put::<Doomed>(&version, &DoomedRow { begun: true, ..doomed })?;
+    }
     let Some((key, row)) = first else {
         let parts = tx.prefix::<FinishedParts>(KeyPrefix::new().part(&version), None, PARTS_AT_ONCE)?;
         for (key, _) in &parts {
@@ -216,7 +238,7 @@ pub(crate) fn dismantle(tx: &mut WriteTx<'_>, version: Uuid, now: Timestamp) -> 
         if let Some(since) = idle_since {
             tx.put::<IdleChunks>(&(since, digest), &IdleRow {})?;
         }
-        tx.put::<Chunks>(&digest, &ChunkRow { references, idle_since })?;
+        tx.put::<Chunks>(&digest, &ChunkRow { references, idle_since, ..old })?;
     }
     tx.delete::<Manifests>(&key)?;
     Ok(true)

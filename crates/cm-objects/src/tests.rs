@@ -3,6 +3,7 @@
 mod abandoned;
 mod conditions;
 mod damage;
+mod encryption;
 mod garbage;
 mod lifecycle;
 mod listing;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cm_crypto::Secret;
 use cm_crypto::sign::SigningKey;
 use cm_db::{Db, Schema, open_memory};
 use cm_events::EventLog;
@@ -57,7 +59,8 @@ impl Bench {
         let signer = SigningKey::generate();
         let events = EventLog::open(&db, Arc::new(clock.clone()), signer).await.unwrap();
         let (path, time) = (dir.path().join("objects"), Arc::new(clock.clone()));
-        let opened = Objects::open(&path, db.clone(), events.clone(), time, &tasks, config);
+        let opened =
+            Objects::open(&path, db.clone(), events.clone(), time, &tasks, config, Secret::new([9; 32]));
         let objects = opened.await.unwrap();
         let bench =
             Self { dir, db, clock, tasks, events, objects, bucket: BucketName::parse("scans").unwrap() };
@@ -73,7 +76,8 @@ impl Bench {
 
     async fn open(&self, dir: &std::path::Path) -> Result<Objects, ObjectError> {
         let (events, clock) = (self.events.clone(), Arc::new(self.clock.clone()));
-        Objects::open(dir, self.db.clone(), events, clock, &self.tasks, manual(Config::default())).await
+        let (config, key) = (manual(Config::default()), Secret::new([9; 32]));
+        Objects::open(dir, self.db.clone(), events, clock, &self.tasks, config, key).await
     }
 
     /// Closes the engine and opens its directory and tables again.
@@ -160,26 +164,38 @@ impl Bench {
     }
 }
 
-fn key(text: &str) -> ObjectKey {
+/// An engine, for tests with several.
+pub(crate) async fn open(
+    dir: &std::path::Path,
+    db: &Db,
+    events: &EventLog,
+    clock: Arc<dyn cm_runtime::Clock>,
+    tasks: &Tasks,
+    config: Config,
+) -> Result<Objects, ObjectError> {
+    Objects::open(dir, db.clone(), events.clone(), clock, tasks, config, Secret::new([9; 32])).await
+}
+
+pub(crate) fn key(text: &str) -> ObjectKey {
     ObjectKey::parse(text).unwrap()
 }
 
-fn permit_for<A: ActionKind>(kind: ResourceKind, id: Option<&str>) -> Permit<A> {
+pub(crate) fn permit_for<A: ActionKind>(kind: ResourceKind, id: Option<&str>) -> Permit<A> {
     let (admin, tenant, labels) = (PrincipalId::admin(), TenantId::default_tenant(), Labels::new());
     let roles = [RoleFacts::administrator()];
     let target = Target { kind, id, tenant: &tenant, owner: None, labels: &labels, guard: None };
     decide(&Subject::principal(&admin, &tenant, &roles), &target).unwrap()
 }
 
-fn permit<A: ActionKind>(bucket: &str, key: &str) -> Permit<A> {
+pub(crate) fn permit<A: ActionKind>(bucket: &str, key: &str) -> Permit<A> {
     permit_for(ResourceKind::Object, Some(&format!("{bucket}/{key}")))
 }
 
-fn collection<A: ActionKind + Collection>() -> Permit<A> {
+pub(crate) fn collection<A: ActionKind + Collection>() -> Permit<A> {
     permit_for(A::KIND, None)
 }
 
-trait Collection {
+pub(crate) trait Collection {
     const KIND: ResourceKind;
 }
 
@@ -192,7 +208,7 @@ impl Collection for List {
 }
 
 /// Bytes that differ from chunk to chunk, and with the seed.
-fn sample(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn sample(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
@@ -206,7 +222,7 @@ fn sample(len: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-fn pieces(bytes: &[u8], len: usize) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
+pub(crate) fn pieces(bytes: &[u8], len: usize) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
     let pieces: Vec<_> = bytes.chunks(len).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     stream::iter(pieces)
 }

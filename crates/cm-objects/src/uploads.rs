@@ -10,6 +10,7 @@ use cm_policy::{List, Permit, Update};
 use cm_types::{BucketName, ObjectKey, PageLimit, PrincipalId, TenantId, Timestamp};
 use uuid::Uuid;
 
+use crate::encryption::{ContentKey, EncryptedBy, NewEncryption, by_default};
 use crate::object::check_description;
 use crate::objects::{Engine, bucket_row, require_bucket, require_bucket_exists, require_object};
 use crate::rows::UploadRow;
@@ -65,6 +66,8 @@ pub struct NewUpload {
     pub object_owner: Option<PrincipalId>,
     /// Its grants, as for [`NewObject`](crate::NewObject).
     pub acl: Option<Acl>,
+    /// Whether it is to be encrypted, as for [`NewObject`](crate::NewObject).
+    pub encryption: Option<NewEncryption>,
 }
 
 /// An upload that is under way.
@@ -78,12 +81,15 @@ pub struct UploadInfo {
     pub headers: BTreeMap<String, String>,
     /// When it was begun.
     pub created_at: Timestamp,
+    /// Whose key the object is going to be encrypted with, if with any.
+    pub encrypted_by: Option<EncryptedBy>,
 }
 
 impl UploadInfo {
     pub(crate) fn of(upload: UploadRef, row: UploadRow) -> Self {
-        let UploadRow { owner, headers, created_at, .. } = row;
-        Self { upload, owner, headers, created_at }
+        let UploadRow { owner, headers, created_at, encryption, .. } = row;
+        let encrypted_by = encryption.map(|encryption| encryption.by);
+        Self { upload, owner, headers, created_at, encrypted_by }
     }
 }
 
@@ -124,7 +130,9 @@ impl Objects {
             protection: new.protection,
             object_owner: new.object_owner,
             acl: new.acl,
+            encryption: None,
         };
+        let (engine, asked) = (self.0.clone(), new.encryption);
         self.0
             .write(move |tx| {
                 let settings = bucket_row(tx, &tenant, &upload.bucket)?;
@@ -135,6 +143,12 @@ impl Objects {
                 if tx.prefix::<Uploads>(all, None, UPLOADS_MAX)?.len() == UPLOADS_MAX {
                     return Err(ObjectError::TooManyUploads { bucket: upload.bucket, max: UPLOADS_MAX });
                 }
+                let asked = match asked {
+                    Some(asked) => Some(asked),
+                    None => by_default(tx, &tenant, &upload.bucket)?,
+                };
+                let encryption = asked.map(|asked| ContentKey::new(&engine, &asked).for_upload(&engine));
+                let row = UploadRow { encryption, ..row };
                 tx.insert::<Uploads>(&upload.row_key(&tenant), &row)?;
                 Ok(UploadInfo::of(upload, row))
             })
@@ -200,7 +214,7 @@ impl Engine {
         key: &(TenantId, BucketName, ObjectKey, VersionKey),
     ) -> Result<(), ObjectError> {
         tx.delete::<Uploads>(key)?;
-        tx.put::<EndedUploads>(&key.3, &DoomedRow { since: self.now() })?;
+        tx.put::<EndedUploads>(&key.3, &DoomedRow { since: self.now(), begun: false })?;
         let garbage = self.garbage.clone();
         tx.on_commit(Box::new(move || garbage.notify_one()));
         Ok(())

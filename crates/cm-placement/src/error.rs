@@ -71,6 +71,8 @@ pub enum HistoryError {
         max: usize,
     },
     /// The peer that would be forgotten may hold the only copy of something.
-    #[error("data still moves out of peer {0}; wait until that is over, or declare it gone and lose what only it has")]
+    #[error(
+        "data still moves out of peer {0}; wait until that is over, or declare it gone and lose what only it has"
+    )]
     StillMoving(PeerId),
 }

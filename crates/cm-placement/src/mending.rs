@@ -93,24 +93,31 @@ pub fn mend(redundancy: Redundancy, wanted: &[PeerId], held: &Held) -> Mending {
     mending
 }
 
-/// Whether a peer may drop a part: every wanted holder has what it should have without it.
+/// Whether a peer may drop a part: every wanted holder has what it should have without it. `None` is a part of another form than the chunk is
+/// kept in now. Peers that see the same come to different answers about the same part, so that both may drop what they may.
 pub fn is_surplus(
     redundancy: Redundancy,
     wanted: &[PeerId],
     held: &Held,
     peer: &PeerId,
-    part: usize,
+    part: Option<usize>,
 ) -> bool {
     let width = redundancy.width();
     let wanted = &wanted[..wanted.len().min(width)];
-    let claimed = claims(redundancy, wanted, held);
-    if claimed.len() < width.min(wanted.len()) || wanted.is_empty() {
+    let mut keepers = claims(redundancy, wanted, held);
+    if keepers.len() < width.min(wanted.len()) || wanted.is_empty() {
         return false;
     }
     if redundancy.shards().is_none() {
-        return !wanted.contains(peer);
+        return part.is_none() || !wanted.contains(peer);
     }
-    claimed.len() == width && claimed.get(&part) != Some(&peer)
+    // With fewer peers than shards some keep a second one.
+    for holder in wanted {
+        for part in held.get(holder).into_iter().flatten().filter(|part| **part < width) {
+            keepers.entry(*part).or_insert(holder);
+        }
+    }
+    keepers.len() == width && part.and_then(|part| keepers.get(&part)) != Some(&peer)
 }
 
 #[cfg(test)]
@@ -134,11 +141,12 @@ mod tests {
         let now = held(&[(0, &[0]), (4, &[0])]);
         let mending = mend(three, &wanted, &now);
         assert_eq!(mending.pulls.iter().map(|pull| pull.to.clone()).collect::<Vec<_>>(), [id(1), id(2)]);
-        assert!(!is_surplus(three, &wanted, &now, &id(4), 0), "not before the others have it");
+        assert!(!is_surplus(three, &wanted, &now, &id(4), Some(0)), "not before the others have it");
         let then = held(&[(0, &[0]), (1, &[0]), (2, &[0]), (4, &[0])]);
         assert_eq!(mend(three, &wanted, &then).pulls, []);
-        assert!(is_surplus(three, &wanted, &then, &id(4), 0));
-        assert!(!is_surplus(three, &wanted, &then, &id(1), 0));
+        assert!(is_surplus(three, &wanted, &then, &id(4), Some(0)));
+        assert!(!is_surplus(three, &wanted, &then, &id(1), Some(0)));
+        assert!(is_surplus(three, &wanted, &then, &id(1), None), "a shard of what is kept in copies now");
         assert!(!mend(three, &wanted, &Held::new()).is_readable);
     }
 
@@ -156,6 +164,7 @@ mod tests {
         #[test]
         fn mending_makes_whole_and_dropping_what_is_surplus_keeps_it_so(
             coded: bool,
+            at_once: bool,
             parts in prop::collection::btree_map(0_usize..7, prop::collection::btree_set(0_usize..5, 1..4), 1..7),
             peers in 3_usize..7,
         ) {
@@ -170,19 +179,20 @@ mod tests {
                 held.entry(pull.to).or_default().insert(pull.part);
             }
             prop_assert_eq!(mend(redundancy, &wanted, &held).pulls, [], "once is enough: {:?}", &held);
-            // Everybody drops what is too much, one after the other, each seeing what the others have left.
+            // Everybody drops what is too much, all of them at once, or one after the other, each seeing what the others have left.
+            let before = held.clone();
             let all: Vec<_> = held.iter().flat_map(|(peer, parts)| parts.iter().map(|part| (peer.clone(), *part))).collect();
             for (peer, part) in all {
-                if is_surplus(redundancy, &wanted, &held, &peer, part) {
+                let seen = if at_once { &before } else { &held };
+                if is_surplus(redundancy, &wanted, seen, &peer, Some(part)) {
                     held.get_mut(&peer).unwrap().remove(&part);
                 }
             }
             let after = mend(redundancy, &wanted, &held);
             prop_assert!(after.is_readable && after.pulls.is_empty(), "{held:?}");
-            if wanted.len() == redundancy.width() {
-                let left: usize = held.values().map(BTreeSet::len).sum();
-                prop_assert_eq!(left, redundancy.width(), "{:?}", &held);
-            }
+            let left: usize = held.values().map(BTreeSet::len).sum();
+            let expected = if coded { redundancy.width() } else { wanted.len() };
+            prop_assert_eq!(left, expected, "{:?}", &held);
         }
     }
 }

@@ -67,6 +67,7 @@ fn flaw_name(flaw: &Flaw) -> &'static str {
         Flaw::Missing => "missing",
         Flaw::Truncated { .. } => "truncated",
         Flaw::Altered { .. } => "altered",
+        Flaw::Sealed => "sealed",
         Flaw::Unreadable(_) => "unreadable",
     }
 }

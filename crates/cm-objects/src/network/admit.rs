@@ -1,0 +1,95 @@
+//! The transactions that count chunks and give them up, so that neither harms the other.
+
+use std::collections::HashMap;
+
+use cm_db::{ReadTx, WriteTx};
+use cm_placement::Redundancy;
+use cm_types::{Sha256Digest, Timestamp};
+
+use super::keeping::Keeping;
+use super::tables::{
+    CondemnationRow, Condemnations, Condemned, CondemnedRow, Rounds, RoundsRow, Short, ShortRow,
+};
+use crate::ObjectError;
+use crate::tables::Chunks;
+
+/// What peers have promised about a chunk.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Promise {
+    /// As it is to be noted.
+    pub(crate) kept: Option<Keeping>,
+    /// What that means now.
+    pub(crate) redundancy: Redundancy,
+    /// From before any part of it was stored, or promised anew.
+    pub(crate) round: u64,
+    /// The layout by which it was placed.
+    pub(crate) epoch: u64,
+    /// Whether parts are missing, or lie elsewhere than they should.
+    pub(crate) is_short: bool,
+}
+
+/// Promises by chunks.
+pub(crate) type Promises = HashMap<Sha256Digest, Promise>;
+
+/// The chunks whose promises do not hold any more.
+pub(crate) fn overtaken(tx: &ReadTx<'_>, promises: &Promises) -> Result<Vec<Sha256Digest>, ObjectError> {
+    if promises.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rounds = tx.get::<Rounds>(&())?.unwrap_or_default();
+    let mut overtaken = Vec::new();
+    for (digest, promise) in promises {
+        let condemned = tx.get::<Condemned>(digest)?.is_some_and(|row| row.round > promise.round);
+        if condemned || promise.round < rounds.floor || promise.epoch < rounds.oldest {
+            overtaken.push(*digest);
+        }
+    }
+    Ok(overtaken)
+}
+
+/// Notes how chunks are kept that were just counted, and which of them lack something.
+pub(crate) fn note(
+    tx: &mut WriteTx<'_>,
+    promises: &Promises,
+    default: Redundancy,
+    now: Timestamp,
+) -> Result<(), ObjectError> {
+    for (digest, promise) in promises {
+        let Some(row) = tx.get::<Chunks>(digest)? else { continue };
+        let others_count = row.references > 1;
+        let of = |kept: Option<Keeping>| kept.and_then(|kept| kept.redundancy().ok()).unwrap_or(default);
+        // Somebody else counts on it, too: it stays kept as well as it was.
+        let better = promise.redundancy.tolerates() > of(row.kept).tolerates();
+        if row.kept != promise.kept && (better || !others_count) {
+            let kept = promise.kept;
+            tx.put::<Chunks>(digest, &crate::tables::ChunkRow { kept, ..row })?;
+        }
+        if promise.is_short {
+            tx.put::<Short>(digest, &ShortRow { since: now })?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives up chunks that have no row, or whose row the caller has just removed: peers delete them.
+pub(crate) fn condemn(
+    tx: &mut WriteTx<'_>,
+    digests: &[Sha256Digest],
+    now: Timestamp,
+) -> Result<(), ObjectError> {
+    if digests.is_empty() {
+        return Ok(());
+    }
+    let rounds = tx.get::<Rounds>(&())?.unwrap_or_default();
+    let round = rounds.round + 1;
+    tx.put::<Rounds>(&(), &RoundsRow { round, ..rounds })?;
+    for digest in digests {
+        if let Some(earlier) = tx.get::<Condemned>(digest)? {
+            tx.delete::<Condemnations>(&(earlier.round, *digest))?;
+        }
+        tx.put::<Condemned>(digest, &CondemnedRow { round })?;
+        tx.put::<Condemnations>(&(round, *digest), &CondemnationRow { at: now })?;
+        tx.delete::<Short>(digest)?;
+    }
+    Ok(())
+}

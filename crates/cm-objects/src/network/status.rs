@@ -1,0 +1,133 @@
+//! What the network looks like from here.
+
+use cm_db::{Direction, KeyRange};
+use cm_types::{PeerId, Timestamp};
+use futures::future::join_all;
+
+use super::layouts::{Member, read_known};
+use super::tables::{Condemnations, Short, Survey, SurveyRow};
+use crate::{ObjectError, Objects};
+
+/// Short chunks are counted up to so many.
+pub const SHORT_COUNTED_MAX: usize = 10_000;
+
+/// The state of a storage network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageStatus {
+    /// Who says so.
+    pub own: PeerId,
+    /// The current epoch.
+    pub epoch: u64,
+    /// The oldest epoch out of which data still moves; the current one when everything is at its place.
+    pub oldest_epoch: u64,
+    /// How often chunks are kept of which nothing else was said, as text.
+    pub redundancy: String,
+    /// The members of the layout.
+    pub peers: Vec<PeerStatus>,
+    /// Chunks of which parts are known to be missing or elsewhere, counted up to [`SHORT_COUNTED_MAX`].
+    pub short_chunks: u64,
+    /// Chunks of which the last survey could not reach enough.
+    pub lost_chunks: u64,
+    /// Deletions that some peer has not done yet, counted up to [`SHORT_COUNTED_MAX`].
+    pub condemned_chunks: u64,
+    /// Who surveys.
+    pub surveyor: Option<PeerId>,
+    /// When a survey has last looked at everything.
+    pub surveyed_at: Option<Timestamp>,
+}
+
+/// One peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// What the layout says of it.
+    pub member: Member,
+    /// Whether it answers now.
+    pub is_up: bool,
+    /// What it keeps, if it has said so.
+    pub kept: Option<Kept>,
+}
+
+/// What a peer keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Parts of chunks.
+    pub parts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether all of them have been counted since it started.
+    pub is_counted: bool,
+    /// Parts that it found damaged since it started.
+    pub damaged: u64,
+    /// Whether it has looked through everything in the current epoch and has nothing that belongs elsewhere.
+    pub is_tidy: bool,
+}
+
+impl Objects {
+    /// The state of the storage network; `None` on a node that belongs to none.
+    ///
+    /// This concerns the node and not a tenant: the caller decides who may ask for it.
+    ///
+    /// # Errors
+    /// Those of the tables.
+    pub async fn storage_status(&self) -> Result<Option<StorageStatus>, ObjectError> {
+        let Some(network) = self.0.network.get() else { return Ok(None) };
+        let (known, short, condemned, survey) = network
+            .db
+            .read(|tx| {
+                let short = tx.range::<Short>(KeyRange::all(), Direction::Forward, SHORT_COUNTED_MAX)?.len();
+                let condemned =
+                    tx.range::<Condemnations>(KeyRange::all(), Direction::Forward, SHORT_COUNTED_MAX)?.len();
+                Ok::<_, ObjectError>((read_known(tx)?, short, condemned, tx.get::<Survey>(&())?))
+            })
+            .await?;
+        let (epoch, members) = self.layout().await?;
+        let peers = join_all(members.into_iter().map(|member| async move {
+            let is_up = network.is_up(&member.peer);
+            let told = match is_up {
+                true => network.ask_statistics(&member.peer).await.ok(),
+                false => None,
+            };
+            let kept = told.map(|told| Kept {
+                parts: told.parts,
+                bytes: told.bytes,
+                is_counted: told.counted,
+                damaged: told.damaged,
+                is_tidy: told.tidy_in == Some(epoch.0),
+            });
+            PeerStatus { member, is_up, kept }
+        }));
+        Ok(Some(StorageStatus {
+            own: network.own.clone(),
+            epoch: epoch.0,
+            oldest_epoch: known.rounds.oldest,
+            redundancy: known.default_redundancy().to_string(),
+            peers: peers.await,
+            short_chunks: short as u64,
+            lost_chunks: survey.as_ref().map_or(0, |survey| survey.lost),
+            condemned_chunks: condemned as u64,
+            surveyed_at: survey.as_ref().and_then(|survey| survey.finished_at),
+            surveyor: survey.map(|survey| survey.holder),
+        }))
+    }
+
+    /// Has every chunk looked at now, by whoever surveys.
+    ///
+    /// This concerns the node and not a tenant: the caller decides who may ask for it.
+    ///
+    /// # Errors
+    /// [`ObjectError::NotConnected`]; those of the tables.
+    pub async fn survey_now(&self) -> Result<(), ObjectError> {
+        let network = self.0.network.get().ok_or(ObjectError::NotConnected)?;
+        self.0
+            .write(|tx| {
+                // Whoever begins to survey looks at everything anyway.
+                if let Some(row) = tx.get::<Survey>(&())? {
+                    tx.put::<Survey>(&(), &SurveyRow { asked: row.asked + 1, ..row })?;
+                }
+                Ok(())
+            })
+            .await?;
+        network.mending.notify_one();
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! A new chunk: its parts to their holders, enough of them durable before anybody counts on it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cm_erasure::Code;
+use cm_placement::{Placing, Redundancy, Slot};
+use cm_types::{PeerId, Sha256Digest};
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, timeout_at};
+
+use super::admit::{Promises, overtaken};
+use super::call::CallError;
+use super::keeping::Keeping;
+use super::tables::Rounds;
+use super::wire::{HaveItem, PutAnswer, PutHead};
+use super::{Known, Network, Promise};
+use crate::ObjectError;
+use crate::chunks::Part;
+use crate::tables::Chunks;
+
+/// How often a promise that was overtaken is renewed before the put fails.
+const RENEWALS_MAX: usize = 3;
+/// How many peers beyond those of the layout are asked whether they have a chunk already.
+const SPARES_ASKED: usize = 2;
+
+/// What became of a placing.
+struct Placed {
+    placing: Placing,
+    /// Whether somebody said that it has no room.
+    is_full: bool,
+}
+
+impl Network {
+    /// Makes a chunk durable on its peers, in the form that was wished for, or in that which it has and which is as good.
+    ///
+    /// # Errors
+    /// [`ObjectError::NotEnoughPeers`]; those of the tables.
+    pub(crate) async fn store(
+        &self,
+        digest: Sha256Digest,
+        bytes: Bytes,
+        wish: Option<Keeping>,
+    ) -> Result<Promise, ObjectError> {
+        // Before anything is stored: what is condemned from now on is of a later round.
+        let (round, row) = self
+            .db
+            .look_up(move |tx| {
+                let rounds = tx.get::<Rounds>(&())?.unwrap_or_default();
+                Ok::<_, ObjectError>((rounds.round, tx.get::<Chunks>(&digest)?))
+            })
+            .await?;
+        let known = self.known();
+        let epoch = known.current().epoch().0;
+        let (mut kept, mut redundancy) = (wish, self.redundancy(wish));
+        if let Some(row) = row.filter(|row| row.references > 0) {
+            let there = self.redundancy(row.kept);
+            if there.tolerates() >= redundancy.tolerates() {
+                (kept, redundancy) = (row.kept, there);
+            }
+            let promise = Promise { kept, redundancy, round, epoch, is_short: false };
+            if there == redundancy
+                && let Some(promise) = self.promised(&known, digest, promise).await
+            {
+                return Ok(promise);
+            }
+        }
+        let parts = self.cut(digest, bytes, redundancy).await?;
+        let order = known.order(&digest);
+        let mut placed = self.place(&order, digest, redundancy, &parts, round, |peer| self.is_up(peer)).await;
+        if !placed.placing.is_promised() {
+            // Then also whoever was slow a moment ago.
+            placed = self.place(&order, digest, redundancy, &parts, round, |peer| self.is_linked(peer)).await;
+        }
+        let Placed { placing, is_full } = placed;
+        if !placing.is_promised() {
+            metrics::counter!("cm_storage_writes_refused_total").increment(1);
+            let (durable, width) = (placing.durable(), redundancy.width());
+            return Err(ObjectError::NotEnoughPeers { durable, width, is_full });
+        }
+        Ok(Promise { kept, redundancy, round, epoch, is_short: placing.is_short() })
+    }
+
+    fn is_linked(&self, peer: &PeerId) -> bool {
+        self.is_own(peer)
+            || self.links.status(peer).is_some_and(|status| status.state == cm_net::LinkState::Up)
+    }
+
+    /// The bytes of each part.
+    async fn cut(
+        &self,
+        digest: Sha256Digest,
+        bytes: Bytes,
+        redundancy: Redundancy,
+    ) -> Result<Arc<Vec<Bytes>>, ObjectError> {
+        let Ok(code) = Code::new(redundancy) else {
+            return Ok(Arc::new(vec![bytes; redundancy.width()]));
+        };
+        let cut = self.tasks.spawn_blocking("chunk-cut", move || {
+            let shards = code.encode(digest, &bytes).ok()?;
+            Some(shards.iter().map(|shard| shard.encode().into()).collect::<Vec<Bytes>>())
+        });
+        // A chunk is shorter than what can be cut.
+        cut.await.ok().flatten().map(Arc::new).ok_or(ObjectError::Lost)
+    }
+
+    async fn place(
+        &self,
+        order: &[PeerId],
+        digest: Sha256Digest,
+        redundancy: Redundancy,
+        parts: &[Bytes],
+        round: u64,
+        is_up: impl Fn(&PeerId) -> bool,
+    ) -> Placed {
+        let (mut placing, slots) = Placing::begin(redundancy, order, is_up);
+        let put = |slot: Slot| {
+            let head = PutHead { digest, part: Part::of(redundancy, slot.part), round };
+            let bytes = parts[slot.part].clone();
+            async move {
+                let answer = self.ask_put(&slot.peer, head, bytes).await;
+                (slot, answer)
+            }
+        };
+        let mut puts: FuturesUnordered<_> = slots.into_iter().map(put).collect();
+        let (mut until, mut is_full) = (None::<Instant>, false);
+        while !placing.is_over() {
+            let next = match until {
+                None => puts.next().await,
+                Some(until) => match timeout_at(until, puts.next()).await {
+                    Ok(next) => next,
+                    Err(_) => break,
+                },
+            };
+            let Some((slot, answer)) = next else { break };
+            match answer {
+                Ok(PutAnswer::Stored) => placing.stored(&slot),
+                answer => {
+                    is_full |= matches!(answer, Ok(PutAnswer::Full));
+                    log_refusal(&slot, &answer);
+                    if let Some(instead) = placing.failed(&slot) {
+                        puts.push(put(instead));
+                    }
+                }
+            }
+            if until.is_none() && placing.is_promised() {
+                until = Some(Instant::now() + self.pace.straggler_timeout);
+            }
+        }
+        Placed { placing, is_full }
+    }
+
+    /// A promise about what peers have already, if they have enough of it.
+    async fn promised(&self, known: &Known, digest: Sha256Digest, promise: Promise) -> Option<Promise> {
+        let redundancy = promise.redundancy;
+        let kept = keeping_of(redundancy);
+        let order = known.order(&digest);
+        let asked = order.iter().take(redundancy.width() + SPARES_ASKED).filter(|peer| self.is_up(peer));
+        let answers = join_all(asked.map(|peer| async move {
+            let item = HaveItem { digest, kept, round: Some(promise.round) };
+            let parts = self.ask_have(peer, vec![item]).await.ok()?.pop()?;
+            Some((peer, parts))
+        }));
+        let held: BTreeMap<&PeerId, Vec<Part>> = answers.await.into_iter().flatten().collect();
+        self.enough(&order, &held, promise)
+    }
+
+    fn enough(
+        &self,
+        order: &[PeerId],
+        held: &BTreeMap<&PeerId, Vec<Part>>,
+        promise: Promise,
+    ) -> Option<Promise> {
+        let redundancy = promise.redundancy;
+        // Each number once: of two holders of the same shard only one counts.
+        let mut numbers = std::collections::BTreeSet::new();
+        let counts: Vec<usize> = held
+            .values()
+            .map(|parts| match redundancy.shards() {
+                None => parts.len().min(1),
+                Some(_) => parts.iter().filter(|part| numbers.insert(part.number())).count(),
+            })
+            .collect();
+        let whole = order.iter().take(redundancy.width());
+        let at_home = whole.clone().all(|peer| held.get(peer).is_some_and(|parts| !parts.is_empty()));
+        let is_short = !at_home || whole.count() < redundancy.width();
+        redundancy.survives(counts, redundancy.promise()).then_some(Promise { is_short, ..promise })
+    }
+
+    /// Renews what was overtaken, so that the transaction which counts the chunks will take them.
+    ///
+    /// # Errors
+    /// [`ObjectError::Overtaken`] if some of them are gone.
+    pub(crate) async fn keep_promises(&self, promises: &mut Promises) -> Result<(), ObjectError> {
+        for _ in 0..RENEWALS_MAX {
+            let asked = promises.clone();
+            let late = self.db.look_up(move |tx| overtaken(tx, &asked)).await?;
+            if late.is_empty() {
+                return Ok(());
+            }
+            self.renew(&late, promises).await?;
+        }
+        Err(ObjectError::Overtaken)
+    }
+
+    async fn renew(&self, late: &[Sha256Digest], promises: &mut Promises) -> Result<(), ObjectError> {
+        let known = self.learn().await?;
+        let round = known.rounds.round;
+        let items = |promises: &Promises| -> Vec<HaveItem> {
+            let item = |digest: &Sha256Digest| {
+                let redundancy = promises.get(digest)?.redundancy;
+                Some(HaveItem { digest: *digest, kept: keeping_of(redundancy), round: Some(round) })
+            };
+            late.iter().filter_map(item).collect()
+        };
+        let serving = known.current().peers().filter(|(_, peer)| peer.state.serves()).map(|(id, _)| id);
+        let peers: Vec<&PeerId> = serving.filter(|peer| self.is_up(peer)).collect();
+        let answers = join_all(peers.iter().map(|peer| {
+            let items = items(promises);
+            async move { Some((*peer, self.ask_have(peer, items).await.ok()?)) }
+        }));
+        let answers: Vec<_> = answers.await.into_iter().flatten().collect();
+        for (at, digest) in late.iter().enumerate() {
+            let held = answers
+                .iter()
+                .filter_map(|(peer, all)| Some((*peer, all.get(at)?.clone())))
+                .filter(|(_, parts)| !parts.is_empty())
+                .collect();
+            let promise = promises.get(digest).copied().ok_or(ObjectError::Overtaken)?;
+            let promise = Promise { round, epoch: known.current().epoch().0, ..promise };
+            let renewed = self.enough(&known.order(digest), &held, promise).ok_or(ObjectError::Overtaken)?;
+            promises.insert(*digest, Promise { is_short: true, ..renewed });
+        }
+        Ok(())
+    }
+}
+
+/// A redundancy in the words of messages and rows.
+pub(super) fn keeping_of(redundancy: Redundancy) -> Keeping {
+    let byte = |count: usize| u8::try_from(count).expect("a redundancy has at most 64 holders");
+    match redundancy.shards() {
+        None => Keeping::Replicas(byte(redundancy.width())),
+        Some((data, parity)) => Keeping::Erasure { data: byte(data), parity: byte(parity) },
+    }
+}
+
+fn log_refusal(slot: &Slot, answer: &Result<PutAnswer, CallError>) {
+    match answer {
+        Ok(answer) => tracing::warn!(peer = %slot.peer, ?answer, "peer did not store a part"),
+        Err(error) => tracing::debug!(peer = %slot.peer, %error, "peer did not store a part"),
+    }
+}

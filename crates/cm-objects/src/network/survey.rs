@@ -1,0 +1,447 @@
+//! What one peer does for all: it mends chunks that are known to be short, and looks at every chunk after changes.
+//!
+//! Which peer that is a row says, which it renews; should two believe that they are it, they do the same work twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use cm_db::{Direction, KeyRange};
+use cm_placement::{Damaged, Epoch, Held, Pull, mend, repair_order};
+use cm_runtime::{WorkState, Worker};
+use cm_types::{ByteCount, PeerId, Sha256Digest, Timestamp};
+use futures::StreamExt;
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::store::keeping_of;
+use super::sweep::pause;
+use super::tables::{Condemnations, Condemned, Rounds, RoundsRow, Short, ShortRow, Survey, SurveyRow, Swept};
+use super::wire::{HaveItem, PullHead};
+use super::{Known, Network, layouts, lock};
+use crate::chunks::Part;
+use crate::tables::{ChunkRow, Chunks};
+use crate::{CHUNK_BYTES, ObjectError};
+
+/// How many chunks are looked at in one step.
+const BATCH: usize = 256;
+/// How many pulls are under way at once.
+const PULLS_MAX: usize = 4;
+/// How many condemnations are forgotten at once.
+const FORGOTTEN_AT_ONCE: usize = 1024;
+
+/// Runs the survey while this peer holds it.
+pub(super) struct Surveyor {
+    network: Arc<Network>,
+    /// How far looking at everything has come.
+    pass: Option<Pass>,
+    /// When a pass is due though nothing has changed.
+    due_at: Instant,
+    /// Of the last pass that left nothing to do.
+    seen: Option<Seen>,
+    /// Of the last pass, if it left something to do: it is repeated, but not at once.
+    failed: Option<Seen>,
+    /// Short chunks that could not be mended and wait.
+    retry_at: Instant,
+}
+
+/// What a pass depends on: the epoch, who is away, and how often a pass was asked for.
+type Seen = (u64, BTreeSet<PeerId>, u64);
+
+/// One look at everything.
+struct Pass {
+    of: Seen,
+    after: Option<Sha256Digest>,
+    /// Chunks that are not yet as they should be.
+    pending: u64,
+    lost: u64,
+}
+
+/// What came of mending some chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mended {
+    pulled: u64,
+    pending: u64,
+    lost: u64,
+    bytes: u64,
+}
+
+impl Surveyor {
+    pub(super) fn new(network: Arc<Network>) -> Self {
+        let now = Instant::now();
+        Self { network, pass: None, due_at: now, seen: None, failed: None, retry_at: now }
+    }
+
+    fn away(&self, known: &Known) -> BTreeSet<PeerId> {
+        let peers = known.current().peers().filter(|(_, peer)| peer.state.serves());
+        peers.map(|(id, _)| id).filter(|id| self.network.is_away(id)).cloned().collect()
+    }
+}
+
+impl Worker for Surveyor {
+    type Error = ObjectError;
+
+    fn name(&self) -> &'static str {
+        "storage-survey"
+    }
+
+    async fn work(&mut self) -> Result<WorkState, ObjectError> {
+        let network = self.network.clone();
+        network.note_short().await?;
+        let known = network.learn().await?;
+        let asked = match known.current().serves(&network.own) {
+            true => network.hold_survey().await?,
+            false => None,
+        };
+        let Some(asked) = asked else {
+            self.pass = None;
+            return Ok(WorkState::Idle);
+        };
+        network.forget_condemnations(&known).await?;
+        if Instant::now() >= self.retry_at {
+            let mended = network.mend_short(&known).await?;
+            match mended {
+                // More of them may be waiting.
+                Some(mended) if mended.pulled > 0 => return Ok(WorkState::Busy),
+                Some(mended) if mended.pending + mended.lost > 0 => {
+                    self.retry_at = Instant::now() + network.pace.look_every;
+                }
+                _ => {}
+            }
+        }
+        let of = (known.current().epoch().0, self.away(&known), asked);
+        let changed = self.seen.as_ref() != Some(&of);
+        if self.pass.as_ref().is_some_and(|pass| (pass.of.0, pass.of.2) != (of.0, of.2)) {
+            self.pass = None;
+        }
+        let retries = self.seen.is_some() || self.failed.as_ref() != Some(&of);
+        if self.pass.is_none() && ((changed && retries) || Instant::now() >= self.due_at) {
+            self.pass = Some(Pass { of, after: None, pending: 0, lost: 0 });
+            network.survey_progress.store(0, Ordering::Relaxed);
+        }
+        let Some(pass) = &mut self.pass else { return Ok(WorkState::Idle) };
+        if network.survey_page(&known, pass).await? {
+            return Ok(WorkState::Busy);
+        }
+        let pass = self.pass.take().expect("it was looked at above");
+        let soon = if pass.pending == 0 { network.pace.survey_every } else { network.pace.look_every * 2 };
+        self.due_at = Instant::now() + soon.min(network.pace.survey_every);
+        let is_done = pass.pending == 0;
+        self.seen = is_done.then(|| pass.of.clone());
+        self.failed = (!is_done).then(|| pass.of.clone());
+        network.finish_pass(&pass).await?;
+        Ok(WorkState::Idle)
+    }
+
+    async fn wait_for_work(&mut self) {
+        tokio::select! {
+            () = self.network.mending.notified() => {}
+            () = tokio::time::sleep(self.network.pace.look_every) => {}
+        }
+    }
+}
+
+impl Network {
+    /// Notes what readers of this node found short, for whoever surveys.
+    async fn note_short(&self) -> Result<(), ObjectError> {
+        let short: Vec<Sha256Digest> = lock(&self.short).drain().collect();
+        if short.is_empty() {
+            return Ok(());
+        }
+        let since = self.clock.now().into();
+        self.db
+            .write(move |tx| {
+                for digest in short {
+                    if tx.get::<Chunks>(&digest)?.is_some() && tx.get::<Short>(&digest)?.is_none() {
+                        tx.put::<Short>(&digest, &ShortRow { since })?;
+                    }
+                }
+                Ok::<_, ObjectError>(())
+            })
+            .await
+    }
+
+    /// Takes or keeps the survey. If it is this peer's, answers how often a look at everything was asked for.
+    async fn hold_survey(&self) -> Result<Option<u64>, ObjectError> {
+        let now: Timestamp = self.clock.now().into();
+        let lease = i64::try_from(self.pace.survey_lease.as_micros()).unwrap_or(i64::MAX);
+        let (own, until) = (self.own.clone(), Timestamp::from_micros(now.as_micros().saturating_add(lease)));
+        let half = Timestamp::from_micros(now.as_micros().saturating_add(lease / 2));
+        let row = self.db.look_up(|tx| Ok::<_, ObjectError>(tx.get::<Survey>(&())?)).await?;
+        match row {
+            Some(row) if row.holder == own && row.until > half => return Ok(Some(row.asked)),
+            Some(row) if row.holder != own && row.until > now => {
+                // A clock that is far ahead must not stop mending for ever.
+                let absurd = Timestamp::from_micros(now.as_micros().saturating_add(lease.saturating_mul(10)));
+                if row.until < absurd {
+                    return Ok(None);
+                }
+            }
+            _ => {}
+        }
+        self.db
+            .write(move |tx| {
+                let old = tx.get::<Survey>(&())?;
+                let taken = old.as_ref().is_some_and(|old| old.holder != own && old.until > now);
+                let absurd =
+                    old.as_ref().is_some_and(|old| old.until.as_micros() - now.as_micros() > lease * 10);
+                if taken && !absurd {
+                    return Ok(None);
+                }
+                let (finished_at, lost, asked) =
+                    old.map_or((None, 0, 0), |old| (old.finished_at, old.lost, old.asked));
+                tx.put::<Survey>(&(), &SurveyRow { holder: own, until, finished_at, lost, asked })?;
+                Ok::<_, ObjectError>(Some(asked))
+            })
+            .await
+    }
+
+    /// Mends some of the chunks that are known to be short; `None` if there are none.
+    async fn mend_short(&self, known: &Known) -> Result<Option<Mended>, ObjectError> {
+        let short = self
+            .db
+            .read(|tx| {
+                let rows = tx.range::<Short>(KeyRange::all(), Direction::Forward, BATCH)?;
+                let digests: Vec<Sha256Digest> = rows.into_iter().map(|(digest, _)| digest).collect();
+                let rows = tx.get_many::<Chunks>(&digests)?;
+                Ok::<_, ObjectError>(digests.into_iter().zip(rows).collect::<Vec<_>>())
+            })
+            .await?;
+        metrics::gauge!("cm_storage_short_chunks").set(short.len() as f64);
+        if short.is_empty() {
+            return Ok(None);
+        }
+        let (gone, there): (Vec<_>, Vec<_>) = short.into_iter().partition(|(_, row)| row.is_none());
+        let gone = gone.into_iter().map(|(digest, _)| digest).collect();
+        self.forget_short(gone).await?;
+        let there = there.into_iter().filter_map(|(digest, row)| Some((digest, row?))).collect();
+        let (mended, whole) = self.mend_batch(known, there).await?;
+        self.forget_short(whole).await?;
+        Ok(Some(mended))
+    }
+
+    async fn forget_short(&self, digests: Vec<Sha256Digest>) -> Result<(), ObjectError> {
+        if digests.is_empty() {
+            return Ok(());
+        }
+        self.db
+            .write(move |tx| {
+                for digest in digests {
+                    tx.delete::<Short>(&digest)?;
+                }
+                Ok::<_, ObjectError>(())
+            })
+            .await
+    }
+
+    /// Looks at the next chunks of a pass; whether there may be more.
+    async fn survey_page(&self, known: &Known, pass: &mut Pass) -> Result<bool, ObjectError> {
+        let range = match &pass.after {
+            Some(after) => KeyRange::all().after(after),
+            None => KeyRange::all(),
+        };
+        let rows = self
+            .db
+            .read(move |tx| Ok::<_, ObjectError>(tx.range::<Chunks>(range, Direction::Forward, BATCH)?))
+            .await?;
+        let Some((last, _)) = rows.last() else { return Ok(false) };
+        pass.after = Some(*last);
+        let count = rows.len() as u64;
+        let counted = rows.into_iter().filter(|(_, row)| row.references > 0).collect();
+        let (mended, _) = self.mend_batch(known, counted).await?;
+        pass.pending += mended.pending;
+        pass.lost += mended.lost;
+        self.survey_progress.fetch_add(count, Ordering::Relaxed);
+        metrics::counter!("cm_storage_surveyed_chunks_total").increment(count);
+        Ok(count as usize == BATCH)
+    }
+
+    /// Asks who has what, and has peers get what they lack, the most endangered chunks first. Answers with those that are whole.
+    async fn mend_batch(
+        &self,
+        known: &Known,
+        chunks: Vec<(Sha256Digest, ChunkRow)>,
+    ) -> Result<(Mended, Vec<Sha256Digest>), ObjectError> {
+        let mut mended = Mended::default();
+        if chunks.is_empty() {
+            return Ok((mended, Vec::new()));
+        }
+        let digests: Vec<Sha256Digest> = chunks.iter().map(|(digest, _)| *digest).collect();
+        let (round, condemned) = self
+            .db
+            .read(move |tx| {
+                let round = tx.get::<Rounds>(&())?.unwrap_or_default().round;
+                Ok::<_, ObjectError>((round, tx.get_many::<Condemned>(&digests)?))
+            })
+            .await?;
+        let held = self.who_has(known, &chunks, &condemned, round).await;
+        let mut plans = BTreeMap::new();
+        let mut damaged = Vec::new();
+        let mut whole = Vec::new();
+        for ((digest, row), held) in chunks.iter().zip(held) {
+            let redundancy = self.redundancy(row.kept);
+            let order = known.order(digest);
+            let home: Vec<&PeerId> = order.iter().take(redundancy.width()).collect();
+            let waits = home.iter().any(|peer| !self.is_up(peer) && !self.is_away(peer));
+            // Who is away for long is replaced by the next; who is away for a moment is waited for.
+            let wanted = order.iter().filter(|peer| !self.is_away(peer));
+            let wanted: Vec<PeerId> = wanted.take(redundancy.width()).cloned().collect();
+            let mending = mend(redundancy, &wanted, &held);
+            let pulls: Vec<Pull> = mending.pulls.into_iter().filter(|pull| self.is_up(&pull.to)).collect();
+            if !mending.is_readable {
+                mended.lost += 1;
+                continue;
+            }
+            if pulls.is_empty() {
+                match waits {
+                    true => mended.pending += 1,
+                    false => whole.push(*digest),
+                }
+                continue;
+            }
+            damaged.push(Damaged {
+                digest: *digest,
+                bytes: ByteCount::from_bytes(CHUNK_BYTES as u64),
+                redundancy,
+                surviving: mending.surviving.min(redundancy.width().saturating_sub(1)),
+            });
+            plans.insert(*digest, (redundancy, pulls, waits));
+        }
+        let order = repair_order(damaged).repairs;
+        let jobs = order.into_iter().filter_map(|repair| {
+            let (redundancy, pulls, waits) = plans.remove(&repair.chunk.digest)?;
+            Some(self.pull(repair.chunk.digest, redundancy, pulls, round, waits))
+        });
+        let mut jobs = futures::stream::iter(jobs).buffer_unordered(PULLS_MAX);
+        while let Some((digest, pulled, bytes, is_whole)) = jobs.next().await {
+            mended.pulled += pulled;
+            mended.bytes += bytes;
+            match is_whole {
+                true => whole.push(digest),
+                false => mended.pending += 1,
+            }
+            pause(bytes, self.pace.repair_bytes_per_second).await;
+        }
+        metrics::counter!("cm_storage_parts_mended_total").increment(mended.pulled);
+        Ok((mended, whole))
+    }
+
+    async fn pull(
+        &self,
+        digest: Sha256Digest,
+        redundancy: cm_placement::Redundancy,
+        pulls: Vec<Pull>,
+        round: u64,
+        waits: bool,
+    ) -> (Sha256Digest, u64, u64, bool) {
+        let (mut pulled, mut bytes, mut is_whole) = (0, 0, !waits);
+        for Pull { part, to, from } in pulls {
+            let head = PullHead { digest, part: Part::of(redundancy, part), round, from };
+            match self.ask_pull(&to, &head).await {
+                Ok(true) => {
+                    pulled += 1;
+                    bytes += redundancy.bytes_per_holder(CHUNK_BYTES as u64);
+                }
+                Ok(false) => is_whole = false,
+                Err(error) => {
+                    tracing::debug!(peer = %to, %digest, %error, "peer did not get a part");
+                    is_whole = false;
+                }
+            }
+        }
+        (digest, pulled, bytes, is_whole)
+    }
+
+    /// Which parts of each chunk the peers have that can be asked.
+    async fn who_has(
+        &self,
+        known: &Known,
+        chunks: &[(Sha256Digest, ChunkRow)],
+        condemned: &[Option<super::tables::CondemnedRow>],
+        round: u64,
+    ) -> Vec<Held> {
+        let peers = known.current().peers().filter(|(id, peer)| peer.state.serves() && self.is_up(id));
+        let answers = join_all(peers.map(|(peer, _)| {
+            let item = |((digest, row), condemned): (&(Sha256Digest, ChunkRow), &Option<_>)| HaveItem {
+                digest: *digest,
+                kept: keeping_of(self.redundancy(row.kept)),
+                // A deletion may still be on its way to what was given up and counted again.
+                round: condemned.as_ref().map(|_| round),
+            };
+            let items: Vec<HaveItem> = chunks.iter().zip(condemned).map(item).collect();
+            async move { Some((peer, self.ask_have(peer, items).await.ok()?)) }
+        }));
+        let answers: Vec<_> = answers.await.into_iter().flatten().collect();
+        let held = |at: usize| -> Held {
+            let having = answers.iter().filter_map(|(peer, all)| Some((*peer, all.get(at)?)));
+            having
+                .filter(|(_, parts)| !parts.is_empty())
+                .map(|(peer, parts)| (peer.clone(), parts.iter().map(|part| part.number()).collect()))
+                .collect()
+        };
+        (0..chunks.len()).map(held).collect()
+    }
+
+    /// Notes that everything was looked at; if all of it is at its place, no earlier epoch matters any more.
+    async fn finish_pass(&self, pass: &Pass) -> Result<(), ObjectError> {
+        let (now, own) = (self.clock.now().into(), self.own.clone());
+        let (epoch, settles) = (Epoch(pass.of.0), pass.pending == 0 && pass.lost == 0);
+        let lost = pass.lost;
+        metrics::gauge!("cm_storage_lost_chunks").set(lost as f64);
+        if lost > 0 {
+            tracing::error!(chunks = lost, "chunks of which too few parts can be reached");
+        }
+        let settled = self
+            .db
+            .write(move |tx| {
+                if let Some(row) = tx.get::<Survey>(&())?.filter(|row| row.holder == own) {
+                    tx.put::<Survey>(&(), &SurveyRow { finished_at: Some(now), lost, ..row })?;
+                }
+                let rounds = tx.get::<Rounds>(&())?.unwrap_or_default();
+                let settles = settles && rounds.epoch == epoch.0 && rounds.oldest < epoch.0;
+                if settles {
+                    layouts::settle(tx, epoch, now)?;
+                }
+                Ok::<_, ObjectError>(settles)
+            })
+            .await?;
+        if settled {
+            tracing::info!(%epoch, "everything is where the storage layout wants it");
+            self.learn().await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what was condemned once all peers have deleted it.
+    async fn forget_condemnations(&self, known: &Known) -> Result<(), ObjectError> {
+        let serving = known.current().peers().filter(|(_, peer)| peer.state.serves());
+        let peers: Vec<String> = serving.map(|(id, _)| id.to_string()).collect();
+        let done = self
+            .db
+            .read(move |tx| {
+                let swept = tx.get_many::<Swept>(&peers)?;
+                let least = swept.into_iter().map(|row| row.map_or(0, |row| row.round)).min();
+                let first = tx.range::<Condemnations>(KeyRange::all(), Direction::Forward, 1)?;
+                let due = first.first().is_some_and(|((round, _), _)| Some(*round) < least);
+                Ok::<_, ObjectError>(least.filter(|_| due))
+            })
+            .await?;
+        // The last round is kept: writers that began before it are the usual ones.
+        let Some(done) = done else { return Ok(()) };
+        self.db
+            .write(move |tx| {
+                let end = (done, Sha256Digest::from_bytes([0; 32]));
+                let old =
+                    tx.range::<Condemnations>(KeyRange::of(..end), Direction::Forward, FORGOTTEN_AT_ONCE)?;
+                let Some(floor) = old.last().map(|((round, _), _)| *round) else { return Ok(()) };
+                for (key, _) in old {
+                    tx.delete::<Condemned>(&key.1)?;
+                    tx.delete::<Condemnations>(&key)?;
+                }
+                let rounds = tx.get::<Rounds>(&())?.unwrap_or_default();
+                tx.put::<Rounds>(&(), &RoundsRow { floor: rounds.floor.max(floor), ..rounds })?;
+                Ok::<_, ObjectError>(())
+            })
+            .await
+    }
+}

@@ -1,0 +1,365 @@
+//! What each peer does for itself: it deletes what was condemned, and looks through what it has for rot, for parts that nobody
+//! knows and for parts that belong elsewhere.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cm_db::{Direction, KeyRange};
+use cm_placement::{Held, is_surplus};
+use cm_runtime::{WorkState, Worker};
+use cm_types::{PeerId, Sha256Digest};
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::store::keeping_of;
+use super::tables::{Condemnations, Condemned, Rounds, Swept, SweptRow};
+use super::wire::{HaveItem, ITEMS_MAX};
+use super::{Known, Network, condemn};
+use crate::chunks::Part;
+use crate::tables::Chunks;
+use crate::{Flaw, ObjectError};
+
+/// How many condemned chunks are deleted at a time.
+const BATCH: usize = 256;
+/// Parts without a row that are remembered from one look to the next; further ones wait for their turn.
+const ORPHANS_MAX: usize = 65_536;
+
+type Listed = Vec<(Sha256Digest, Part, u64)>;
+
+/// Runs [`Network::sweep`] after changes and every so often.
+pub(super) struct Sweeper {
+    network: Arc<Network>,
+    orphans: Orphans,
+    /// When everything is to be looked through again.
+    tidy_at: Instant,
+    /// When everything is to be read again.
+    scrub_at: Instant,
+    epoch: u64,
+}
+
+/// Parts that no row knows, and since when this was seen.
+#[derive(Debug, Default)]
+pub(super) struct Orphans(HashMap<Sha256Digest, Instant>);
+
+/// What looking through everything has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tidied {
+    pub(super) parts: u64,
+    pub(super) bytes: u64,
+    /// Parts deleted because all their holders have theirs.
+    pub(super) dropped: u64,
+    /// Parts that should be elsewhere and are not there yet.
+    pub(super) misplaced: u64,
+    /// Parts that no row knows and that were condemned.
+    pub(super) orphans: u64,
+}
+
+impl Sweeper {
+    pub(super) fn new(network: Arc<Network>) -> Self {
+        let now = Instant::now();
+        let scrub_at = now + network.pace.scrub_every;
+        Self { network, orphans: Orphans::default(), tidy_at: now, scrub_at, epoch: 0 }
+    }
+}
+
+impl Worker for Sweeper {
+    type Error = ObjectError;
+
+    fn name(&self) -> &'static str {
+        "storage-sweep"
+    }
+
+    async fn work(&mut self) -> Result<WorkState, ObjectError> {
+        let network = self.network.clone();
+        network.delete_condemned().await?;
+        let (now, epoch) = (Instant::now(), network.known().current().epoch().0);
+        if now < self.tidy_at && self.epoch == epoch {
+            return Ok(WorkState::Idle);
+        }
+        let scrubs = now >= self.scrub_at;
+        let tidied = network.tidy(&mut self.orphans, scrubs).await?;
+        if scrubs {
+            self.scrub_at = Instant::now() + network.pace.scrub_every;
+        }
+        // What must wait for others, or for its grace, is looked at again soon.
+        let pending = tidied.misplaced > 0 || !self.orphans.0.is_empty();
+        let soon = network.pace.look_every * 2;
+        let pause = if pending { soon.min(network.pace.tidy_every) } else { network.pace.tidy_every };
+        self.tidy_at = Instant::now() + pause;
+        self.epoch = epoch;
+        Ok(WorkState::Idle)
+    }
+
+    async fn wait_for_work(&mut self) {
+        tokio::select! {
+            () = self.network.sweeping.notified() => {}
+            () = tokio::time::sleep(self.network.pace.look_every) => {}
+        }
+    }
+}
+
+impl Network {
+    /// Deletes the parts of what was condemned since the last time, unless they were promised since.
+    pub(super) async fn delete_condemned(&self) -> Result<(), ObjectError> {
+        let own = self.own.to_string();
+        let key = own.clone();
+        let (rounds, swept) = self
+            .db
+            .look_up(move |tx| {
+                let rounds = tx.get::<Rounds>(&())?.unwrap_or_default();
+                Ok::<_, ObjectError>((rounds, tx.get::<Swept>(&key)?.map_or(0, |row| row.round)))
+            })
+            .await?;
+        if rounds.round == swept {
+            return Ok(());
+        }
+        // Of what came before the floor nothing is known any more; those parts have no row and are found as orphans.
+        let first = (swept.max(rounds.floor.saturating_sub(1)) + 1, Sha256Digest::from_bytes([0; 32]));
+        let mut range = KeyRange::of(first..);
+        loop {
+            let page = range.clone();
+            let rows = self
+                .db
+                .read(move |tx| {
+                    Ok::<_, ObjectError>(tx.range::<Condemnations>(page, Direction::Forward, BATCH)?)
+                })
+                .await?;
+            let Some((last, _)) = rows.last() else { break };
+            range = range.after(last);
+            let condemned = rows.into_iter().map(|((round, digest), _)| (digest, round)).collect();
+            self.delete_parts(condemned).await?;
+        }
+        let row = SweptRow { round: rounds.round };
+        self.db.write(move |tx| Ok::<_, ObjectError>(tx.put::<Swept>(&own, &row)?)).await
+    }
+
+    async fn delete_parts(&self, condemned: BTreeMap<Sha256Digest, u64>) -> Result<(), ObjectError> {
+        let chunks = self.chunks.clone();
+        let deleted = self.tasks.spawn_blocking("part-remove", move || {
+            let (mut parts, mut bytes) = (0, 0);
+            let mut directories: BTreeMap<u8, Vec<Sha256Digest>> = BTreeMap::new();
+            for digest in condemned.keys() {
+                directories.entry(digest.as_bytes()[0]).or_default().push(*digest);
+            }
+            for directory in directories.into_keys() {
+                for (digest, part, _) in chunks.list_parts(directory)? {
+                    let Some(round) = condemned.get(&digest) else { continue };
+                    if let Some(freed) = chunks.remove_before(&digest, part, *round)? {
+                        (parts, bytes) = (parts + 1, bytes + freed);
+                    }
+                }
+            }
+            Ok::<_, ObjectError>((parts, bytes))
+        });
+        let (parts, bytes) = deleted.await.map_err(|_| ObjectError::Lost)??;
+        self.freed(parts, bytes);
+        Ok(())
+    }
+
+    fn freed(&self, parts: u64, bytes: u64) {
+        let less = |count: &std::sync::atomic::AtomicU64, by: u64| {
+            let _ =
+                count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(by)));
+        };
+        less(&self.usage.parts, parts);
+        less(&self.usage.bytes, bytes);
+        metrics::counter!("cm_storage_parts_deleted_total").increment(parts);
+    }
+
+    /// Looks through all that this peer has; with `scrubs` it reads it, too.
+    pub(super) async fn tidy(&self, orphans: &mut Orphans, scrubs: bool) -> Result<Tidied, ObjectError> {
+        let known = self.learn().await?;
+        let mut tidied = Tidied::default();
+        for directory in 0..=u8::MAX {
+            if self.tasks.token().is_cancelled() {
+                return Ok(tidied);
+            }
+            let chunks = self.chunks.clone();
+            let listed = self.tasks.spawn_blocking("part-list", move || chunks.list_parts(directory));
+            let mut listed = listed.await.map_err(|_| ObjectError::Lost)??;
+            listed.sort_unstable();
+            for batch in listed.chunks(ITEMS_MAX) {
+                tidied.parts += batch.len() as u64;
+                tidied.bytes += batch.iter().map(|(_, _, len)| len).sum::<u64>();
+                self.tidy_batch(&known, batch.to_vec(), orphans, &mut tidied).await?;
+                if scrubs {
+                    self.scrub(batch).await?;
+                }
+            }
+        }
+        let usage = &self.usage;
+        usage.parts.store(tidied.parts - tidied.dropped, Ordering::Relaxed);
+        usage.bytes.store(tidied.bytes, Ordering::Relaxed);
+        usage.counted.store(true, Ordering::Relaxed);
+        metrics::gauge!("cm_storage_parts").set(tidied.parts as f64);
+        metrics::gauge!("cm_storage_bytes").set(tidied.bytes as f64);
+        if tidied.misplaced == 0 {
+            usage.tidy_in.store(known.current().epoch().0 + 1, Ordering::Relaxed);
+        }
+        Ok(tidied)
+    }
+
+    async fn tidy_batch(
+        &self,
+        known: &Known,
+        batch: Listed,
+        orphans: &mut Orphans,
+        tidied: &mut Tidied,
+    ) -> Result<(), ObjectError> {
+        let digests: Vec<Sha256Digest> = batch.iter().map(|(digest, _, _)| *digest).collect();
+        let asked = digests.clone();
+        let (rows, round, condemned) = self
+            .db
+            .read(move |tx| {
+                let rows = tx.get_many::<Chunks>(&asked)?;
+                let round = tx.get::<Rounds>(&())?.unwrap_or_default().round;
+                Ok::<_, ObjectError>((rows, round, tx.get_many::<Condemned>(&asked)?))
+            })
+            .await?;
+        let mut unknown = Vec::new();
+        let mut elsewhere = Vec::new();
+        for ((entry, row), condemned) in batch.into_iter().zip(rows).zip(condemned) {
+            let (digest, part, _) = entry;
+            let Some(row) = row else {
+                unknown.push(digest);
+                continue;
+            };
+            orphans.0.remove(&digest);
+            let redundancy = self.redundancy(row.kept);
+            let order = known.order(&digest);
+            let wanted: Vec<PeerId> = order.into_iter().take(redundancy.width()).collect();
+            let fits = Part::all(redundancy).any(|one| one == part);
+            // Of several parts some may be too many though this peer is wanted.
+            let is_alone = digests.iter().filter(|other| **other == digest).count() == 1;
+            if row.references == 0 || (fits && is_alone && wanted.contains(&self.own)) {
+                continue;
+            }
+            // Whatever may be about to be deleted where it is wanted is promised anew before this part goes.
+            let round = condemned.map(|_| round);
+            elsewhere.push((digest, part, fits, redundancy, wanted, round));
+        }
+        self.condemn_orphans(unknown, orphans, tidied).await?;
+        if elsewhere.is_empty() {
+            return Ok(());
+        }
+        let peers: std::collections::BTreeSet<&PeerId> =
+            elsewhere.iter().flat_map(|(_, _, _, _, wanted, _)| wanted).collect();
+        let answers = join_all(peers.into_iter().map(|peer| {
+            let mine = elsewhere.iter().filter(|(_, _, _, _, wanted, _)| wanted.contains(peer));
+            let mine: Vec<_> = mine.collect();
+            let items = mine.iter().map(|(digest, _, _, redundancy, _, round)| HaveItem {
+                digest: *digest,
+                kept: keeping_of(*redundancy),
+                round: *round,
+            });
+            let items: Vec<_> = items.collect();
+            let digests: Vec<Sha256Digest> = mine.iter().map(|(digest, ..)| *digest).collect();
+            async move {
+                let parts = self.ask_have(peer, items).await.ok()?;
+                Some((peer, digests.into_iter().zip(parts).collect::<HashMap<_, _>>()))
+            }
+        }));
+        let answers: Vec<_> = answers.await.into_iter().flatten().collect();
+        let mut surplus = Vec::new();
+        for (digest, part, fits, redundancy, wanted, _) in &elsewhere {
+            let held: Held = answers
+                .iter()
+                .filter_map(|(peer, parts)| Some(((*peer).clone(), parts.get(digest)?)))
+                .map(|(peer, parts)| (peer, parts.iter().map(|part| part.number()).collect()))
+                .collect();
+            let number = fits.then(|| part.number());
+            if is_surplus(*redundancy, wanted, &held, &self.own, number) {
+                surplus.push((*digest, *part));
+            } else if !(*fits && wanted.contains(&self.own)) {
+                tidied.misplaced += 1;
+                self.found_short(*digest);
+            }
+        }
+        tidied.dropped += surplus.len() as u64;
+        let chunks = self.chunks.clone();
+        let dropped = self.tasks.spawn_blocking("part-remove", move || {
+            let mut bytes = 0;
+            for (digest, part) in surplus {
+                bytes += chunks.remove_before(&digest, part, u64::MAX)?.unwrap_or_default();
+            }
+            Ok::<_, ObjectError>(bytes)
+        });
+        let bytes = dropped.await.map_err(|_| ObjectError::Lost)??;
+        tidied.bytes = tidied.bytes.saturating_sub(bytes);
+        Ok(())
+    }
+
+    /// Condemns what has had no row for the grace period: whoever is just writing it counts it before that, or promises it anew.
+    async fn condemn_orphans(
+        &self,
+        unknown: Vec<Sha256Digest>,
+        orphans: &mut Orphans,
+        tidied: &mut Tidied,
+    ) -> Result<(), ObjectError> {
+        let mut ripe = Vec::new();
+        for digest in unknown {
+            match orphans.0.get(&digest) {
+                Some(since) if since.elapsed() >= self.orphan_grace => {
+                    orphans.0.remove(&digest);
+                    ripe.push(digest);
+                }
+                Some(_) => {}
+                None if orphans.0.len() < ORPHANS_MAX => {
+                    orphans.0.insert(digest, Instant::now());
+                }
+                None => {}
+            }
+        }
+        if ripe.is_empty() {
+            return Ok(());
+        }
+        let condemned = condemn_unknown(self, ripe).await?;
+        tidied.orphans += condemned;
+        self.sweep_soon();
+        Ok(())
+    }
+
+    /// Reads parts at the pace of a scrub; what is damaged goes, and is made anew from others.
+    async fn scrub(&self, batch: &[(Sha256Digest, Part, u64)]) -> Result<(), ObjectError> {
+        for (digest, part, len) in batch.iter().copied() {
+            if self.tasks.token().is_cancelled() {
+                return Ok(());
+            }
+            let chunks = self.chunks.clone();
+            let read = self.tasks.spawn_blocking("part-scrub", move || chunks.read_part(&digest, part));
+            match read.await.map_err(|_| ObjectError::Lost)? {
+                Ok(_) | Err(Flaw::Missing) => {}
+                Err(_) => self.damaged(digest, part).await,
+            }
+            metrics::counter!("cm_storage_scrubbed_bytes_total").increment(len);
+            pause(len, self.pace.scrub_bytes_per_second).await;
+        }
+        Ok(())
+    }
+}
+
+/// Condemns those of the chunks that have no row. How many.
+pub(crate) async fn condemn_unknown(
+    network: &Network,
+    digests: Vec<Sha256Digest>,
+) -> Result<u64, ObjectError> {
+    let now = network.clock.now().into();
+    network
+        .db
+        .write(move |tx| {
+            let rows = tx.get_many::<Chunks>(&digests)?;
+            let unknown = digests.into_iter().zip(rows).filter(|(_, row)| row.is_none());
+            let unknown: Vec<Sha256Digest> = unknown.map(|(digest, _)| digest).collect();
+            condemn(tx, &unknown, now)?;
+            Ok(unknown.len() as u64)
+        })
+        .await
+}
+
+/// Waits for as long as so many bytes take at that pace.
+pub(super) async fn pause(bytes: u64, bytes_per_second: u64) {
+    let seconds = bytes as f64 / bytes_per_second.max(1) as f64;
+    tokio::time::sleep(Duration::from_secs_f64(seconds.min(60.0))).await;
+}

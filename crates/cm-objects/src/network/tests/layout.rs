@@ -1,0 +1,61 @@
+use cm_placement::{Change, HistoryError};
+
+use super::*;
+use crate::LayoutChange;
+use crate::tests::sample;
+
+async fn change(cluster: &Cluster, change: Change) -> Result<(), ObjectError> {
+    let objects = cluster.peers[0].objects().clone();
+    cluster.db.write(move |tx| objects.change_layout(tx, &[change]).map(drop)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_peer_hands_everything_over_before_it_may_leave() {
+    let cluster = Cluster::start(4).await;
+    let objects: Vec<(String, Vec<u8>)> =
+        (0..12).map(|n| (format!("object {n}"), sample(200_000, 100 + n))).collect();
+    for (name, bytes) in &objects {
+        cluster.put(0, name, bytes).await.unwrap();
+    }
+    cluster.wait_settled(0).await;
+    assert!(!cluster.peers[0].objects().may_leave(&id(3)).await.unwrap());
+    change(&cluster, Change::Drain(id(3))).await.unwrap();
+    let early = change(&cluster, Change::Remove(id(3))).await;
+    assert!(
+        matches!(&early, Err(ObjectError::Layout(LayoutChange::History(HistoryError::StillMoving(_))))),
+        "{early:?}"
+    );
+    cluster.wait_settled(0).await;
+    assert_eq!(cluster.peers[3].files().len(), 0);
+    assert_eq!(cluster.parts(), 36, "three copies of each, on three peers");
+    change(&cluster, Change::Remove(id(3))).await.unwrap();
+    cluster.wait_settled(0).await;
+    assert!(cluster.peers[0].objects().may_leave(&id(3)).await.unwrap());
+    for (name, bytes) in &objects {
+        assert_eq!(cluster.read(3, name).await.unwrap(), *bytes, "also by who keeps nothing any more");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_had_alone_spreads_when_others_join() {
+    let mut cluster = Cluster::start(1).await;
+    let bytes = sample(1_500_000, 5);
+    cluster.put(0, "film", &bytes).await.unwrap();
+    assert_eq!(cluster.parts(), 2);
+    for n in 1..3 {
+        cluster.add(n).await;
+    }
+    cluster.meet();
+    for n in 1..3 {
+        cluster.run(n).await;
+    }
+    for n in 0..3 {
+        cluster.wait_connected(n).await;
+    }
+    assert!(eventually(async || cluster.parts() == 6).await, "{} parts", cluster.parts());
+    cluster.wait_settled(0).await;
+    cluster.kill(0).await;
+    assert_eq!(cluster.read(2, "film").await.unwrap(), bytes);
+    cluster.stop().await;
+}

@@ -1,0 +1,94 @@
+use crate::tests::sample;
+use crate::{ObjectError, ObjectInfo};
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_written_at_one_peer_is_read_at_any() {
+    let cluster = Cluster::start(5).await;
+    let bytes = sample(2_500_000, 1);
+    cluster.put(0, "film", &bytes).await.unwrap();
+    cluster.put(1, "empty", b"").await.unwrap();
+    for at in 0..5 {
+        assert_eq!(cluster.read(at, "film").await.unwrap(), bytes, "at {at}");
+        assert_eq!(cluster.read(at, "empty").await.unwrap(), b"");
+    }
+    // Three copies of three chunks.
+    assert!(eventually(async || cluster.parts() == 9).await, "{} parts", cluster.parts());
+    // The same bytes again cost nothing.
+    cluster.put(3, "again", &bytes).await.unwrap();
+    assert!(eventually(async || cluster.parts() == 9).await, "{} parts", cluster.parts());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_are_spread_and_joined() {
+    let mut cluster = Cluster::start(5).await;
+    cluster.keep("3+2").await;
+    let bytes = sample(2_500_000, 2);
+    cluster.put(4, "film", &bytes).await.unwrap();
+    assert!(eventually(async || cluster.parts() == 15).await, "{} parts", cluster.parts());
+    assert!(cluster.peers.iter().all(|peer| peer.files().len() == 3), "one shard of each chunk each");
+    cluster.kill(1).await;
+    cluster.kill(2).await;
+    for at in [0, 3, 4] {
+        assert_eq!(cluster.read(at, "film").await.unwrap(), bytes, "at {at}");
+    }
+    // With three of five peers writing goes on, too: shards share peers.
+    let later = sample(1_500_000, 22);
+    cluster.put(0, "later", &later).await.unwrap();
+    cluster.kill(3).await;
+    let refused = cluster.put(0, "too late", &bytes[..10]).await.unwrap_err();
+    assert!(matches!(refused, ObjectError::NotEnoughPeers { width: 5, .. }), "{refused:?}");
+    assert!(refused.retryable());
+    let unreachable = cluster.read(0, "film").await.unwrap_err();
+    assert!(matches!(unreachable, ObjectError::Unreachable { .. }), "{unreachable:?}");
+    for n in [1, 2, 3] {
+        cluster.run(n).await;
+    }
+    for n in 0..5 {
+        cluster.wait_connected(n).await;
+    }
+    cluster.wait_settled(0).await;
+    assert_eq!(cluster.read(1, "later").await.unwrap(), later);
+    // What was refused is gone, what shared a peer is at home.
+    assert!(eventually(async || cluster.parts() == 25).await, "{} parts", cluster.parts());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_goes_everywhere_and_may_come_back_meanwhile() {
+    let mut cluster = Cluster::start(3).await;
+    let bytes = sample(1_200_000, 3);
+    cluster.put(0, "film", &bytes).await.unwrap();
+    cluster.delete(1, "film").await;
+    assert!(eventually(async || cluster.parts() == 0).await, "{} parts are left", cluster.parts());
+    // A peer that sleeps through the deletion of what it has, and through its return, keeps what is there again.
+    cluster.put(0, "film", &bytes).await.unwrap();
+    cluster.kill(2).await;
+    cluster.delete(1, "film").await;
+    assert!(eventually(async || cluster.status(0).await.condemned_chunks > 1).await);
+    let again: ObjectInfo = cluster.put(0, "film", &bytes).await.unwrap();
+    cluster.run(2).await;
+    cluster.wait_connected(2).await;
+    cluster.wait_settled(0).await;
+    assert_eq!(cluster.parts(), 6);
+    for at in 0..3 {
+        assert_eq!(cluster.read(at, "film").await.unwrap(), bytes);
+    }
+    assert_eq!(again.size, 1_200_000);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_that_comes_to_nothing_leaves_nothing() {
+    let cluster = Cluster::start(3).await;
+    let bytes = sample(1_200_000, 4);
+    let permit = permit::<Update>("scans", "film");
+    let new = NewObject { expected_sha256: Some(cm_crypto::digest::sha256(b"else")), ..NewObject::default() };
+    let (name, body) = (key("film"), pieces(&bytes, 300_000));
+    let put = cluster.peers[0].objects().put(&permit, &cluster.bucket, &name, new, body);
+    assert!(matches!(put.await.unwrap_err(), ObjectError::DigestMismatch { .. }));
+    assert!(eventually(async || cluster.parts() == 0).await, "{} parts are left", cluster.parts());
+    cluster.stop().await;
+}

@@ -1,0 +1,176 @@
+//! What peers ask each other about parts of chunks.
+//!
+//! A message is a head in JSON behind its length (4 bytes, big-endian), and the bytes of parts behind it.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use cm_net::Kind;
+use cm_types::{PeerId, Sha256Digest};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::chunks::Part;
+use crate::network::keeping::Keeping;
+
+/// Keep these bytes.
+pub(crate) const PUT: Kind = Kind::new("chunk.put");
+/// Give me what you have of this chunk.
+pub(crate) const GET: Kind = Kind::new("chunk.get");
+/// Do you have these?
+pub(crate) const HAVE: Kind = Kind::new("chunk.have");
+/// Get this for yourself from others.
+pub(crate) const PULL: Kind = Kind::new("chunk.pull");
+/// Does anybody read or write these versions at your place?
+pub(crate) const LEASED: Kind = Kind::new("chunk.leased");
+/// How much do you have?
+pub(crate) const STATISTICS: Kind = Kind::new("chunk.statistics");
+
+/// Longest head.
+pub(crate) const HEAD_LEN_MAX: usize = 256 * 1024;
+/// How many things one question is about at most; with their names they fit into a head.
+pub(crate) const ITEMS_MAX: usize = 512;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PutHead {
+    pub(crate) digest: Sha256Digest,
+    pub(crate) part: Part,
+    pub(crate) round: u64,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PutAnswer {
+    /// It is durable.
+    Stored,
+    /// There is no room for it.
+    Full,
+    /// What arrived is not what it says.
+    Damaged,
+    /// It could not be written.
+    Failed,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GetHead {
+    pub(crate) digest: Sha256Digest,
+    /// Which will do.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// The parts that follow, with their lengths.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GetAnswer {
+    pub(crate) parts: Vec<(Part, u32)>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HaveHead {
+    pub(crate) items: Vec<HaveItem>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HaveItem {
+    pub(crate) digest: Sha256Digest,
+    /// In which form.
+    pub(crate) kept: Keeping,
+    /// Promise what you have in this round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) round: Option<u64>,
+}
+
+/// Which parts are there, in the order of the items.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HaveAnswer {
+    pub(crate) parts: Vec<Vec<Part>>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PullHead {
+    pub(crate) digest: Sha256Digest,
+    pub(crate) part: Part,
+    pub(crate) round: u64,
+    /// Who has the part as it is; of shards, nobody: then it is made anew.
+    pub(crate) from: Vec<PeerId>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LeasedHead {
+    pub(crate) versions: Vec<Uuid>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LeasedAnswer {
+    pub(crate) leased: Vec<Uuid>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StatisticsAnswer {
+    pub(crate) parts: u64,
+    pub(crate) bytes: u64,
+    /// Whether everything was counted since the start.
+    pub(crate) counted: bool,
+    /// Parts that were found damaged since the start.
+    pub(crate) damaged: u64,
+    /// The epoch that the peer goes by.
+    pub(crate) epoch: u64,
+    /// The epoch in which it last looked through all that it has, and found nothing that should be elsewhere.
+    #[serde(default)]
+    pub(crate) tidy_in: Option<u64>,
+}
+
+/// Head and bytes as one message.
+pub(crate) fn join(head: &impl Serialize, bytes: &[&[u8]]) -> Bytes {
+    let head = serde_json::to_vec(head).expect("heads are plain structs with texts and numbers");
+    let len = bytes.iter().map(|bytes| bytes.len()).sum::<usize>();
+    let mut message = BytesMut::with_capacity(4 + head.len() + len);
+    message.put_u32(u32::try_from(head.len()).unwrap_or(u32::MAX));
+    message.put_slice(&head);
+    for bytes in bytes {
+        message.put_slice(bytes);
+    }
+    message.freeze()
+}
+
+/// Takes the head off a message; `None` if there is none.
+pub(crate) fn split<T: DeserializeOwned>(mut message: Bytes) -> Option<(T, Bytes)> {
+    let (len, _) = message.split_first_chunk::<4>()?;
+    let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+    if len > HEAD_LEN_MAX || message.len() < 4 + len {
+        return None;
+    }
+    let rest = message.split_off(4 + len);
+    Some((serde_json::from_slice(&message[4..]).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use cm_crypto::digest::sha256;
+    use cm_placement::Redundancy;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_full_question_fits() {
+        let kept = Keeping::Erasure { data: 32, parity: 32 };
+        let item = || HaveItem { digest: sha256(b"x"), kept, round: Some(u64::MAX) };
+        let head = HaveHead { items: (0..ITEMS_MAX).map(|_| item()).collect() };
+        assert!(join(&head, &[]).len() < HEAD_LEN_MAX, "{}", join(&head, &[]).len());
+    }
+
+    proptest! {
+        #[test]
+        fn heads_read_back_and_any_bytes_are_read_or_refused(
+            round: u64,
+            number in 0_u8..5,
+            body in prop::collection::vec(any::<u8>(), 0..100),
+            noise in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let part = Part::of(Redundancy::erasure(3, 2).unwrap(), number.into());
+            let head = PutHead { digest: sha256(&body), part, round };
+            let (found, bytes) = split::<PutHead>(join(&head, &[&body[..1.min(body.len())], &body[1.min(body.len())..]])).unwrap();
+            prop_assert_eq!((found, &bytes[..]), (head, &body[..]));
+            let _ = split::<PutHead>(noise.into());
+        }
+    }
+}

@@ -126,3 +126,26 @@ def test_numbers_of_parts(s3, bucket, refused, number):
     where = begin(s3, bucket)
     with refused(400, "InvalidArgument"):
         s3.upload_part(**where, PartNumber=number, Body=b"x")
+
+
+def test_uploads_are_grouped_by_a_delimiter(s3, bucket):
+    keys = ["a/1", "a/2", "b", "c/1/x", "c/2", "d"]
+    ids = {key: s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"] for key in keys}
+    whole = s3.list_multipart_uploads(Bucket=bucket, Delimiter="/")
+    assert [found["Key"] for found in whole["Uploads"]] == ["b", "d"]
+    assert [found["Prefix"] for found in whole["CommonPrefixes"]] == ["a/", "c/"]
+    assert not whole["IsTruncated"]
+    listed, marker = [], {}
+    for _ in range(10):
+        page = s3.list_multipart_uploads(Bucket=bucket, Delimiter="/", MaxUploads=1, **marker)
+        listed += [found["Key"] for found in page.get("Uploads", [])]
+        listed += [found["Prefix"] for found in page.get("CommonPrefixes", [])]
+        if not page["IsTruncated"]:
+            break
+        marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
+    assert listed == ["a/", "b", "c/", "d"]
+    below = s3.list_multipart_uploads(Bucket=bucket, Prefix="c/", Delimiter="/")
+    assert [found["Prefix"] for found in below["CommonPrefixes"]] == ["c/1/"]
+    assert [found["Key"] for found in below["Uploads"]] == ["c/2"]
+    for key, upload in ids.items():
+        s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)

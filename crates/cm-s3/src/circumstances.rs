@@ -53,7 +53,7 @@ pub(crate) fn add_caller(op: &OpContext, all: &mut Circumstances) {
     all.add_caller(op.principal().map(|principal| (principal, &tenant)));
 }
 
-/// Headers of S3, by their own names, and the tags that one of them holds.
+/// Headers of S3, by their own names, and the tags that one of them holds. Keys of customers are nobody's business.
 pub(crate) fn headers(headers: &HeaderMap, all: &mut Circumstances) {
     for (name, value) in headers {
         let Ok(value) = value.to_str() else { continue };
@@ -61,7 +61,7 @@ pub(crate) fn headers(headers: &HeaderMap, all: &mut Circumstances) {
         if name == "x-amz-copy-source" {
             let path = value.split_once('?').map_or(value, |(path, _)| path);
             all.add("s3:x-amz-copy-source", decoded(path).trim_start_matches('/'));
-        } else if name.starts_with("x-amz-") {
+        } else if name.starts_with("x-amz-") && !name.ends_with("-customer-key") {
             all.add(&format!("s3:{name}"), value);
         }
         if name == "x-amz-tagging" {

@@ -115,6 +115,7 @@ pub(crate) fn object(error: ObjectError) -> S3Error {
         }
         ObjectError::DigestMismatch { .. } => sha256_mismatch(),
         ObjectError::Md5Mismatch => S3ErrorCode::BadDigest,
+        ObjectError::KeyRequired { .. } | ObjectError::WrongKey { .. } => S3ErrorCode::InvalidRequest,
         ObjectError::UploadNotFound { .. } => S3ErrorCode::NoSuchUpload,
         ObjectError::PartNotFound { .. } => S3ErrorCode::InvalidPart,
         ObjectError::PartOrder => S3ErrorCode::InvalidPartOrder,

@@ -146,6 +146,7 @@ operations! {
     put_bucket_cors as set_cors: PutBucketCorsInput => PutBucketCorsOutput,
     delete_bucket_cors as remove_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput,
     get_bucket_encryption as encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput,
+    put_bucket_encryption as set_encryption: PutBucketEncryptionInput => PutBucketEncryptionOutput,
     delete_bucket_encryption as remove_encryption: DeleteBucketEncryptionInput => DeleteBucketEncryptionOutput,
     get_bucket_request_payment as request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput,
     get_bucket_logging as logging: GetBucketLoggingInput => GetBucketLoggingOutput,

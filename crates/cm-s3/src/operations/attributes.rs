@@ -6,7 +6,7 @@ use cm_types::PageLimit;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::encryption::refuse_key;
+use super::encryption::check_key;
 use super::listing::page_limit;
 use super::reading::version_name;
 use super::writing::part_number;
@@ -23,7 +23,6 @@ impl Store {
         request: S3Request<GetObjectAttributesInput>,
     ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
         let input = request.input;
-        refuse_key(&request.headers)?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
         let version = version_name(input.version_id.as_deref())?;
         // The names come in one header as well as in several.
@@ -45,6 +44,7 @@ impl Store {
             self.permit_object::<Read>(&caller, Use::GetObjectAttributes, &bucket, &key, version).await?;
         let found = self.kernel.objects().finished_parts(&permit, &bucket, &key, version, after, limit).await;
         let (info, parts, more) = found.map_err(failure::object)?;
+        check_key(self.kernel.objects(), &info, &request.headers)?;
         let is_summed = Algorithm::ALL.iter().any(|algorithm| info.headers.contains_key(algorithm.header()));
         let mut output = GetObjectAttributesOutput {
             last_modified: Some(time(info.created_at)),

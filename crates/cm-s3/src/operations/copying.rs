@@ -3,7 +3,9 @@
 use std::io;
 use std::ops::Range as Bytes;
 
-use cm_kernel::objects::{ByteRange, NewObject, NewPart, ObjectError, ObjectRead, Piece, Tagging};
+use cm_kernel::objects::{
+    ByteRange, CustomerKey, EncryptedBy, NewObject, NewPart, ObjectError, ObjectRead, Piece, Reading, Tagging,
+};
 use cm_kernel::policy::Update;
 use cm_kernel::policy::sharing::Use;
 use futures::TryStreamExt;
@@ -12,10 +14,10 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::SaidAlong;
 use super::conditions::{Freshness, ReadConditions};
-use super::encryption::refuse_encryption;
+use super::encryption::{customer_key, encrypted, encrypted_by, new_encryption, source_key};
 use super::locking::said_protection;
 use super::reading::version_name;
-use super::refusals::{refuse, refuse_for_new};
+use super::refusals::refuse_for_new;
 use super::tagging::header_tags;
 use super::uploads::upload_ref;
 use super::writing::new_part_number;
@@ -37,18 +39,18 @@ impl Store {
     ) -> S3Result<S3Response<CopyObjectOutput>> {
         let mut input = request.input;
         refuse_for_new!(input);
-        refuse!(input; copy_source_sse_customer_algorithm, copy_source_sse_customer_key);
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
         let (record, permit) = self.object::<Update>(&caller, Use::PutObject, &bucket, &key, None).await?;
         let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
-        refuse_encryption(&request.headers)?;
+        let encryption = new_encryption(&request.headers)?;
+        let key_of_source = source_key(&request.headers)?;
         let conditions = ReadConditions {
             if_match: input.copy_source_if_match.take(),
             if_none_match: input.copy_source_if_none_match.take(),
             if_modified_since: input.copy_source_if_modified_since.take(),
             if_unmodified_since: input.copy_source_if_unmodified_since.take(),
         };
-        let source = self.source(&caller, &input.copy_source, &conditions, None).await?;
+        let source = self.source(&caller, &input.copy_source, &conditions, None, key_of_source).await?;
         let replaces =
             input.metadata_directive.as_ref().is_some_and(|directive| directive.as_str() == "REPLACE");
         let is_earlier = matches!(&input.copy_source, CopySource::Bucket { version_id: Some(_), .. });
@@ -71,11 +73,14 @@ impl Store {
             metadata: source.info.metadata.clone(),
             headers: source.info.headers.clone(),
             tagging: Tagging::Md5,
-            expected_sha256: Some(source.info.sha256),
+            // The digest of an object under its writer's key is that of what is stored.
+            expected_sha256: (encrypted_by(&source.info) != Some(EncryptedBy::Customer))
+                .then_some(source.info.sha256),
             tags,
             protection,
             owner: access.owner,
             acl: access.acl,
+            encryption,
             request: Some(caller.request.clone()),
             ..NewObject::default()
         };
@@ -114,13 +119,14 @@ impl Store {
             ..CopyObjectResult::default()
         };
         summed!(&mut result, &info.headers);
-        let output = CopyObjectOutput {
+        let mut output = CopyObjectOutput {
             copy_object_result: Some(result),
             copy_source_version_id: source_version,
             version_id: new_version(&info),
             expiration: self.expiration(permit.tenant(), &info).await?,
             ..CopyObjectOutput::default()
         };
+        encrypted!(output, encrypted_by(&info), &request.headers);
         Ok(S3Response::new(output))
     }
 
@@ -130,10 +136,7 @@ impl Store {
         request: S3Request<UploadPartCopyInput>,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         let input = request.input;
-        refuse!(
-            input; sse_customer_algorithm, sse_customer_key,
-            copy_source_sse_customer_algorithm, copy_source_sse_customer_key
-        );
+        let new = NewPart { key: customer_key(&request.headers)?, ..NewPart::default() };
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
         let number = new_part_number(input.part_number)?;
         let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
@@ -144,21 +147,23 @@ impl Store {
             if_unmodified_since: input.copy_source_if_unmodified_since,
         };
         let range = input.copy_source_range.as_deref().map(inclusive).transpose()?;
-        let source = self.source(&caller, &input.copy_source, &conditions, range).await?;
+        let key_of_source = source_key(&request.headers)?;
+        let source = self.source(&caller, &input.copy_source, &conditions, range, key_of_source).await?;
         let source_version = source.info.shown_version.map(|name| name.to_string());
         let body = source.body.map_err(io::Error::other);
-        let part = self.kernel.objects().put_part(&permit, &upload, number, NewPart::default(), body).await;
+        let part = self.kernel.objects().put_part(&permit, &upload, number, new, body).await;
         let part = part.map_err(failure::object)?;
         let result = CopyPartResult {
             e_tag: Some(ETag::Strong(part.tag)),
             last_modified: Some(time(part.created_at)),
             ..CopyPartResult::default()
         };
-        let output = UploadPartCopyOutput {
+        let mut output = UploadPartCopyOutput {
             copy_part_result: Some(result),
             copy_source_version_id: source_version,
             ..UploadPartCopyOutput::default()
         };
+        encrypted!(output, part.encrypted_by, &request.headers);
         Ok(S3Response::new(output))
     }
 
@@ -168,6 +173,7 @@ impl Store {
         source: &CopySource,
         conditions: &ReadConditions,
         range: Option<ByteRange>,
+        customer: Option<CustomerKey>,
     ) -> S3Result<ObjectRead> {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(invalid("a source is BUCKET/KEY here"));
@@ -175,8 +181,8 @@ impl Store {
         let version = version_name(version_id.as_deref())?;
         let (bucket, key) = (bucket_name(bucket.to_string())?, object_key(key.to_string())?);
         let permit = self.permit_source(caller, &bucket, &key, version).await?;
-        let read =
-            self.kernel.objects().get_version(&permit, &bucket, &key, version, range.map(Piece::Range)).await;
+        let reading = Reading { version, piece: range.map(Piece::Range), key: customer };
+        let read = self.kernel.objects().get_opened(&permit, &bucket, &key, reading).await;
         let read = read.map_err(failure::object)?;
         if conditions.check(&read.info)? == Freshness::NotModified {
             return Err(S3Error::with_message(S3ErrorCode::PreconditionFailed, "the source has not changed"));

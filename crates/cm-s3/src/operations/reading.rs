@@ -1,7 +1,7 @@
 //! Reading objects.
 
 use axum::http::header;
-use cm_kernel::objects::{ByteRange, ObjectError, ObjectInfo, Piece, VersionName};
+use cm_kernel::objects::{ByteRange, ObjectError, ObjectInfo, Piece, Reading, VersionName};
 use cm_kernel::policy::Read;
 use cm_kernel::policy::sharing::Use;
 use futures::TryStreamExt;
@@ -10,7 +10,7 @@ use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::conditions::{Freshness, ReadConditions};
-use super::encryption::refuse_key;
+use super::encryption::{check_key, customer_key, encrypted, encrypted_by};
 use super::writing::part_number;
 use super::{Store, bucket_name, object_key};
 use crate::caller::Caller;
@@ -25,7 +25,7 @@ impl Store {
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
-        refuse_key(&request.headers)?;
+        let customer = customer_key(&request.headers)?;
         let version = version_name(input.version_id.as_deref())?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
         let permit = self.permit_object::<Read>(&caller, Use::GetObject, &bucket, &key, version).await?;
@@ -42,7 +42,10 @@ impl Store {
             (None, Some(number)) => Some(Piece::Part(part_number(number)?)),
             (None, None) => None,
         };
-        let read = match objects.get_version(&permit, &bucket, &key, version, piece).await {
+        let read = match objects
+            .get_opened(&permit, &bucket, &key, Reading { version, piece, key: customer })
+            .await
+        {
             // Conditions are judged before the range is.
             Err(error @ ObjectError::RangeNotSatisfiable { .. }) => {
                 let info =
@@ -61,6 +64,7 @@ impl Store {
         let with_checksum = input.checksum_mode.is_some() && range == (0..size);
         let mut output = GetObjectOutput::default();
         described!(output, &read.info, with_checksum);
+        encrypted!(output, encrypted_by(&read.info), &request.headers);
         output.content_length = Some((range.end - range.start) as i64);
         if piece.is_some() && !range.is_empty() {
             output.content_range = Some(content_range(&range, size));
@@ -84,7 +88,6 @@ impl Store {
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = request.input;
-        refuse_key(&request.headers)?;
         let version = version_name(input.version_id.as_deref())?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
         let permit = self.permit_object::<Read>(&caller, Use::GetObject, &bucket, &key, version).await?;
@@ -100,6 +103,7 @@ impl Store {
                 (info, Some(range))
             }
         };
+        check_key(objects, &info, &request.headers)?;
         let conditions = ReadConditions {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
@@ -111,6 +115,7 @@ impl Store {
         }
         let mut output = HeadObjectOutput::default();
         described!(output, &info, input.checksum_mode.is_some());
+        encrypted!(output, encrypted_by(&info), &request.headers);
         output.content_length = Some(info.size as i64);
         output.expiration = self.expiration(permit.tenant(), &info).await?;
         let range = match (part, input.range) {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use cm_kernel::objects::{Completion, Contents, NewPart, NewUpload, ObjectInfo, UploadInfo, UploadRef};
+use cm_kernel::objects::{
+    Completion, Contents, EncryptedBy, NewPart, NewUpload, ObjectInfo, UploadInfo, UploadPage, UploadRef,
+};
 use cm_kernel::policy::sharing::Use;
 use cm_kernel::policy::{List, Permit, Update};
 use cm_types::PageLimit;
@@ -14,7 +16,7 @@ use uuid::Uuid;
 
 use super::access::SaidAlong;
 use super::conditions::write_conditions;
-use super::encryption::{refuse_encryption, refuse_key};
+use super::encryption::{AES256, customer_key, encrypted, encrypted_by, new_encryption};
 use super::listing::{encoded, encoder, page_limit};
 use super::locking::said_protection;
 use super::part_sums::{Given, Sums};
@@ -44,7 +46,7 @@ impl Store {
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
         let (record, permit) = self.object::<Update>(&caller, Use::PutObject, &bucket, &key, None).await?;
         let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
-        refuse_encryption(&request.headers)?;
+        let encryption = new_encryption(&request.headers)?;
         let tags = header_tags(input.tagging.as_deref())?;
         let protection = said_protection(
             input.object_lock_mode.as_ref(),
@@ -66,10 +68,11 @@ impl Store {
             protection,
             object_owner: access.owner,
             acl: access.acl,
+            encryption,
         };
         let begun = self.kernel.objects().begin_upload(&permit, &bucket, &key, new).await;
         let begun = begun.map_err(failure::object)?;
-        let output = CreateMultipartUploadOutput {
+        let mut output = CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(begun.upload.id.to_string()),
@@ -77,6 +80,7 @@ impl Store {
             checksum_type: sums.map(|sums| sums.kind().to_owned().into()),
             ..CreateMultipartUploadOutput::default()
         };
+        encrypted!(output, begun.encrypted_by, &request.headers);
         Ok(S3Response::new(output))
     }
 
@@ -85,7 +89,7 @@ impl Store {
         caller: Caller,
         mut request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        refuse_encryption(&request.headers)?;
+        let key = customer_key(&request.headers)?;
         let announced = Announced::of(
             &request.headers,
             request.input.content_length,
@@ -99,6 +103,7 @@ impl Store {
             expected_sha256: announced_sha256(&request.headers),
             expected_md5: md5(input.content_md5.as_deref())?,
             late_headers: announced.late_headers(),
+            key,
             ..NewPart::default()
         };
         let place = (upload.bucket.clone(), upload.key.clone());
@@ -109,6 +114,7 @@ impl Store {
         let mut output =
             UploadPartOutput { e_tag: Some(ETag::Strong(part.tag)), ..UploadPartOutput::default() };
         summed!(&mut output, &part.headers);
+        encrypted!(output, part.encrypted_by, &request.headers);
         Ok(S3Response::new(output))
     }
 
@@ -118,7 +124,6 @@ impl Store {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let mut input = request.input;
-        refuse_key(&request.headers)?;
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
         let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
         let wanted = input.multipart_upload.take().and_then(|said| said.parts).unwrap_or_default();
@@ -175,7 +180,6 @@ impl Store {
         request: S3Request<ListPartsInput>,
     ) -> S3Result<S3Response<ListPartsOutput>> {
         let input = request.input;
-        refuse_key(&request.headers)?;
         let after = part_number(input.part_number_marker.unwrap_or_default())?;
         let limit = page_limit(input.max_parts)?.unwrap_or(PageLimit::clamped(1));
         let upload = upload_ref(input.bucket.clone(), input.key.clone(), &input.upload_id)?;
@@ -220,17 +224,26 @@ impl Store {
         request: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
         let input = request.input;
-        refuse!(input; delimiter);
         let encode = encoder(input.encoding_type.as_ref())?;
+        let delimiter = input.delimiter.clone().filter(|delimiter| !delimiter.is_empty());
         let limit = page_limit(input.max_uploads)?.unwrap_or(PageLimit::clamped(1));
         let bucket = bucket_name(input.bucket.clone())?;
         let permit = self.permit_bucket::<List>(&caller, Use::ListBucketMultipartUploads, &bucket).await?;
         let upload_id = input.upload_id_marker.as_deref().map(upload_id).transpose()?;
         let after = input.key_marker.clone().map(|key| (key, upload_id));
         let prefix = input.prefix.clone().unwrap_or_default();
-        let page = self.kernel.objects().list_uploads(&permit, &bucket, prefix, after, limit).await;
+        // A bucket has no more uploads under way than one page holds, so that what is grouped is all there.
+        let read = if delimiter.is_some() { PageLimit::MAX } else { limit };
+        let page = self.kernel.objects().list_uploads(&permit, &bucket, prefix.clone(), after, read).await;
         let page = page.map_err(failure::object)?;
-        let last = page.items.last().filter(|_| page.more).map(|last| last.upload.clone());
+        let page = grouped(page, &prefix, delimiter.as_deref(), input.key_marker.as_deref(), limit.get());
+        let (next_key_marker, next_upload_id_marker) = match page.next {
+            Some(Last::Upload(last)) => (Some(encode(last.key.as_str())), Some(last.id.to_string())),
+            Some(Last::Prefix(last)) => (Some(encode(&last)), None),
+            None => (None, None),
+        };
+        let is_truncated = Some(next_key_marker.is_some());
+        let prefixes = page.prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(encode(prefix)) });
         let uploads = page.items.into_iter().map(|found| MultipartUpload {
             key: Some(encode(found.upload.key.as_str())),
             upload_id: Some(found.upload.id.to_string()),
@@ -246,9 +259,11 @@ impl Store {
             prefix: encoded(encode, input.prefix),
             key_marker: encoded(encode, input.key_marker),
             upload_id_marker: input.upload_id_marker,
-            next_key_marker: last.as_ref().map(|last| encode(last.key.as_str())),
-            next_upload_id_marker: last.map(|last| last.id.to_string()),
-            is_truncated: Some(page.more),
+            common_prefixes: Some(prefixes.collect()),
+            delimiter: encoded(encode, input.delimiter),
+            next_key_marker,
+            next_upload_id_marker,
+            is_truncated,
             max_uploads: Some(limit.get() as i32),
             encoding_type: input.encoding_type,
             ..ListMultipartUploadsOutput::default()
@@ -264,6 +279,58 @@ impl Store {
     ) -> S3Result<Permit<Update>> {
         self.permit_object(caller, used, &upload.bucket, &upload.key, None).await
     }
+}
+
+/// Uploads as they are listed.
+struct Grouped {
+    items: Vec<UploadInfo>,
+    /// What keys have in common up to the delimiter, once each.
+    prefixes: Vec<String>,
+    /// The last that is listed, if there is more.
+    next: Option<Last>,
+}
+
+enum Last {
+    Upload(UploadRef),
+    Prefix(String),
+}
+
+/// So many uploads and common prefixes. Where there is a delimiter, the page must hold all that follow the marker; a marker that is a
+/// common prefix stands for all that begin with it.
+fn grouped(
+    page: UploadPage,
+    prefix: &str,
+    delimiter: Option<&str>,
+    marker: Option<&str>,
+    limit: usize,
+) -> Grouped {
+    let mut found = Grouped { items: Vec::new(), prefixes: Vec::new(), next: None };
+    let (mut last, mut more) = (None, page.more && delimiter.is_none());
+    for item in page.items {
+        let key = item.upload.key.as_str();
+        let rest = key.get(prefix.len()..).unwrap_or_default();
+        let end = delimiter.and_then(|delimiter| Some(rest.find(delimiter)? + delimiter.len()));
+        let common = end.map(|end| key[..prefix.len() + end].to_owned());
+        if common.is_some() && (common == found.prefixes.last().cloned() || common.as_deref() == marker) {
+            continue;
+        }
+        if found.items.len() + found.prefixes.len() == limit {
+            more = true;
+            break;
+        }
+        match common {
+            Some(common) => {
+                last = Some(Last::Prefix(common.clone()));
+                found.prefixes.push(common);
+            }
+            None => {
+                last = Some(Last::Upload(item.upload.clone()));
+                found.items.push(item);
+            }
+        }
+    }
+    found.next = last.filter(|_| more);
+    found
 }
 
 /// An upload by the texts that name it.
@@ -300,6 +367,9 @@ fn completed(info: &ObjectInfo) -> CompleteMultipartUploadOutput {
     };
     summed!(&mut output, &info.headers);
     output.checksum_type = info.headers.get(CHECKSUM_TYPE).map(|text| text.clone().into());
+    if let Some(EncryptedBy::Node) = encrypted_by(info) {
+        output.server_side_encryption = Some(ServerSideEncryption::from_static(AES256));
+    }
     output.version_id = new_version(info);
     output
 }

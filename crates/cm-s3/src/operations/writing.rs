@@ -14,7 +14,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::SaidAlong;
 use super::conditions::write_conditions;
-use super::encryption::refuse_encryption;
+use super::encryption::{encrypted, encrypted_by, new_encryption};
 use super::locking::said_protection;
 use super::reading::version_name;
 use super::refusals::{refuse, refuse_for_new};
@@ -46,6 +46,7 @@ impl Store {
         if !is_bounded && request.extensions.get::<FromForm>().is_none() {
             return Err(S3Error::with_message(S3ErrorCode::MissingContentLength, "how long is the body?"));
         }
+        let headers = request.headers.clone();
         // Whoever may only create must say that nothing is to be replaced, as with the native API.
         let tenant = caller.tenant();
         let info = match conditions.contains(&Condition::Absent) {
@@ -55,6 +56,7 @@ impl Store {
         let mut output = PutObjectOutput { e_tag: Some(etag(&info)), ..PutObjectOutput::default() };
         summed!(&mut output, &info.headers);
         output.checksum_type = info.headers.get(CHECKSUM_TYPE).map(|text| text.clone().into());
+        encrypted!(output, encrypted_by(&info), &headers);
         output.version_id = new_version(&info);
         output.expiration = self.expiration(&tenant, &info).await?;
         Ok(S3Response::new(output))
@@ -77,7 +79,7 @@ impl Store {
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
         let (record, permit) = self.object::<A>(&caller, Use::PutObject, &bucket, &key, None).await?;
         let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
-        refuse_encryption(&request.headers)?;
+        let encryption = new_encryption(&request.headers)?;
         let tags = header_tags(input.tagging.as_deref())?;
         let protection = said_protection(
             input.object_lock_mode.as_ref(),
@@ -98,6 +100,7 @@ impl Store {
             protection,
             owner: access.owner,
             acl: access.acl,
+            encryption,
             request: Some(caller.request.clone()),
             ..NewObject::default()
         };

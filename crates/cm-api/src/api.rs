@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::http::HeaderValue;
 use cm_endpoints::Endpoints;
 use cm_functions::Functions;
+use cm_intel::Intel;
 use cm_kernel::{Access, Kernel};
 
 use crate::shieldx::ShieldX;
@@ -39,6 +40,8 @@ pub struct Engines {
     pub functions: Functions,
     /// Deployed endpoints.
     pub endpoints: Endpoints,
+    /// Threat intelligence.
+    pub intel: Intel,
     /// Whether callers must say who they are.
     pub access: Access,
     /// For `/metrics`.

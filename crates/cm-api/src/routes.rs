@@ -19,9 +19,10 @@ use crate::listing::NEXT_CURSOR;
 use crate::verifications::Verifications;
 use crate::{
     active_objects, api_keys, auth, buckets, choreography, data_files, decisions, earlier_errors, endpoints,
-    endpoints_deploy, events, functions, hierarchy, history, instances, intel, intel_peers, intel_watch, manifests, measures, microservices, network, node,
-    object_verification, object_versions, objects, paths, principals, probes, programs, referrers, roles,
-    security_policies, services, storages, threat_collections, watch,
+    endpoints_deploy, events, functions, hierarchy, history, instances, intel, intel_peers, intel_watch,
+    manifests, measures, microservices, network, node, object_verification, object_versions, objects, paths,
+    principals, probes, programs, referrers, roles, security_policies, services, storages,
+    threat_collections, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].

@@ -8,6 +8,7 @@ pub mod agreement;
 pub mod attest;
 pub mod audit;
 mod belief;
+pub mod cluster;
 pub mod decision;
 pub mod describe;
 pub mod endpoint;
@@ -15,6 +16,7 @@ pub mod events;
 pub mod function;
 pub mod function_run;
 pub mod instance;
+pub mod intel;
 pub mod keys;
 mod kinds;
 pub mod manifest;
@@ -162,6 +164,9 @@ pub enum Command {
     /// Deploy endpoints, detach them, and see how they are.
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
+    /// Report threats, see what others report, and who they are.
+    #[command(subcommand)]
+    Intel(intel::IntelCommand),
     /// Set passwords and make API keys.
     #[command(subcommand)]
     Principal(principal::PrincipalCommand),
@@ -177,6 +182,9 @@ pub enum Command {
     Events(events::EventsArgs),
     /// Show what runs now: instances and endpoints with their state, age and limits.
     Top(top::TopArgs),
+    /// Make several nodes one network that keeps one catalogue, and see how they stand.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Read, follow and verify the audit log.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -208,6 +216,7 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Release(command) => release::run(command, connection).await,
         Command::Policy(command) => policy::run(command, connection),
         Command::Endpoint(command) => endpoint::run(command, connection).await,
+        Command::Intel(command) => intel::run(command, connection).await,
         Command::Principal(command) => principal::run(command, connection).await,
         Command::Login(args) => session::login(args, connection).await,
         Command::Logout => session::logout(connection).await,
@@ -215,6 +224,7 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Can(args) => decision::can(args, connection).await,
         Command::Events(args) => events::run(args, connection).await,
         Command::Top(args) => top::run(args, connection).await,
+        Command::Cluster(command) => cluster::run(command, connection).await,
         Command::Audit(command) => audit::run(command, connection).await,
         Command::Attest(command) => attest::run(command, connection),
         Command::Keys(command) => keys::run(command, connection),

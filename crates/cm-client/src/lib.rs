@@ -17,6 +17,7 @@ pub mod error;
 pub mod events;
 pub mod follow;
 pub mod instance;
+pub mod intel;
 pub mod locate;
 pub mod manifests;
 pub mod object_cache;

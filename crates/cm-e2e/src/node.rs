@@ -48,9 +48,11 @@ impl Node {
         command.arg("up").arg("--data-dir").arg(&data_dir).args(["--output", "json"]);
         for listener in [
             "api",
+            "console",
             "s3",
             "router",
             "mictlanx_peer",
+            "intel",
             "summoner",
             "vaas",
             "ccfaas",

@@ -19,6 +19,7 @@ mod attestation;
 mod database;
 mod endpoints;
 mod instances;
+pub(crate) mod intel;
 mod listen;
 mod log;
 mod written;
@@ -29,7 +30,7 @@ pub use instances::{DockerSettings, InstanceSettings, KubernetesSettings, Launch
 pub use listen::{InstancePorts, ListenSettings};
 pub use written::{
     ApiToml, AttestationToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, DockerToml,
-    EndpointsToml, InstancesToml, KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml, MictlanXToml,
+    EndpointsToml, InstancesToml, IntelToml, KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml, MictlanXToml,
     ObjectsToml, S3AppToml, ShutdownToml,
 };
 
@@ -63,6 +64,8 @@ const LISTS: &[&str] = &[
     "s3app.endpoints",
     "kubernetes.resources",
     "api.cors_origins",
+    "intel.anchors",
+    "intel.organisations",
 ];
 /// Keys whose value is a text even where it looks like a number.
 const TEXTS: &[&str] = &["api.title", "api.version", "attestation.snp_tcb_min", "mictlanx.peer_id"];
@@ -96,6 +99,8 @@ pub struct Config {
     pub s3_endpoints: Vec<String>,
     /// How MictlanX's clients are answered.
     pub mictlanx: MictlanXSettings,
+    /// Threat intelligence, all but the directory.
+    pub intel: cm_intel::IntelConfig,
     /// Largest object, in bytes.
     pub object_size_max: u64,
     /// Bounds of what one catalogue entry may ask for.
@@ -265,6 +270,7 @@ impl Config {
             s3app,
             objects,
             mictlanx: mictlanx_toml,
+            intel: intel_toml,
             limits,
         } = written;
         let ShutdownToml { deadline } = shutdown;
@@ -284,6 +290,7 @@ impl Config {
             choreography: endpoints::choreography(choreography)?,
             s3_endpoints: s3_endpoints(s3app)?,
             mictlanx: mictlanx(mictlanx_toml)?,
+            intel: intel::settings(intel_toml)?,
             object_size_max: size_max.map_or(5 << 40, |size| size.bytes()),
             limits: resource_limits(limits)?,
             without_effect: without_effect.into_iter().chain(unused).collect(),

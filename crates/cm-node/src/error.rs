@@ -57,6 +57,9 @@ pub enum NodeError {
     /// What an earlier process left of endpoints could not be cleared up.
     #[error("endpoints")]
     Endpoints(#[from] cm_endpoints::EndpointError),
+    /// Threat intelligence did not open.
+    #[error("threat intelligence")]
+    Intel(#[from] cm_intel::IntelError),
     /// The database did not open.
     #[error("database")]
     Database(#[from] cm_db::DbError),
@@ -94,6 +97,51 @@ pub enum NodeError {
         /// Its mode.
         mode: u32,
     },
+    /// The file that says which part of a network the node is cannot be understood.
+    #[error("{0} is damaged; restore it, or remove the data directory and join the network as a new node")]
+    ClusterFile(PathBuf),
+    /// The data directory is part of a network already.
+    #[error("the data directory is part of a network already ({0})")]
+    InNetwork(PathBuf),
+    /// The node was to be let in, and was not, or nobody knows.
+    #[error("this node has asked to join a network and was not let in yet; run `cryptomesh cluster join` again")]
+    NotYetJoined,
+    /// A directory with data cannot take over a network's.
+    #[error("{0} has data of its own, which joining a network would replace; choose a new --data-dir")]
+    HasData(PathBuf),
+    /// Nodes of a database server are no network of this kind.
+    #[error("`database.url` is set: nodes that share a database server are found and joined there; leave it out for a network")]
+    DatabaseServer,
+    /// Nobody could reach a node there.
+    #[error("`{0}` is no HOST:PORT under which other nodes could reach this one")]
+    PeerAddress(String),
+    /// A node of a network has to be reached.
+    #[error("this node is part of a network and needs `listen.peers`, which is off")]
+    NoPeersListener,
+    /// The text is no invitation.
+    #[error(transparent)]
+    Invitation(cm_kernel::InvalidInvitation),
+    /// The network does not let the node in.
+    #[error("the network refuses: the invitation is unknown, used by another node, or has ended; ask an administrator for a new one")]
+    NotInvited,
+    /// None of the nodes that an invitation names has answered.
+    #[error(
+        "none of the nodes that the invitation names lets this one in now; see that they run and can be reached from here, that most of \
+         the network's nodes run, and try again"
+    )]
+    NobodyAnswers(#[source] Option<cm_net::LinkError>),
+    /// The node was told to stop while it was starting.
+    #[error("told to stop while waiting for the network")]
+    Stopped,
+    /// The links between nodes.
+    #[error("links")]
+    Links(#[from] cm_net::LinkError),
+    /// Two parts want to answer the same.
+    #[error("links")]
+    Kinds(#[from] cm_net::KindTaken),
+    /// What is asked for needs the running nodes.
+    #[error("{0} is a node's of a network: its database is changed by the running nodes together; run the command there")]
+    NetworkRuns(PathBuf),
     /// A backup cannot be written or read.
     #[error("cannot use {path}")]
     Backup {
@@ -134,18 +182,29 @@ impl NodeError {
             self,
             NodeError::Anchor(_)
                 | NodeError::KeysOfCatalogue { .. }
+                | NodeError::DatabaseServer
+                | NodeError::PeerAddress(_)
+                | NodeError::NoPeersListener
+                | NodeError::NotYetJoined
+                | NodeError::Invitation(_)
                 | NodeError::Log(cm_runtime::logging::LogError::Level { .. })
         )
     }
 
     /// Whether there is something already that must not be lost.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, NodeError::Database(cm_db::DbError::NotEmpty { .. }))
+        matches!(
+            self,
+            NodeError::Database(cm_db::DbError::NotEmpty { .. })
+                | NodeError::InNetwork(_)
+                | NodeError::HasData(_)
+        )
     }
 
     /// Whether the server of the database cannot be reached.
     pub fn is_unreachable(&self) -> bool {
         match self {
+            NodeError::NobodyAnswers(_) => true,
             NodeError::Database(error) | NodeError::Kernel(KernelError::Db(error)) => error.retryable(),
             _ => false,
         }

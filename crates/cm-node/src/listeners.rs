@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use axum::Router;
 use cm_http::ServerLimits;
 use cm_runtime::Tasks;
-use tokio::net::TcpListener;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use tokio::net::{TcpListener, UdpSocket};
 
 use crate::NodeError;
 use crate::config::ListenSettings;
@@ -20,6 +21,7 @@ impl Listeners {
     pub(crate) async fn bind(listen: &ListenSettings) -> Result<Listeners, NodeError> {
         let wanted = [
             ("api", listen.api),
+            ("console", listen.console),
             ("s3", listen.s3),
             ("router", listen.router),
             ("mictlanx_peer", listen.mictlanx_peer),
@@ -28,6 +30,7 @@ impl Listeners {
             ("ccfaas", listen.ccfaas),
             ("s3app", listen.s3app),
             ("attestation", listen.attestation),
+            ("intel", listen.intel),
         ];
         let mut bound = BTreeMap::new();
         for (name, address) in wanted {
@@ -38,6 +41,11 @@ impl Listeners {
             bound.insert(name, (listener, address));
         }
         Ok(Listeners(bound))
+    }
+
+    /// A socket that somebody else serves, if it is switched on.
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<TcpListener> {
+        self.0.remove(name).map(|(listener, _)| listener)
     }
 
     /// Where a listener is; `None` if it is switched off.
@@ -62,4 +70,21 @@ impl Listeners {
         let (router, limits, serving) = (router(), *limits, tasks.clone());
         tasks.spawn(name, async move { cm_http::serve(listener, router, limits, &serving).await });
     }
+}
+
+/// Binds the socket for datagrams by which peers of the threat network find each other. Several nodes of one machine share the port, as
+/// the earlier ones do.
+pub(crate) fn bind_discovery(address: SocketAddr) -> Result<UdpSocket, NodeError> {
+    let failed = |source| NodeError::Bind { listener: "intel_discovery", address, source };
+    let domain = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let bound = || {
+        let socket = rustix::net::socket_with(domain, SocketType::DGRAM, flags, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        sockopt::set_socket_reuseport(&socket, true)?;
+        sockopt::set_socket_broadcast(&socket, true)?;
+        rustix::net::bind(&socket, &address)?;
+        UdpSocket::from_std(std::net::UdpSocket::from(socket))
+    };
+    bound().map_err(failed)
 }

@@ -14,16 +14,17 @@ use cm_dialects::veracruz::{attestation, ccfaas, s3app, vaas};
 use cm_endpoints::{Endpoints, EndpointsConfig, ProcessLauncher};
 use cm_functions::{Attestation, Functions, FunctionsConfig, LauncherConfig};
 use cm_http::{RequestLimits, ServerLimits};
+use cm_intel::Intel;
 use cm_kernel::catalog::{Integrity, Limits};
-use cm_kernel::{Access, Actor, DeploymentQuota, Kernel, KernelConfig};
+use cm_kernel::{Access, Actor, Database, DeploymentQuota, Kernel, KernelConfig};
 use cm_net::{Identity, PeerKey};
-use cm_runtime::{Drained, SystemClock, Tasks};
+use cm_runtime::{CancellationToken, Drained, SystemClock, Tasks};
 
-use crate::NodeError;
+use crate::{NodeError, config};
 use crate::config::{ApiSettings, Config, InstancePorts};
 use crate::data_dir::{DataDir, write_private};
-use crate::link_key;
-use crate::listeners::Listeners;
+use crate::{cluster, link_key};
+use crate::listeners::{Listeners, bind_discovery};
 
 /// The administrator's token, within the data directory.
 pub(crate) const ADMIN_TOKEN_FILE: &str = "admin.token";
@@ -37,6 +38,8 @@ const MODULES_DIR: &str = "modules";
 /// closed. What is left is for the work behind them.
 const INSTANCES_SHARE: f64 = 0.3;
 const DRAIN_SHARE: f64 = 0.5;
+/// For links to end once nothing needs them.
+const NETWORK_DRAIN: Duration = Duration::from_secs(2);
 /// Of the share of instances and endpoints: for an endpoint to finish what is open, until it is killed.
 const ENDPOINT_SHARE: f64 = 0.7;
 /// Endpoints that are being launched at a time.
@@ -54,7 +57,10 @@ pub struct Node {
     kernel: Kernel,
     functions: Functions,
     endpoints: Endpoints,
+    intel: Intel,
     tasks: Tasks,
+    /// Those of the links of a network: the database needs them until it is closed.
+    network_tasks: Tasks,
     listeners: BTreeMap<&'static str, SocketAddr>,
     first_start_token: Option<PathBuf>,
 }
@@ -69,8 +75,13 @@ pub enum Stopped {
 }
 
 impl Node {
-    /// Starts everything. When this returns, every listener accepts.
+    /// Starts everything. When this returns, every listener accepts. A node of a network waits for a majority of its nodes before.
     pub async fn start(config: Config) -> Result<Node, NodeError> {
+        Node::start_unless(config, CancellationToken::new()).await
+    }
+
+    /// As [`Node::start`], but waits no more for others once told to stop ([`NodeError::Stopped`]).
+    pub async fn start_unless(config: Config, stop: CancellationToken) -> Result<Node, NodeError> {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), ?config, "starting");
         for (setting, reason) in &config.without_effect {
             tracing::warn!(%setting, %reason, "setting has no effect");
@@ -78,9 +89,18 @@ impl Node {
         let data_dir = DataDir::hold(&config.data_dir)?;
         let link = open_link_key(&data_dir).await?;
         let metrics = cm_runtime::metrics::install();
-        let tasks = Tasks::new();
+        let (tasks, network_tasks) = (Tasks::new(), Tasks::new());
         let token_file = data_dir.path().join(ADMIN_TOKEN_FILE);
-        let (kernel, first_start) = open_kernel(&config, &data_dir, token_file.clone(), &tasks).await?;
+        let network = open_network(&config, &data_dir, link.clone(), &network_tasks, stop).await?;
+        let database = network.as_ref().map_or_else(
+            || config.database.clone(),
+            |opened| Database::Opened(opened.db.clone()),
+        );
+        let (kernel, first_start) =
+            open_kernel(&config, database, &data_dir, token_file.clone(), &tasks).await?;
+        if let Some(opened) = &network {
+            cluster::tend(opened, &kernel, &tasks).await?;
+        }
         data_dir.write_private(VERIFYING_KEY_FILE, &kernel.keys().verifying().to_spki_pem())?;
         let mut sockets = Listeners::bind(&config.listen).await?;
         let attestation_url = ["attestation", "api"].iter().find_map(|name| sockets.address(name));
@@ -94,13 +114,20 @@ impl Node {
         let launcher = Arc::new(ProcessLauncher::of_this_program());
         let endpoints =
             Endpoints::open(kernel.clone(), &tasks, endpoints_config(&config, &kernel), launcher).await?;
-        let listeners = sockets.addresses();
+        let discovery = config.listen.intel_discovery.map(bind_discovery).transpose()?;
+        let told = config::intel::of(&config.intel, data_dir.path());
+        let intel = Intel::open(kernel.clone(), &tasks, told, link.clone()).await?;
+        let mut listeners = sockets.addresses();
+        let calls = discovery.as_ref().and_then(|socket| socket.local_addr().ok());
+        listeners.extend(calls.map(|address| ("intel_discovery", address)));
+        listeners.extend(network.as_ref().map(|opened| ("peers", opened.listens)));
         let metrics: Arc<dyn Fn() -> String + Send + Sync> = Arc::new(move || metrics.render());
         let access = if config.open { Access::Open(Actor::node()) } else { Access::Credential };
         let api = Engines {
             kernel: kernel.clone(),
             functions: functions.clone(),
             endpoints: endpoints.clone(),
+            intel: intel.clone(),
             access: access.clone(),
             metrics: metrics.clone(),
             settings: Arc::new(api_settings(&config.api)),
@@ -111,7 +138,9 @@ impl Node {
         let requests = RequestLimits::default;
         let veracruz =
             || Veracruz { kernel: kernel.clone(), functions: functions.clone(), access: access.clone() };
-        sockets.serve("api", &limits, &tasks, || cm_api::router(api, requests()));
+        let api = cm_api::router(api, requests());
+        sockets.serve("console", &limits, &tasks, || cm_console::alone(api.clone(), requests(), &tasks));
+        sockets.serve("api", &limits, &tasks, || cm_console::beside(api, requests(), &tasks));
         sockets.serve("s3", &limits, &tasks, || cm_s3::router(kernel.clone(), access.clone(), requests()));
         let mictlanx = MictlanX::new(
             kernel.clone(),
@@ -133,6 +162,7 @@ impl Node {
         sockets.serve("attestation", &limits, &tasks, || {
             attestation::router(judge(), veracruz().gate(), requests())
         });
+        intel.serve(sockets.take("intel"), discovery).await?;
         let first_start_token = first_start.then_some(token_file);
         let node = Node {
             config,
@@ -141,7 +171,9 @@ impl Node {
             kernel,
             functions,
             endpoints,
+            intel,
             tasks,
+            network_tasks,
             listeners,
             first_start_token,
         };
@@ -200,7 +232,11 @@ impl Node {
         }
         let left = deadline.saturating_sub(began.elapsed());
         let drained = self.tasks.drain(left).await;
+        if let Err(error) = self.intel.close().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "database of threats not closed");
+        }
         let closed = self.kernel.close().await;
+        self.network_tasks.drain(NETWORK_DRAIN).await;
         match (drained, closed) {
             (Drained::All, Ok(())) => {
                 tracing::info!("stopped");
@@ -246,8 +282,35 @@ async fn open_link_key(data_dir: &DataDir) -> Result<Identity, NodeError> {
     opened.await.map_err(|_| cm_db::DbError::Panicked)?
 }
 
+/// A node's part in its network, if the data directory says that it has one.
+async fn open_network(
+    config: &Config,
+    data_dir: &DataDir,
+    link: Identity,
+    tasks: &Tasks,
+    stop: CancellationToken,
+) -> Result<Option<cluster::Opened>, NodeError> {
+    if !matches!(config.database, Database::InDataDir) {
+        return match cluster::is_member(data_dir.path()) {
+            true => Err(NodeError::DatabaseServer),
+            false => Ok(None),
+        };
+    }
+    let opening = cluster::open(config, data_dir, link, tasks);
+    let mut opening = std::pin::pin!(opening);
+    tokio::select! {
+        opened = &mut opening => opened,
+        () = stop.cancelled() => {
+            // Whoever waits there is told, and ends what it has begun.
+            tasks.token().cancel();
+            opening.await
+        }
+    }
+}
+
 async fn open_kernel(
     config: &Config,
+    database: Database,
     data_dir: &DataDir,
     token_file: PathBuf,
     tasks: &Tasks,
@@ -271,7 +334,6 @@ async fn open_kernel(
         kept.store(true, Ordering::Relaxed);
         write_private(&token_file, &format!("{}\n", key.expose()))
     };
-    let database = config.database.clone();
     let opened = Kernel::open_on(database, kernel_config, Arc::new(SystemClock), tasks, keep).await;
     let kernel = opened.map_err(|error| NodeError::of_opening(error, &config.database, data_dir.path()))?;
     Ok((kernel, first_start.load(Ordering::Relaxed)))

@@ -12,6 +12,7 @@ use cm_api::Engines;
 use cm_endpoints::{Ended, Endpoints, EndpointsConfig, LaunchError, LaunchSpec, Launched, Launcher, News};
 use cm_functions::{Functions, FunctionsConfig, LauncherConfig};
 use cm_http::RequestLimits;
+use cm_intel::{Intel, IntelConfig};
 use cm_kernel::{Access, Actor, DeploymentQuota, Kernel, KernelConfig};
 use cm_runtime::{SystemClock, Tasks};
 use futures::future::BoxFuture;
@@ -117,11 +118,12 @@ impl Node {
         .unwrap();
         let functions = functions(&kernel, &tasks, dir.path()).await;
         let (launcher, endpoints) = endpoints(&kernel, &tasks).await;
+        let intel = intel(&kernel, &tasks, dir.path()).await;
         let admin = kept.lock().unwrap().clone();
         let (metrics, settings): (cm_api::MetricsText, _) =
             (Arc::new(|| "up 1\n".to_owned()), Arc::new(cm_api::Settings::default()));
         let kept = kernel.clone();
-        let api = Engines { kernel, functions, endpoints, access, metrics, settings, shieldx };
+        let api = Engines { kernel, functions, endpoints, intel, access, metrics, settings, shieldx };
         let router = cm_api::router(api, RequestLimits::default());
         Node { router, kernel: kept, admin, tasks, launcher, _dir: dir }
     }
@@ -274,6 +276,13 @@ async fn endpoints(kernel: &Kernel, tasks: &Tasks) -> (Arc<Servers>, Endpoints) 
         drain_timeout: PATIENCE,
     };
     (launcher.clone(), Endpoints::open(kernel.clone(), tasks, config, launcher).await.unwrap())
+}
+
+async fn intel(kernel: &Kernel, tasks: &Tasks, dir: &std::path::Path) -> Intel {
+    let issued = cm_intel::Identity::generate(kernel.now()).unwrap();
+    let identity = cm_intel::Identity::new(&issued).unwrap();
+    let config = IntelConfig { data_dir: dir.to_owned(), own_events: false, ..IntelConfig::default() };
+    Intel::open(kernel.clone(), tasks, config, identity).await.unwrap()
 }
 
 async fn functions(kernel: &Kernel, tasks: &Tasks, dir: &std::path::Path) -> Functions {

@@ -236,7 +236,11 @@ fn every_kind_is_either_catalogued_or_refused() {
     for &kind in ResourceKind::ALL {
         let elsewhere = matches!(
             kind,
-            ResourceKind::Tenant | ResourceKind::Principal | ResourceKind::Object | ResourceKind::Event
+            ResourceKind::Tenant
+                | ResourceKind::Principal
+                | ResourceKind::Object
+                | ResourceKind::Event
+                | ResourceKind::ThreatEvent
         );
         let refused =
             matches!(tried(kind, &Value::Null, &Limits::default()), Err(CatalogError::NotCatalogued(_)));

@@ -6,6 +6,8 @@ use super::{ConfigError, ListenToml, WithoutEffect, wrong};
 
 /// Port of the native API, as in the earlier implementation.
 const API_PORT: u16 = 19000;
+/// Port of the console, as the earlier dashboard had it.
+const CONSOLE_PORT: u16 = 5050;
 /// Port of S3.
 const S3_PORT: u16 = 9000;
 /// Ports of the earlier services of confidential functions, as they had them.
@@ -16,17 +18,24 @@ const ROUTER_PORT: u16 = 60666;
 const MICTLANX_PEER_PORT: u16 = 60667;
 const SUMMONER_PORT: u16 = 15000;
 const ATTESTATION_PORT: u16 = 3010;
+/// Port on which the nodes of a network reach each other.
+const PEERS_PORT: u16 = 7070;
+/// Ports of the threat network, as the earlier node has them.
+const INTEL_PORT: u16 = 9001;
+const INTEL_DISCOVERY_PORT: u16 = 9999;
 /// One port for each confidential instance.
 const INSTANCES: &str = "127.0.0.1:3014-3213";
 
 /// Listeners of subsystems that this build does not have.
-const ABSENT: &[&str] = &["console", "xolo", "mpc", "mpc-peers", "intel", "intel-discovery", "peers"];
+const ABSENT: &[&str] = &["xolo", "mpc", "mpc-peers"];
 
 /// Where a node listens.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenSettings {
     /// The native API; `None` when switched off.
     pub api: Option<SocketAddr>,
+    /// The web console.
+    pub console: Option<SocketAddr>,
     /// S3.
     pub s3: Option<SocketAddr>,
     /// MictlanX's router, which answers for its peer too.
@@ -43,6 +52,12 @@ pub struct ListenSettings {
     pub s3app: Option<SocketAddr>,
     /// The attestation service.
     pub attestation: Option<SocketAddr>,
+    /// Where other nodes of its network reach a node that is part of one.
+    pub peers: Option<SocketAddr>,
+    /// Peers with which reports of threats are shared.
+    pub intel: Option<SocketAddr>,
+    /// Datagrams by which such peers find each other on one network; `None` unless it is switched on.
+    pub intel_discovery: Option<SocketAddr>,
     /// Confidential instances; `None` when there are none.
     pub instances: Option<InstancePorts>,
 }
@@ -59,10 +74,11 @@ pub struct InstancePorts {
 }
 
 pub(super) fn settings(listen: ListenToml) -> Result<ListenSettings, ConfigError> {
-    let ListenToml { api, s3, router, mictlanx_peer, summoner, vaas, ccfaas, s3app, attestation, instances } =
+    let ListenToml { api, console, s3, router, mictlanx_peer, summoner, vaas, ccfaas, s3app, attestation, peers, intel, intel_discovery, instances } =
         listen;
     Ok(ListenSettings {
         api: listener("listen.api", api.as_deref(), API_PORT)?,
+        console: listener("listen.console", console.as_deref(), CONSOLE_PORT)?,
         s3: listener("listen.s3", s3.as_deref(), S3_PORT)?,
         router: listener("listen.router", router.as_deref(), ROUTER_PORT)?,
         mictlanx_peer: listener("listen.mictlanx_peer", mictlanx_peer.as_deref(), MICTLANX_PEER_PORT)?,
@@ -71,6 +87,13 @@ pub(super) fn settings(listen: ListenToml) -> Result<ListenSettings, ConfigError
         ccfaas: listener("listen.ccfaas", ccfaas.as_deref(), CCFAAS_PORT)?,
         s3app: listener("listen.s3app", s3app.as_deref(), S3APP_PORT)?,
         attestation: listener("listen.attestation", attestation.as_deref(), ATTESTATION_PORT)?,
+        peers: listener("listen.peers", peers.as_deref(), PEERS_PORT)?,
+        intel: listener("listen.intel", intel.as_deref(), INTEL_PORT)?,
+        // Unlike the others off unless told: it speaks to everybody on the network.
+        intel_discovery: match intel_discovery.as_deref() {
+            None => None,
+            text => listener("listen.intel_discovery", text, INTEL_DISCOVERY_PORT)?,
+        },
         instances: port_range(instances.as_deref().unwrap_or(INSTANCES))?,
     })
 }
@@ -81,6 +104,7 @@ impl ListenSettings {
         let ip = |address: Option<SocketAddr>| address.map(|address| address.ip());
         let listeners = [
             ("api", ip(self.api)),
+            ("console", ip(self.console)),
             ("s3", ip(self.s3)),
             ("router", ip(self.router)),
             ("mictlanx_peer", ip(self.mictlanx_peer)),
@@ -89,6 +113,8 @@ impl ListenSettings {
             ("ccfaas", ip(self.ccfaas)),
             ("s3app", ip(self.s3app)),
             ("attestation", ip(self.attestation)),
+            ("intel", ip(self.intel)),
+            ("intel_discovery", ip(self.intel_discovery)),
             ("instances", self.instances.map(|ports| ports.address)),
         ];
         for (listener, address) in listeners {

@@ -130,9 +130,9 @@ fn a_listener_can_be_switched_off() {
 
 #[test]
 fn a_listener_of_another_build_is_no_mistake() {
-    let config = gather(&["listen.mpc=off", "listen.intel=127.0.0.1:9001"], &[]).unwrap();
+    let config = gather(&["listen.mpc=off", "listen.xolo=127.0.0.1:10000"], &[]).unwrap();
     assert_eq!(config.without_effect.len(), 1);
-    assert_eq!(config.without_effect[0].0, "listen.intel");
+    assert_eq!(config.without_effect[0].0, "listen.xolo");
 }
 
 /// Checks what one variable of the earlier implementation does.

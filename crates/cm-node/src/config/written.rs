@@ -11,6 +11,7 @@ pub const KEYS: &[&str] = &[
     "database.url",
     "database.root_certificate",
     "listen.api",
+    "listen.console",
     "listen.s3",
     "listen.router",
     "listen.mictlanx_peer",
@@ -19,6 +20,9 @@ pub const KEYS: &[&str] = &[
     "listen.ccfaas",
     "listen.s3app",
     "listen.attestation",
+    "listen.peers",
+    "listen.intel",
+    "listen.intel_discovery",
     "listen.instances",
     "api.title",
     "api.prefix",
@@ -67,6 +71,16 @@ pub const KEYS: &[&str] = &[
     "objects.size_max",
     "mictlanx.peer_id",
     "mictlanx.overwrite",
+    "intel.mode",
+    "intel.legacy",
+    "intel.anchors",
+    "intel.organisations",
+    "intel.probation_hours",
+    "intel.new_key_rate",
+    "intel.known_key_rate",
+    "intel.events_max",
+    "intel.indicator_days",
+    "intel.own_events",
     "log.level",
     "log.format",
     "log.to_file",
@@ -112,6 +126,8 @@ pub struct ConfigToml {
     pub objects: ObjectsToml,
     /// MictlanX.
     pub mictlanx: MictlanXToml,
+    /// Threat intelligence.
+    pub intel: IntelToml,
     /// Bounds of what one catalogue entry may ask for.
     pub limits: LimitsToml,
 }
@@ -143,6 +159,8 @@ impl std::fmt::Debug for DatabaseUrl {
 pub struct ListenToml {
     /// The native API.
     pub api: Option<String>,
+    /// The web console.
+    pub console: Option<String>,
     /// S3.
     pub s3: Option<String>,
     /// MictlanX's router.
@@ -159,8 +177,15 @@ pub struct ListenToml {
     pub s3app: Option<String>,
     /// The attestation service.
     pub attestation: Option<String>,
+    /// The links of a network's nodes.
+    pub peers: Option<String>,
     /// The ports of confidential instances: `ADDRESS:FIRST-LAST`, `ADDRESS:0` for free ones, or `off`.
     pub instances: Option<String>,
+    /// Peers with which reports of threats are shared.
+    pub intel: Option<String>,
+    /// Datagrams by which such peers find each other.
+    #[serde(alias = "intel-discovery")]
+    pub intel_discovery: Option<String>,
 }
 
 /// `[api]`.
@@ -351,4 +376,30 @@ pub struct LimitsToml {
     pub ram_max: Option<ByteCount>,
     /// Longest name, in characters.
     pub name_chars_max: Option<usize>,
+}
+
+/// `[intel]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IntelToml {
+    /// How reporters are judged: `hardened` or `seed`.
+    pub mode: Option<String>,
+    /// Whether peers that speak in the clear are spoken to.
+    pub legacy: Option<bool>,
+    /// Keys whose reports count in full.
+    pub anchors: Option<Vec<String>>,
+    /// Which keys belong together, `KEY=ORGANISATION` each.
+    pub organisations: Option<Vec<String>>,
+    /// For how long a newcomer is on probation at least.
+    pub probation_hours: Option<u64>,
+    /// What a key on probation may report, an hour.
+    pub new_key_rate: Option<u32>,
+    /// What other keys may report, an hour.
+    pub known_key_rate: Option<u32>,
+    /// Events that are kept.
+    pub events_max: Option<u64>,
+    /// For how many days an indicator holds after it was last seen.
+    pub indicator_days: Option<u64>,
+    /// Whether what happens to the node itself becomes events.
+    pub own_events: Option<bool>,
 }

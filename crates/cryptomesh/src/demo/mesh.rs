@@ -18,9 +18,11 @@ const STOP_DEADLINE: Duration = Duration::from_secs(20);
 /// Listeners that take free ports, so that nothing that runs on this machine is in the way.
 const LISTENERS: &[&str] = &[
     "api",
+    "console",
     "s3",
     "router",
     "mictlanx_peer",
+    "intel",
     "summoner",
     "vaas",
     "ccfaas",

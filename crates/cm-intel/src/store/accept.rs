@@ -1,0 +1,356 @@
+//! Taking events in: the one place that writes them, with everything that follows from them in the same transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cm_db::{DbError, Direction, KeyRange, WriteTx};
+use cm_types::Timestamp;
+
+use super::tables::{
+    EventRow, Events, Evidence, EvidenceRow, Indicators, NameRow, Names, Origin, ReporterRow, Reporters,
+};
+use crate::indicator::{Sightings, value_of};
+use crate::ledger::Mode;
+use crate::ledger::reporter::{Fault, ReporterLedger, Standing, Terms};
+use crate::{KeyId, Stored, ThreatEvent, Tlp, Verified};
+
+/// Longest name that an event may have, in bytes; names are digests as a rule.
+pub const ID_LEN_MAX: usize = 256;
+/// Forged events that are kept as evidence; the oldest go first.
+const EVIDENCE_MAX: u64 = 1000;
+/// How much of a forged event is kept, in characters.
+const EVIDENCE_CHARS: usize = 2048;
+/// How many of the oldest events go for one new one, when there are too many.
+const PRUNED_PER_EVENT: usize = 2;
+
+/// Something that arrived and was looked at.
+#[derive(Clone, Debug)]
+pub enum Arrival {
+    /// An event that was signed by whom it names.
+    Valid {
+        /// The event.
+        verified: Verified,
+        /// How it came.
+        origin: Origin,
+        /// With whom it may be shared.
+        tlp: Tlp,
+    },
+    /// An event that was not.
+    Forged {
+        /// What came.
+        event: Box<ThreatEvent>,
+        /// Whose key it names.
+        claimed: Option<KeyId>,
+        /// Who brought it.
+        link: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// What became of an arrival.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It is kept.
+    Kept(Arc<Stored>),
+    /// It was kept before, under this number.
+    Known(u64),
+    /// Its reporter is not listened to.
+    Banned,
+    /// Its reporter says too much.
+    Limited,
+    /// It was forged, and kept as evidence.
+    Evidence,
+    /// Its name is longer than names may be.
+    NameTooLong,
+}
+
+/// What taking in needs to know.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// How reporters are judged.
+    pub terms: Arc<Terms>,
+    /// How many events are kept.
+    pub events_max: u64,
+    /// Which sources the operator vouches for.
+    pub exempt: Arc<dyn Exempt>,
+}
+
+/// Which sources the operator vouches for.
+pub trait Exempt: Send + Sync + std::fmt::Debug {
+    /// Whether a source is one of them.
+    fn is_exempt(&self, event: &ThreatEvent) -> bool;
+}
+
+/// Nobody is vouched for.
+impl Exempt for () {
+    fn is_exempt(&self, _: &ThreatEvent) -> bool {
+        false
+    }
+}
+
+/// Takes arrivals in, in their order.
+///
+/// # Errors
+/// When the database fails; nothing is kept then.
+pub fn accept(
+    tx: &mut WriteTx<'_>,
+    rules: &Rules,
+    arrivals: Vec<Arrival>,
+    now: Timestamp,
+) -> Result<Vec<Outcome>, DbError> {
+    let last = tx.range::<Events>(KeyRange::all(), Direction::Backward, 1)?.pop();
+    let (seq, received) = last.map_or((0, Timestamp::from_micros(0)), |(seq, row)| (seq, row.received));
+    let mut taking =
+        Taking { rules, now, seq, received, reporters: HashMap::new(), indicators: HashMap::new() };
+    let mut outcomes = Vec::with_capacity(arrivals.len());
+    let mut kept = 0;
+    for arrival in arrivals {
+        let outcome = match arrival {
+            Arrival::Valid { verified, origin, tlp } => taking.valid(tx, &verified, origin, tlp)?,
+            Arrival::Forged { event, claimed, link, reason } => {
+                taking.forged(tx, *event, claimed, link, reason)?
+            }
+        };
+        kept += usize::from(matches!(outcome, Outcome::Kept(_)));
+        outcomes.push(outcome);
+    }
+    taking.finish(tx)?;
+    prune(tx, rules.events_max, kept)?;
+    Ok(outcomes)
+}
+
+struct Taking<'a> {
+    rules: &'a Rules,
+    now: Timestamp,
+    seq: u64,
+    received: Timestamp,
+    /// Rows that were read, and are written once at the end.
+    reporters: HashMap<KeyId, ReporterRow>,
+    indicators: HashMap<String, Sightings>,
+}
+
+impl Taking<'_> {
+    fn valid(
+        &mut self,
+        tx: &mut WriteTx<'_>,
+        verified: &Verified,
+        origin: Origin,
+        tlp: Tlp,
+    ) -> Result<Outcome, DbError> {
+        let (event, reporter) = (verified.event(), verified.reporter());
+        if event.id.len() > ID_LEN_MAX {
+            return Ok(Outcome::NameTooLong);
+        }
+        let name = (event.id.clone(), reporter.0);
+        let text = verified.text();
+        if let Some(known) = tx.get::<Names>(&name)? {
+            if known.text != text {
+                // One name for two events: both signed, hence the signer's own doing.
+                let now = self.now;
+                self.ledger(tx, &reporter, event)?.fault(Fault::Equivocated, now);
+            }
+            return Ok(Outcome::Known(known.seq));
+        }
+        let (terms, now) = (self.rules.terms.clone(), self.now);
+        let ledger = self.ledger(tx, &reporter, event)?;
+        let (_, standing) = terms.score(&reporter, ledger, now);
+        if standing == Standing::Banned {
+            return Ok(Outcome::Banned);
+        }
+        if origin != Origin::Own && !ledger.take(terms.rate(standing), now) {
+            ledger.fault(Fault::Flooded, now);
+            return Ok(Outcome::Limited);
+        }
+        ledger.keep(now);
+        let weight = terms.weight(&reporter, ledger, now);
+        if origin != Origin::Own && self.rules.exempt.is_exempt(event) {
+            self.ledger(tx, &reporter, event)?.fault(Fault::Exempt, now);
+        } else {
+            self.sight(tx, event, reporter, weight, tlp)?;
+        }
+        let stored = self.insert(tx, verified, origin, tlp, standing, text)?;
+        Ok(Outcome::Kept(Arc::new(stored)))
+    }
+
+    fn insert(
+        &mut self,
+        tx: &mut WriteTx<'_>,
+        verified: &Verified,
+        origin: Origin,
+        tlp: Tlp,
+        standing: Standing,
+        text: u64,
+    ) -> Result<Stored, DbError> {
+        let (event, reporter) = (verified.event(), verified.reporter());
+        self.seq += 1;
+        // Never the same moment twice, whatever the clock does: readers go on by it.
+        self.received = self.now.max(self.received.after(Duration::from_micros(1)));
+        let known = self.reporters.get(&reporter).map(|row| row.pem.as_str());
+        let row = EventRow {
+            received: self.received,
+            reporter,
+            id: event.id.clone(),
+            source_ip: event.source_ip.clone(),
+            threat_type: event.threat_type.clone(),
+            severity: event.severity.clone(),
+            timestamp: event.timestamp.clone(),
+            signature: event.signature.clone(),
+            pem: (known != Some(event.reporter_pubkey.as_str())).then(|| event.reporter_pubkey.clone()),
+            origin: origin.clone(),
+            tlp,
+        };
+        tx.insert::<Events>(&self.seq, &row)?;
+        tx.insert::<Names>(&(row.id, reporter.0), &NameRow { seq: self.seq, text })?;
+        Ok(Stored {
+            seq: self.seq,
+            received: self.received,
+            event: event.clone(),
+            key: reporter,
+            origin,
+            tlp,
+            standing,
+        })
+    }
+
+    /// Adds the event to what is known of its source; whoever said so before is confirmed.
+    fn sight(
+        &mut self,
+        tx: &WriteTx<'_>,
+        event: &ThreatEvent,
+        reporter: KeyId,
+        weight: f64,
+        tlp: Tlp,
+    ) -> Result<(), DbError> {
+        let value = value_of(event);
+        if value.is_empty() {
+            return Ok(());
+        }
+        let mut sightings = match self.indicators.remove(&value) {
+            Some(read) => read,
+            None => tx.get::<Indicators>(&value)?.unwrap_or_else(|| Sightings::new(self.now)),
+        };
+        let others: Vec<KeyId> = sightings.reporters().copied().collect();
+        for other in &others {
+            self.read(tx, other)?;
+        }
+        let terms = self.rules.terms.clone();
+        let (reporters, now) = (&self.reporters, self.now);
+        let weigh = |key: &KeyId| match reporters.get(key) {
+            Some(row) => terms.weight(key, &row.ledger, now),
+            None => 0.0,
+        };
+        let confirmed = sightings.add(event, reporter, tlp, now, &terms, weigh);
+        for confirmed in confirmed {
+            if let Some(row) = self.reporters.get_mut(&confirmed.reporter) {
+                row.ledger.confirm(weight, confirmed.position, now);
+            }
+        }
+        self.indicators.insert(value, sightings);
+        Ok(())
+    }
+
+    fn forged(
+        &mut self,
+        tx: &mut WriteTx<'_>,
+        event: ThreatEvent,
+        claimed: Option<KeyId>,
+        link: String,
+        reason: String,
+    ) -> Result<Outcome, DbError> {
+        if let (Mode::Seed, Some(claimed)) = (self.rules.terms.mode, claimed) {
+            let ledger = self.ledger(tx, &claimed, &event)?;
+            if ledger.seed < crate::ledger::reporter::SEED_IGNORED_BELOW {
+                return Ok(Outcome::Banned);
+            }
+            ledger.blame();
+        } else if let Some(row) = claimed.map(|claimed| self.read(tx, &claimed)).transpose()?.flatten() {
+            // Told, and held against nobody.
+            row.ledger.invalid += 1;
+        }
+        let last = tx.raw_range::<Evidence>(KeyRange::all(), Direction::Backward, 1)?.pop();
+        let number =
+            last.and_then(|(key, _)| <u64 as cm_db::Key>::decode(&key).ok()).map_or(1, |last| last + 1);
+        let payload = event.payload().chars().take(EVIDENCE_CHARS).collect();
+        tx.insert::<Evidence>(&number, &EvidenceRow { at: self.now, link, reason, claimed, payload })?;
+        if number > EVIDENCE_MAX {
+            tx.delete::<Evidence>(&(number - EVIDENCE_MAX))?;
+        }
+        Ok(Outcome::Evidence)
+    }
+
+    /// A reporter that is known.
+    fn read(&mut self, tx: &WriteTx<'_>, key: &KeyId) -> Result<Option<&mut ReporterRow>, DbError> {
+        if !self.reporters.contains_key(key)
+            && let Some(row) = tx.get::<Reporters>(&key.0)?
+        {
+            self.reporters.insert(*key, row);
+        }
+        Ok(self.reporters.get_mut(key))
+    }
+
+    /// The ledger of a reporter, a new one if need be.
+    fn ledger(
+        &mut self,
+        tx: &WriteTx<'_>,
+        key: &KeyId,
+        event: &ThreatEvent,
+    ) -> Result<&mut ReporterLedger, DbError> {
+        self.read(tx, key)?;
+        let new =
+            || ReporterRow { pem: event.reporter_pubkey.clone(), ledger: ReporterLedger::new(self.now) };
+        Ok(&mut self.reporters.entry(*key).or_insert_with(new).ledger)
+    }
+
+    fn finish(self, tx: &mut WriteTx<'_>) -> Result<(), DbError> {
+        for (key, mut row) in self.reporters {
+            let (score, _) = self.rules.terms.score(&key, &row.ledger, self.now);
+            row.ledger.note(score, self.now);
+            tx.put::<Reporters>(&key.0, &row)?;
+        }
+        for (value, sightings) in self.indicators {
+            tx.put::<Indicators>(&value, &sightings)?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets the oldest events go, when there are too many: no more than some for each new one, so that nobody waits long.
+fn prune(tx: &mut WriteTx<'_>, events_max: u64, kept: usize) -> Result<(), DbError> {
+    if kept == 0 {
+        return Ok(());
+    }
+    let last = tx.raw_range::<Events>(KeyRange::all(), Direction::Backward, 1)?.pop();
+    let last = last.and_then(|(key, _)| <u64 as cm_db::Key>::decode(&key).ok()).unwrap_or(0);
+    // Numbers have no gaps, except that the oldest are gone.
+    let Some(beyond) = last.checked_sub(events_max).filter(|beyond| *beyond > 0) else { return Ok(()) };
+    let range = KeyRange::of(..=beyond);
+    for (seq, row) in tx.range::<Events>(range, Direction::Forward, kept * PRUNED_PER_EVENT)? {
+        tx.delete::<Names>(&(row.id, row.reporter.0))?;
+        tx.delete::<Events>(&seq)?;
+    }
+    Ok(())
+}
+
+/// Writes down that an operator found an event to be false.
+///
+/// # Errors
+/// When the database fails.
+pub fn dismiss(
+    tx: &mut WriteTx<'_>,
+    terms: &Terms,
+    seq: u64,
+    now: Timestamp,
+) -> Result<Option<KeyId>, DbError> {
+    let Some(row) = tx.get::<Events>(&seq)? else { return Ok(None) };
+    let Some(mut reporter) = tx.get::<Reporters>(&row.reporter.0)? else { return Ok(None) };
+    reporter.ledger.fault(Fault::Dismissed, now);
+    let (score, _) = terms.score(&row.reporter, &reporter.ledger, now);
+    reporter.ledger.note(score, now);
+    tx.put::<Reporters>(&row.reporter.0, &reporter)?;
+    Ok(Some(row.reporter))
+}
+
+#[cfg(test)]
+mod tests;

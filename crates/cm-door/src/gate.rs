@@ -1,7 +1,6 @@
 //! Who is let in: decided before the route, the query and the body are looked at.
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 use cm_http::local::require_local;
@@ -60,7 +59,7 @@ pub async fn authenticate(
         require_local(&request)?;
     }
     let is_local = (gate.local_to)(&request);
-    let actor = match (presented(&gate.kernel, request.headers(), is_local).await, &gate.access) {
+    let actor = match (presented(&gate.kernel, &request, is_local).await, &gate.access) {
         (Ok(Some((bearer, actor))), _) => {
             request.extensions_mut().insert(bearer);
             actor
@@ -87,28 +86,39 @@ pub async fn authenticate(
 /// Who presents a credential, and the credential; `None` without one.
 async fn presented(
     kernel: &Kernel,
-    headers: &HeaderMap,
+    request: &Request,
     is_local: bool,
 ) -> Result<Option<(Bearer, Actor)>, Failure> {
-    let Some(bearer) = Bearer::of(headers)? else {
+    let Some(bearer) = Bearer::of(request.headers())? else {
         kernel.freshen().await.map_err(refusal)?;
         return Ok(None);
     };
     let actor = if is_local {
         kernel.authenticate_locally(bearer.expose()).await
     } else {
-        kernel.authenticate(bearer.expose()).await
+        let (source, id) = (source_of(request), id_of(request));
+        kernel.authenticate_at_door(bearer.expose(), &source, &id).await
     };
     let actor = actor.map_err(refusal)?;
     Ok(Some((bearer, actor)))
 }
 
-fn context(kernel: &Kernel, actor: Actor, request: &Request) -> OpContext {
-    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
-    let mut op = OpContext::new(actor, id, kernel.tasks().token().child_token());
-    if let Some(Peer(address)) = request.extensions().get::<Peer>() {
-        op.source = Source::of(address.ip());
+/// Where a request comes from.
+pub fn source_of(request: &Request) -> Source {
+    match request.extensions().get::<Peer>() {
+        Some(Peer(address)) => Source::of(address.ip()),
+        None => Source::inside(),
     }
+}
+
+fn id_of(request: &Request) -> RequestId {
+    request.extensions().get::<RequestId>().cloned().unwrap_or_else(RequestId::random)
+}
+
+/// The context of an operation that a request asks for.
+pub fn context(kernel: &Kernel, actor: Actor, request: &Request) -> OpContext {
+    let mut op = OpContext::new(actor, id_of(request), kernel.tasks().token().child_token());
+    op.source = source_of(request);
     op.deadline = kernel.clock().monotonic() + RequestLimits::of(request.extensions()).deadline;
     op
 }

@@ -12,5 +12,5 @@ pub mod gate;
 pub mod refusal;
 
 pub use caller::{Caller, confirmed};
-pub use gate::{Gate, authenticate};
+pub use gate::{Gate, authenticate, context, source_of};
 pub use refusal::{PLACE_RETRY_AFTER, object_refusal, of_class, refusal};

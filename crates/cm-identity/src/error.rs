@@ -131,7 +131,7 @@ impl From<CredentialProblem> for IdentityError {
 }
 
 /// Why a credential proves nothing. For logs and tests; a client is not told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum CredentialProblem {
     /// Neither an API key nor a token in form.
     #[error("the credential is neither an API key nor a token")]

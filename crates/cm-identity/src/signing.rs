@@ -179,7 +179,7 @@ impl Identity {
         at_once: bool,
         request: Option<&RequestId>,
     ) -> Result<SigningKeyInfo, IdentityError> {
-        if !permit.covers_collection(permit.tenant(), ResourceKind::Tenant) {
+        if !permit.covers_collection(&TenantId::default_tenant(), ResourceKind::Tenant) {
             return Err(IdentityError::WrongPermit);
         }
         let now = self.now();

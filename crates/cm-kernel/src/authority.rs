@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use cm_catalog::{Record, guard};
-use cm_db::ReadTx;
+use cm_db::{DbError, ReadTx};
 use cm_events::{EventVerb, NewEvent, Outcome};
-use cm_identity::IdentityError;
+use cm_identity::{CredentialProblem, IdentityError, Source};
 use cm_objects::VersionName;
 use cm_policy::sharing::decision::usual_use;
 use cm_policy::sharing::{Circumstances, Use};
@@ -13,7 +13,8 @@ use cm_policy::{
     ActionKind, Denied, Explanation, Guard, List, Permit, RoleFacts, Subject, Target, absent, decide,
 };
 use cm_types::{
-    Action, BucketName, Labels, ObjectKey, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId,
+    Action, BucketName, Labels, ObjectKey, PrincipalId, RequestId, ResourceId, ResourceKind, ResourceRef,
+    TenantId,
 };
 use serde_json::{Map, Value};
 
@@ -39,6 +40,44 @@ impl Found {
             labels: &header.labels,
             guard: self.guard.as_ref(),
         }
+    }
+}
+
+/// Why nobody was found behind a credential.
+enum Unproven {
+    /// It proves nothing.
+    Credential(CredentialProblem),
+    /// Nothing could be found out.
+    Failed(KernelError),
+}
+
+impl From<Unproven> for KernelError {
+    fn from(unproven: Unproven) -> Self {
+        match unproven {
+            Unproven::Credential(_) => KernelError::Unauthenticated,
+            Unproven::Failed(error) => error,
+        }
+    }
+}
+
+impl From<IdentityError> for Unproven {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::InvalidCredential(problem) => Unproven::Credential(problem),
+            error => Unproven::Failed(error.into()),
+        }
+    }
+}
+
+impl From<KernelError> for Unproven {
+    fn from(error: KernelError) -> Self {
+        Unproven::Failed(error)
+    }
+}
+
+impl From<DbError> for Unproven {
+    fn from(error: DbError) -> Self {
+        Unproven::Failed(error.into())
     }
 }
 
@@ -68,25 +107,43 @@ impl Kernel {
     /// # Errors
     /// As [`Kernel::authenticate`].
     pub async fn authenticate_locally(&self, bearer: &str) -> Result<Actor, KernelError> {
-        let invalid = |error| match error {
-            IdentityError::InvalidCredential(_) => KernelError::Unauthenticated,
-            error => error.into(),
-        };
+        Ok(self.find_actor(bearer).await?)
+    }
+
+    /// As [`Kernel::authenticate`], of somebody at the door: what is refused becomes an event, `credential.refused`.
+    pub async fn authenticate_at_door(
+        &self,
+        bearer: &str,
+        source: &Source,
+        request: &RequestId,
+    ) -> Result<Actor, KernelError> {
+        self.freshen().await?;
+        match self.find_actor(bearer).await {
+            Err(Unproven::Credential(problem)) => {
+                let tenant = TenantId::default_tenant();
+                self.credential_refused(&tenant, problem, source, request).await;
+                Err(KernelError::Unauthenticated)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    async fn find_actor(&self, bearer: &str) -> Result<Actor, Unproven> {
         let asked = Asked::of(bearer, self.db());
         if let Some(known) = asked.and_then(|asked| self.recognised().find(&asked, self.now())) {
             return Ok(known);
         }
-        let presented = self.identity().presented(bearer).map_err(invalid)?;
+        let presented = self.identity().presented(bearer)?;
         // One transaction: every request waits for it, and nobody has roles of another moment than its credential.
         let actor = self
             .db()
             .look_up(move |tx| {
-                let authenticated = presented.recognise(tx).map_err(invalid)?;
+                let authenticated = presented.recognise(tx)?;
                 let principal = authenticated.principal();
                 let roles = existing_roles(tx, &principal.tenant, &principal.roles)?;
                 let facts =
                     ActorFacts { principal: principal.id.clone(), tenant: principal.tenant.clone(), roles };
-                Ok::<_, KernelError>(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
+                Ok::<_, Unproven>(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
             })
             .await?;
         if let Some(asked) = asked {
@@ -102,6 +159,21 @@ impl Kernel {
         kind: ResourceKind,
     ) -> Result<Permit<A>, KernelError> {
         self.authorize_labelled(op, kind, &Labels::new()).await
+    }
+
+    /// Decides about what belongs to the whole node: tenants, signing keys. Only who belongs to the tenant `default` can be
+    /// permitted that, whatever an administrator of another tenant may do there.
+    pub async fn authorize_of_node<A: ActionKind>(
+        &self,
+        op: &OpContext,
+        kind: ResourceKind,
+    ) -> Result<Permit<A>, KernelError> {
+        let (tenant, labels) = (TenantId::default_tenant(), Labels::new());
+        let target = Target { kind, id: None, tenant: &tenant, owner: None, labels: &labels, guard: None };
+        match decide::<A>(&op.subject(), &target) {
+            Ok(permit) => Ok(permit),
+            Err(denied) => Err(self.refuse(op, denied, ResourceRef::new(kind, "*")).await),
+        }
     }
 
     /// Decides about creating something that is going to have these labels.
@@ -141,6 +213,24 @@ impl Kernel {
             Some(found) => Ok((found.record, permit)),
             None => Err(KernelError::NotFound(ResourceRef::new(kind, id))),
         }
+    }
+
+    /// As [`Kernel::look_up`], but `None` for what would be refused, and no refusal in the log: for answers that say what the actor may do. Whoever
+    /// acts asks again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn look_up_quietly<A: ActionKind>(
+        &self,
+        op: &OpContext,
+        kind: ResourceKind,
+        id: &str,
+    ) -> Result<Option<(Record, Permit<A>)>, KernelError> {
+        let found = self.find(op.tenant(), kind, id).await?;
+        Ok(found.and_then(|found| {
+            let permit = decide::<A>(&op.subject(), &found.target(kind, id)).ok()?;
+            Some((found.record, permit))
+        }))
     }
 
     /// Decides about one object, which need not exist. Objects have the owner, the labels and the security policy

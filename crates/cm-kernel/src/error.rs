@@ -7,6 +7,7 @@ use cm_db::DbError;
 use cm_events::EventError;
 use cm_identity::{IdentityError, InvalidInput};
 use cm_objects::ObjectError;
+use cm_policy::declared::DeclarationError;
 use cm_policy::{Denied, Explanation};
 use cm_types::{PrincipalId, ResourceRef};
 
@@ -86,7 +87,9 @@ pub enum KernelError {
     #[error("{max} invitations are open; wait until some have ended", max = crate::network::INVITATIONS_MAX)]
     TooManyInvitations,
     /// Whoever wants to join has no invitation that holds.
-    #[error("the invitation is unknown, used, or has ended; ask an administrator of the network for a new one")]
+    #[error(
+        "the invitation is unknown, used, or has ended; ask an administrator of the network for a new one"
+    )]
     NotInvited,
     /// There is no such node.
     #[error("the network has no node `{0}`")]
@@ -94,6 +97,9 @@ pub enum KernelError {
     /// A network has to keep a node.
     #[error("the last node cannot be removed")]
     LastNode,
+    /// What an application declares about its own resources was refused.
+    #[error(transparent)]
+    Declaration(#[from] DeclarationError),
     /// The process is ending.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -179,6 +185,7 @@ impl KernelError {
             KernelError::TooManyInvitations => ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT },
             KernelError::NotInvited => ErrorClass::Forbidden,
             KernelError::NoSuchNode(_) => ErrorClass::NotFound,
+            KernelError::Declaration(error) => declaration_class(error),
             KernelError::ShuttingDown => ErrorClass::Unavailable,
             KernelError::Identity(error) => identity_class(error),
             KernelError::Catalog(error) => catalog_class(error),
@@ -191,6 +198,17 @@ impl KernelError {
     /// Whether the same call may succeed later.
     pub fn retryable(&self) -> bool {
         matches!(self.class(), ErrorClass::TooMany { .. } | ErrorClass::Unavailable)
+    }
+}
+
+fn declaration_class(error: &DeclarationError) -> ErrorClass {
+    match error {
+        DeclarationError::NotFound { .. } => ErrorClass::NotFound,
+        DeclarationError::Exists { .. } | DeclarationError::Cycle { .. } | DeclarationError::LastOwner(_) => {
+            ErrorClass::Conflict
+        }
+        DeclarationError::Denied(_) => ErrorClass::Forbidden,
+        DeclarationError::Invalid { .. } => ErrorClass::Invalid,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::leases::Leases;
 use crate::network::NetworkView;
 use crate::node_id::NodeId;
 use crate::recognised::Recognised;
+use crate::refused::RefusedCredentials;
 use crate::{KernelConfig, KernelError, schema};
 
 /// The database, within the data directory.
@@ -48,6 +49,7 @@ struct Parts {
     tasks: Tasks,
     denials: Denials,
     recognised: Recognised,
+    refused: RefusedCredentials,
     network: OnceLock<watch::Receiver<NetworkView>>,
 }
 
@@ -117,6 +119,7 @@ impl Kernel {
             tasks: tasks.clone(),
             denials: Denials::default(),
             recognised: Recognised::default(),
+            refused: RefusedCredentials::default(),
             network: OnceLock::new(),
         }));
         kernel.bootstrap(keep_admin_key).await?;
@@ -133,7 +136,7 @@ impl Kernel {
         self.db()
             .write(move |tx| {
                 let Some(key) = identity.bootstrap(tx)? else { return Ok(()) };
-                let permit = creation_of_roles();
+                let permit = creation_of_roles(&TenantId::default_tenant());
                 for role in builtin_roles() {
                     catalog.create(tx, &permit, role, &occasion)?;
                 }
@@ -223,24 +226,22 @@ impl Kernel {
         &self.0.recognised
     }
 
+    pub(crate) fn refused_credentials(&self) -> &RefusedCredentials {
+        &self.0.refused
+    }
+
     pub(crate) fn denials(&self) -> &Denials {
         &self.0.denials
     }
 }
 
 /// The node's own permit to create the built-in roles, decided as every other.
-fn creation_of_roles() -> cm_policy::Permit<Create> {
-    let (node, tenant, labels) = (PrincipalId::node(), TenantId::default_tenant(), Labels::new());
+pub(crate) fn creation_of_roles(tenant: &TenantId) -> cm_policy::Permit<Create> {
+    let (node, labels) = (PrincipalId::node(), Labels::new());
     let roles = [RoleFacts::administrator()];
-    let target = Target {
-        kind: ResourceKind::Role,
-        id: None,
-        tenant: &tenant,
-        owner: None,
-        labels: &labels,
-        guard: None,
-    };
-    decide::<Create>(&Subject::principal(&node, &tenant, &roles), &target)
+    let target =
+        Target { kind: ResourceKind::Role, id: None, tenant, owner: None, labels: &labels, guard: None };
+    decide::<Create>(&Subject::principal(&node, tenant, &roles), &target)
         .expect("an administrator may create roles in its own tenant")
 }
 

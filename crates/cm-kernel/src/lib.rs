@@ -7,9 +7,10 @@
 //!
 //! Reading order: [`context`], [`kernel`] (opening and parts), [`authority`] (who may), [`sharing`] (who may in buckets), [`records`],
 //! [`changes`], [`challenges`], [`descriptions`], [`manifest`], [`idempotency`], [`deployments`],
-//! [`principals`], [`credentials`], [`trail`], [`error`].
+//! [`tenants`], [`principals`], [`credentials`], [`sessions`], [`signing_keys`], [`applications`], [`trail`], [`error`].
 
 mod active_objects;
+pub mod applications;
 pub mod authority;
 pub mod challenges;
 pub mod changes;
@@ -32,10 +33,15 @@ mod preparation;
 pub mod principals;
 mod recognised;
 pub mod records;
+mod refused;
 pub mod relations;
 mod s3_keys;
 mod schema;
+pub mod sessions;
 pub mod sharing;
+pub mod storage;
+pub mod signing_keys;
+pub mod tenants;
 pub mod trail;
 mod within;
 

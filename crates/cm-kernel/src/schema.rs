@@ -2,11 +2,11 @@
 
 use cm_db::Schema;
 
-use crate::{challenges, deployments, descriptions, idempotency, leases, network};
+use crate::{applications, challenges, deployments, descriptions, idempotency, leases, network};
 
 /// The version of the data. Raise it with every migration, and whenever older binaries must not open the data any
 /// more.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The tables of the whole kernel.
 pub fn schema() -> Schema {
@@ -15,6 +15,7 @@ pub fn schema() -> Schema {
         .with_tables(cm_identity::TABLES)
         .with_tables(cm_catalog::TABLES)
         .with_tables(cm_objects::TABLES)
+        .with_tables(applications::TABLES)
         .with_tables(challenges::TABLES)
         .with_tables(deployments::TABLES)
         .with_tables(descriptions::TABLES)

@@ -27,7 +27,7 @@ impl Identity {
         new: NewTenant,
         request: Option<&RequestId>,
     ) -> Result<(Tenant, Option<Secret<String>>), IdentityError> {
-        if !permit.covers_collection(permit.tenant(), ResourceKind::Tenant) {
+        if !permit.covers_collection(&TenantId::default_tenant(), ResourceKind::Tenant) {
             return Err(IdentityError::WrongPermit);
         }
         check_name(new.name.as_deref())?;
@@ -89,7 +89,7 @@ impl Identity {
         id: &TenantId,
         request: Option<&RequestId>,
     ) -> Result<(), IdentityError> {
-        if !permit.covers_collection(permit.tenant(), ResourceKind::Tenant) {
+        if !permit.covers_collection(&TenantId::default_tenant(), ResourceKind::Tenant) {
             return Err(IdentityError::WrongPermit);
         }
         if *id == TenantId::default_tenant() || !self.principals_of(tx, id, 1)?.is_empty() {
@@ -117,7 +117,7 @@ impl Identity {
         tenant: &TenantId,
         id: &PrincipalId,
     ) -> Result<(), IdentityError> {
-        let of_tenants = permit.covers_collection(permit.tenant(), ResourceKind::Tenant);
+        let of_tenants = permit.covers_collection(&TenantId::default_tenant(), ResourceKind::Tenant);
         if !of_tenants || *tenant == TenantId::default_tenant() {
             return Err(IdentityError::WrongPermit);
         }

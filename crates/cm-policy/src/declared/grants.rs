@@ -269,7 +269,9 @@ impl Lists {
     /// An unknown group, or another's.
     pub fn remove_members(&mut self, by: &str, id: &str, members: &[String]) -> Result<(), DeclarationError> {
         let group = self.own_group(by, id)?;
-        members.iter().for_each(|member| drop(group.members.remove(member)));
+        for member in members {
+            group.members.remove(member);
+        }
         Ok(())
     }
 
@@ -281,7 +283,9 @@ impl Lists {
         }
         self.resources.retain(|_, grants| !grants.owners.is_empty());
         self.groups.retain(|_, group| group.owner != user);
-        self.groups.values_mut().for_each(|group| drop(group.members.remove(user)));
+        for group in self.groups.values_mut() {
+            group.members.remove(user);
+        }
     }
 
     fn own_group(&mut self, by: &str, id: &str) -> Result<&mut Group, DeclarationError> {

@@ -94,7 +94,9 @@ impl Graph {
     pub fn remove(&mut self, id: &str) -> Result<(), DeclarationError> {
         self.get(id)?;
         self.nodes.remove(id);
-        self.nodes.values_mut().for_each(|node| drop(node.parents.remove(id)));
+        for node in self.nodes.values_mut() {
+            node.parents.remove(id);
+        }
         self.associations.retain(|_, one| one.user_attribute != id && one.object_attribute != id);
         Ok(())
     }

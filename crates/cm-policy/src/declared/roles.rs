@@ -89,8 +89,12 @@ impl Roles {
     /// An unknown role.
     pub fn remove(&mut self, id: &str) -> Result<(), DeclarationError> {
         self.roles.remove(id).ok_or_else(|| not_found(id))?;
-        self.roles.values_mut().for_each(|role| drop(role.parents.remove(id)));
-        self.held.values_mut().for_each(|held| drop(held.remove(id)));
+        for role in self.roles.values_mut() {
+            role.parents.remove(id);
+        }
+        for held in self.held.values_mut() {
+            held.remove(id);
+        }
         self.held.retain(|_, held| !held.is_empty());
         Ok(())
     }

@@ -1,0 +1,289 @@
+//! Sessions, as faces work with them; and who asks in the protocols whose credentials are none of the native API's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cm_crypto::Secret;
+use cm_identity::{
+    AccountKeyInfo, AccountScope, Authenticated, CredentialProblem, IdentityError, LiveSession, NewPrincipal,
+    NewSession, Principal, Profile, SessionKind, SessionTokens,
+};
+use cm_policy::{Create, Grant, List, Permit, Update};
+use cm_types::{PrincipalId, ResourceKind, TenantId, Timestamp};
+
+use crate::authority::existing_roles;
+use crate::credentials::existing;
+use crate::{Actor, ActorFacts, Kernel, KernelError, OpContext};
+
+impl Kernel {
+    /// Begins a session for somebody who just authenticated.
+    pub async fn begin_session(
+        &self,
+        op: &OpContext,
+        authenticated: &Authenticated,
+        new: NewSession,
+    ) -> Result<SessionTokens, KernelError> {
+        let (identity, authenticated) = (self.identity().clone(), authenticated.clone());
+        let request = op.request.clone();
+        self.db().write(move |tx| Ok(identity.begin_session(tx, &authenticated, new, Some(&request))?)).await
+    }
+
+    /// The session of this label that is live, if there is one, with its token.
+    pub async fn live_session(
+        &self,
+        authenticated: &Authenticated,
+        kind: SessionKind,
+        label: &str,
+    ) -> Result<Option<SessionTokens>, KernelError> {
+        let (identity, authenticated) = (self.identity().clone(), authenticated.clone());
+        let label = label.to_owned();
+        self.db().read(move |tx| Ok(identity.live_session(tx, &authenticated, kind, &label)?)).await
+    }
+
+    /// Carries on a session of the native API.
+    ///
+    /// # Errors
+    /// [`KernelError::Unauthenticated`] for a refresh token that is not ours, over, or used before; the last ends the
+    /// session. Each is an event.
+    pub async fn refresh_session(
+        &self,
+        op: &OpContext,
+        refresh: Secret<String>,
+        ttl: Duration,
+    ) -> Result<(Principal, SessionTokens), KernelError> {
+        let (identity, request) = (self.identity().clone(), op.request.clone());
+        let outcome = self
+            .db()
+            .write(move |tx| {
+                Ok::<_, KernelError>(identity.refresh_session(tx, refresh.expose(), ttl, Some(&request))?)
+            })
+            .await?;
+        match outcome {
+            Ok(carried_on) => Ok(carried_on),
+            Err(problem) => Err(self.refuse_credential(op, &TenantId::default_tenant(), problem).await),
+        }
+    }
+
+    /// Ends a session. Nobody asks whose it is: whoever calls this has seen its token.
+    pub async fn end_session(&self, op: &OpContext, session: &str) -> Result<(), KernelError> {
+        let (identity, request, session) = (self.identity().clone(), op.request.clone(), session.to_owned());
+        self.db().write(move |tx| Ok(identity.end_session(tx, &session, Some(&request))?)).await
+    }
+
+    /// Ends the session of a refresh token; says whether there was one.
+    pub async fn end_session_of(&self, op: &OpContext, refresh: Secret<String>) -> Result<bool, KernelError> {
+        let (identity, request) = (self.identity().clone(), op.request.clone());
+        self.db().write(move |tx| Ok(identity.end_session_of(tx, refresh.expose(), Some(&request))?)).await
+    }
+
+    /// Whose token of the Xolo dialect this is.
+    ///
+    /// # Errors
+    /// [`KernelError::Unauthenticated`]; each refusal is an event of the tenant.
+    pub async fn xolo_session(
+        &self,
+        op: &OpContext,
+        token: &str,
+        kind: SessionKind,
+        tenant: &TenantId,
+    ) -> Result<LiveSession, KernelError> {
+        let (identity, token, wanted) = (self.identity().clone(), token.to_owned(), tenant.clone());
+        match self.db().look_up(move |tx| identity.xolo_session(tx, &token, kind, &wanted)).await {
+            Ok(live) => Ok(live),
+            Err(IdentityError::InvalidCredential(problem)) => {
+                Err(self.refuse_credential(op, tenant, problem).await)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Carries on a session of the Xolo dialect.
+    pub async fn renew_session(
+        &self,
+        op: &OpContext,
+        live: &LiveSession,
+        ttl: Duration,
+    ) -> Result<SessionTokens, KernelError> {
+        let (identity, live, request) = (self.identity().clone(), live.clone(), op.request.clone());
+        self.db().write(move |tx| Ok(identity.renew_session(tx, &live, ttl, Some(&request))?)).await
+    }
+
+    /// The operation of who showed the live token of a session.
+    pub async fn as_session(&self, op: &OpContext, live: &LiveSession) -> Result<OpContext, KernelError> {
+        let (tenant, roles) = (live.principal.tenant.clone(), live.principal.roles.clone());
+        let roles = self.db().look_up(move |tx| existing_roles(tx, &tenant, &roles)).await?;
+        let facts =
+            ActorFacts { principal: live.principal.id.clone(), tenant: live.principal.tenant.clone(), roles };
+        let actor = Actor::Principal(Arc::new(facts), Arc::new(live.authenticated()));
+        Ok(OpContext { actor, ..op.clone() })
+    }
+
+    /// The operation of an application that shows a key, for something that belongs to a scope. The key must be of the tenant
+    /// and open the scope; what it may do is what its scopes permit.
+    ///
+    /// # Errors
+    /// [`KernelError::Unauthenticated`] for a key that is none of the tenant's. A key without the scope is let in and holds
+    /// no permission: it is refused where one is asked for.
+    pub async fn as_account_key(
+        &self,
+        op: &OpContext,
+        text: &str,
+        tenant: &TenantId,
+        scope: AccountScope,
+    ) -> Result<OpContext, KernelError> {
+        let (identity, text) = (self.identity().clone(), text.to_owned());
+        let found = self.db().look_up(move |tx| identity.account_key(tx, &text)).await;
+        let key = match found {
+            Ok(key) if key.tenant == *tenant => key,
+            Ok(_) => {
+                return Err(self.refuse_credential(op, tenant, CredentialProblem::OtherAudience).await);
+            }
+            Err(IdentityError::InvalidCredential(problem)) => {
+                return Err(self.refuse_credential(op, tenant, problem).await);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let roles = if key.opens(scope) { vec![key.role()] } else { Vec::new() };
+        let principal =
+            PrincipalId::parse(format!("key:{}", key.id)).map_err(|_| KernelError::Unauthenticated)?;
+        let facts = ActorFacts { principal, tenant: key.tenant, roles };
+        Ok(OpContext { actor: Actor::Node(Arc::new(facts)), ..op.clone() })
+    }
+
+    /// Makes a key for an application. The permit is to grant, for the collection of principals.
+    pub async fn create_account_key(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Grant>,
+        name: String,
+        scopes: Vec<AccountScope>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(Secret<String>, AccountKeyInfo), KernelError> {
+        let (identity, permit, request) = (self.identity().clone(), permit.clone(), op.request.clone());
+        self.db()
+            .write(move |tx| {
+                let wanted = (name.as_str(), scopes, expires_at);
+                Ok(identity.create_account_key(tx, &permit, wanted, Some(&request))?)
+            })
+            .await
+    }
+
+    /// The keys of a tenant's applications.
+    pub async fn list_account_keys(
+        &self,
+        permit: &Permit<Grant>,
+    ) -> Result<Vec<AccountKeyInfo>, KernelError> {
+        let (identity, tenant) = (self.identity().clone(), permit.tenant().clone());
+        self.db().read(move |tx| Ok(identity.list_account_keys(tx, &tenant)?)).await
+    }
+
+    /// Gives a key of an application another secret.
+    pub async fn rotate_account_key(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Grant>,
+        id: String,
+    ) -> Result<(Secret<String>, AccountKeyInfo), KernelError> {
+        let (identity, permit, request) = (self.identity().clone(), permit.clone(), op.request.clone());
+        self.db().write(move |tx| Ok(identity.rotate_account_key(tx, &permit, &id, Some(&request))?)).await
+    }
+
+    /// Revokes a key of an application.
+    pub async fn revoke_account_key(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Grant>,
+        id: String,
+    ) -> Result<(), KernelError> {
+        let (identity, permit, request) = (self.identity().clone(), permit.clone(), op.request.clone());
+        self.db().write(move |tx| Ok(identity.revoke_account_key(tx, &permit, &id, Some(&request))?)).await
+    }
+
+    /// Signs somebody up: a principal without roles, with a password and what it says of itself, as a whole or not at
+    /// all.
+    pub async fn sign_up(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Create>,
+        id: PrincipalId,
+        password: Secret<String>,
+        profile: Profile,
+    ) -> Result<Principal, KernelError> {
+        let grant = self.authorize::<Grant>(op, ResourceKind::Principal).await?;
+        let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
+        let hash = identity.hash_password(password).await?;
+        let (permit, request) = (permit.clone(), op.request.clone());
+        self.db()
+            .write(move |tx| {
+                if !catalog.owned_by(tx, permit.tenant(), &id, 1)?.is_empty() {
+                    return Err(IdentityError::Exists.into());
+                }
+                let new = NewPrincipal { id: id.clone(), display_name: None, roles: Vec::new() };
+                let made = identity.create_principal(tx, &permit, None, new, Some(&request))?;
+                identity.set_profile(tx, &permit, &id, &profile)?;
+                let right = cm_identity::CredentialRight::Granted(&grant);
+                identity.set_password(tx, right, &id, hash, Some(&request))?;
+                Ok(made)
+            })
+            .await
+    }
+
+    /// Signs somebody up in a tenant that is open to anybody. The node itself does it, for who signs up is nobody yet.
+    ///
+    /// # Errors
+    /// [`KernelError::Unauthenticated`] for a tenant that is not open, and for one that does not exist.
+    pub async fn sign_up_openly(
+        &self,
+        op: &OpContext,
+        tenant: &TenantId,
+        id: PrincipalId,
+        password: Secret<String>,
+        profile: Profile,
+    ) -> Result<Principal, KernelError> {
+        if !self.tenant(tenant).await?.is_some_and(|tenant| tenant.open) {
+            return Err(KernelError::Unauthenticated);
+        }
+        let op = self.node_in(op, tenant);
+        let permit = self.authorize::<Create>(&op, ResourceKind::Principal).await?;
+        self.sign_up(&op, &permit, id, password, profile).await
+    }
+
+    /// What a principal says of itself. The permit is to list principals.
+    pub async fn profile(&self, permit: &Permit<List>, id: &PrincipalId) -> Result<Profile, KernelError> {
+        let (identity, tenant, id) = (self.identity().clone(), permit.tenant().clone(), id.clone());
+        self.db().read(move |tx| Ok(identity.profile(tx, &tenant, &id)?)).await
+    }
+
+    /// What who showed the live token of a session says of itself.
+    pub async fn own_profile(&self, live: &LiveSession) -> Result<Profile, KernelError> {
+        let (identity, principal) = (self.identity().clone(), live.principal.clone());
+        self.db().read(move |tx| Ok(identity.profile(tx, &principal.tenant, &principal.id)?)).await
+    }
+
+    /// Changes what a principal says of itself.
+    pub async fn set_profile(
+        &self,
+        permit: &Permit<Update>,
+        id: &PrincipalId,
+        profile: Profile,
+    ) -> Result<(), KernelError> {
+        let (identity, permit, id) = (self.identity().clone(), permit.clone(), id.clone());
+        self.db()
+            .write(move |tx| {
+                existing(tx, &identity, permit.tenant(), &id)?;
+                Ok(identity.set_profile(tx, &permit, &id, &profile)?)
+            })
+            .await
+    }
+
+    /// What a refused credential is answered with, after the event.
+    pub async fn refuse_credential(
+        &self,
+        op: &OpContext,
+        tenant: &TenantId,
+        problem: CredentialProblem,
+    ) -> KernelError {
+        self.credential_refused(tenant, problem, &op.source, &op.request).await;
+        KernelError::Unauthenticated
+    }
+}

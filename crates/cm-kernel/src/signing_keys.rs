@@ -1,0 +1,37 @@
+//! Keys that sign what the node issues, as faces work with them.
+
+use cm_identity::{PublicKey, Purpose, SigningKeyInfo};
+use cm_policy::{List, Permit, Update};
+
+use crate::{Kernel, KernelError, OpContext};
+
+impl Kernel {
+    /// The signing keys of the node, without the keys. The permit is one of [`Kernel::authorize_of_node`] for tenants.
+    pub async fn list_signing_keys(&self, _: &Permit<List>) -> Result<Vec<SigningKeyInfo>, KernelError> {
+        let identity = self.identity().clone();
+        self.db().read(move |tx| Ok(identity.list_signing_keys(tx)?)).await
+    }
+
+    /// Puts a new key in the place of the one that signs, see [`cm_identity::Identity::rotate_signing_key`]. The permit is
+    /// one of [`Kernel::authorize_of_node`] for tenants.
+    pub async fn rotate_signing_key(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Update>,
+        purpose: Purpose,
+        at_once: bool,
+    ) -> Result<SigningKeyInfo, KernelError> {
+        let (identity, permit, request) = (self.identity().clone(), permit.clone(), op.request.clone());
+        self.db()
+            .write(move |tx| {
+                Ok(identity.rotate_signing_key(tx, &permit, purpose, at_once, Some(&request))?)
+            })
+            .await
+    }
+
+    /// The public keys by which what the node issued for a purpose is verified, with their ids. They are no secret.
+    pub async fn public_keys(&self, purpose: Purpose) -> Result<Vec<(String, PublicKey)>, KernelError> {
+        let identity = self.identity().clone();
+        self.db().read(move |tx| Ok(identity.public_keys(tx, purpose)?)).await
+    }
+}

@@ -1,0 +1,120 @@
+//! Tenants, as faces work with them: they are of the whole node, and only the tenant `default` has a say about them.
+
+use std::sync::Arc;
+
+use cm_catalog::{Occasion, builtin_roles};
+use cm_crypto::Secret;
+use cm_events::{EventVerb, NewEvent};
+use cm_identity::{IdentityError, NewTenant, Tenant};
+use cm_policy::{Create, Delete, Grant, List, Permit, RoleFacts};
+use cm_types::{PrincipalId, ResourceKind, TenantId};
+
+use crate::kernel::creation_of_roles;
+use crate::{Actor, ActorFacts, Kernel, KernelError, OpContext, applications};
+
+/// Principals that are removed with their tenant in one transaction.
+const REMOVED_AT_ONCE: usize = 500;
+
+impl Kernel {
+    /// Creates a tenant with the built-in roles; with an administrator, the text of its API key, once. The permit is one of
+    /// [`Kernel::authorize_of_node`].
+    pub async fn create_tenant(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Create>,
+        new: NewTenant,
+    ) -> Result<(Tenant, Option<Secret<String>>), KernelError> {
+        let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
+        let (permit, request, at) = (permit.clone(), op.request.clone(), self.now());
+        self.db()
+            .write(move |tx| {
+                let of_roles = creation_of_roles(&new.id);
+                let made = identity.create_tenant(tx, &permit, new, Some(&request))?;
+                let occasion = Occasion { at, request: Some(request) };
+                for role in builtin_roles() {
+                    catalog.create(tx, &of_roles, role, &occasion)?;
+                }
+                Ok(made)
+            })
+            .await
+    }
+
+    /// A tenant, if there is one. What is told of it is no secret to who names it.
+    pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, KernelError> {
+        let (identity, id) = (self.identity().clone(), id.clone());
+        self.db().read(move |tx| Ok(identity.get_tenant(tx, &id)?)).await
+    }
+
+    /// All tenants. The permit is one of [`Kernel::authorize_of_node`].
+    pub async fn list_tenants(&self, _: &Permit<List>) -> Result<Vec<Tenant>, KernelError> {
+        let identity = self.identity().clone();
+        self.db().read(move |tx| Ok(identity.list_tenants(tx)?)).await
+    }
+
+    /// Removes a tenant with its principals, their credentials, and what its applications declared. The permit is one of
+    /// [`Kernel::authorize_of_node`].
+    ///
+    /// # Errors
+    /// A tenant whose principals own records or buckets stays, for they would be nobody's.
+    pub async fn delete_tenant(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Delete>,
+        id: &TenantId,
+    ) -> Result<(), KernelError> {
+        loop {
+            let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
+            let (permit, request, id) = (permit.clone(), op.request.clone(), id.clone());
+            let is_done = self
+                .db()
+                .write(move |tx| {
+                    if identity.get_tenant(tx, &id)?.is_none() {
+                        return Err(IdentityError::NoSuchTenant.into());
+                    }
+                    let principals = identity.principals_of(tx, &id, REMOVED_AT_ONCE)?;
+                    for principal in &principals {
+                        if !catalog.owned_by(tx, &id, principal, 1)?.is_empty() {
+                            return Err(KernelError::from(IdentityError::TenantInUse(id)));
+                        }
+                        identity.remove_principal_of_deleted_tenant(tx, &permit, &id, principal)?;
+                    }
+                    if principals.len() == REMOVED_AT_ONCE {
+                        return Ok(false);
+                    }
+                    applications::forget(tx, &id)?;
+                    identity.delete_tenant(tx, &permit, &id, Some(&request))?;
+                    Ok(true)
+                })
+                .await?;
+            if is_done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The operation of somebody who keeps the tenants, as one within a tenant: there it is the node itself that acts. That
+    /// it was, and for whom, is told to the tenant `default`: `tenant.operated`.
+    ///
+    /// # Errors
+    /// Whoever may not grant rights over tenants is refused; there must be such a tenant.
+    pub async fn operate_in(&self, op: &OpContext, tenant: &TenantId) -> Result<OpContext, KernelError> {
+        let permit = self.authorize_of_node::<Grant>(op, ResourceKind::Tenant).await?;
+        self.tenant(tenant).await?.ok_or(IdentityError::NoSuchTenant)?;
+        let mut event = NewEvent::new(permit.tenant().clone(), EventVerb::fixed("tenant.operated"));
+        event.actor = op.principal().cloned();
+        event.request = Some(op.request.clone());
+        event.facts.insert("tenant".to_owned(), tenant.as_str().into());
+        self.record_event(event).await?;
+        Ok(self.node_in(op, tenant))
+    }
+
+    /// The operation as one of the node itself within a tenant.
+    pub(crate) fn node_in(&self, op: &OpContext, tenant: &TenantId) -> OpContext {
+        let facts = ActorFacts {
+            principal: PrincipalId::node(),
+            tenant: tenant.clone(),
+            roles: vec![RoleFacts::administrator()],
+        };
+        OpContext { actor: Actor::Node(Arc::new(facts)), ..op.clone() }
+    }
+}

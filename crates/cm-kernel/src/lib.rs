@@ -43,6 +43,7 @@ pub mod storage;
 pub mod signing_keys;
 pub mod tenants;
 pub mod trail;
+pub mod vouched;
 mod within;
 
 #[cfg(test)]

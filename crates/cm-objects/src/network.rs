@@ -58,7 +58,7 @@ use std::time::Duration;
 
 use cm_db::Db;
 use cm_net::{LinkState, Links};
-use cm_placement::{Domain, Redundancy};
+use cm_placement::Redundancy;
 use cm_runtime::{Backoff, Clock, Tasks, spawn_worker};
 use cm_types::{PeerId, Sha256Digest};
 use tokio::sync::Notify;
@@ -68,6 +68,8 @@ use uuid::Uuid;
 pub(crate) use admit::{Promise, condemn};
 pub(crate) use layouts::Known;
 pub use layouts::{LayoutChange, Member};
+// What whoever changes the layout needs of placement.
+pub use cm_placement::{Change as StorageChange, Domain, PeerState};
 
 pub(crate) use fetch::Found;
 

@@ -110,6 +110,11 @@ impl Objects {
         }))
     }
 
+    /// Whether this node belongs to a storage network.
+    pub fn is_connected(&self) -> bool {
+        self.0.network.get().is_some()
+    }
+
     /// Has every chunk looked at now, by whoever surveys.
     ///
     /// This concerns the node and not a tenant: the caller decides who may ask for it.

@@ -1,6 +1,7 @@
 //! Who is let in: decided before the route, the query and the body are looked at.
 
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 use cm_http::local::require_local;
@@ -58,8 +59,9 @@ pub async fn authenticate(
     if let Access::Open(_) = gate.access {
         require_local(&request)?;
     }
-    let is_local = (gate.local_to)(&request);
-    let actor = match (presented(&gate.kernel, &request, is_local).await, &gate.access) {
+    // Found out before anything is waited for: a request cannot be looked at from two threads.
+    let from = From { source: source_of(&request), id: id_of(&request), is_local: (gate.local_to)(&request) };
+    let actor = match (presented(&gate.kernel, request.headers(), from).await, &gate.access) {
         (Ok(Some((bearer, actor))), _) => {
             request.extensions_mut().insert(bearer);
             actor
@@ -83,21 +85,28 @@ pub async fn authenticate(
     Ok(next.run(request).await)
 }
 
+/// Where a credential comes from.
+struct From {
+    source: Source,
+    id: RequestId,
+    /// It is judged by what this node knows.
+    is_local: bool,
+}
+
 /// Who presents a credential, and the credential; `None` without one.
 async fn presented(
     kernel: &Kernel,
-    request: &Request,
-    is_local: bool,
+    headers: &HeaderMap,
+    from: From,
 ) -> Result<Option<(Bearer, Actor)>, Failure> {
-    let Some(bearer) = Bearer::of(request.headers())? else {
+    let Some(bearer) = Bearer::of(headers)? else {
         kernel.freshen().await.map_err(refusal)?;
         return Ok(None);
     };
-    let actor = if is_local {
+    let actor = if from.is_local {
         kernel.authenticate_locally(bearer.expose()).await
     } else {
-        let (source, id) = (source_of(request), id_of(request));
-        kernel.authenticate_at_door(bearer.expose(), &source, &id).await
+        kernel.authenticate_at_door(bearer.expose(), &from.source, &from.id).await
     };
     let actor = actor.map_err(refusal)?;
     Ok(Some((bearer, actor)))

@@ -18,10 +18,10 @@ use crate::document::{self, PREFIX};
 use crate::listing::NEXT_CURSOR;
 use crate::verifications::Verifications;
 use crate::{
-    active_objects, api_keys, auth, buckets, choreography, data_files, decisions, earlier_errors, endpoints,
+    active_objects, api_keys, auth, buckets, choreography, computations, data_files, decisions, earlier_errors, endpoints,
     endpoints_deploy, events, functions, hierarchy, history, instances, intel, intel_peers, intel_watch,
     manifests, measures, microservices, network, node, object_verification, object_versions, objects, paths,
-    principals, probes, programs, referrers, roles, security_policies, services, storages,
+    principals, probes, programs, referrers, roles, security_policies, services, storage_network, storages,
     threat_collections, watch,
 };
 
@@ -105,6 +105,7 @@ fn families() -> OpenApiRouter<Api> {
         .merge(choreography::routes())
         .merge(manifests::routes())
         .merge(instances::routes())
+        .merge(computations::routes())
         .merge(buckets::routes())
         .merge(objects::routes())
         .merge(object_versions::routes())
@@ -119,4 +120,5 @@ fn families() -> OpenApiRouter<Api> {
         .merge(threat_collections::routes())
         .merge(measures::routes())
         .merge(network::routes())
+        .merge(storage_network::routes())
 }

@@ -30,6 +30,7 @@ mod report;
 pub mod resource;
 pub mod session;
 mod share;
+pub mod storage;
 pub mod top;
 mod transfer;
 
@@ -185,6 +186,9 @@ pub enum Command {
     /// Make several nodes one network that keeps one catalogue, and see how they stand.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// See and change which nodes of a network keep the chunks of objects.
+    #[command(subcommand)]
+    Storage(storage::StorageCommand),
     /// Read, follow and verify the audit log.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -225,6 +229,7 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Events(args) => events::run(args, connection).await,
         Command::Top(args) => top::run(args, connection).await,
         Command::Cluster(command) => cluster::run(command, connection).await,
+        Command::Storage(command) => storage::run(command, connection).await,
         Command::Audit(command) => audit::run(command, connection).await,
         Command::Attest(command) => attest::run(command, connection),
         Command::Keys(command) => keys::run(command, connection),

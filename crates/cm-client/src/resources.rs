@@ -50,6 +50,47 @@ pub struct NodeInfo {
     pub measurement: Sha256Digest,
 }
 
+/// The network of nodes as one of them sees it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct NetworkInfo {
+    /// What it is called.
+    pub name: String,
+    /// The node that was asked.
+    pub node: String,
+    /// Who leads.
+    pub leader: Option<String>,
+    /// All nodes.
+    pub nodes: Vec<NetworkNodeInfo>,
+}
+
+/// One node of a network.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct NetworkNodeInfo {
+    /// Its id.
+    pub id: String,
+    /// Where others reach it.
+    pub address: String,
+    /// The public key of its links.
+    pub link_key: String,
+    /// Whether it counts in majorities.
+    pub votes: bool,
+    /// Whether it leads.
+    pub leads: bool,
+    /// Whether the node that was asked reaches it; `None` for itself.
+    pub reached: Option<bool>,
+}
+
+/// An invitation for one node. Its text is a secret.
+#[derive(Deserialize)]
+pub struct NodeInvitation {
+    /// Its id.
+    pub id: String,
+    /// The text.
+    pub invitation: String,
+    /// When it ends.
+    pub expires_at: String,
+}
+
 /// A running instance.
 #[derive(Clone, Debug, Deserialize)]
 pub struct InstanceInfo {
@@ -153,6 +194,21 @@ impl Api {
     /// What the node says of itself.
     pub async fn node(&self) -> Result<NodeInfo, ClientError> {
         self.get("/api/v1/node").await
+    }
+
+    /// The network of nodes, as the node sees it.
+    pub async fn network(&self) -> Result<NetworkInfo, ClientError> {
+        self.get("/api/v1/network").await
+    }
+
+    /// Makes an invitation for one node, which lasts so many seconds.
+    pub async fn invite_node(&self, lasts_secs: u64) -> Result<NodeInvitation, ClientError> {
+        self.post("/api/v1/network/invitations", &serde_json::json!({ "lasts_secs": lasts_secs })).await
+    }
+
+    /// Takes a node out of the network.
+    pub async fn remove_node(&self, id: &str) -> Result<(), ClientError> {
+        self.delete(&format!("/api/v1/network/nodes/{}", segment(id))).await
     }
 
     /// Exchanges a password for a token.

@@ -61,7 +61,7 @@ use cm_net::{LinkState, Links};
 use cm_placement::Redundancy;
 use cm_runtime::{Backoff, Clock, Tasks, spawn_worker};
 use cm_types::{PeerId, Sha256Digest};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -150,6 +150,8 @@ impl Default for Pace {
 
 /// How many copies are kept where nothing else was said, if there are as many peers.
 pub const REPLICAS_DEFAULT: usize = 3;
+/// Exchanges about chunks that this node has with one peer at once; half of what the links allow.
+const EXCHANGES_PER_PEER_MAX: usize = 64;
 /// Chunks that readers found short and that wait to be noted; more are found again by the survey.
 const SUSPECTED_MAX: usize = 4096;
 
@@ -166,6 +168,8 @@ pub(crate) struct Network {
     known: RwLock<Arc<Known>>,
     /// Bytes that each peer is sending or being sent by this node now.
     flights: Mutex<HashMap<PeerId, u64>>,
+    /// Exchanges that this node may have with each peer: others need the links, too.
+    slots: Mutex<HashMap<PeerId, Arc<Semaphore>>>,
     /// Peers that did not answer in time, and until when they count as down.
     suspects: Mutex<HashMap<PeerId, Instant>>,
     /// Since when peers are down.
@@ -213,6 +217,7 @@ impl Objects {
             leases: engine.leases.clone(),
             known: RwLock::default(),
             flights: Mutex::default(),
+            slots: Mutex::default(),
             suspects: Mutex::default(),
             down: Mutex::default(),
             short: Mutex::default(),

@@ -1,6 +1,7 @@
 //! Asking a peer, be it this node itself.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cm_net::{Kind, LinkError};
@@ -8,13 +9,14 @@ use cm_types::PeerId;
 use futures::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::wire::{
     GET, GetAnswer, GetHead, HAVE, HaveAnswer, HaveHead, HaveItem, ITEMS_MAX, LEASED, LeasedAnswer,
     LeasedHead, PULL, PUT, PullHead, PutAnswer, PutHead, STATISTICS, StatisticsAnswer, join, split,
 };
-use super::{Network, lock};
+use super::{EXCHANGES_PER_PEER_MAX, Network, lock};
 use crate::chunks::Part;
 
 /// Why a peer could not be asked.
@@ -33,6 +35,10 @@ pub(crate) struct Leased {
     pub(crate) versions: HashSet<Uuid>,
     /// Whether everybody answered.
     pub(crate) is_complete: bool,
+}
+
+fn slots() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(EXCHANGES_PER_PEER_MAX))
 }
 
 /// Counts bytes under way with a peer for as long as it lives.
@@ -77,6 +83,9 @@ impl Network {
                 Err(refusal) => return Err(LinkError::Refused { peer: peer.clone(), refusal }.into()),
             },
             false => {
+                let slots = lock(&self.slots).entry(peer.clone()).or_insert_with(slots).clone();
+                let slot = tokio::time::timeout(self.pace.part_timeout, slots.acquire_owned()).await;
+                let _slot = slot.ok().and_then(Result::ok).ok_or_else(|| LinkError::Crowded(peer.clone()))?;
                 let asked = self.links.request(peer, kind, message, self.pace.part_timeout).await;
                 if let Err(LinkError::Timeout { .. } | LinkError::Lost(_)) = &asked {
                     self.suspect(peer);

@@ -1,0 +1,193 @@
+//! `storage`: which nodes of a network keep the chunks of objects, and how they are doing.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use cm_client::{StorageNetworkInfo, StoragePeerInfo};
+use cm_types::ByteCount;
+use serde_json::{Value, json};
+
+use crate::{Connection, Format, Outcome, UsageError, output};
+
+/// `cryptomesh storage …`
+#[derive(Debug, Subcommand)]
+pub enum StorageCommand {
+    /// Show the nodes that keep chunks, and what is to be mended.
+    Status,
+    /// Change what a node offers, or where it stands.
+    Layout(LayoutArgs),
+    /// Have every chunk looked at, and mended where it lacks something.
+    Repair,
+    /// Move everything away from a node, so that it can be removed.
+    Drain(DrainArgs),
+    /// Forget a node that was drained, or is lost.
+    Remove(RemoveArgs),
+    /// Show or say how the chunks of a bucket are kept.
+    Redundancy(RedundancyArgs),
+}
+
+/// `cryptomesh storage layout`
+#[derive(Args, Debug)]
+pub struct LayoutArgs {
+    /// The node's id, as `storage status` shows it.
+    pub node: String,
+    /// How much it offers, such as 500GiB.
+    #[arg(long, value_name = "SIZE")]
+    pub capacity: Option<ByteCount>,
+    /// What it fails together with: a machine, a rack, a room.
+    #[arg(long)]
+    pub zone: Option<String>,
+    /// The node takes no part yet: add it.
+    #[arg(long, requires_all = ["capacity", "zone"])]
+    pub add: bool,
+}
+
+/// `cryptomesh storage drain`
+#[derive(Args, Debug)]
+pub struct DrainArgs {
+    /// The node's id, as `storage status` shows it.
+    pub node: String,
+    /// It takes new data again.
+    #[arg(long)]
+    pub undo: bool,
+}
+
+/// `cryptomesh storage remove`
+#[derive(Args, Debug)]
+pub struct RemoveArgs {
+    /// The node's id, as `storage status` shows it.
+    pub node: String,
+    /// It is lost for ever, with everything that only it had.
+    #[arg(long)]
+    pub gone: bool,
+}
+
+/// `cryptomesh storage redundancy`
+#[derive(Args, Debug)]
+pub struct RedundancyArgs {
+    /// The bucket.
+    pub bucket: String,
+    /// So many copies (3), or shards of data and parity (3+2), for what is written from now on; `default` as the network does. Without
+    /// it, what holds is shown.
+    pub redundancy: Option<String>,
+}
+
+/// Runs one of them.
+pub async fn run(command: StorageCommand, connection: &Connection) -> Outcome {
+    let api = connection.api()?;
+    match command {
+        StorageCommand::Status => status(&api.storage().await?, connection),
+        StorageCommand::Repair => {
+            api.repair_storage().await?;
+            let said = "every chunk is being looked at; `storage status` tells how far that is";
+            output::done(connection, said, &json!({ "repair": "asked" }));
+        }
+        StorageCommand::Layout(args) => change(layout(args)?, connection).await?,
+        StorageCommand::Drain(DrainArgs { node, undo }) => {
+            let change_name = if undo { "activate" } else { "drain" };
+            change(vec![json!({ "change": change_name, "peer": node })], connection).await?;
+        }
+        StorageCommand::Remove(RemoveArgs { node, gone }) => {
+            let lost = gone.then(|| json!({ "change": "declare-gone", "peer": node }));
+            let removed = json!({ "change": "remove", "peer": node });
+            change(lost.into_iter().chain([removed]).collect(), connection).await?;
+        }
+        StorageCommand::Redundancy(RedundancyArgs { bucket, redundancy }) => {
+            if let Some(text) = &redundancy {
+                let value = Some(text.as_str()).filter(|text| *text != "default");
+                api.set_bucket_redundancy(&bucket, value).await?;
+            }
+            let kept = api.bucket_redundancy(&bucket).await?;
+            let said = kept.clone().unwrap_or_else(|| "default".to_owned());
+            output::done(connection, &said, &json!({ "bucket": bucket, "redundancy": kept }));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn layout(args: LayoutArgs) -> Result<Vec<Value>, UsageError> {
+    let LayoutArgs { node, capacity, zone, add } = args;
+    let capacity = capacity.map(|capacity| capacity.bytes());
+    if add {
+        return Ok(vec![
+            json!({ "change": "add", "peer": node, "capacity_bytes": capacity, "zone": zone }),
+        ]);
+    }
+    let mut changes = Vec::new();
+    if let Some(bytes) = capacity {
+        changes.push(json!({ "change": "resize", "peer": node, "capacity_bytes": bytes }));
+    }
+    if let Some(zone) = zone {
+        changes.push(json!({ "change": "relocate", "peer": node, "zone": zone }));
+    }
+    match changes.is_empty() {
+        true => Err(UsageError("nothing is to change; give --capacity or --zone".to_owned())),
+        false => Ok(changes),
+    }
+}
+
+async fn change(changes: Vec<Value>, connection: &Connection) -> anyhow::Result<()> {
+    let epoch = connection.api()?.change_storage_layout(changes).await?;
+    let said = format!("epoch {epoch}; data moves now, `storage status` tells how far that is");
+    output::done(connection, &said, &json!({ "epoch": epoch }));
+    Ok(())
+}
+
+fn status(storage: &StorageNetworkInfo, connection: &Connection) {
+    if connection.output != Format::Table {
+        return output::document_of(connection, storage);
+    }
+    let place = match storage.oldest_epoch == storage.epoch {
+        true => "everything is at its place".to_owned(),
+        false => format!("data moves out of epochs since {}", storage.oldest_epoch),
+    };
+    output::note(connection, &format!("epoch {}, {} unless told; {place}", storage.epoch, storage.redundancy));
+    let counts = format!(
+        "{} chunks to mend, {} that cannot be read, {} to delete; last looked at everything: {}",
+        storage.short_chunks,
+        storage.lost_chunks,
+        storage.condemned_chunks,
+        storage.surveyed_at.as_deref().unwrap_or("never"),
+    );
+    output::note(connection, &counts);
+    storage.peers.iter().for_each(|peer| output::line(&line(peer)));
+}
+
+fn line(peer: &StoragePeerInfo) -> String {
+    let state = match (peer.state.as_str(), peer.up) {
+        ("gone", _) => "gone",
+        (_, false) => "down",
+        ("draining", _) if peer.moving => "draining",
+        ("draining", _) => "drained",
+        (_, true) => "active",
+    };
+    let kept = match (peer.parts, peer.bytes) {
+        (Some(parts), Some(bytes)) => format!("{parts} parts, {}", ByteCount::from_bytes(bytes)),
+        _ => "unknown".to_owned(),
+    };
+    let capacity = ByteCount::from_bytes(peer.capacity_bytes);
+    format!("{}  {:8}  {} of {}  {}", peer.id, state, kept, capacity, peer.zone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_those_of_the_api() {
+        let args = |capacity: Option<&str>, zone: Option<&str>, add| LayoutArgs {
+            node: "a".to_owned(),
+            capacity: capacity.map(|text| text.parse().unwrap()),
+            zone: zone.map(str::to_owned),
+            add,
+        };
+        let both = layout(args(Some("1GiB"), Some("rack 1"), false)).unwrap();
+        assert_eq!(both, [
+            json!({ "change": "resize", "peer": "a", "capacity_bytes": 1 << 30 }),
+            json!({ "change": "relocate", "peer": "a", "zone": "rack 1" }),
+        ]);
+        let added = layout(args(Some("1GiB"), Some("rack 1"), true)).unwrap();
+        assert_eq!(added[0]["change"], "add");
+        assert!(layout(args(None, None, false)).is_err());
+    }
+}

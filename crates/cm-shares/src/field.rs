@@ -90,6 +90,11 @@ pub trait Field:
     /// A square root of an element that everybody knows; none if there is none.
     fn square_root(self) -> Option<Self>;
 
+    /// One divided by a square root of an element that everybody knows; none for zero and for what has no root.
+    fn inverse_square_root(self) -> Option<Self> {
+        self.square_root().and_then(Self::invert)
+    }
+
     /// Half of it.
     fn half(self) -> Self {
         self * Self::HALF

@@ -1,6 +1,13 @@
 //! What can be computed, and under which terms.
 
+mod algebra;
 pub(crate) mod bits;
+mod fixed;
+mod order;
+mod renew;
+
+pub use fixed::{EXP_RANGE, QUOTIENT_BITS};
+pub use renew::hand_over;
 
 use crate::committee::{Terms, Tier};
 use crate::error::MpcError;
@@ -169,6 +176,11 @@ pub fn support(operation: Operation, field: FieldKind, terms: &Terms) -> Result<
             if operation == Operation::ClientShares && terms.tier() == Tier::Robust {
                 return refused(
                     "a client's wrong share cannot be told from a wrong party; let the client use masks",
+                );
+            }
+            if operation == Operation::Reshare && terms.tier() == Tier::Robust {
+                return refused(
+                    "what an old party shares wrongly would prevent a result; take it over under `malicious-abort`",
                 );
             }
             Ok(())

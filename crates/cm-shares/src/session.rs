@@ -35,7 +35,6 @@ pub struct Session {
     keys: Keys,
     wire: Wire,
     pairs: Vec<Stream>,
-    own: Stream,
     seeds: Option<Seeds>,
     ledgers: Ledgers,
     step: u32,
@@ -50,7 +49,6 @@ impl Session {
             me: keys.party(),
             wire,
             pairs: (0..keys.parties()).map(stream).collect(),
-            own: Stream::new(&keys.own(terms.job(), "cryptomesh/mpc/own/v1")),
             seeds: None,
             ledgers: Ledgers::new(&terms, keys.party()),
             step: 0,
@@ -86,7 +84,15 @@ impl Session {
         self.terms.committee().members().filter(move |&party| party != me)
     }
 
-    fn next_step(&mut self) -> Result<u32, MpcError> {
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    pub(crate) fn pair_stream(&self, peer: Party) -> &Stream {
+        &self.pairs[peer.index()]
+    }
+
+    pub(crate) fn next_step(&mut self) -> Result<u32, MpcError> {
         self.step = self.step.checked_add(1).ok_or(MpcError::TooLong)?;
         Ok(self.step)
     }

@@ -2,6 +2,7 @@
 
 mod cheating;
 mod core;
+mod operations;
 
 use crate::*;
 

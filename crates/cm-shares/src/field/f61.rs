@@ -25,6 +25,28 @@ fn fold(value: u64) -> u64 {
     less.wrapping_add(ORDER & ((less as i64 >> 63) as u64))
 }
 
+fn squares(mut x: F61, times: u32) -> F61 {
+    for _ in 0..times {
+        x = x * x;
+    }
+    x
+}
+
+impl F61 {
+    /// The power of 2^59 - 1. Below, `ones_k` is the power of 2^k - 1.
+    fn ones(self) -> Self {
+        let ones_2 = squares(self, 1) * self;
+        let ones_4 = squares(ones_2, 2) * ones_2;
+        let ones_8 = squares(ones_4, 4) * ones_4;
+        let ones_16 = squares(ones_8, 8) * ones_8;
+        let ones_32 = squares(ones_16, 16) * ones_16;
+        let ones_48 = squares(ones_32, 16) * ones_16;
+        let ones_56 = squares(ones_48, 8) * ones_8;
+        let ones_58 = squares(ones_56, 2) * ones_2;
+        squares(ones_58, 1) * self
+    }
+}
+
 impl std::fmt::Debug for F61 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.0)
@@ -110,24 +132,15 @@ impl Field for F61 {
     }
 
     fn invert(self) -> Option<Self> {
-        // Fermat: the power of order - 2 = 2^61 - 3. Below, `ones(k)` is the power of 2^k - 1.
-        let square = |mut x: Self, times: u32| {
-            for _ in 0..times {
-                x = x * x;
-            }
-            x
-        };
-        let ones_2 = square(self, 1) * self;
-        let ones_4 = square(ones_2, 2) * ones_2;
-        let ones_8 = square(ones_4, 4) * ones_4;
-        let ones_16 = square(ones_8, 8) * ones_8;
-        let ones_32 = square(ones_16, 16) * ones_16;
-        let ones_48 = square(ones_32, 16) * ones_16;
-        let ones_56 = square(ones_48, 8) * ones_8;
-        let ones_58 = square(ones_56, 2) * ones_2;
-        let ones_59 = square(ones_58, 1) * self;
-        let inverse = square(ones_59, 2) * self;
+        // Fermat: the power of order - 2 = 4·(2^59 - 1) + 1.
+        let inverse = squares(self.ones(), 2) * self;
         (self.0 != 0).then_some(inverse)
+    }
+
+    fn inverse_square_root(self) -> Option<Self> {
+        // The order is 3 modulo 4: the power of (order - 3) / 4 = 2^59 - 1.
+        let root = self.ones();
+        (root * root * self == Self::ONE).then_some(root)
     }
 
     fn square_root(self) -> Option<Self> {

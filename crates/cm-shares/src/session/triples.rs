@@ -60,6 +60,29 @@ impl Session {
         }
     }
 
+    /// How many random bits are prepared.
+    pub fn bits_prepared<F: Field>(&mut self) -> usize {
+        self.ledger::<F>().bits.len()
+    }
+
+    pub(crate) fn store_bits<F: Field>(&mut self, bits: &[F]) {
+        self.ledger::<F>().bits.extend(bits);
+    }
+
+    pub(crate) fn draw_bits<F: Field>(&mut self, len: usize) -> Shared<F> {
+        Shared::from_shares(self.ledger::<F>().bits.drain(..len).collect())
+    }
+
+    /// Takes prepared bits out of the session, to be kept for another run.
+    pub fn take_bits<F: Field>(&mut self) -> Shared<F> {
+        Shared::from_shares(self.ledger::<F>().bits.drain(..).collect())
+    }
+
+    /// Brings bits that an earlier run of the same parties prepared and [`Session::take_bits`] took out. Each may be brought once, ever; [`crate::Lease`] sees to it.
+    pub fn provide_bits<F: Field>(&mut self, bits: &Shared<F>) {
+        self.ledger::<F>().bits.extend(bits.as_slice());
+    }
+
     /// How many triples are prepared.
     pub fn triples_prepared<F: Field>(&mut self) -> usize {
         self.ledger::<F>().triples.len()

@@ -94,6 +94,9 @@ pub enum KernelError {
     /// There is no such node.
     #[error("the network has no node `{0}`")]
     NoSuchNode(cm_types::PeerId),
+    /// What a node stores has to be elsewhere before it leaves.
+    #[error("node `{0}` still stores chunks of objects; drain it first (`cryptomesh storage drain {0}`)")]
+    NodeStores(cm_types::PeerId),
     /// A network has to keep a node.
     #[error("the last node cannot be removed")]
     LastNode,
@@ -181,7 +184,7 @@ impl KernelError {
             }
             KernelError::NotDeployed(_) | KernelError::StillDeployed(_) => ErrorClass::Conflict,
             KernelError::AdminKey(_) | KernelError::NodeId(_) => ErrorClass::Internal,
-            KernelError::NoNetwork | KernelError::LastNode => ErrorClass::Conflict,
+            KernelError::NoNetwork | KernelError::LastNode | KernelError::NodeStores(_) => ErrorClass::Conflict,
             KernelError::TooManyInvitations => ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT },
             KernelError::NotInvited => ErrorClass::Forbidden,
             KernelError::NoSuchNode(_) => ErrorClass::NotFound,

@@ -118,7 +118,9 @@ pub struct Invitation {
 
 /// The text is no invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the text is no invitation; `cryptomesh cluster invite` prints one, a single line that begins with `cmjoin1.`")]
+#[error(
+    "the text is no invitation; `cryptomesh cluster invite` prints one, a single line that begins with `cmjoin1.`"
+)]
 pub struct InvalidInvitation;
 
 impl Invitation {
@@ -235,10 +237,15 @@ impl Kernel {
             expires_at: Timestamp::from(self.clock().now() + lasts.min(INVITATION_LASTS_MAX)),
             used_by: None,
         };
-        let event = self.network_event(Some(op), "network.node-invited", Outcome::Allowed, [
-            ("invitation", Value::from(invitation.id.clone())),
-            ("expires_at", Value::from(row.expires_at.to_string())),
-        ]);
+        let event = self.network_event(
+            Some(op),
+            "network.node-invited",
+            Outcome::Allowed,
+            [
+                ("invitation", Value::from(invitation.id.clone())),
+                ("expires_at", Value::from(row.expires_at.to_string())),
+            ],
+        );
         let (id, expires_at) = (invitation.id.clone(), row.expires_at);
         let (events, now) = (self.events().clone(), self.now());
         self.db()
@@ -295,9 +302,9 @@ impl Kernel {
                     return Ok(());
                 }
                 // An id is a node's for ever, and a key is one node's.
-                let key_taken = all(tx)?.into_iter().any(|node| {
-                    node.id == door.id || node.key == door.key && node.phase != NodePhase::Gone
-                });
+                let key_taken = all(tx)?
+                    .into_iter()
+                    .any(|node| node.id == door.id || node.key == door.key && node.phase != NodePhase::Gone);
                 if key_taken {
                     return Err(KernelError::NotInvited);
                 }
@@ -340,18 +347,23 @@ impl Kernel {
     /// Says that a node is to leave. It does once whoever leads has taken it out; what it stores has to be elsewhere before.
     ///
     /// # Errors
-    /// [`KernelError::NoSuchNode`]; [`KernelError::LastNode`].
+    /// [`KernelError::NoSuchNode`]; [`KernelError::LastNode`]; [`KernelError::NodeStores`] as long as it may have the only copy of something.
     pub async fn remove_node(
         &self,
         op: &OpContext,
         _permit: &Permit<Update>,
         id: &PeerId,
     ) -> Result<NetworkNode, KernelError> {
+        if !self.may_leave_storage(id).await? {
+            return Err(KernelError::NodeStores(id.clone()));
+        }
         let (events, id) = (self.events().clone(), id.clone());
-        let event = self.network_event(Some(op), "network.node-removed", Outcome::Allowed, [(
-            "node",
-            Value::from(id.to_string()),
-        )]);
+        let event = self.network_event(
+            Some(op),
+            "network.node-removed",
+            Outcome::Allowed,
+            [("node", Value::from(id.to_string()))],
+        );
         self.db()
             .write(move |tx| {
                 let stays = |node: &NetworkNode| node.phase == NodePhase::Member && node.id != id;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use cm_shares::{Field, MpcError, Party, Session, Shared};
 
 use crate::number::{of_fraction, to_element};
+use crate::schedule::extra_bits;
 use crate::{Id, Kind, Literal, Op, Owner, Program, Receivers, schedule};
 
 /// How far a party is: layers that are done. Cheap to read at any time.
@@ -318,7 +319,7 @@ impl<F: Field> State<'_, F> {
         given: &Given<F>,
         ids: &[Id],
     ) -> Result<(), MpcError> {
-        let bits = self.fraction_bits();
+        let bits = self.fraction_bits() as usize;
         let first = ids[0];
         let node = self.program.node(first);
         let results = match &node.op {
@@ -330,14 +331,15 @@ impl<F: Field> State<'_, F> {
                     let is_real = self.is_real(*a) && self.is_real(*b);
                     let (left, right) = (self.joined(ids, left), self.joined(ids, right));
                     if is_real {
-                        return Err(not_yet(bits));
+                        session.mul_fixed(&left, &right, bits).await?
                     } else {
                         session.mul(&left, &right).await?
                     }
                 } else {
-                    let scaled: Vec<_> = ids.iter().map(|id| self.scaled(*id)).collect();
-                    drop(scaled);
-                    return Err(not_yet(bits));
+                    let extra = extra_bits(self.program, first);
+                    let scaled =
+                        ids.iter().map(|id| self.scaled(*id, extra)).collect::<Result<Vec<_>, _>>()?;
+                    session.truncate(&Shared::concat(&scaled), bits + extra as usize).await?
                 }
             }
             Op::Dot { a, b } | Op::MatMul { a, b } => {
@@ -346,7 +348,7 @@ impl<F: Field> State<'_, F> {
                 if self.program.node(*a).secret && self.program.node(*b).secret {
                     let (left, right) = (self.shared(*a, 1), self.shared(*b, 1));
                     if is_real {
-                        return Err(not_yet(bits));
+                        session.matmul_fixed(&left, &right, [rows, inner, columns], bits).await?
                     } else {
                         session.matmul(&left, &right, rows, inner, columns).await?
                     }
@@ -354,26 +356,59 @@ impl<F: Field> State<'_, F> {
                     let Value::Shared(products) = self.product_known(*a, *b) else {
                         unreachable!("one side is secret")
                     };
-                    drop(products);
-                    return Err(not_yet(bits));
+                    session.truncate(&products, bits).await?
                 }
             }
+            Op::Div { a, .. } => {
+                let is_real = self.is_real(*a);
+                let (left, right) = (self.joined(ids, left), self.joined(ids, right));
+                if is_real {
+                    session.div_fixed(&left, &right, bits).await?
+                } else {
+                    session.div(&left, &right).await?
+                }
+            }
+            Op::Inverse { .. } => session.inverse(&self.joined(ids, left)).await?,
+            Op::Less { .. } => session.lt(&self.joined(ids, left), &self.joined(ids, right)).await?,
+            Op::Equal { .. } => session.eq(&self.joined(ids, left), &self.joined(ids, right)).await?,
+            Op::Select { .. } => {
+                let condition = self.joined(ids, |op| match op {
+                    Op::Select { bit, .. } => *bit,
+                    _ => unreachable!("batches are of one operation"),
+                });
+                session.select(&condition, &self.joined(ids, left), &self.joined(ids, right)).await?
+            }
+            Op::MinOf { a } => session.min_of(&self.shared(*a, 1)).await?,
+            Op::MaxOf { a } => session.max_of(&self.shared(*a, 1)).await?,
+            Op::Sort { a } => session.sort(&self.shared(*a, 1)).await?,
+            Op::Exp { .. } => session.exp(&self.joined(ids, left), bits).await?,
+            Op::Sigmoid { .. } => session.sigmoid(&self.joined(ids, left), bits).await?,
+            Op::Relu { .. } => session.relu(&self.joined(ids, left)).await?,
+            Op::IntersectionSize { a, b } => {
+                session.intersection_size(&self.shared(*a, 1), &self.shared(*b, 1)).await?
+            }
             Op::Polynomial { a, coefficients } => self.polynomial(session, *a, coefficients).await?,
-            _ => return Err(not_yet(bits)),
+            _ => unreachable!("the schedule has every other operation done alone"),
         };
         self.spread(ids, &results);
         Ok(())
     }
 
-    /// A secret times a known real, with twice the binary places.
-    fn scaled(&self, id: Id) -> Shared<F> {
+    /// A secret times a known real, with the places of both.
+    fn scaled(&self, id: Id, extra: u32) -> Result<Shared<F>, MpcError> {
         let Op::Mul { a, b } = self.program.node(id).op else { unreachable!("batches are of one operation") };
         let len = self.len(id);
         let (secret, known) = if self.program.node(a).secret { (a, b) } else { (b, a) };
-        match self.known(known, len) {
-            Some(factors) => self.shared(secret, len).scale_by(&factors),
-            None => unreachable!("what is not secret is known"),
+        let shared = self.shared(secret, len);
+        if extra > 0
+            && let Op::Constant { values } = &self.program.node(known).op
+        {
+            let factor = to_element(&values[0], Kind::Real, self.fraction_bits() + extra);
+            let factor = factor.ok_or(MpcError::Parameter("a number does not fit into the field"))?;
+            return Ok(shared.scale(factor));
         }
+        let factors = self.known(known, len).ok_or(MpcError::Parameter("one factor must be known"))?;
+        Ok(shared.scale_by(&factors))
     }
 
     /// By Horner's rule for reals, each step truncated; for integers by the powers of the protocol.
@@ -387,11 +422,12 @@ impl<F: Field> State<'_, F> {
         let kind = if self.is_real(a) { Kind::Real } else { Kind::Integer };
         let known = self.elements(coefficients, kind)?;
         if kind == Kind::Integer {
-            return Err(not_yet(0));
+            return session.polynomial(&x, &known).await;
         }
         let mut sum = Shared::constant(*known.last().expect("there is at least one"), x.len());
         for coefficient in known.iter().rev().skip(1) {
-            sum = session.mul(&sum, &x).await?.add_constant(*coefficient);
+            sum =
+                session.mul_fixed(&sum, &x, self.fraction_bits() as usize).await?.add_constant(*coefficient);
         }
         Ok(sum)
     }
@@ -476,6 +512,5 @@ pub fn literals<F: Field>(values: &[F], kind: Kind, fraction_bits: u32) -> Vec<L
     values.iter().map(|value| of_fraction(*value, kind, fraction_bits)).collect()
 }
 
-fn not_yet(_: u32) -> MpcError {
-    MpcError::Parameter("the operation is not available")
-}
+#[cfg(test)]
+mod tests;

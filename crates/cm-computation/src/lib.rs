@@ -7,11 +7,12 @@
 //! JSON steps of the first system ([`Job`]); both are lowered through the same builder.
 //!
 //! Reading order: [`number`], [`shape`], [`program`], [`builder`], [`language`], [`steps`], [`mod@schedule`], [`mod@interpret`], [`plan`],
-//! [`client`].
+//! [`client`], [`mod@explain`].
 
 pub mod builder;
 pub mod client;
 pub mod error;
+pub mod explain;
 pub mod interpret;
 pub mod language;
 pub mod number;
@@ -24,6 +25,7 @@ pub mod steps;
 pub use builder::Builder;
 pub use client::{ClientError, Opened};
 pub use error::ProgramError;
+pub use explain::{Explanation, explain};
 pub use interpret::{Advance, Given, Released, interpret};
 pub use language::{SourceError, parse};
 pub use number::{Kind, Literal};

@@ -114,13 +114,13 @@ pub struct Settings {
     /// How many parties may know everything without learning a value; without it, as many as the tier allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<u8>,
-    /// Binary places of real numbers.
+    /// Binary places of real numbers; 14 unless told, the most for which functions are approximated.
     pub fraction_bits: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { field: FieldName::F61, tier: TierName::MaliciousAbort, threshold: None, fraction_bits: 16 }
+        Self { field: FieldName::F61, tier: TierName::MaliciousAbort, threshold: None, fraction_bits: 14 }
     }
 }
 

@@ -45,6 +45,22 @@ pub fn is_interactive(program: &Program, id: Id) -> bool {
     }
 }
 
+/// Binary places that a known factor below one has beyond those of reals, so that it is as exact as one that is not: a product with
+/// `1/1000` would otherwise be wrong in its third digit.
+pub(crate) fn extra_bits(program: &Program, id: Id) -> u32 {
+    const EXTRA_MAX: f64 = 24.0;
+    let Op::Mul { a, b } = &program.node(id).op else { return 0 };
+    let known = if program.node(*a).secret { *b } else { *a };
+    match &program.node(known).op {
+        Op::Constant { values } if values.len() == 1 => {
+            let size = values[0].to_f64().abs();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 24")]
+            if size > 0.0 && size < 1.0 { (-size.log2()).floor().min(EXTRA_MAX) as u32 } else { 0 }
+        }
+        _ => 0,
+    }
+}
+
 /// What may travel together: equal for operations that become one call.
 fn class(program: &Program, id: Id) -> (u8, usize) {
     let node = program.node(id);
@@ -53,7 +69,7 @@ fn class(program: &Program, id: Id) -> (u8, usize) {
     match &node.op {
         Op::Input { .. } => (0, 0),
         Op::Mul { a, b } if program.node(*a).secret && program.node(*b).secret => (1, real(a, b)),
-        Op::Mul { .. } => (11, 0),
+        Op::Mul { .. } => (11, extra_bits(program, id) as usize),
         Op::Less { .. } => (2, 0),
         Op::Equal { .. } => (3, 0),
         Op::Select { .. } => (4, 0),

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cm_crypto::seal::RecipientSecretKey;
-use cm_kernel::{Kernel, OpContext};
+use cm_kernel::policy::RoleFacts;
+use cm_kernel::{Actor, ActorFacts, Kernel, OpContext};
 use cm_net::{Contact, Directory, Identity, Links, PeerKey};
 use cm_runtime::Tasks;
-use cm_types::{PeerId, ResourceId, TenantId};
+use cm_types::{PeerId, PrincipalId, RequestId, ResourceId, TenantId};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -145,8 +146,14 @@ impl Computations {
         self.0.network.as_ref().ok_or(ComputationError::SwitchedOff)
     }
 
-    pub(crate) fn node_op(&self) -> OpContext {
-        OpContext::node(self.0.tasks.token())
+    /// What the engine writes of its own accord, within a tenant.
+    pub(crate) fn node_op(&self, tenant: &TenantId) -> OpContext {
+        let facts = ActorFacts {
+            principal: PrincipalId::node(),
+            tenant: tenant.clone(),
+            roles: vec![RoleFacts::administrator()],
+        };
+        OpContext::new(Actor::Node(Arc::new(facts)), RequestId::random(), self.0.tasks.token())
     }
 
     /// What this node is called among parties.
@@ -230,7 +237,10 @@ impl Computations {
         let unknown = || ComputationError::UnknownParty(name.to_owned());
         let link_key = self.peers_now().get(name).map(|row| row.link_key).ok_or_else(unknown)?;
         let id: PeerId = name.parse().map_err(|_| unknown())?;
-        let asked = self.network()?.links.request(&id, ABOUT, Bytes::new(), ABOUT_WITHIN).await;
+        let links = &self.network()?.links;
+        // It may have been made known a moment ago.
+        links.wait_up(&id, ABOUT_WITHIN).await;
+        let asked = links.request(&id, ABOUT, Bytes::new(), ABOUT_WITHIN).await;
         let answer = asked.map_err(|source| ComputationError::Party { party: name.to_owned(), source })?;
         let malformed = |_| ComputationError::Party {
             party: name.to_owned(),

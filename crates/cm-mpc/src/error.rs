@@ -42,7 +42,7 @@ pub enum ComputationError {
     #[error("this node, `{0}`, must be one of the parties")]
     NotAParty(String),
     /// The node's listener for parties is switched off.
-    #[error("this node takes no part in computations: `listen.mpc-peers` is off")]
+    #[error("this node takes no part in computations: `listen.mpc_peers` is off")]
     SwitchedOff,
     /// Inputs that nobody has sent.
     #[error("inputs are missing: {}", .0.join(", "))]

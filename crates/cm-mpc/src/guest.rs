@@ -176,7 +176,7 @@ impl Computations {
         drop(incoming.answer(Bytes::new()).await);
     }
 
-    async fn take_part(&self, head: &[u8], mut incoming: Incoming) {
+    async fn take_part(&self, head: &[u8], incoming: Incoming) {
         let Some(head) = decoded::<RunHead>(head) else {
             return drop(incoming.refuse(Refusal::Malformed).await);
         };

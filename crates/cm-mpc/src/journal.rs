@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ComputationError;
+use crate::registry::{Clients, Used};
 
 /// The database, within the data directory.
 pub const JOURNAL_FILE: &str = "mpc.db";
@@ -69,7 +70,11 @@ pub(crate) struct Journal {
 impl Journal {
     pub(crate) async fn open(data_dir: &Path, tasks: &Tasks) -> Result<Self, ComputationError> {
         let (path, dir) = (data_dir.join(JOURNAL_FILE), data_dir.join(SHARES_DIR));
-        let schema = Schema::new(1).with_table::<Peers>().with_table::<Runs>();
+        let schema = Schema::new(1)
+            .with_table::<Peers>()
+            .with_table::<Runs>()
+            .with_table::<Clients>()
+            .with_table::<Used>();
         let made = dir.clone();
         let opened = tasks.spawn_blocking("mpc-journal-open", move || {
             std::fs::create_dir_all(&made)?;
@@ -77,6 +82,10 @@ impl Journal {
         });
         let db = opened.await.map_err(|_| cm_db::DbError::Panicked)??;
         Ok(Self { db, dir })
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
     }
 
     pub(crate) async fn peers(&self) -> Result<Vec<(String, PeerRow)>, ComputationError> {

@@ -31,6 +31,8 @@ use crate::{ComputationError, Computations, Failure};
 
 /// How long a party may take to answer a proposal.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(30);
+/// How long a link that is down may take to come back before its party counts as lost.
+const RECONNECT_WITHIN: Duration = Duration::from_secs(4);
 /// How long a share may take to a party.
 const INPUT_WITHIN: Duration = Duration::from_secs(600);
 /// What the answer of a party may need beyond the run itself.
@@ -371,7 +373,7 @@ impl Computations {
         place: &(TenantId, ResourceId),
         status: Value,
     ) -> Result<(), ComputationError> {
-        let op = self.node_op();
+        let op = self.node_op(&place.0);
         let (_, permit) =
             self.0.kernel.look_up::<Update>(&op, ResourceKind::Computation, place.1.as_str()).await?;
         self.0.kernel.set_record_status(&op, &permit, &place.1, status).await?;
@@ -538,6 +540,7 @@ impl Lead {
             patience_ms: ms(self.computations.0.config.patience),
         };
         let body = Bytes::from(serde_json::to_vec(&proposal).expect("plain data"));
+        network.links.wait_up(&peer, RECONNECT_WITHIN).await;
         let answer = network.links.request(&peer, PROPOSE, body, PROPOSE_WITHIN).await;
         let answer = answer.map_err(|error| lost(&error))?;
         match serde_json::from_slice(&answer) {

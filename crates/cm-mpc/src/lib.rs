@@ -25,12 +25,14 @@ mod journal;
 pub mod lead;
 mod meeting;
 mod party;
+pub mod registry;
 
 pub use computations::{Computations, MpcConfig, Peer, SEALING_KEY_FILE};
 pub use error::{ComputationError, Failure};
 pub use journal::{JOURNAL_FILE, PeerRow, SHARES_DIR};
 pub use lead::{NewComputation, Progress, state_of};
 pub use party::Told;
+pub use registry::{Client, Registered};
 
 // What faces need of the pure part. They name no other crate for it.
 pub use cm_computation as computation;

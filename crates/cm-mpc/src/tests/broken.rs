@@ -1,0 +1,105 @@
+//! Parties that die, fall silent, or are cut off; and nodes that are started again.
+
+use std::time::{Duration, Instant};
+
+use cm_computation::{Settings, parse};
+use cm_kernel::policy::Invoke;
+
+use super::{LONG, cluster, identity, introduce, open};
+use crate::{Failure, state_of};
+
+const ADD: &str = r#"{"steps": [
+    {"operation": "assign", "variable_name": "a", "value": 10},
+    {"operation": "add", "variable_name": "result", "operand1": "a", "operand2": 20}]}"#;
+
+/// Long enough that a party can be lost in the middle of it.
+const CHAIN: &str =
+    "tier semi-honest\ninput x[2000] from ada\nrepeat 2000 { x = x * x }\nreveal sum(x) as s to ada";
+
+fn failure(record: &cm_kernel::catalog::Record) -> Failure {
+    serde_json::from_value(record.status["failure"].clone()).unwrap_or_else(|_| panic!("{}", record.status))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_party_that_dies_in_the_middle_is_named_and_the_next_job_works() {
+    let patience = Duration::from_secs(5);
+    let mut nodes = cluster(4, patience).await;
+    for layers in [0, 1, 300] {
+        let record = nodes[0].submit_text(CHAIN, &[("x", &[1.0; 2000])], 3).await;
+        let (record, permit) = nodes[0].look_up::<Invoke>(&record).await;
+        let mut progress = nodes[0].computations.start(&record, &permit, None).await.unwrap();
+        progress.wait_for(|progress| progress.layers_done >= layers).await.unwrap();
+        // The third node dies; its name comes back with another key and place.
+        let dying = nodes.remove(2);
+        let began = Instant::now();
+        dying.stop().await;
+        progress.wait_for(|progress| progress.state != "running").await.unwrap();
+        assert!(began.elapsed() < patience + LONG / 2, "nothing hangs");
+        let (record, _) = nodes[0].look_up::<Invoke>(&record).await;
+        match failure(&record) {
+            Failure::Lost { party, .. } => assert_eq!(party, "n3"),
+            other => panic!("{other}"),
+        }
+        let reborn = open(tempfile::TempDir::new().unwrap(), "n3", identity(), patience).await;
+        nodes.insert(2, reborn);
+        introduce(&nodes).await;
+        let settings = Settings::default();
+        let record = nodes[0].submit(ADD, &settings, 3).await;
+        let record = nodes[0].run(&record).await;
+        assert_eq!(state_of(&record), "completed", "{}", record.status);
+        assert_eq!(nodes[0].result(&record, "result").await, ["30"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_can_be_cancelled_and_started_again() {
+    let nodes = cluster(3, LONG).await;
+    let record = nodes[0].submit_text(CHAIN, &[("x", &[1.0; 2000])], 3).await;
+    let (record, permit) = nodes[0].look_up::<Invoke>(&record).await;
+    let mut progress = nodes[0].computations.start(&record, &permit, None).await.unwrap();
+    progress.wait_for(|progress| progress.layers_done > 2).await.unwrap();
+    assert!(nodes[0].computations.cancel(&record, &permit));
+    progress.wait_for(|progress| progress.state != "running").await.unwrap();
+    let (record, _) = nodes[0].look_up::<Invoke>(&record).await;
+    assert_eq!((state_of(&record), failure(&record)), ("cancelled", Failure::Cancelled));
+    let record = nodes[0].run(&record).await;
+    assert_eq!(state_of(&record), "completed", "{}", record.status);
+    assert_eq!(nodes[0].result(&record, "s").await, ["2000"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_started_again_says_that_its_run_failed() {
+    let mut nodes = cluster(3, LONG).await;
+    let record = nodes[0].submit_text(CHAIN, &[("x", &[1.0; 2000])], 3).await;
+    let (record, permit) = nodes[0].look_up::<Invoke>(&record).await;
+    // As a process leaves it that was taken from its run: begun, and not ended.
+    let row = crate::journal::RunRow {
+        leads: Some((record.header.tenant.clone(), record.header.id.clone())),
+        plan: *nodes[0].computations.plan(&record).unwrap().digest(),
+        ended: false,
+    };
+    let run = uuid::Uuid::now_v7();
+    assert!(nodes[0].computations.0.journal.begin(run, row.clone()).await.unwrap());
+    assert!(!nodes[0].computations.0.journal.begin(run, row).await.unwrap(), "no run begins twice");
+    drop(permit);
+    let dir = nodes.remove(0).stop().await;
+    let again = open(dir, "n1", identity(), LONG).await;
+    let (found, _) = again.look_up::<Invoke>(&record).await;
+    assert_eq!(failure(&found), Failure::Restarted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_with_strangers_is_refused_by_its_parties() {
+    let nodes = cluster(3, LONG).await;
+    let record = nodes[0].submit(ADD, &Settings::default(), 3).await;
+    nodes[1].computations.remove_peer("n3").await.unwrap();
+    let record = nodes[0].run(&record).await;
+    match failure(&record) {
+        Failure::Refused { party, why } => {
+            assert_eq!(party, "n2");
+            assert!(why.contains("`n3` is not known here"), "{why}");
+        }
+        other => panic!("{other}"),
+    }
+    assert!(parse("reveal 1 as x to all").is_ok());
+}

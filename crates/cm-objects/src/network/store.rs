@@ -207,6 +207,8 @@ impl Network {
     }
 
     async fn renew(&self, late: &[Sha256Digest], promises: &mut Promises) -> Result<(), ObjectError> {
+        // What this node sees must not be older than what overtook the promises.
+        self.db.barrier().await?;
         let known = self.learn().await?;
         let round = known.rounds.round;
         let items = |promises: &Promises| -> Vec<HaveItem> {

@@ -266,6 +266,8 @@ impl Network {
         if chunks.is_empty() {
             return Ok((mended, Vec::new()));
         }
+        // A row that is older than a deletion would make parts count that are about to go.
+        self.db.barrier().await?;
         let digests: Vec<Sha256Digest> = chunks.iter().map(|(digest, _)| *digest).collect();
         let (round, condemned) = self
             .db

@@ -208,6 +208,7 @@ impl Network {
         orphans: &mut Orphans,
         tidied: &mut Tidied,
     ) -> Result<(), ObjectError> {
+        self.db.barrier().await?;
         let digests: Vec<Sha256Digest> = batch.iter().map(|(digest, _, _)| *digest).collect();
         let asked = digests.clone();
         let (rows, round, condemned) = self

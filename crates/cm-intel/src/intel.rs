@@ -18,12 +18,13 @@ use tokio::sync::watch;
 
 use crate::ledger::bucket::Rate;
 use crate::ledger::reporter::Terms;
-use crate::link::PeerStatus;
+use crate::link::{Link, PeerStatus};
 use crate::links::Links;
 use crate::net::dial::{Dialling, Wanted};
 use crate::net::{discovery, listen};
-use crate::node::Shared;
+use crate::node::{KnownPeers, Shared};
 use crate::pipeline::{Counts, Pipeline};
+use crate::spread::Spread;
 use crate::store::accept::{Outcome, Rules};
 use crate::store::{accept, read};
 use crate::{
@@ -90,6 +91,8 @@ struct Parts {
     terms: Arc<Terms>,
     rules: watch::Sender<Rules>,
     pipeline: Pipeline,
+    spread: Spread,
+    known: watch::Sender<KnownPeers>,
     dialling: Arc<Dialling>,
     /// What the connections are given, once there is a port.
     shared: Mutex<Option<Shared>>,
@@ -133,10 +136,13 @@ impl Intel {
         let rules = watch::Sender::new(rules);
         let head = db.read(read::ends).await?.map_or(0, |(_, last)| last);
         let links = Arc::new(Links::new(kernel.clock().clone()));
-        let forwarding = links.clone();
-        let listener = Arc::new(move |stored: &Arc<Stored>, from: Option<&Arc<crate::link::Link>>| {
+        let spread = Spread::start(db.clone(), rules.subscribe(), links.clone(), tasks).await?;
+        let (forwarding, spreading) = (links.clone(), spread.clone());
+        let listener = Arc::new(move |stored: &Arc<Stored>, from: Option<&Arc<Link>>| {
             if read::shareable(stored) {
-                forwarding.forward(stored, from.map(|link| link.number));
+                let from = from.map(|link| link.number);
+                forwarding.forward(stored, from);
+                spreading.accepted(stored, from);
             }
         });
         let clock = kernel.clock().clone();
@@ -154,6 +160,8 @@ impl Intel {
             terms,
             rules,
             pipeline,
+            spread,
+            known: watch::Sender::default(),
             dialling,
             shared,
         };
@@ -173,8 +181,14 @@ impl Intel {
         let port =
             listener.as_ref().and_then(|listener| listener.local_addr().ok()).map_or(0, |at| at.port());
         let config = IntelConfig { announced_port: port, ..IntelConfig::clone(&parts.config) };
-        let key = listener.is_some().then(|| parts.identity.key().to_string());
-        let shared = Shared { pipeline: parts.pipeline.clone(), config: Arc::new(config), key };
+        let shared = Shared {
+            pipeline: parts.pipeline.clone(),
+            spread: parts.spread.clone(),
+            config: Arc::new(config),
+            identity: parts.identity.clone(),
+            known: parts.known.subscribe(),
+            tasks: parts.tasks.clone(),
+        };
         *parts.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(shared.clone());
         if let Some(listener) = listener {
             let serving = listen::run(listener, shared.clone(), parts.tasks.clone());
@@ -190,6 +204,8 @@ impl Intel {
 
     /// Dials exactly these peers, besides those that discovery found.
     pub(crate) fn dial(&self, wanted: Vec<Wanted>) {
+        let with_key = |peer: &Wanted| Some((peer.key?, peer.name.clone()));
+        self.0.known.send_replace(Arc::new(wanted.iter().filter_map(with_key).collect()));
         let shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(shared) = shared {
             self.0.dialling.want(wanted, &shared, &self.0.tasks);
@@ -473,6 +489,11 @@ impl Intel {
 
     pub(crate) fn kernel(&self) -> &Kernel {
         &self.0.kernel
+    }
+
+    /// Collections of STIX objects, kept beside the events.
+    pub fn shelf(&self) -> crate::Shelf {
+        crate::Shelf::new(self.0.db.clone())
     }
 
     pub(crate) fn db(&self) -> &Db {

@@ -5,15 +5,16 @@
 //! ([`ledger`]); whoever delivers a forgery is charged for it, never whom it names. What many events say of one source is an
 //! [`Indicator`].
 //!
-//! Version 1 of the protocol is that of the published Python node ([`wire`]). The engine ([`Intel`]) keeps its events in a database of its own ([`store`])
+//! Version 1 of the protocol is that of the published Python node ([`wire`]); version 2 spreads events between known keys ([`gossip`]). The engine ([`Intel`]) keeps its events in a database of its own ([`store`])
 //! and speaks no HTTP.
 //!
-//! Reading order: [`event`], [`verify`], [`wire`], [`ledger`], [`indicator`], [`store`], [`pipeline`], [`link`], [`intel`].
+//! Reading order: [`event`], [`verify`], [`wire`], [`ledger`], [`indicator`], [`store`], [`pipeline`], [`gossip`], [`link`], [`intel`].
 
 pub mod config;
 pub mod effects;
 pub mod error;
 pub mod event;
+pub mod gossip;
 pub mod indicator;
 pub mod intel;
 pub mod ledger;
@@ -25,6 +26,8 @@ mod operators;
 pub mod pipeline;
 mod reporter_key;
 mod seen;
+pub mod shelf;
+mod spread;
 pub mod store;
 pub mod stored;
 pub mod tlp;
@@ -41,6 +44,7 @@ pub use ledger::reporter::{Reason, Standing};
 pub use link::{PeerState, PeerStatus};
 pub use pipeline::Counts;
 pub use reporter_key::REPORTER_KEY_FILE;
+pub use shelf::Shelf;
 pub use store::tables::Origin;
 pub use stored::{EventFilter, Forged, Reputation, Stored};
 pub use tlp::Tlp;

@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 
 /// The tables and migrations.
 pub fn schema() -> Schema {
-    Schema::new(VERSION).with_tables(tables::TABLES)
+    Schema::new(VERSION).with_tables(tables::TABLES).with_tables(crate::shelf::tables::TABLES)
 }
 
 /// Opens the database of a data directory. Blocks.

@@ -134,6 +134,7 @@ impl Kernel {
             return Ok(known);
         }
         let presented = self.identity().presented(bearer)?;
+        let (book, catalog) = (self.policy_book().clone(), self.catalog().clone());
         // One transaction: every request waits for it, and nobody has roles of another moment than its credential.
         let actor = self
             .db()
@@ -141,8 +142,9 @@ impl Kernel {
                 let authenticated = presented.recognise(tx)?;
                 let principal = authenticated.principal();
                 let roles = existing_roles(tx, &principal.tenant, &principal.roles)?;
-                let facts =
-                    ActorFacts { principal: principal.id.clone(), tenant: principal.tenant.clone(), roles };
+                let policies = book.in_force(tx, &catalog, &principal.tenant).map_err(KernelError::from)?;
+                let (principal, tenant) = (principal.id.clone(), principal.tenant.clone());
+                let facts = ActorFacts { principal, tenant, roles, policies };
                 Ok::<_, Unproven>(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
             })
             .await?;

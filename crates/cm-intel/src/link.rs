@@ -224,6 +224,11 @@ impl Link {
         cut
     }
 
+    /// What is held of it.
+    pub(crate) fn score(&self, now: Timestamp) -> f64 {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).score(now)
+    }
+
     /// Whether what it brings is looked at.
     pub(crate) fn is_ignored(&self, now: Timestamp) -> bool {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).ignored(now).is_some()

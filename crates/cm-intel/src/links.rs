@@ -97,6 +97,12 @@ impl Links {
         }
     }
 
+    /// The open link to somebody.
+    pub(crate) fn of_party(&self, party: &Party) -> Option<Arc<Link>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.values().find(|link| link.party == *party && !link.cut.is_cancelled()).cloned()
+    }
+
     /// How many are open.
     pub(crate) fn count(&self) -> usize {
         self.open.read().unwrap_or_else(PoisonError::into_inner).len()

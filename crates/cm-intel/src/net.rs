@@ -5,5 +5,7 @@
 
 pub(crate) mod dial;
 pub(crate) mod discovery;
+pub(crate) mod encrypted;
+pub(crate) mod framed;
 pub(crate) mod legacy;
 pub(crate) mod listen;

@@ -50,6 +50,17 @@ struct Tally {
     refused: AtomicU64,
 }
 
+/// What became of something that a link brought, so far as is known at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is being looked at.
+    New,
+    /// It came before.
+    Known,
+    /// It is not looked at.
+    Refused,
+}
+
 /// An event on its way.
 struct Job {
     event: ThreatEvent,
@@ -150,20 +161,20 @@ impl Pipeline {
     /// Takes what a link brought. Waits while the link has used up its credit, which is how a flood is held back.
     ///
     /// Cancel-safe: an event is taken, or not.
-    pub(crate) async fn take(&self, link: &Arc<Link>, payload: &str, tlp: Tlp) {
+    pub(crate) async fn take(&self, link: &Arc<Link>, payload: &str, tlp: Tlp) -> Taken {
         let (tally, now) = (&self.0.tally, self.now());
         one(&tally.received);
         one(&link.tally.received);
         if link.is_ignored(now) {
             one(&tally.refused);
             one(&link.tally.refused);
-            return;
+            return Taken::Refused;
         }
         let trace = Trace::of(payload);
         if !self.0.seen.enter(trace) {
             one(&tally.duplicates);
             one(&link.tally.duplicates);
-            return;
+            return Taken::Known;
         }
         let forgotten = Forgotten { seen: &self.0.seen, trace: Some(trace) };
         let event = match ThreatEvent::from_payload(payload) {
@@ -174,16 +185,18 @@ impl Pipeline {
                 one(&link.tally.invalid);
                 link.record(Deed::Malformed, now);
                 forgotten.keep();
-                return;
+                return Taken::Refused;
             }
         };
         let credit = link.credit.clone().acquire_owned().await.ok();
         let origin = Origin::Link(link.party.text());
         let from = Some(link.clone());
         let job = Job { event, own: None, tlp, origin, from, answer: None, _credit: credit };
-        if self.0.jobs.send(job).await.is_ok() {
-            forgotten.keep();
+        if self.0.jobs.send(job).await.is_err() {
+            return Taken::Refused;
         }
+        forgotten.keep();
+        Taken::New
     }
 
     /// Takes an event that did not come from a link, and says what became of it.

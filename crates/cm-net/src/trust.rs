@@ -52,6 +52,44 @@ fn unknown() -> Error {
     CertificateError::UnknownIssuer.into()
 }
 
+/// The keys that somebody else knows.
+struct Known(Arc<dyn Fn(&PeerKey) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Known(..)")
+    }
+}
+
+impl Judge for Known {
+    fn judge(&self, peer: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<(), Error> {
+        let key = PeerKey::of_certificate(peer).map_err(|_| unknown())?;
+        if (self.0)(&key) { Ok(()) } else { Err(unknown()) }
+    }
+}
+
+impl Identity {
+    /// For calling the holder of a key by another protocol than those of [`Links`](crate::Links).
+    ///
+    /// # Errors
+    /// When the library refuses the identity.
+    pub fn calling(&self, key: PeerKey, protocol: &[u8]) -> Result<ClientConfig, Error> {
+        caller(self, key, protocol)
+    }
+
+    /// For being called, by another protocol than those of [`Links`](crate::Links), by holders of keys that are known at that moment.
+    ///
+    /// # Errors
+    /// When the library refuses the identity.
+    pub fn called_by(
+        &self,
+        known: Arc<dyn Fn(&PeerKey) -> bool + Send + Sync>,
+        protocol: &[u8],
+    ) -> Result<ServerConfig, Error> {
+        server(self, Known(known), &[protocol])
+    }
+}
+
 /// For calling the peer with this key.
 pub(crate) fn caller(identity: &Identity, key: PeerKey, protocol: &[u8]) -> Result<ClientConfig, Error> {
     let config = cm_tls::client(Arc::new(Exactly(key)));

@@ -10,7 +10,7 @@ use cm_types::Timestamp;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::legacy;
+use super::{encrypted, legacy};
 use crate::link::{Party, PeerState, PeerStatus};
 use crate::node::Shared;
 
@@ -19,6 +19,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before a peer is dialled again, at first and at last.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LAST: Duration = Duration::from_secs(60);
+/// How often is looked whether the link of a peer that dialled itself is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Peers that discovery may add.
 const FOUND_MAX: usize = 64;
 /// After so many attempts in vain a peer that discovery found is forgotten.
@@ -168,6 +170,9 @@ impl Dialler {
         let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
         let stream = connecting.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))?;
         stream.set_nodelay(true)?;
+        if let Some(key) = self.wanted.key {
+            return self.encrypted(stream, key).await;
+        }
         let at = stream.peer_addr()?.ip().to_canonical();
         if !self.shared.config.legacy {
             return Err(std::io::Error::other(
@@ -188,6 +193,35 @@ impl Dialler {
         let pipeline = self.shared.pipeline.clone();
         let ended = legacy::run(stream, entered, outgoing, pipeline, self.shared.hello()).await;
         tracing::info!(peer = %address, reason = %ended, "peer of version 1 gone");
+        self.set(PeerState::Down, Some(ended.to_string()));
+        Ok(())
+    }
+
+    /// Runs a link of version 2 until it ends.
+    async fn encrypted(&self, stream: TcpStream, key: PeerKey) -> std::io::Result<()> {
+        let links = self.shared.pipeline.links();
+        let party = Party::Key(key.to_string());
+        if links.is_refused(&party) {
+            self.set(PeerState::Refused, Some("refused for what it did; tried again later".to_owned()));
+            return Ok(());
+        }
+        let stream = encrypted::connect(stream, key, &self.shared.identity).await?;
+        let address = &self.wanted.address;
+        if !encrypted::prevails(&self.shared, key, true) {
+            // It is connected, by the link that it dialled itself.
+            self.set(PeerState::Up, None);
+            while links.of_party(&party).is_some() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            return Ok(());
+        }
+        let cut = self.cancel.child_token();
+        let name = self.wanted.name.clone();
+        let (entered, outgoing) = links.enter(name, address.clone(), true, 2, party, cut);
+        self.set(PeerState::Up, None);
+        tracing::info!(peer = %self.wanted.name, "connected to peer");
+        let ended = encrypted::run(stream, entered, outgoing, &self.shared).await;
+        tracing::info!(peer = %self.wanted.name, reason = %ended, "peer gone");
         self.set(PeerState::Down, Some(ended.to_string()));
         Ok(())
     }

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::legacy;
+use super::{encrypted, legacy};
 use crate::link::Party;
 use crate::node::Shared;
 
@@ -105,7 +105,23 @@ async fn serve(stream: TcpStream, from: SocketAddr, shared: &Shared, cut: Cancel
     match peeked {
         Ok(Ok(0) | Err(_)) => {}
         Ok(Ok(_)) if first[0] == TLS_HANDSHAKE => {
-            tracing::debug!(peer = %from, "a handshake, which this port does not answer");
+            let (stream, key) = match encrypted::accept(stream, shared).await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::info!(peer = %from, %error, "handshake failed; add the peer with its key if it is one of yours");
+                    return;
+                }
+            };
+            let party = Party::Key(key.to_string());
+            let links = shared.pipeline.links();
+            if links.is_refused(&party) || !encrypted::prevails(shared, key, false) {
+                return;
+            }
+            let name = shared.known.borrow().get(&key).cloned().unwrap_or_else(|| key.to_string());
+            let (entered, outgoing) = links.enter(name.clone(), from.to_string(), false, 2, party, cut);
+            tracing::info!(peer = %name, "peer connected");
+            let ended = encrypted::run(stream, entered, outgoing, shared).await;
+            tracing::info!(peer = %name, reason = %ended, "peer gone");
         }
         Ok(Ok(_)) | Err(_) if shared.config.legacy => {
             let address = from.ip().to_canonical();

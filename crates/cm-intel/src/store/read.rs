@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use cm_db::{DbError, Direction, KeyPrefix, KeyRange, ReadTx};
 use cm_types::{Cursor, Page, PageLimit, Sha256Digest, Timestamp};
 
-use super::tables::{EventRow, Events, Evidence, Indicators, Names, Origin, ReporterRow, Reporters};
+use super::tables::{EventRow, Events, Evidence, Indicators, Names, ReporterRow, Reporters};
 use crate::ledger::reporter::{Standing, Terms};
-use crate::{EventFilter, Forged, Indicator, IntelConfig, KeyId, Reputation, Stored};
+use crate::{EventFilter, EventKey, Forged, Indicator, IntelConfig, KeyId, Reputation, Stored};
 
 /// Rows looked at for one page; a selective filter gives short pages rather than long waits.
 const SCAN_LEN_MAX: usize = 10_000;
@@ -134,6 +134,27 @@ pub(crate) fn last_until(tx: &ReadTx<'_>, until: Timestamp) -> Result<u64, DbErr
     Ok(low)
 }
 
+/// Keys and numbers of the newest events that peers may have, so many at most.
+pub(crate) fn keys(tx: &ReadTx<'_>, max: usize) -> Result<Vec<(EventKey, u64)>, DbError> {
+    let (mut found, mut before) = (Vec::new(), None);
+    while found.len() < max {
+        let range = before.map_or_else(KeyRange::all, |before| KeyRange::all().before(&before));
+        let rows = tx.range::<Events>(range, Direction::Backward, BATCH_LEN)?;
+        let is_last = rows.len() < BATCH_LEN;
+        for (seq, row) in rows {
+            before = Some(seq);
+            if row.tlp.for_peers() {
+                found.push((EventKey::of(&row.id, &row.reporter), seq));
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
+    found.truncate(max);
+    Ok(found)
+}
+
 /// The numbers of the oldest and of the newest event; `None` without any.
 pub(crate) fn ends(tx: &ReadTx<'_>) -> Result<Option<(u64, u64)>, DbError> {
     let end = |direction| -> Result<Option<u64>, DbError> {
@@ -248,9 +269,7 @@ pub(crate) fn forged(tx: &ReadTx<'_>, limit: PageLimit) -> Result<Vec<Forged>, D
     Ok(told.collect())
 }
 
-/// Events of this node's peers by number, for those who ask for them by name.
+/// Whether an event is for peers: it may be shared, and whoever reported it is listened to.
 pub(crate) fn shareable(stored: &Stored) -> bool {
-    stored.tlp.for_peers()
-        && matches!(stored.origin, Origin::Own | Origin::Link(_) | Origin::Import(_))
-        && stored.standing > Standing::Distrusted
+    stored.tlp.for_peers() && stored.standing > Standing::Distrusted
 }

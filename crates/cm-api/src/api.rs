@@ -8,6 +8,7 @@ use cm_endpoints::Endpoints;
 use cm_functions::Functions;
 use cm_intel::Intel;
 use cm_kernel::{Access, Kernel};
+use cm_mpc::Computations;
 
 use crate::shieldx::ShieldX;
 
@@ -40,6 +41,8 @@ pub struct Engines {
     pub functions: Functions,
     /// Deployed endpoints.
     pub endpoints: Endpoints,
+    /// Computations on secret shares.
+    pub computations: Computations,
     /// Threat intelligence.
     pub intel: Intel,
     /// Whether callers must say who they are.

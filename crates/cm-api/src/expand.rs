@@ -21,6 +21,7 @@ use crate::intel_peers::IntelPeerSpec;
 use crate::listing::bad_parameter;
 use crate::measures::MeasureSpec;
 use crate::microservices::MicroserviceSpec;
+use crate::permission_policies::PermissionPolicySpec;
 use crate::record::{WireSpec, view_of, views};
 use crate::roles::RoleSpec;
 use crate::security_policies::SecurityPolicySpec;
@@ -180,6 +181,7 @@ async fn wire_values(
 ) -> Result<Vec<Value>, Failure> {
     match kind {
         ResourceKind::Role => values::<RoleSpec>(kernel, op, records).await,
+        ResourceKind::PermissionPolicy => values::<PermissionPolicySpec>(kernel, op, records).await,
         ResourceKind::SecurityPolicy => values::<SecurityPolicySpec>(kernel, op, records).await,
         ResourceKind::Service => values::<ServiceSpec>(kernel, op, records).await,
         ResourceKind::Microservice => values::<MicroserviceSpec>(kernel, op, records).await,
@@ -191,6 +193,9 @@ async fn wire_values(
         ResourceKind::FunctionState => values::<FunctionStateSpec>(kernel, op, records).await,
         ResourceKind::FunctionResult => values::<FunctionResultSpec>(kernel, op, records).await,
         ResourceKind::Instance => values::<InstanceSpec>(kernel, op, records).await,
+        ResourceKind::Computation => {
+            values::<crate::computations::ComputationSpec>(kernel, op, records).await
+        }
         ResourceKind::Bucket => values::<BucketSpec>(kernel, op, records).await,
         ResourceKind::IntelPeer => values::<IntelPeerSpec>(kernel, op, records).await,
         ResourceKind::Measure => values::<MeasureSpec>(kernel, op, records).await,

@@ -62,6 +62,7 @@ pub mod node;
 pub mod object_verification;
 pub mod object_versions;
 pub mod objects;
+pub mod permission_policies;
 pub mod principals;
 pub mod programs;
 pub mod roles;

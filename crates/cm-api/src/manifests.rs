@@ -23,6 +23,7 @@ use crate::failure::refusal;
 use crate::fields::{Fields, Unknown, decode_spec};
 use crate::functions::FunctionSpec;
 use crate::microservices::MicroserviceSpec;
+use crate::permission_policies::PermissionPolicySpec;
 use crate::record::{WireSpec, refuse_reserved_id, spec_value};
 use crate::roles::RoleSpec;
 use crate::security_policies::SecurityPolicySpec;
@@ -32,9 +33,10 @@ use crate::storages::StorageSpec;
 /// Longest manifest, in bytes.
 const MANIFEST_BYTES_MAX: usize = 8 << 20;
 /// The kinds that can be declared.
-const DECLARABLE: [ResourceKind; 9] = [
+const DECLARABLE: [ResourceKind; 10] = [
     ResourceKind::Role,
     ResourceKind::SecurityPolicy,
+    ResourceKind::PermissionPolicy,
     ResourceKind::Storage,
     ResourceKind::Bucket,
     ResourceKind::Service,
@@ -188,6 +190,7 @@ fn declaration(resource: DeclaredResource) -> Result<Declaration, Failure> {
     let DeclaredResource { kind, id, name, labels, spec, if_absent } = resource;
     let spec = match kind {
         ResourceKind::Role => checked::<RoleSpec>(&id, spec),
+        ResourceKind::PermissionPolicy => checked::<PermissionPolicySpec>(&id, spec),
         ResourceKind::SecurityPolicy => checked::<SecurityPolicySpec>(&id, spec),
         ResourceKind::Storage => checked::<StorageSpec>(&id, spec),
         ResourceKind::Bucket => checked::<BucketSpec>(&id, spec),

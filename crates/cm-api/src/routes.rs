@@ -18,11 +18,11 @@ use crate::document::{self, PREFIX};
 use crate::listing::NEXT_CURSOR;
 use crate::verifications::Verifications;
 use crate::{
-    active_objects, api_keys, auth, buckets, choreography, computations, data_files, decisions, earlier_errors, endpoints,
-    endpoints_deploy, events, functions, hierarchy, history, instances, intel, intel_peers, intel_watch,
-    manifests, measures, microservices, network, node, object_verification, object_versions, objects, paths,
-    principals, probes, programs, referrers, roles, security_policies, services, storage_network, storages,
-    threat_collections, watch,
+    active_objects, api_keys, auth, buckets, choreography, computations, data_files, decisions,
+    earlier_errors, endpoints, endpoints_deploy, events, functions, hierarchy, history, instances, intel,
+    intel_peers, intel_watch, manifests, measures, microservices, network, node, object_verification,
+    object_versions, objects, paths, permission_policies, principals, probes, programs, referrers, roles,
+    security_policies, services, storage_network, storages, threat_collections, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -90,6 +90,7 @@ fn families() -> OpenApiRouter<Api> {
         .merge(api_keys::routes())
         .merge(roles::routes())
         .merge(security_policies::routes())
+        .merge(permission_policies::routes())
         .merge(services::routes())
         .merge(microservices::routes())
         .merge(functions::routes())

@@ -202,7 +202,10 @@ pub async fn read_storage(State(api): State<Api>, Op(op): Op) -> Result<Json<Sto
     let permit = api.kernel.authorize_network_view(&op).await.map_err(refusal)?;
     let status = api.kernel.storage_status(&permit).await.map_err(refusal)?;
     let status = status.ok_or_else(|| {
-        Failure::new(FailureClass::Conflict, "the node keeps its objects alone; `cluster join` makes it a peer")
+        Failure::new(
+            FailureClass::Conflict,
+            "the node keeps its objects alone; `cluster join` makes it a peer",
+        )
     })?;
     Ok(Json(StorageNetworkView {
         node: status.own.to_string(),

@@ -387,6 +387,7 @@ fn is_named_by_people(kind: ResourceKind) -> bool {
         kind,
         ResourceKind::Role
             | ResourceKind::SecurityPolicy
+            | ResourceKind::PermissionPolicy
             | ResourceKind::Service
             | ResourceKind::Microservice
             | ResourceKind::Function

@@ -11,7 +11,13 @@ use crate::{CatalogError, Integrity, Record};
 
 /// The kinds whose names identify, so that no two of a tenant may share one.
 pub(crate) fn name_identifies(kind: ResourceKind) -> bool {
-    matches!(kind, ResourceKind::Role | ResourceKind::SecurityPolicy | ResourceKind::Bucket)
+    matches!(
+        kind,
+        ResourceKind::Role
+            | ResourceKind::SecurityPolicy
+            | ResourceKind::PermissionPolicy
+            | ResourceKind::Bucket
+    )
 }
 
 pub(crate) fn fetch(

@@ -17,6 +17,7 @@ mod instance;
 mod intel_peer;
 mod measure;
 mod microservice;
+mod permission_policy;
 mod resources;
 mod role;
 mod security_policy;
@@ -43,6 +44,7 @@ pub use instance::{Instance, InstanceLimits};
 pub use intel_peer::IntelPeer;
 pub use measure::{Effect, Measure, Network};
 pub use microservice::Microservice;
+pub use permission_policy::PermissionPolicy;
 pub use resources::Resources;
 pub use role::Role;
 pub use security_policy::SecurityPolicy;
@@ -148,6 +150,7 @@ pub(crate) fn check(
     let checked = match kind {
         ResourceKind::Role => check_as::<Role>(spec, limits, sources),
         ResourceKind::SecurityPolicy => check_as::<SecurityPolicy>(spec, limits, sources),
+        ResourceKind::PermissionPolicy => check_as::<PermissionPolicy>(spec, limits, sources),
         ResourceKind::Service => check_as::<Service>(spec, limits, sources),
         ResourceKind::Microservice => check_as::<Microservice>(spec, limits, sources),
         ResourceKind::Function => check_as::<Function>(spec, limits, sources),

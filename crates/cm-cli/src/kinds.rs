@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use ResourceKind::{
     ActiveObject, Bucket, Endpoint, EndpointState, Event, Function, FunctionResult, FunctionState, Instance,
-    Microservice, Principal, Role, SecurityPolicy, Service, Storage,
+    Microservice, PermissionPolicy, Principal, Role, SecurityPolicy, Service, Storage,
 };
 
 /// The kinds that the API serves as collections. Objects are in buckets, and have commands of their own.
@@ -24,6 +24,7 @@ pub(crate) const SERVED: &[ResourceKind] = &[
     Principal,
     Role,
     SecurityPolicy,
+    PermissionPolicy,
     Event,
 ];
 

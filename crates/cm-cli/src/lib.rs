@@ -11,23 +11,28 @@ mod belief;
 pub mod cluster;
 pub mod decision;
 pub mod describe;
+mod destination;
 pub mod endpoint;
 pub mod events;
 pub mod function;
 pub mod function_run;
 pub mod instance;
 pub mod intel;
+pub mod key_files;
 pub mod keys;
 mod kinds;
 pub mod manifest;
+pub mod mpc;
 pub mod object;
 pub mod output;
+pub mod pdl;
 pub mod policy;
 pub mod principal;
 pub mod release;
 pub mod removal;
 mod report;
 pub mod resource;
+pub mod sealing;
 pub mod session;
 mod share;
 pub mod storage;
@@ -165,6 +170,9 @@ pub enum Command {
     /// Deploy endpoints, detach them, and see how they are.
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
+    /// Compute with others on values that nobody shows: split inputs, run jobs, put results together.
+    #[command(subcommand)]
+    Mpc(mpc::MpcCommand),
     /// Report threats, see what others report, and who they are.
     #[command(subcommand)]
     Intel(intel::IntelCommand),
@@ -195,6 +203,17 @@ pub enum Command {
     /// Judge evidence and attestation results. Speaks to no node.
     #[command(subcommand)]
     Attest(attest::AttestCommand),
+    /// Write, check, try and compare documents of the permissions language, and put them in force.
+    #[command(subcommand)]
+    Pdl(pdl::PdlCommand),
+    /// Seal a file, so that only the holders of a key read it. Speaks to no node.
+    Seal(sealing::SealArgs),
+    /// Open a sealed file: all of it, or nothing. Speaks to no node.
+    Open(sealing::OpenArgs),
+    /// Make a key to seal for and to exchange with. Speaks to no node.
+    Keygen(key_files::KeygenArgs),
+    /// Find the key that two parties share, from your secret key and the public one of the other. Speaks to no node.
+    Exchange(key_files::ExchangeArgs),
     /// Make keys: certificates for instances, key pairs for sealed objects.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -220,6 +239,7 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Release(command) => release::run(command, connection).await,
         Command::Policy(command) => policy::run(command, connection),
         Command::Endpoint(command) => endpoint::run(command, connection).await,
+        Command::Mpc(command) => mpc::run(command, connection).await,
         Command::Intel(command) => intel::run(command, connection).await,
         Command::Principal(command) => principal::run(command, connection).await,
         Command::Login(args) => session::login(args, connection).await,
@@ -232,6 +252,11 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Storage(command) => storage::run(command, connection).await,
         Command::Audit(command) => audit::run(command, connection).await,
         Command::Attest(command) => attest::run(command, connection),
+        Command::Pdl(command) => pdl::run(command, connection).await,
+        Command::Seal(args) => sealing::seal(args, connection).await,
+        Command::Open(args) => sealing::open(args, connection).await,
+        Command::Keygen(args) => key_files::keygen(args, connection),
+        Command::Exchange(args) => key_files::exchange(args, connection),
         Command::Keys(command) => keys::run(command, connection),
     }
 }

@@ -109,9 +109,7 @@ fn layout(args: LayoutArgs) -> Result<Vec<Value>, UsageError> {
     let LayoutArgs { node, capacity, zone, add } = args;
     let capacity = capacity.map(|capacity| capacity.bytes());
     if add {
-        return Ok(vec![
-            json!({ "change": "add", "peer": node, "capacity_bytes": capacity, "zone": zone }),
-        ]);
+        return Ok(vec![json!({ "change": "add", "peer": node, "capacity_bytes": capacity, "zone": zone })]);
     }
     let mut changes = Vec::new();
     if let Some(bytes) = capacity {
@@ -141,7 +139,10 @@ fn status(storage: &StorageNetworkInfo, connection: &Connection) {
         true => "everything is at its place".to_owned(),
         false => format!("data moves out of epochs since {}", storage.oldest_epoch),
     };
-    output::note(connection, &format!("epoch {}, {} unless told; {place}", storage.epoch, storage.redundancy));
+    output::note(
+        connection,
+        &format!("epoch {}, {} unless told; {place}", storage.epoch, storage.redundancy),
+    );
     let counts = format!(
         "{} chunks to mend, {} that cannot be read, {} to delete; last looked at everything: {}",
         storage.short_chunks,
@@ -182,10 +183,13 @@ mod tests {
             add,
         };
         let both = layout(args(Some("1GiB"), Some("rack 1"), false)).unwrap();
-        assert_eq!(both, [
-            json!({ "change": "resize", "peer": "a", "capacity_bytes": 1 << 30 }),
-            json!({ "change": "relocate", "peer": "a", "zone": "rack 1" }),
-        ]);
+        assert_eq!(
+            both,
+            [
+                json!({ "change": "resize", "peer": "a", "capacity_bytes": 1 << 30 }),
+                json!({ "change": "relocate", "peer": "a", "zone": "rack 1" }),
+            ]
+        );
         let added = layout(args(Some("1GiB"), Some("rack 1"), true)).unwrap();
         assert_eq!(added[0]["change"], "add");
         assert!(layout(args(None, None, false)).is_err());

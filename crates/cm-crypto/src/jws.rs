@@ -33,6 +33,9 @@ impl TokenType {
     /// A bearer token (RFC 9068).
     pub const ACCESS: TokenType = TokenType("at+jwt");
 
+    /// What a client of computations shows after it has signed with its own key.
+    pub const COMPUTATION: TokenType = TokenType("computation+jwt");
+
     /// The text of the header's `typ`.
     pub fn as_str(self) -> &'static str {
         self.0
@@ -160,7 +163,8 @@ mod tests {
         let key = |id: &str, byte| MacKey::new(id, Secret::new([byte; 32]));
         let (ours, namesake) = (key("a", 1), key("a", 2));
         let token = ours.sign(br#"{"sub":"x"}"#);
-        let (claims, signer) = verify_mac(&token, [&key("b", 3), &ours]).unwrap();
+        let theirs = key("b", 3);
+        let (claims, signer) = verify_mac(&token, [&theirs, &ours]).unwrap();
         assert_eq!((claims.as_slice(), signer.id()), (&br#"{"sub":"x"}"#[..], "a"));
         assert_eq!(claimed_key_id(&token).as_deref(), Some("a"));
         assert_eq!(verify_mac(&token, [&namesake]).unwrap_err(), CryptoError::Signature);

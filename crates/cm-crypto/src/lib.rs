@@ -11,6 +11,7 @@
 //! tokens), [`password`], [`mod@derive`], [`exchange`] (secrets of two), [`stream`] (pseudorandom bytes), [`sealed`] (bytes at rest under a symmetric key), [`frames`] (long ones, read in part), [`seal`] (objects
 //! for recipients), [`cert`].
 
+pub mod aes_file;
 pub mod cert;
 pub mod derive;
 pub mod digest;
@@ -25,9 +26,11 @@ mod pem;
 pub mod pss;
 pub mod seal;
 pub mod sealed;
+pub mod secp256k1;
 pub mod secret;
 pub mod sign;
 pub mod stream;
+pub mod x25519;
 
 pub use error::CryptoError;
 pub use secret::Secret;

@@ -5,8 +5,14 @@
 
 pub mod failure;
 pub mod mictlanx;
+pub mod shamira;
+pub mod taxii;
 pub mod veracruz;
+pub mod xolo;
 
 pub use cm_door::{Caller, Gate, authenticate};
 pub use mictlanx::MictlanX;
+pub use shamira::Shamira;
+pub use taxii::Taxii;
 pub use veracruz::Veracruz;
+pub use xolo::Xolo;

@@ -75,7 +75,10 @@ pub async fn authenticate(
         (Ok(None), Access::Credential) => return Err(missing_credential()),
         (Err(failure), _) => return Err(failure),
     };
-    let op = context(&gate.kernel, actor, &request);
+    let mut op = context(&gate.kernel, actor, &request);
+    if matches!(op.actor, Actor::Anonymous) {
+        op.anonymous_policies = gate.kernel.policies_of(&op.tenant()).await.map_err(refusal)?;
+    }
     let span = tracing::Span::current();
     span.record("tenant", op.tenant().as_str());
     if let Some(principal) = op.principal() {
@@ -128,6 +131,8 @@ fn id_of(request: &Request) -> RequestId {
 pub fn context(kernel: &Kernel, actor: Actor, request: &Request) -> OpContext {
     let mut op = OpContext::new(actor, id_of(request), kernel.tasks().token().child_token());
     op.source = source_of(request);
+    let peer = request.extensions().get::<Peer>().map(|Peer(address)| address.ip());
+    op = op.asked_at(kernel.now(), peer, None);
     op.deadline = kernel.clock().monotonic() + RequestLimits::of(request.extensions()).deadline;
     op
 }

@@ -338,6 +338,7 @@ impl Inner {
             principal: PrincipalId::node(),
             tenant: tenant.clone(),
             roles: vec![RoleFacts::administrator()],
+            policies: cm_kernel::Policies::none(),
         };
         OpContext { actor: Actor::Node(Arc::new(facts)), ..OpContext::node(self.tasks.token()) }
     }

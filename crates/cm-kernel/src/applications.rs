@@ -290,6 +290,45 @@ impl Model for Scopes {
 }
 
 impl Kernel {
+    /// Whether a user may log in for a scope now.
+    pub async fn scope_admits(
+        &self,
+        tenant: &TenantId,
+        user: &str,
+        scope: &str,
+    ) -> Result<bool, KernelError> {
+        let (tenant, user, scope, now) = (tenant.clone(), user.to_owned(), scope.to_owned(), self.now());
+        self.db()
+            .read(move |tx| Ok(Scopes::of(records_of::<Scopes>(tx, &tenant)?).admits(&user, &scope, now)))
+            .await
+    }
+
+    /// Gives up a licence of who showed the live token of a session. Nobody else is asked.
+    pub async fn give_up_licence(
+        &self,
+        op: &OpContext,
+        live: &cm_identity::LiveSession,
+        scope: &str,
+    ) -> Result<(), KernelError> {
+        let (events, request) = (self.events().clone(), op.request.clone());
+        let (principal, scope) = (live.principal.clone(), Scopes::name(scope));
+        self.db()
+            .write(move |tx| {
+                let id = principal.id.as_str();
+                change_within::<Scopes, ()>(tx, &principal.tenant, |scopes| scopes.unlicense(id, &scope))?;
+                let mut event =
+                    NewEvent::new(principal.tenant.clone(), EventVerb::fixed("declaration.changed"));
+                event.actor = Some(principal.id.clone());
+                event.request = Some(request);
+                event.facts.insert("model".to_owned(), Scopes::NAME.into());
+                event.facts.insert("what".to_owned(), "licence.given-up".into());
+                event.facts.insert("id".to_owned(), format!("{id}/{scope}").into());
+                events.append(tx, event)?;
+                Ok(())
+            })
+            .await
+    }
+
     /// Asks something of a model of the permit's tenant.
     pub async fn ask_declared<M: Model, T: Send + 'static>(
         &self,
@@ -316,10 +355,7 @@ impl Kernel {
         let (events, tenant, op) = (self.events().clone(), permit.tenant().clone(), op.clone());
         self.db()
             .write(move |tx| {
-                let before = records_of::<M>(tx, &tenant)?;
-                let mut model = M::of(before.clone());
-                let outcome = change(&mut model)?;
-                write_difference::<M>(tx, &tenant, &before, &model.records())?;
+                let outcome = change_within(tx, &tenant, change)?;
                 let mut event = NewEvent::new(tenant, EventVerb::fixed("declaration.changed"));
                 event.actor = op.principal().cloned();
                 event.request = Some(op.request.clone());
@@ -331,6 +367,35 @@ impl Kernel {
             })
             .await
     }
+}
+
+/// Changes a model in somebody else's transaction, which tells of it.
+pub(crate) fn change_within<M: Model, T>(
+    tx: &mut WriteTx<'_>,
+    tenant: &TenantId,
+    change: impl FnOnce(&mut M) -> Result<T, DeclarationError>,
+) -> Result<T, KernelError> {
+    let before = records_of::<M>(tx, tenant)?;
+    let mut model = M::of(before.clone());
+    let outcome = change(&mut model)?;
+    write_difference::<M>(tx, tenant, &before, &model.records())?;
+    Ok(outcome)
+}
+
+/// Forgets a user in all models.
+pub(crate) fn forget_user(tx: &mut WriteTx<'_>, tenant: &TenantId, user: &str) -> Result<(), KernelError> {
+    change_within::<Scopes, ()>(tx, tenant, |scopes| {
+        scopes.forget(user);
+        Ok(())
+    })?;
+    change_within::<Lists, ()>(tx, tenant, |lists| {
+        lists.forget(user);
+        Ok(())
+    })?;
+    change_within::<Roles, ()>(tx, tenant, |roles| {
+        roles.held.remove(user);
+        Ok(())
+    })
 }
 
 /// The permit must be about the kind that stands for the model: a mistake of the caller otherwise.

@@ -10,7 +10,8 @@ use cm_objects::VersionName;
 use cm_policy::sharing::decision::usual_use;
 use cm_policy::sharing::{Circumstances, Use};
 use cm_policy::{
-    ActionKind, Denied, Explanation, Guard, List, Permit, RoleFacts, Subject, Target, absent, decide,
+    ActionKind, Denied, Explanation, Guard, List, Permit, RoleFacts, Rules, Subject, Target, absent, decide,
+    pdl,
 };
 use cm_types::{
     Action, BucketName, Labels, ObjectKey, PrincipalId, RequestId, ResourceId, ResourceKind, ResourceRef,
@@ -337,17 +338,25 @@ impl Kernel {
         resource: &ResourceRef,
     ) -> Result<Explanation, KernelError> {
         let (identity, tenant, id) = (self.identity().clone(), op.tenant(), principal.clone());
-        let (principal, roles) = self
+        let (book, catalog) = (self.policy_book().clone(), self.catalog().clone());
+        let (principal, roles, policies) = self
             .db()
             .read(move |tx| {
                 let principal =
                     identity.get_principal(tx, &tenant, &id)?.ok_or(IdentityError::NoSuchPrincipal)?;
                 let roles = existing_roles(tx, &tenant, &principal.roles)?;
-                Ok::<_, KernelError>((principal, roles))
+                let policies = book.in_force(tx, &catalog, &tenant)?;
+                Ok::<_, KernelError>((principal, roles, policies))
             })
             .await?;
         let tenant = op.tenant();
-        let subject = Subject::principal(&principal.id, &tenant, &roles);
+        // Of a request as it would be made now; from where, and how somebody signed in, is not known.
+        let circumstances = pdl::Circumstances { now: Some(self.now()), ..Default::default() };
+        let mut subject = Subject::principal(&principal.id, &tenant, &roles);
+        if let Some(policies) = policies.compiled() {
+            let (tenant, circumstances) = (&tenant, &circumstances);
+            subject = subject.under(Rules { tenant, policies, circumstances, groups: &[], attributes: None });
+        }
         let labels = Labels::new();
         // What does not exist, or is a collection, is decided as something that nobody owns and nothing guards.
         let bare = Target {

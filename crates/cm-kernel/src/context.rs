@@ -1,16 +1,22 @@
 //! Who asks, and for how long they wait.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use cm_identity::{Authenticated, Source};
 use cm_policy::sharing::Circumstances;
-use cm_policy::{RoleFacts, Subject};
+use cm_policy::{RoleFacts, Rules, Subject, pdl};
 use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use crate::Policies;
+
 /// How long an operation may take unless its caller says otherwise.
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(60);
+
+/// Where those belong who did not say who they are.
+static FIRST_TENANT: LazyLock<TenantId> = LazyLock::new(TenantId::default_tenant);
 
 /// Who acts.
 #[derive(Clone, Debug)]
@@ -42,6 +48,8 @@ pub struct ActorFacts {
     pub tenant: TenantId,
     /// What its roles permit, as they stood when it authenticated.
     pub roles: Vec<RoleFacts>,
+    /// The permission policies in force in its tenant, as they stood then.
+    pub policies: Policies,
 }
 
 impl Actor {
@@ -51,6 +59,7 @@ impl Actor {
             principal: PrincipalId::node(),
             tenant: TenantId::default_tenant(),
             roles: vec![RoleFacts::administrator()],
+            policies: Policies::none(),
         }))
     }
 
@@ -69,6 +78,11 @@ pub struct OpContext {
     pub actor: Actor,
     /// Where the caller is.
     pub source: Source,
+    /// What is known of how the caller asks, for the conditions of permission policies.
+    pub asked: Arc<pdl::Circumstances>,
+    /// The permission policies for a caller who did not say who they are, those of the first tenant. Whoever did brings
+    /// their own.
+    pub anonymous_policies: Policies,
     /// The name of the request in logs, events and answers.
     pub request: RequestId,
     /// When the caller stops waiting.
@@ -81,7 +95,15 @@ impl OpContext {
     /// A new operation by `actor`, with the default deadline.
     pub fn new(actor: Actor, request: RequestId, cancel: CancellationToken) -> Self {
         let deadline = Instant::now() + DEADLINE_DEFAULT;
-        Self { actor, source: Source::inside(), request, deadline, cancel }
+        Self {
+            actor,
+            source: Source::inside(),
+            asked: Arc::default(),
+            anonymous_policies: Policies::none(),
+            request,
+            deadline,
+            cancel,
+        }
     }
 
     /// What the node does of its own accord.
@@ -109,10 +131,35 @@ impl OpContext {
 
     /// Who asks, as policy sees it.
     pub fn subject(&self) -> Subject<'_> {
-        match self.actor.facts() {
-            None => Subject::anonymous(),
-            Some(facts) => Subject::principal(&facts.principal, &facts.tenant, &facts.roles),
-        }
+        let (subject, tenant, policies) = match self.actor.facts() {
+            None => (Subject::anonymous(), &FIRST_TENANT as &TenantId, &self.anonymous_policies),
+            Some(facts) => {
+                let subject = Subject::principal(&facts.principal, &facts.tenant, &facts.roles);
+                (subject, &facts.tenant, &facts.policies)
+            }
+        };
+        let Some(policies) = policies.compiled() else { return subject };
+        let circumstances = &self.asked;
+        subject.under(Rules { tenant, policies, circumstances, groups: &[], attributes: None })
+    }
+
+    /// Says when and from where the caller asks, and whether over an encrypted connection; what is `None` is not known. Whether
+    /// a second factor was used is known of the actor.
+    #[must_use]
+    pub fn asked_at(mut self, now: Timestamp, address: Option<IpAddr>, tls: Option<bool>) -> Self {
+        let mfa = self.authenticated().map(Authenticated::has_second_factor);
+        let attributes = std::collections::BTreeMap::new();
+        self.asked = Arc::new(pdl::Circumstances { now: Some(now), address, tls, mfa, attributes });
+        self
+    }
+
+    /// The same operation by somebody who was found out only now.
+    #[must_use]
+    pub fn by(mut self, actor: Actor) -> Self {
+        self.actor = actor;
+        let mfa = self.authenticated().map(Authenticated::has_second_factor);
+        self.asked = Arc::new(pdl::Circumstances { mfa, ..(*self.asked).clone() });
+        self
     }
 
     /// What is known of every operation, whichever face it came by, for conditions of bucket policies. Its address, for one,

@@ -35,6 +35,15 @@ pub enum KernelError {
         /// The permission.
         permission: String,
     },
+    /// A tenant has as many permission policies as it may have.
+    #[error("a tenant may have at most {max} permission policies: put statements together in one")]
+    TooManyPolicies {
+        /// How many.
+        max: usize,
+    },
+    /// Permission policies say what everybody may do.
+    #[error("only administrators may write permission policies")]
+    OnlyAdministrators,
     /// Who has the credentials of a principal has what it owns; only an administrator may go that far.
     #[error("`{0}` owns records, so that only itself or an administrator may make credentials for it")]
     OwnsRecords(PrincipalId),
@@ -172,19 +181,22 @@ impl KernelError {
             KernelError::Unauthenticated => ErrorClass::Unauthenticated,
             KernelError::Forbidden(_)
             | KernelError::GivesMoreThanHeld { .. }
+            | KernelError::OnlyAdministrators
             | KernelError::OwnsRecords(_) => ErrorClass::Forbidden,
             KernelError::NotFound(_) => ErrorClass::NotFound,
             KernelError::NoSuchRole(_) | KernelError::KeyReused(_) | KernelError::InvalidKey => {
                 ErrorClass::Invalid
             }
-            KernelError::CreationGone(_) => ErrorClass::Conflict,
+            KernelError::CreationGone(_) | KernelError::TooManyPolicies { .. } => ErrorClass::Conflict,
             KernelError::QuotaReached { .. } => ErrorClass::TooMany { retry_after: QUOTA_RETRY_AFTER },
             KernelError::TooManyChallenges { retry_after } => {
                 ErrorClass::TooMany { retry_after: *retry_after }
             }
             KernelError::NotDeployed(_) | KernelError::StillDeployed(_) => ErrorClass::Conflict,
             KernelError::AdminKey(_) | KernelError::NodeId(_) => ErrorClass::Internal,
-            KernelError::NoNetwork | KernelError::LastNode | KernelError::NodeStores(_) => ErrorClass::Conflict,
+            KernelError::NoNetwork | KernelError::LastNode | KernelError::NodeStores(_) => {
+                ErrorClass::Conflict
+            }
             KernelError::TooManyInvitations => ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT },
             KernelError::NotInvited => ErrorClass::Forbidden,
             KernelError::NoSuchNode(_) => ErrorClass::NotFound,

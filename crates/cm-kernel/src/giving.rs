@@ -13,6 +13,10 @@ use crate::authority::existing_roles;
 /// Whether the subject holds all that these roles permit.
 pub(crate) fn demand_held(subject: &Subject<'_>, roles: &[RoleFacts]) -> Result<(), KernelError> {
     for role in roles {
+        if !subject.may_give(role) {
+            let permission = "what permission policies allow its holders".to_owned();
+            return Err(KernelError::GivesMoreThanHeld { role: role.name.clone(), permission });
+        }
         if let Some(permission) = role.permissions.iter().find(|permission| !subject.holds(permission)) {
             let (role, permission) = (role.name.clone(), permission.to_string());
             return Err(KernelError::GivesMoreThanHeld { role, permission });

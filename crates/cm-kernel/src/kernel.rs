@@ -19,6 +19,7 @@ use crate::denials::Denials;
 use crate::leases::Leases;
 use crate::network::NetworkView;
 use crate::node_id::NodeId;
+use crate::policies::PolicyBook;
 use crate::recognised::Recognised;
 use crate::refused::RefusedCredentials;
 use crate::{KernelConfig, KernelError, schema};
@@ -49,6 +50,7 @@ struct Parts {
     tasks: Tasks,
     denials: Denials,
     recognised: Recognised,
+    policies: PolicyBook,
     refused: RefusedCredentials,
     network: OnceLock<watch::Receiver<NetworkView>>,
 }
@@ -119,6 +121,7 @@ impl Kernel {
             tasks: tasks.clone(),
             denials: Denials::default(),
             recognised: Recognised::default(),
+            policies: PolicyBook::default(),
             refused: RefusedCredentials::default(),
             network: OnceLock::new(),
         }));
@@ -228,6 +231,10 @@ impl Kernel {
 
     pub(crate) fn refused_credentials(&self) -> &RefusedCredentials {
         &self.0.refused
+    }
+
+    pub(crate) fn policy_book(&self) -> &PolicyBook {
+        &self.0.policies
     }
 
     pub(crate) fn denials(&self) -> &Denials {

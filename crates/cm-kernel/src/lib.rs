@@ -29,6 +29,7 @@ pub mod leases;
 pub mod manifest;
 pub mod network;
 mod node_id;
+pub mod policies;
 mod preparation;
 pub mod principals;
 mod recognised;
@@ -39,8 +40,8 @@ mod s3_keys;
 mod schema;
 pub mod sessions;
 pub mod sharing;
-pub mod storage;
 pub mod signing_keys;
+pub mod storage;
 pub mod tenants;
 pub mod trail;
 pub mod vouched;
@@ -62,8 +63,10 @@ pub use network::{
     InvalidInvitation, Invitation, NetworkDoor, NetworkNode, NetworkView, NodePhase, Standing,
 };
 pub use node_id::NodeId;
+pub use policies::Policies;
 pub use relations::Part;
 pub use schema::schema;
+pub use sessions::SignUp;
 pub use sharing::Wanted;
 
 // What guests and faces need of the kernel's parts. They name no kernel crate but this one.

@@ -227,9 +227,10 @@ fn methods_in(record: &Record) -> usize {
 
 /// What is referred to comes before what refers to it.
 fn rank(kind: ResourceKind) -> usize {
-    const ORDER: [ResourceKind; 9] = [
+    const ORDER: [ResourceKind; 10] = [
         ResourceKind::Role,
         ResourceKind::SecurityPolicy,
+        ResourceKind::PermissionPolicy,
         ResourceKind::Storage,
         ResourceKind::Bucket,
         ResourceKind::Service,

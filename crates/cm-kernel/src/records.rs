@@ -15,7 +15,7 @@ use cm_types::{
 use serde_json::Value;
 
 use crate::idempotency::IdempotencyKey;
-use crate::{Kernel, KernelError, OpContext, deployments, descriptions, principals};
+use crate::{Kernel, KernelError, OpContext, deployments, descriptions, policies, principals};
 
 impl Kernel {
     pub(crate) fn occasion(&self, op: &OpContext) -> Occasion {
@@ -305,6 +305,9 @@ impl Kernel {
         let (op, permit, id, occasion) = (op.clone(), permit.clone(), id.clone(), self.occasion(op));
         self.db()
             .write(move |tx| {
+                if permit.kind() == ResourceKind::PermissionPolicy {
+                    policies::demand_administrator(&op)?;
+                }
                 if permit.kind() == ResourceKind::Role {
                     let by = holders_of(&identity, tx, permit.tenant(), &id)?;
                     if !by.is_empty() {

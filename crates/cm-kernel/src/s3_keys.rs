@@ -50,13 +50,15 @@ impl Kernel {
     /// As [`Kernel::authenticate`].
     pub async fn authenticate_s3(&self, key: &str, secret: &str) -> Result<Actor, KernelError> {
         let presented = self.identity().presented_s3(key, secret).map_err(unproven)?;
+        let (book, catalog) = (self.policy_book().clone(), self.catalog().clone());
         self.db()
             .read(move |tx| {
                 let authenticated = presented.recognise(tx).map_err(unproven)?;
                 let principal = authenticated.principal();
                 let roles = existing_roles(tx, &principal.tenant, &principal.roles)?;
-                let facts =
-                    ActorFacts { principal: principal.id.clone(), tenant: principal.tenant.clone(), roles };
+                let policies = book.in_force(tx, &catalog, &principal.tenant)?;
+                let (principal, tenant) = (principal.id.clone(), principal.tenant.clone());
+                let facts = ActorFacts { principal, tenant, roles, policies };
                 Ok(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
             })
             .await

@@ -5,15 +5,29 @@ use std::time::Duration;
 
 use cm_crypto::Secret;
 use cm_identity::{
-    AccountKeyInfo, AccountScope, Authenticated, CredentialProblem, IdentityError, LiveSession, NewPrincipal,
-    NewSession, Principal, Profile, SessionKind, SessionTokens,
+    AccountKeyInfo, AccountScope, Authenticated, CredentialProblem, CredentialRight, IdentityError,
+    LiveSession, NewPrincipal, NewSession, Principal, Profile, SessionKind, SessionTokens,
 };
-use cm_policy::{Create, Grant, List, Permit, Update};
+use cm_policy::{Create, Delete, Grant, List, Permit, Update};
 use cm_types::{PrincipalId, ResourceKind, TenantId, Timestamp};
 
+use crate::applications::{Scopes, change_within, forget_user};
 use crate::authority::existing_roles;
 use crate::credentials::existing;
 use crate::{Actor, ActorFacts, Kernel, KernelError, OpContext};
+
+/// Somebody who signs up.
+#[derive(Debug)]
+pub struct SignUp {
+    /// The name.
+    pub id: PrincipalId,
+    /// The password.
+    pub password: Secret<String>,
+    /// What it says of itself.
+    pub profile: Profile,
+    /// For which scope, and until when.
+    pub scope: Option<(String, Timestamp)>,
+}
 
 impl Kernel {
     /// Begins a session for somebody who just authenticated.
@@ -112,10 +126,13 @@ impl Kernel {
     pub async fn as_session(&self, op: &OpContext, live: &LiveSession) -> Result<OpContext, KernelError> {
         let (tenant, roles) = (live.principal.tenant.clone(), live.principal.roles.clone());
         let roles = self.db().look_up(move |tx| existing_roles(tx, &tenant, &roles)).await?;
-        let facts =
-            ActorFacts { principal: live.principal.id.clone(), tenant: live.principal.tenant.clone(), roles };
-        let actor = Actor::Principal(Arc::new(facts), Arc::new(live.authenticated()));
-        Ok(OpContext { actor, ..op.clone() })
+        let facts = ActorFacts {
+            principal: live.principal.id.clone(),
+            tenant: live.principal.tenant.clone(),
+            roles,
+            policies: self.policies_of(&live.principal.tenant).await?,
+        };
+        Ok(op.clone().by(Actor::Principal(Arc::new(facts), Arc::new(live.authenticated()))))
     }
 
     /// The operation of an application that shows a key, for something that belongs to a scope. The key must be of the tenant
@@ -146,7 +163,8 @@ impl Kernel {
         let roles = if key.opens(scope) { vec![key.role()] } else { Vec::new() };
         let principal =
             PrincipalId::parse(format!("key:{}", key.id)).map_err(|_| KernelError::Unauthenticated)?;
-        let facts = ActorFacts { principal, tenant: key.tenant, roles };
+        let policies = self.policies_of(&key.tenant).await?;
+        let facts = ActorFacts { principal, tenant: key.tenant, roles, policies };
         Ok(OpContext { actor: Actor::Node(Arc::new(facts)), ..op.clone() })
     }
 
@@ -199,30 +217,35 @@ impl Kernel {
         self.db().write(move |tx| Ok(identity.revoke_account_key(tx, &permit, &id, Some(&request))?)).await
     }
 
-    /// Signs somebody up: a principal without roles, with a password and what it says of itself, as a whole or not at
-    /// all.
+    /// Signs somebody up: a principal without roles, with a password and what it says of itself, and for a scope if one is
+    /// named; as a whole or not at all.
     pub async fn sign_up(
         &self,
         op: &OpContext,
         permit: &Permit<Create>,
-        id: PrincipalId,
-        password: Secret<String>,
-        profile: Profile,
+        new: SignUp,
     ) -> Result<Principal, KernelError> {
         let grant = self.authorize::<Grant>(op, ResourceKind::Principal).await?;
         let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
+        let SignUp { id, password, profile, scope } = new;
         let hash = identity.hash_password(password).await?;
-        let (permit, request) = (permit.clone(), op.request.clone());
+        let (permit, request, now) = (permit.clone(), op.request.clone(), self.now());
         self.db()
             .write(move |tx| {
-                if !catalog.owned_by(tx, permit.tenant(), &id, 1)?.is_empty() {
+                let tenant = permit.tenant();
+                if !catalog.owned_by(tx, tenant, &id, 1)?.is_empty() {
                     return Err(IdentityError::Exists.into());
                 }
                 let new = NewPrincipal { id: id.clone(), display_name: None, roles: Vec::new() };
                 let made = identity.create_principal(tx, &permit, None, new, Some(&request))?;
                 identity.set_profile(tx, &permit, &id, &profile)?;
-                let right = cm_identity::CredentialRight::Granted(&grant);
-                identity.set_password(tx, right, &id, hash, Some(&request))?;
+                identity.set_password(tx, CredentialRight::Granted(&grant), &id, hash, Some(&request))?;
+                if let Some((scope, until)) = scope {
+                    change_within::<Scopes, _>(tx, tenant, |scopes| {
+                        scopes.assign(id.as_str(), &scope)?;
+                        scopes.license(id.as_str(), &scope, until, (now, true))
+                    })?;
+                }
                 Ok(made)
             })
             .await
@@ -236,16 +259,29 @@ impl Kernel {
         &self,
         op: &OpContext,
         tenant: &TenantId,
-        id: PrincipalId,
-        password: Secret<String>,
-        profile: Profile,
+        new: SignUp,
     ) -> Result<Principal, KernelError> {
         if !self.tenant(tenant).await?.is_some_and(|tenant| tenant.open) {
             return Err(KernelError::Unauthenticated);
         }
         let op = self.node_in(op, tenant);
         let permit = self.authorize::<Create>(&op, ResourceKind::Principal).await?;
-        self.sign_up(&op, &permit, id, password, profile).await
+        self.sign_up(&op, &permit, new).await
+    }
+
+    /// Removes a user: the principal, and what applications declared about it.
+    ///
+    /// # Errors
+    /// As [`Kernel::delete_principal`].
+    pub async fn remove_user(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Delete>,
+        id: &PrincipalId,
+    ) -> Result<(), KernelError> {
+        self.delete_principal(op, permit, id, None).await?;
+        let (tenant, id) = (permit.tenant().clone(), id.clone());
+        self.db().write(move |tx| forget_user(tx, &tenant, id.as_str())).await
     }
 
     /// What a principal says of itself. The permit is to list principals.
@@ -258,6 +294,26 @@ impl Kernel {
     pub async fn own_profile(&self, live: &LiveSession) -> Result<Profile, KernelError> {
         let (identity, principal) = (self.identity().clone(), live.principal.clone());
         self.db().read(move |tx| Ok(identity.profile(tx, &principal.tenant, &principal.id)?)).await
+    }
+
+    /// Bars who showed the live token of a session from logging in again, or lets it: by its own wish, which it can take
+    /// back for as long as the session lasts.
+    pub async fn set_own_withdrawal(
+        &self,
+        op: &OpContext,
+        live: &LiveSession,
+        withdrawn: bool,
+    ) -> Result<(), KernelError> {
+        let (identity, principal) = (self.identity().clone(), live.principal.clone());
+        let (_, right) = self.look_up_credentials(op, principal.id.as_str()).await?;
+        let crate::CredentialPermit::Own(permit) = right else { return Err(KernelError::Unauthenticated) };
+        self.db()
+            .write(move |tx| {
+                let mut profile = identity.profile(tx, &principal.tenant, &principal.id)?;
+                profile.withdrawn = withdrawn;
+                Ok(identity.set_profile(tx, &permit, &principal.id, &profile)?)
+            })
+            .await
     }
 
     /// Changes what a principal says of itself.

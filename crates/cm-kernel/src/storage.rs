@@ -17,10 +17,7 @@ impl Kernel {
     }
 
     /// The state of the storage network; `None` on a node that keeps its objects alone.
-    pub async fn storage_status(
-        &self,
-        _permit: &Permit<List>,
-    ) -> Result<Option<StorageStatus>, KernelError> {
+    pub async fn storage_status(&self, _permit: &Permit<List>) -> Result<Option<StorageStatus>, KernelError> {
         Ok(self.objects().storage_status().await?)
     }
 

@@ -114,6 +114,7 @@ impl Kernel {
             principal: PrincipalId::node(),
             tenant: tenant.clone(),
             roles: vec![RoleFacts::administrator()],
+            policies: crate::Policies::none(),
         };
         OpContext { actor: Actor::Node(Arc::new(facts)), ..op.clone() }
     }

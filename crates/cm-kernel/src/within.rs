@@ -9,6 +9,7 @@ use cm_policy::{Create, Permission, Permit, Update, decide_change};
 use cm_types::{Action, ResourceId, ResourceKind};
 use serde_json::Value;
 
+use crate::policies::{demand_administrator, demand_room};
 use crate::records::{bucket_name, may_some, target_of, without_hidden};
 use crate::{Kernel, KernelError, OpContext};
 
@@ -41,7 +42,14 @@ impl Within {
             let named = new.id.as_ref().filter(|_| new.name.is_empty()).map(ResourceId::as_str);
             self.demand_held(named.unwrap_or(&new.name), new.spec.get("permissions"))?;
         }
+        let is_policy = new.kind == ResourceKind::PermissionPolicy;
+        if is_policy {
+            demand_administrator(&self.op)?;
+        }
         let record = self.catalog.create(tx, permit, new, &self.occasion)?;
+        if is_policy {
+            demand_room(tx, &self.catalog, &record.header.tenant)?;
+        }
         self.demand_known(tx, &record, &[])?;
         self.demand_methods(tx, &record, &[])?;
         if record.header.kind == ResourceKind::Bucket {
@@ -64,6 +72,9 @@ impl Within {
                 SpecChange::Merge(fields) => fields.get("permissions"),
             };
             self.demand_held(id.as_str(), permissions)?;
+        }
+        if permit.kind() == ResourceKind::PermissionPolicy {
+            demand_administrator(&self.op)?;
         }
         let before = self.catalog.get(tx, permit.tenant(), permit.kind(), id)?;
         let methods = self.methods(tx, permit.tenant(), permit.kind(), id)?;

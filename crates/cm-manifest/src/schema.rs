@@ -106,6 +106,12 @@ macro_rules! record {
 
 const ROLE: &[Field] = record!["role_id", field("permissions", Shape::Texts)];
 
+const PERMISSION_POLICY: &[Field] = record![
+    "permission_policy_id",
+    field("source", Shape::Text),
+    field("enforced", Shape::Bool),
+];
+
 const POLICY: &[Field] =
     record!["sp_id", field("roles", Shape::Ids), field("requires_authentication", Shape::Bool)];
 
@@ -187,6 +193,7 @@ const ACTIVE_OBJECT: &[Field] = record![
 pub(crate) const KINDS: &[(ResourceKind, &str, &[Field])] = &[
     (ResourceKind::Role, "a role", ROLE),
     (ResourceKind::SecurityPolicy, "a security policy", POLICY),
+    (ResourceKind::PermissionPolicy, "a permission policy", PERMISSION_POLICY),
     (ResourceKind::Bucket, "a bucket", BUCKET),
     (ResourceKind::Storage, "a storage", STORAGE_RECORD),
     (ResourceKind::Endpoint, "an endpoint", ENDPOINT),

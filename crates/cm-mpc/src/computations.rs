@@ -152,6 +152,7 @@ impl Computations {
             principal: PrincipalId::node(),
             tenant: tenant.clone(),
             roles: vec![RoleFacts::administrator()],
+            policies: cm_kernel::Policies::none(),
         };
         OpContext::new(Actor::Node(Arc::new(facts)), RequestId::random(), self.0.tasks.token())
     }

@@ -3,6 +3,7 @@
 use cm_types::{Action, ResourceKind, TenantId};
 
 use crate::reason::REASONS_MAX;
+use crate::rules::{self, Said};
 use crate::{ActionKind, Explanation, Guard, Permit, Reason, Subject, Target};
 
 #[cfg(test)]
@@ -70,12 +71,14 @@ fn is_known(subject: &Subject<'_>, target: &Target<'_>, explanation: &Explanatio
 
 /// How a decision goes and why.
 pub fn explain(action: Action, subject: &Subject<'_>, target: &Target<'_>) -> Explanation {
-    let (allowed, mut reasons) = match (subject.principal, subject.tenant) {
-        (Some(principal), Some(tenant)) => {
+    let said = rules::said(action, subject, target);
+    let (allowed, mut reasons) = match (subject.principal, subject.tenant, said) {
+        (.., Said::Denies(reason)) => (false, vec![reason]),
+        (Some(principal), Some(tenant), said) => {
             let owned = target.owner == Some(principal) && OWNER_ACTIONS.contains(&action);
-            weigh(action, subject, tenant, target, owned)
+            weigh(action, subject, tenant, target, (owned, said))
         }
-        _ => weigh_anonymous(action, target),
+        (.., said) => weigh_anonymous(action, target, said),
     };
     reasons.truncate(REASONS_MAX);
     Explanation { action, kind: target.kind, allowed, reasons }
@@ -108,7 +111,7 @@ fn weigh(
     subject: &Subject<'_>,
     tenant: &TenantId,
     target: &Target<'_>,
-    owned: bool,
+    (owned, said): (bool, Said),
 ) -> (bool, Vec<Reason>) {
     let same_tenant = tenant == target.tenant;
     let administrator = subject.roles.iter().any(|role| role.is_administrator());
@@ -131,8 +134,9 @@ fn weigh(
         let permission = role.permission_for(action, target)?.clone();
         Some(Reason::RolePermits { role: role.name.clone(), permission })
     });
-    let Some(permitting) = permitting else {
-        return (false, near_misses(action, subject, target));
+    let permitting = match (permitting, said) {
+        (Some(permitting), _) | (None, Said::Allows(permitting)) => permitting,
+        _ => return (false, near_misses(action, subject, target)),
     };
     match target.guard.filter(|guard| !guard.roles.is_empty()) {
         None => (true, vec![permitting]),
@@ -146,16 +150,18 @@ fn weigh(
     }
 }
 
-fn weigh_anonymous(action: Action, target: &Target<'_>) -> (bool, Vec<Reason>) {
-    let Some(guard) = target.guard else {
-        return (false, vec![Reason::Anonymous]);
+fn weigh_anonymous(action: Action, target: &Target<'_>, said: Said) -> (bool, Vec<Reason>) {
+    let otherwise = match said {
+        Said::Allows(reason) => (true, vec![reason]),
+        _ => (false, vec![Reason::Anonymous]),
     };
+    let Some(guard) = target.guard else { return otherwise };
     if guard.requires_authentication {
         return (false, vec![Reason::GuardDemandsAuthentication { guard: guard.id.clone() }]);
     }
     match opens(guard, action, target) {
         Some(opened) => (true, vec![opened]),
-        None => (false, vec![Reason::Anonymous]),
+        None => otherwise,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use cm_types::{Action, Labels, PrincipalId, ResourceId, ResourceKind, TenantId};
 
-use crate::Permission;
+use crate::{Permission, Rules};
 
 /// The id of the role that makes an administrator, provided that it permits `*:*`.
 pub const ADMIN_ROLE: &str = "admin";
@@ -45,24 +45,27 @@ pub struct Subject<'a> {
     pub tenant: Option<&'a TenantId>,
     /// The roles that the principal holds, all of its own tenant.
     pub roles: &'a [RoleFacts],
+    /// The permission policies in force in the tenant where it asks.
+    pub rules: Option<Rules<'a>>,
 }
 
 impl<'a> Subject<'a> {
     /// A caller that did not authenticate.
     pub fn anonymous() -> Self {
-        Self { principal: None, tenant: None, roles: &[] }
+        Self { principal: None, tenant: None, roles: &[], rules: None }
     }
 
     /// An authenticated principal.
     pub fn principal(principal: &'a PrincipalId, tenant: &'a TenantId, roles: &'a [RoleFacts]) -> Self {
-        Self { principal: Some(principal), tenant: Some(tenant), roles }
+        Self { principal: Some(principal), tenant: Some(tenant), roles, rules: None }
     }
 
-    /// Whether one of the roles permits something of the kind and action, whatever the labels.
+    /// Whether one of the roles, or a statement of a permission policy, permits something of the kind and action, whichever
+    /// and whatever the labels.
     pub fn holds_some(&self, kind: ResourceKind, action: Action) -> bool {
-        self.principal.is_some()
-            && self.tenant.is_some()
-            && self.roles.iter().flat_map(|role| &role.permissions).any(|p| p.concerns(kind, action))
+        let by_role =
+            || self.roles.iter().flat_map(|role| &role.permissions).any(|p| p.concerns(kind, action));
+        self.principal.is_some() && self.tenant.is_some() && (by_role() || self.is_told_of(kind, action))
     }
 
     /// Whether one of the roles implies the permission, so that the subject may give it away.

@@ -20,13 +20,15 @@
 //! 7. Changing labels or the security policy in force is a decision of its own, [`decide_change`]: nobody
 //!    gains by it, and nothing gets where its mover could not have made it.
 //! 8. Owners of buckets may share them, object by object, as S3 knows it: see [`sharing`].
+//! 9. Permission policies, written in the permissions language ([`pdl`]), deny above all of this, and allow as roles do: see
+//!    [`rules`].
 //!
 //! What applications declare about resources of their own is decided apart, in [`declared`].
 //!
 //! Nothing here does I/O, reads a clock or remembers anything.
 //!
 //! Reading order: [`permission`], [`facts`], [`decision`], [`change`], [`permit`], [`basis`], [`reason`],
-//! [`action`], [`sharing`].
+//! [`action`], [`sharing`], [`pdl`], [`rules`].
 
 pub mod action;
 pub mod basis;
@@ -39,6 +41,7 @@ pub mod pdl;
 pub mod permission;
 pub mod permit;
 pub mod reason;
+pub mod rules;
 pub mod sharing;
 
 pub use action::{ActionKind, Create, Delete, Grant, Invoke, List, Read, Update};
@@ -49,3 +52,4 @@ pub use facts::{ADMIN_ROLE, Guard, RoleFacts, Subject, Target};
 pub use permission::{InvalidPermission, Pattern, Permission};
 pub use permit::Permit;
 pub use reason::{Explanation, Reason};
+pub use rules::Rules;

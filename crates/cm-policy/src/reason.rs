@@ -92,6 +92,20 @@ pub enum Reason {
         /// Its `Sid`, or its place.
         statement: String,
     },
+    /// A statement of a permission policy allows it.
+    StatementAllows {
+        /// The policy.
+        policy: String,
+        /// The line of the statement in it.
+        line: u32,
+    },
+    /// A statement of a permission policy denies it.
+    StatementDenies {
+        /// The policy.
+        policy: String,
+        /// The line of the statement in it.
+        line: u32,
+    },
     /// The bucket has a list of grants, and neither that nor its policy gives this to the subject.
     NotShared,
 }
@@ -115,6 +129,8 @@ impl Reason {
             Reason::AclGrants { .. } => "acl-grants",
             Reason::PolicyAllows { .. } => "policy-allows",
             Reason::PolicyDenies { .. } => "policy-denies",
+            Reason::StatementAllows { .. } => "statement-allows",
+            Reason::StatementDenies { .. } => "statement-denies",
             Reason::NotShared => "not-shared",
         }
     }
@@ -169,6 +185,12 @@ impl std::fmt::Display for Reason {
             }
             Reason::PolicyDenies { statement } => {
                 write!(f, "statement `{statement}` of the bucket's policy denies it")
+            }
+            Reason::StatementAllows { policy, line } => {
+                write!(f, "line {line} of permission policy `{policy}` allows it")
+            }
+            Reason::StatementDenies { policy, line } => {
+                write!(f, "line {line} of permission policy `{policy}` denies it")
             }
             Reason::NotShared => f.write_str("the bucket is private, and its owner has not shared it so"),
         }

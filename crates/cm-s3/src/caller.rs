@@ -75,7 +75,7 @@ impl Caller {
     pub(crate) async fn again(mut self, kernel: &Kernel) -> S3Result<Self> {
         if let Some(signer) = &self.signer {
             let actor = kernel.authenticate_s3(&signer.access_key, signer.secret_key.expose()).await;
-            self.op.actor = actor.map_err(failure::kernel)?;
+            self.op = self.op.by(actor.map_err(failure::kernel)?);
         }
         Ok(self)
     }
@@ -147,7 +147,7 @@ impl S3Access for Door {
         // Whoever did not sign may do what owners of buckets let everybody do; each operation asks.
         if let Some(signer) = &signer {
             let actor = self.0.authenticate_s3(&signer.access_key, signer.secret_key.expose()).await;
-            op.actor = actor.map_err(unknown_key)?;
+            op = op.by(actor.map_err(unknown_key)?);
         }
         if let Some(tenant) = context.extensions_mut().get::<AskingTenant>() {
             tenant.set(op.tenant());

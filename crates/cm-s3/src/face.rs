@@ -9,7 +9,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use cm_http::{Deadline, Failure, Peer, RequestLimits, Upload, frame};
+use cm_http::{Deadline, Failure, FailureClass, Peer, RequestLimits, Upload, frame};
 use cm_kernel::{Access, Kernel, OpContext};
 use cm_types::{BucketName, RequestId};
 use futures::{Stream, TryStreamExt};
@@ -84,7 +84,12 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     let circumstances = circumstances::of(&parts, peer, face.kernel.now());
     let (page, tenant) = (Page::of(&parts), AskingTenant::default());
     let mut op =
-        OpContext::new(cm_kernel::Actor::Anonymous, id.clone(), face.kernel.tasks().token().child_token());
+        OpContext::new(cm_kernel::Actor::Anonymous, id.clone(), face.kernel.tasks().token().child_token())
+            .asked_at(face.kernel.now(), peer, None);
+    // Whoever does not sign is of the first tenant.
+    let policies = face.kernel.policies_of(&op.tenant()).await;
+    op.anonymous_policies = policies
+        .map_err(|_| Failure::new(FailureClass::Unavailable, "the permission policies cannot be read now"))?;
     if is_form {
         let body = paced(Request::from_parts(parts.clone(), body)).await;
         let is_open = matches!(face.access, Access::Open(_));

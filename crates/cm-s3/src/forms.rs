@@ -185,7 +185,7 @@ impl Form<'_> {
             ));
         }
         let actor = self.kernel.authenticate_s3(&key, secret).await.map_err(crate::caller::unknown_key)?;
-        self.op.actor = actor;
+        self.op = self.op.clone().by(actor);
         debug_assert!(!matches!(self.op.actor, Actor::Anonymous));
         Ok(Some(s3s::auth::Credentials { access_key: key, secret_key: secret.into() }))
     }

@@ -36,6 +36,8 @@ kinds! {
     Role => "role", "roles";
     /// Roles and authentication that a resource demands of its users.
     SecurityPolicy => "security-policy", "security-policies";
+    /// What may be done in a tenant, in the permissions language.
+    PermissionPolicy => "permission-policy", "permission-policies";
     /// A group of microservices under one security policy.
     Service => "service", "services";
     /// A group of functions within a service.

@@ -1,8 +1,26 @@
 //! What owners of buckets say about sharing them, and what forms of the web are allowed.
 
+use cm_policy::pdl;
 use cm_policy::sharing::{Circumstances, PolicyDocument, PolicyRequest, Use};
 use cm_s3::forms;
 use cm_types::{PrincipalId, TenantId, Timestamp};
+
+/// A document of the permissions language has one form, which reads back as the same; its index decides as the interpreter.
+pub fn permission_documents(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(document) = pdl::parse(text) else { return };
+    let written = pdl::format(&document);
+    let again = pdl::parse(&written).expect("what is written is read again");
+    assert_eq!(pdl::format(&again), written, "there are two forms");
+    let documents = [("fuzzed", &document)];
+    let compiled = pdl::Compiled::new(&documents);
+    let cases = "allow read object a/b by user:a role:a group:a\nallow list bucket * by anonymous\n\
+                 allow invoke function f with mfa tls time:2027-01-04T09:00:00Z address:10.0.0.1 label:env=a owner";
+    for case in pdl::CaseFile::parse(cases).expect("the cases are well formed").cases {
+        let request = case.request();
+        assert_eq!(compiled.judge(&request), pdl::interpret(&documents, &request), "the index decides otherwise");
+    }
+}
 
 /// A policy that was accepted is kept as it was written, reads back as itself, and judges every use of it.
 pub fn bucket_policies(data: &[u8]) {

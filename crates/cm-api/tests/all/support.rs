@@ -123,7 +123,8 @@ impl Node {
         let (metrics, settings): (cm_api::MetricsText, _) =
             (Arc::new(|| "up 1\n".to_owned()), Arc::new(cm_api::Settings::default()));
         let kept = kernel.clone();
-        let api = Engines { kernel, functions, endpoints, intel, access, metrics, settings, shieldx };
+        let computations = computations(&kernel, &tasks, dir.path()).await;
+        let api = Engines { kernel, functions, endpoints, computations, intel, access, metrics, settings, shieldx };
         let router = cm_api::router(api, RequestLimits::default());
         Node { router, kernel: kept, admin, tasks, launcher, _dir: dir }
     }
@@ -276,6 +277,20 @@ async fn endpoints(kernel: &Kernel, tasks: &Tasks) -> (Arc<Servers>, Endpoints) 
         drain_timeout: PATIENCE,
     };
     (launcher.clone(), Endpoints::open(kernel.clone(), tasks, config, launcher).await.unwrap())
+}
+
+async fn computations(kernel: &Kernel, tasks: &Tasks, dir: &Path) -> cm_mpc::Computations {
+    let config = cm_mpc::MpcConfig {
+        data_dir: dir.to_owned(),
+        name: "test".to_owned(),
+        peers: Vec::new(),
+        run_within: Duration::from_secs(60),
+        patience: Duration::from_secs(10),
+        runs_max: 4,
+    };
+    let issued = cm_net::Identity::generate(kernel.now()).unwrap();
+    let identity = cm_net::Identity::new(&issued).unwrap();
+    cm_mpc::Computations::open(kernel.clone(), tasks, config, identity, None).await.unwrap()
 }
 
 async fn intel(kernel: &Kernel, tasks: &Tasks, dir: &std::path::Path) -> Intel {

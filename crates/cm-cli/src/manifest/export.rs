@@ -12,9 +12,10 @@ use cm_types::{PrincipalId, ResourceKind};
 use crate::{Connection, Format, Outcome, output};
 
 /// The kinds that files declare.
-const DECLARABLE: [ResourceKind; 9] = [
+const DECLARABLE: [ResourceKind; 10] = [
     ResourceKind::Role,
     ResourceKind::SecurityPolicy,
+    ResourceKind::PermissionPolicy,
     ResourceKind::Bucket,
     ResourceKind::Storage,
     ResourceKind::Endpoint,

@@ -53,6 +53,12 @@ impl RecipientSecretKey {
         Self(Kem::gen_keypair().0)
     }
 
+    /// Takes over the 32 bytes of an X25519 scalar.
+    pub(crate) fn from_bytes(bytes: &[u8; KEY_BYTES]) -> Self {
+        let key = <Kem as hpke::Kem>::PrivateKey::from_bytes(bytes);
+        Self(key.expect("every 32 bytes are the encoding of an X25519 private key"))
+    }
+
     /// The key that others seal for.
     pub fn public_key(&self) -> RecipientPublicKey {
         RecipientPublicKey(Kem::sk_to_pk(&self.0))
@@ -123,8 +129,6 @@ impl FromStr for RecipientSecretKey {
     /// Accepts the text form in either case, with white space around it.
     fn from_str(text: &str) -> Result<Self, InvalidRecipientKey> {
         let bytes = decode(SECRET_PREFIX, text)?;
-        let key = <Kem as hpke::Kem>::PrivateKey::from_bytes(&*bytes)
-            .expect("every 32 bytes are the encoding of an X25519 private key");
-        Ok(Self(key))
+        Ok(Self::from_bytes(&bytes))
     }
 }

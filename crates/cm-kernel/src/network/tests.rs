@@ -25,7 +25,8 @@ fn an_invitation_comes_back_from_its_text() {
         // Whatever is cut off, nothing breaks; an address may become shorter.
         let _ = Invitation::parse(&text.expose()[..at]);
     }
-    for bad in ["", "cmjoin1", "cmjoin1.a.b", "cmjoin1.a.b.c", "cmjoin2.0a.0b.1@2@h:1", "cmjoin1.0a..1@2@h:1"] {
+    for bad in ["", "cmjoin1", "cmjoin1.a.b", "cmjoin1.a.b.c", "cmjoin2.0a.0b.1@2@h:1", "cmjoin1.0a..1@2@h:1"]
+    {
         assert_eq!(Invitation::parse(bad).err(), Some(InvalidInvitation), "{bad}");
     }
 }

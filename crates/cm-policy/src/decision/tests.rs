@@ -25,7 +25,12 @@ struct Case {
 
 impl Case {
     fn subject(&self) -> Subject<'_> {
-        Subject { principal: self.principal.as_ref(), tenant: self.tenant.as_ref(), roles: &self.roles }
+        Subject {
+            principal: self.principal.as_ref(),
+            tenant: self.tenant.as_ref(),
+            roles: &self.roles,
+            rules: None,
+        }
     }
 
     fn target(&self) -> Target<'_> {

@@ -6,6 +6,7 @@ use super::{
     Acl, AclDemand, AclPermission, BucketSharing, Circumstances, ObjectOwnership, PolicyRequest, Use, Verdict,
 };
 use crate::reason::REASONS_MAX;
+use crate::rules::{self, Said};
 use crate::{ActionKind, Denied, Explanation, Permit, Reason, Subject, Target, decide, explain};
 
 /// What is asked for, more finely than by an action.
@@ -94,6 +95,10 @@ fn weigh(
     });
     let is_of_tenant = tenant == Some(target.tenant);
     let owns_bucket = is_of_tenant && principal == Some(sharing.bucket_owner);
+    let said = rules::said(action, subject, target);
+    if let Said::Denies(reason) = said {
+        return (false, vec![reason]);
+    }
     let verdict = judge(principal, tenant, target, sharing, asked);
     if let Verdict::Denies(statement) = &verdict
         && !(asked.used.survives_denial() && (owns_bucket || administrates))
@@ -124,7 +129,10 @@ fn weigh(
         Verdict::Allows(statement) if allows_to(principal, sharing) => {
             Some(Reason::PolicyAllows { statement })
         }
-        _ => granted(principal, owns_bucket, sharing, asked.used),
+        _ => granted(principal, owns_bucket, sharing, asked.used).or(match said {
+            Said::Allows(reason) if is_usual(target.kind, action, asked.used) => Some(reason),
+            _ => None,
+        }),
     };
     match opened {
         Some(reason) if owns_bucket => (true, vec![reason]),
@@ -133,6 +141,11 @@ fn weigh(
         None if against.is_empty() => (false, vec![Reason::NotShared]),
         None => (false, against),
     }
+}
+
+/// Whether an action stands for the use: who may read an object need not read its list of grants.
+fn is_usual(kind: ResourceKind, action: Action, used: Use) -> bool {
+    usual_use(kind, action).is_some_and(|usual| usual == used || usual.of_version() == used)
 }
 
 fn judge(

@@ -1,0 +1,122 @@
+//! Files that are there as a whole, or not at all.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::UsageError;
+
+/// A file that is written beside its destination and takes its place once it is complete and durable. Dropped before, it
+/// is removed, and the destination is as it was.
+pub(crate) struct Destination {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: Option<File>,
+    replaces: bool,
+}
+
+impl Destination {
+    /// Begins a file that nobody but its owner reads, unless `mode` says more. What is there already stays unless it is to be
+    /// replaced.
+    pub(crate) fn create(path: &Path, mode: u32, replaces: bool) -> anyhow::Result<Self> {
+        let name = path.file_name().filter(|_| path != Path::new("-"));
+        let name =
+            name.ok_or_else(|| UsageError(format!("`{}` is no name of a file to write", path.display())))?;
+        if !replaces && path.symlink_metadata().is_ok() {
+            let message = format!("{} exists already", path.display());
+            return Err(UsageError(message).into());
+        }
+        let unique = hex::encode(cm_crypto::secret::random_bytes::<8>());
+        let temporary = path.with_file_name(format!(".{}.{unique}.part", name.to_string_lossy()));
+        let file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&temporary);
+        let file = file.with_context(|| format!("cannot write beside {}", path.display()))?;
+        Ok(Self { path: path.to_owned(), temporary, file: Some(file), replaces })
+    }
+
+    /// Makes the file durable and puts it in its place.
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
+        let file = self.file.take().expect("it is taken here only, once");
+        self.settle(file).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    fn settle(&self, file: File) -> std::io::Result<()> {
+        file.sync_all()?;
+        match self.replaces {
+            true => std::fs::rename(&self.temporary, &self.path)?,
+            // A link is refused where something came to be meanwhile. The other name goes when this is dropped.
+            false => match std::fs::hard_link(&self.temporary, &self.path) {
+                // A file system without links.
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists && !self.path.exists() => {
+                    std::fs::rename(&self.temporary, &self.path)?;
+                }
+                linked => linked?,
+            },
+        }
+        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(dir)?.sync_all()
+    }
+}
+
+impl Write for Destination {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.as_mut().expect("it is written to before it is finished").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.as_mut().expect("it is written to before it is finished").flush()
+    }
+}
+
+impl Drop for Destination {
+    fn drop(&mut self) {
+        // Gone already where it took the destination's place.
+        let _ = std::fs::remove_file(&self.temporary);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let names =
+            std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    }
+
+    #[test]
+    fn a_file_is_there_as_a_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let mut half = Destination::create(&path, 0o600, false).unwrap();
+        half.write_all(b"half").unwrap();
+        assert!(!path.exists());
+        drop(half);
+        assert!(names(dir.path()).is_empty());
+        let mut whole = Destination::create(&path, 0o600, false).unwrap();
+        whole.write_all(b"whole").unwrap();
+        whole.finish().unwrap();
+        assert_eq!(names(dir.path()), ["out"]);
+        assert!(Destination::create(&path, 0o600, false).is_err());
+        let mut other = Destination::create(&path, 0o600, true).unwrap();
+        other.write_all(b"other").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+        other.finish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"other");
+        assert_eq!(names(dir.path()), ["out"]);
+    }
+
+    #[test]
+    fn what_came_to_be_meanwhile_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let late = Destination::create(&path, 0o600, false).unwrap();
+        std::fs::write(&path, b"first").unwrap();
+        assert!(late.finish().is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(dir.path()), ["out"]);
+    }
+}

@@ -13,6 +13,7 @@
 pub mod api;
 pub mod by_policy;
 pub mod endpoints;
+pub mod computations;
 pub mod error;
 pub mod events;
 pub mod follow;
@@ -28,6 +29,7 @@ pub mod removal;
 pub mod resources;
 pub mod sealed;
 pub mod share;
+pub mod storage_network;
 pub mod terms;
 pub mod transfer;
 pub mod trust;
@@ -41,6 +43,8 @@ pub use locate::Location;
 pub use object_cache::ObjectCache;
 pub use objects::{ObjectDownload, Progress};
 pub use removal::{DeletionPlan, Dependents};
+pub use resources::{NetworkInfo, NetworkNodeInfo, NodeInvitation};
+pub use storage_network::{StorageNetworkInfo, StoragePeerInfo};
 pub use terms::{BrokenTerm, Terms};
 pub use trust::{Trust, VerifiedInstance};
 

@@ -513,4 +513,6 @@ pub fn literals<F: Field>(values: &[F], kind: Kind, fraction_bits: u32) -> Vec<L
 }
 
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod tests;

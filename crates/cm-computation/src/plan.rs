@@ -176,5 +176,9 @@ pub fn terms(settings: &Settings, parties: usize, job: JobTag) -> Result<Terms, 
     let usual =
         if tier == Tier::Robust { parties.saturating_sub(1) / 3 } else { parties.saturating_sub(1) / 2 };
     let threshold = settings.threshold.map_or(usual, usize::from);
+    if threshold == 0 {
+        let need = "a single party would see every value; take at least 3 parties, and 4 for `robust`";
+        return Err(MpcError::Committee { parties, threshold, need });
+    }
     Terms::new(Committee::with_threshold(parties, threshold)?, tier, job)
 }

@@ -52,12 +52,15 @@ impl Node {
             "s3",
             "router",
             "mictlanx_peer",
+            "mpc",
+            "mpc_peers",
             "intel",
             "summoner",
             "vaas",
             "ccfaas",
             "s3app",
             "attestation",
+            "xolo",
             "instances",
         ] {
             command.args(["--set", &format!("listen.{listener}=127.0.0.1:0")]);

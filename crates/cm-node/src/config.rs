@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cm_functions::AttestationConfig;
 use cm_kernel::Database;
+use cm_kernel::storage::Domain;
 use cm_runtime::logging::LogConfig;
 use cm_types::ByteCount;
 
@@ -22,15 +23,17 @@ mod instances;
 pub(crate) mod intel;
 mod listen;
 mod log;
+mod mpc;
 mod written;
 
 pub use api::ApiSettings;
 pub use endpoints::{ChoreographySettings, EndpointSettings};
 pub use instances::{DockerSettings, InstanceSettings, KubernetesSettings, LauncherSettings};
+pub use mpc::MpcSettings;
 pub use listen::{InstancePorts, ListenSettings};
 pub use written::{
     ApiToml, AttestationToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, DockerToml,
-    EndpointsToml, InstancesToml, IntelToml, KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml, MictlanXToml,
+    EndpointsToml, InstancesToml, IntelToml, KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml, MictlanXToml, MpcToml,
     ObjectsToml, S3AppToml, ShutdownToml,
 };
 
@@ -64,11 +67,12 @@ const LISTS: &[&str] = &[
     "s3app.endpoints",
     "kubernetes.resources",
     "api.cors_origins",
+    "mpc.peers",
     "intel.anchors",
     "intel.organisations",
 ];
 /// Keys whose value is a text even where it looks like a number.
-const TEXTS: &[&str] = &["api.title", "api.version", "attestation.snp_tcb_min", "mictlanx.peer_id"];
+const TEXTS: &[&str] = &["api.title", "api.version", "attestation.snp_tcb_min", "mictlanx.peer_id", "mpc.name"];
 
 /// Complete and valid settings of a node.
 #[derive(Clone, Debug)]
@@ -99,10 +103,16 @@ pub struct Config {
     pub s3_endpoints: Vec<String>,
     /// How MictlanX's clients are answered.
     pub mictlanx: MictlanXSettings,
+    /// Computations on secret shares.
+    pub mpc: MpcSettings,
     /// Threat intelligence, all but the directory.
     pub intel: cm_intel::IntelConfig,
     /// Largest object, in bytes.
     pub object_size_max: u64,
+    /// How many bytes of chunks the node offers when it first takes part in a storage network; without it, most of the room that is free then.
+    pub object_capacity: Option<u64>,
+    /// What the node fails together with in a storage network; without it, nothing.
+    pub object_zone: Option<Domain>,
     /// Bounds of what one catalogue entry may ask for.
     pub limits: ResourceLimits,
     /// Settings that were given and have no effect here, each with the reason.
@@ -124,6 +134,10 @@ fn mictlanx(MictlanXToml { peer_id, overwrite }: MictlanXToml) -> Result<Mictlan
         Some(id) => Err(wrong("mictlanx.peer_id", format!("`{id}` is no id: letters, digits and -_.:@+"))),
         None => Ok(MictlanXSettings { peer_id, overwrite: overwrite.unwrap_or(false) }),
     }
+}
+
+fn object_zone(zone: String) -> Result<Domain, ConfigError> {
+    Domain::parse(zone).map_err(|error| wrong("objects.zone", error.to_string()))
 }
 
 /// Hosts, perhaps with ports.
@@ -236,7 +250,6 @@ impl Config {
                 assignment.split_once('=').ok_or_else(|| ConfigError::Set(assignment.clone()))?;
             set(&mut table, key.trim(), parse_value(key.trim(), value))?;
         }
-        without_effect.extend(listen::take_absent(&mut table));
         let written: ConfigToml =
             serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
                 match error.path().to_string().as_str() {
@@ -270,11 +283,12 @@ impl Config {
             s3app,
             objects,
             mictlanx: mictlanx_toml,
+            mpc: mpc_toml,
             intel: intel_toml,
             limits,
         } = written;
         let ShutdownToml { deadline } = shutdown;
-        let ObjectsToml { size_max } = objects;
+        let ObjectsToml { size_max, capacity, zone } = objects;
         let (log, unused) = log::settings(log)?;
         let config = Config {
             data_dir: overrides.data_dir.or(data_dir).unwrap_or_else(|| PathBuf::from(".cryptomesh")),
@@ -290,8 +304,11 @@ impl Config {
             choreography: endpoints::choreography(choreography)?,
             s3_endpoints: s3_endpoints(s3app)?,
             mictlanx: mictlanx(mictlanx_toml)?,
+            mpc: mpc::settings(mpc_toml)?,
             intel: intel::settings(intel_toml)?,
             object_size_max: size_max.map_or(5 << 40, |size| size.bytes()),
+            object_capacity: capacity.map(|capacity| capacity.bytes()),
+            object_zone: zone.map(object_zone).transpose()?,
             limits: resource_limits(limits)?,
             without_effect: without_effect.into_iter().chain(unused).collect(),
         };

@@ -11,6 +11,7 @@ use cm_db::{BackupSummary, Db, DbError, Versions};
 use cm_kernel::kernel::DATABASE_FILE;
 use cm_kernel::{Database, schema};
 
+use crate::cluster;
 use crate::data_dir::DataDir;
 use crate::{Config, NodeError};
 
@@ -97,15 +98,18 @@ impl Drop for Unfinished {
 /// Keeps nodes out of a data directory that has the database in it.
 fn hold(config: &Config) -> Result<Option<DataDir>, NodeError> {
     match config.database {
+        Database::InDataDir if cluster::is_member(&config.data_dir) => {
+            Err(NodeError::NetworkRuns(config.data_dir.clone()))
+        }
         Database::InDataDir => DataDir::hold(&config.data_dir).map(Some),
-        Database::Postgres(_) => Ok(None),
+        Database::Postgres(_) | Database::Opened(_) => Ok(None),
     }
 }
 
 fn file_of(config: &Config) -> Option<PathBuf> {
     match config.database {
         Database::InDataDir => Some(config.data_dir.join(DATABASE_FILE)),
-        Database::Postgres(_) => None,
+        Database::Postgres(_) | Database::Opened(_) => None,
     }
 }
 
@@ -115,6 +119,7 @@ pub(crate) async fn open(config: &Config) -> Result<Db, NodeError> {
     blocking(move || match database {
         Database::InDataDir => cm_db::open_sqlite(&path, &schema()),
         Database::Postgres(config) => cm_db::open_postgres(&config, &schema()),
+        Database::Opened(db) => Ok(db),
     })
     .await
 }
@@ -128,6 +133,7 @@ async fn inspect(config: &Config) -> Result<Db, NodeError> {
     blocking(move || match database {
         Database::InDataDir => cm_db::inspect_sqlite(&path),
         Database::Postgres(config) => cm_db::inspect_postgres(&config),
+        Database::Opened(db) => Ok(db),
     })
     .await
 }

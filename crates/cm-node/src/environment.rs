@@ -78,6 +78,7 @@ const SECTIONS: &[&str] = &[
     "DATABASE",
     "LISTEN",
     "MICTLANX",
+    "MPC",
     "API",
     "ATTESTATION",
     "S3APP",

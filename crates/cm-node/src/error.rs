@@ -57,6 +57,9 @@ pub enum NodeError {
     /// What an earlier process left of endpoints could not be cleared up.
     #[error("endpoints")]
     Endpoints(#[from] cm_endpoints::EndpointError),
+    /// Computations did not open.
+    #[error("computations")]
+    Computations(#[from] cm_mpc::ComputationError),
     /// Threat intelligence did not open.
     #[error("threat intelligence")]
     Intel(#[from] cm_intel::IntelError),

@@ -3,8 +3,9 @@
 //! It alone names implementations. [`Config`] is what the node is told; [`Node::start`] opens the kernel, then the guests,
 //! then the faces, and [`Node::stop`] closes them in the opposite order.
 //!
-//! Reading order: [`config`], [`node`], [`data_dir`], [`mod@link_key`], [`database`], [`offline`].
+//! Reading order: [`config`], [`node`], [`data_dir`], [`mod@link_key`], [`cluster`], [`database`], [`offline`].
 
+pub mod cluster;
 pub mod config;
 pub mod data_dir;
 pub mod database;

@@ -30,6 +30,9 @@ impl Listeners {
             ("ccfaas", listen.ccfaas),
             ("s3app", listen.s3app),
             ("attestation", listen.attestation),
+            ("xolo", listen.xolo),
+            ("mpc", listen.mpc),
+            ("mpc_peers", listen.mpc_peers),
             ("intel", listen.intel),
         ];
         let mut bound = BTreeMap::new();

@@ -8,15 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cm_api::{Engines, Settings, ShieldX};
+use cm_dialects::shamira::{self, Shamira};
 use cm_dialects::Veracruz;
 use cm_dialects::mictlanx::{self, MictlanX};
 use cm_dialects::veracruz::{attestation, ccfaas, s3app, vaas};
+use cm_dialects::xolo::{self, Xolo};
 use cm_endpoints::{Endpoints, EndpointsConfig, ProcessLauncher};
 use cm_functions::{Attestation, Functions, FunctionsConfig, LauncherConfig};
 use cm_http::{RequestLimits, ServerLimits};
 use cm_intel::Intel;
 use cm_kernel::catalog::{Integrity, Limits};
 use cm_kernel::{Access, Actor, Database, DeploymentQuota, Kernel, KernelConfig};
+use cm_mpc::{Computations, MpcConfig};
 use cm_net::{Identity, PeerKey};
 use cm_runtime::{CancellationToken, Drained, SystemClock, Tasks};
 
@@ -58,6 +61,7 @@ pub struct Node {
     functions: Functions,
     endpoints: Endpoints,
     intel: Intel,
+    computations: Computations,
     tasks: Tasks,
     /// Those of the links of a network: the database needs them until it is closed.
     network_tasks: Tasks,
@@ -100,6 +104,7 @@ impl Node {
             open_kernel(&config, database, &data_dir, token_file.clone(), &tasks).await?;
         if let Some(opened) = &network {
             cluster::tend(opened, &kernel, &tasks).await?;
+            cluster::connect_storage(opened, &config, &data_dir, &kernel).await?;
         }
         data_dir.write_private(VERIFYING_KEY_FILE, &kernel.keys().verifying().to_spki_pem())?;
         let mut sockets = Listeners::bind(&config.listen).await?;
@@ -118,6 +123,10 @@ impl Node {
         let told = config::intel::of(&config.intel, data_dir.path());
         let intel = Intel::open(kernel.clone(), &tasks, told, link.clone()).await?;
         let mut listeners = sockets.addresses();
+        let parties = sockets.take("mpc_peers");
+        let computations =
+            Computations::open(kernel.clone(), &tasks, mpc_config(&config, &data_dir, &kernel), link.clone(), parties)
+                .await?;
         let calls = discovery.as_ref().and_then(|socket| socket.local_addr().ok());
         listeners.extend(calls.map(|address| ("intel_discovery", address)));
         listeners.extend(network.as_ref().map(|opened| ("peers", opened.listens)));
@@ -127,6 +136,7 @@ impl Node {
             kernel: kernel.clone(),
             functions: functions.clone(),
             endpoints: endpoints.clone(),
+            computations: computations.clone(),
             intel: intel.clone(),
             access: access.clone(),
             metrics: metrics.clone(),
@@ -158,6 +168,14 @@ impl Node {
             let own = listeners.get("s3").copied();
             s3app::router(veracruz(), s3app::Endpoints::new(config.s3_endpoints.clone(), own), requests())
         });
+        sockets.serve("mpc", &limits, &tasks, || {
+            let nodes = config.mpc.nodes.clone();
+            let shamira = Shamira::new(kernel.clone(), access.clone(), computations.clone(), nodes);
+            shamira::router(shamira, requests())
+        });
+        sockets.serve("xolo", &limits, &tasks, || {
+            xolo::router(Xolo::new(kernel.clone(), access.clone()), requests())
+        });
         let judge = || Attestation::new(kernel.clone(), functions.measurement(), config.attestation.clone());
         sockets.serve("attestation", &limits, &tasks, || {
             attestation::router(judge(), veracruz().gate(), requests())
@@ -172,6 +190,7 @@ impl Node {
             functions,
             endpoints,
             intel,
+            computations,
             tasks,
             network_tasks,
             listeners,
@@ -234,6 +253,9 @@ impl Node {
         let drained = self.tasks.drain(left).await;
         if let Err(error) = self.intel.close().await {
             tracing::error!(error = &error as &dyn std::error::Error, "database of threats not closed");
+        }
+        if let Err(error) = self.computations.close().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "journal of computations not closed");
         }
         let closed = self.kernel.close().await;
         self.network_tasks.drain(NETWORK_DRAIN).await;
@@ -372,6 +394,18 @@ fn functions_config(
         connections: INSTANCE_CONNECTIONS_MAX,
         lifetime: INSTANCE_LIFETIME,
         require_isolation: instances.require.clone(),
+    }
+}
+
+fn mpc_config(config: &Config, data_dir: &DataDir, kernel: &Kernel) -> MpcConfig {
+    let mpc = &config.mpc;
+    MpcConfig {
+        data_dir: data_dir.path().to_owned(),
+        name: mpc.name.clone().unwrap_or_else(|| kernel.node_id().to_string()),
+        peers: mpc.peers.clone(),
+        run_within: mpc.run_within,
+        patience: mpc.patience,
+        runs_max: mpc.runs_max,
     }
 }
 

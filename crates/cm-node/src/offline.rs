@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::data_dir::DataDir;
 use crate::node::ADMIN_TOKEN_FILE;
-use crate::{Config, NodeError, database};
+use crate::{Config, NodeError, cluster, database};
 
 /// How long the kernel's own tasks may take to end.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
@@ -61,9 +61,12 @@ pub async fn reset_admin_token(settings: &Config) -> Result<PathBuf, NodeError> 
 
 /// Takes hold of a data directory that has a catalogue, or the keys of one that a server has.
 fn hold(settings: &Config) -> Result<DataDir, NodeError> {
+    if matches!(settings.database, Database::InDataDir) && cluster::is_member(&settings.data_dir) {
+        return Err(NodeError::NetworkRuns(settings.data_dir.clone()));
+    }
     let there = match settings.database {
         Database::InDataDir => settings.data_dir.join(DATABASE_FILE),
-        Database::Postgres(_) => settings.data_dir.join(KEYS_DIR),
+        Database::Postgres(_) | Database::Opened(_) => settings.data_dir.join(KEYS_DIR),
     };
     if there.exists() {
         DataDir::hold(&settings.data_dir)

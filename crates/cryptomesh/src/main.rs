@@ -5,12 +5,14 @@ mod agent;
 mod db;
 mod demo;
 mod endpoint_server;
+mod mpc_up;
 mod up;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use cm_cli::Connection;
+use cm_cli::cluster::ClusterCommand;
 
 /// Wrong usage or configuration.
 const EXIT_USAGE: u8 = 2;
@@ -143,6 +145,12 @@ fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
             Ok(ExitCode::SUCCESS)
         }
         Command::InstanceAgent(_) | Command::ServeEndpoint => Ok(ExitCode::from(EXIT_USAGE)),
+        Command::Remote(cm_cli::Command::Mpc(cm_cli::mpc::MpcCommand::Up(args))) => {
+            runtime.block_on(mpc_up::run(args, &cli.connection))
+        }
+        Command::Remote(cm_cli::Command::Cluster(
+            command @ (ClusterCommand::Found(_) | ClusterCommand::Join(_)),
+        )) => runtime.block_on(up::begin_cluster(command, &cli.connection)),
         Command::Remote(cm_cli::Command::Audit(cm_cli::audit::AuditCommand::Verify(args)))
             if args.offline =>
         {

@@ -1,12 +1,20 @@
 //! `cryptomesh up`: read the configuration, start the node, say that it is ready, drain when told to stop.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
+use cm_cli::cluster::ClusterCommand;
 use cm_cli::{Connection, Format, Outcome, output};
+use cm_crypto::Secret;
 use cm_node::{Config, Node, Overrides, Stopped};
+use cm_runtime::CancellationToken;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Far more than an invitation takes.
+const INVITATION_LEN_MAX: u64 = 16 * 1024;
 
 /// `cryptomesh up`
 #[derive(Args)]
@@ -45,7 +53,24 @@ pub(crate) async fn run(args: UpArgs, data_dir: Option<PathBuf>, connection: &Co
     // Installed before anything is started, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let node = Node::start(config).await?;
+    let stop = CancellationToken::new();
+    let starting = Node::start_unless(config, stop.clone());
+    let mut starting = std::pin::pin!(starting);
+    let node = tokio::select! {
+        started = &mut starting => started?,
+        // It may be waiting for others; what it has begun it ends.
+        _ = async { tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} } } => {
+            stop.cancel();
+            match starting.await {
+                Ok(node) => return Ok(match node.stop().await {
+                    Stopped::Clean => ExitCode::SUCCESS,
+                    Stopped::Failed => ExitCode::FAILURE,
+                }),
+                Err(cm_node::NodeError::Stopped) => return Ok(ExitCode::SUCCESS),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
     announce(&node, connection);
     tokio::select! {
         _ = terminate.recv() => {}
@@ -97,6 +122,36 @@ pub(crate) async fn reset_token(connection: &Connection) -> Outcome {
     let said = format!("a new administrator's token is in {}", path.display());
     output::done(connection, &said, &serde_json::json!({ "token_file": path }));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the node of a data directory the first of a network, or one more of it.
+pub(crate) async fn begin_cluster(command: ClusterCommand, connection: &Connection) -> Outcome {
+    let config = offline(connection)?;
+    let (said, (network, node)) = match command {
+        ClusterCommand::Found(args) => {
+            ("network founded; start the node", cm_node::cluster::found(&config, &args.address).await?)
+        }
+        ClusterCommand::Join(args) => {
+            let invitation = read_invitation(&args.invitation)
+                .with_context(|| format!("cannot read {}", args.invitation.display()))?;
+            let joined = cm_node::cluster::join(&config, invitation.expose(), &args.place.address).await?;
+            ("let in; start the node", joined)
+        }
+        _ => anyhow::bail!("this is asked of a running node"),
+    };
+    let document = serde_json::json!({ "network": network, "node": node });
+    output::done(connection, &format!("{said} (network {network}, node {node})"), &document);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_invitation(file: &std::path::Path) -> std::io::Result<Secret<String>> {
+    let mut text = String::new();
+    if file == std::path::Path::new("-") {
+        std::io::stdin().lock().take(INVITATION_LEN_MAX).read_to_string(&mut text)?;
+    } else {
+        std::fs::File::open(file)?.take(INVITATION_LEN_MAX).read_to_string(&mut text)?;
+    }
+    Ok(Secret::new(text))
 }
 
 /// Says the public key for links, which other nodes are told.

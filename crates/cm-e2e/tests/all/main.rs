@@ -21,6 +21,7 @@ mod limits;
 mod logs;
 mod manifests;
 mod mictlanx;
+mod mpc;
 mod policy_tools;
 mod routes;
 mod s3;

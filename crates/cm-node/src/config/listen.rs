@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{ConfigError, ListenToml, WithoutEffect, wrong};
+use super::{ConfigError, ListenToml, wrong};
 
 /// Port of the native API, as in the earlier implementation.
 const API_PORT: u16 = 19000;
@@ -18,16 +18,18 @@ const ROUTER_PORT: u16 = 60666;
 const MICTLANX_PEER_PORT: u16 = 60667;
 const SUMMONER_PORT: u16 = 15000;
 const ATTESTATION_PORT: u16 = 3010;
+/// Port of Xolo, as its clients know it.
+const XOLO_PORT: u16 = 10000;
 /// Port on which the nodes of a network reach each other.
 const PEERS_PORT: u16 = 7070;
+/// Ports of computations on secret shares, as the earlier node has the first.
+const MPC_PORT: u16 = 8000;
+const MPC_PEERS_PORT: u16 = 8100;
 /// Ports of the threat network, as the earlier node has them.
 const INTEL_PORT: u16 = 9001;
 const INTEL_DISCOVERY_PORT: u16 = 9999;
 /// One port for each confidential instance.
 const INSTANCES: &str = "127.0.0.1:3014-3213";
-
-/// Listeners of subsystems that this build does not have.
-const ABSENT: &[&str] = &["xolo", "mpc", "mpc-peers"];
 
 /// Where a node listens.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +54,14 @@ pub struct ListenSettings {
     pub s3app: Option<SocketAddr>,
     /// The attestation service.
     pub attestation: Option<SocketAddr>,
+    /// Xolo.
+    pub xolo: Option<SocketAddr>,
     /// Where other nodes of its network reach a node that is part of one.
     pub peers: Option<SocketAddr>,
+    /// Clients of the earlier system of computations.
+    pub mpc: Option<SocketAddr>,
+    /// Other parties of computations; without it the node takes no part in any.
+    pub mpc_peers: Option<SocketAddr>,
     /// Peers with which reports of threats are shared.
     pub intel: Option<SocketAddr>,
     /// Datagrams by which such peers find each other on one network; `None` unless it is switched on.
@@ -74,7 +82,7 @@ pub struct InstancePorts {
 }
 
 pub(super) fn settings(listen: ListenToml) -> Result<ListenSettings, ConfigError> {
-    let ListenToml { api, console, s3, router, mictlanx_peer, summoner, vaas, ccfaas, s3app, attestation, peers, intel, intel_discovery, instances } =
+    let ListenToml { api, console, s3, router, mictlanx_peer, summoner, vaas, ccfaas, s3app, attestation, xolo, peers, mpc, mpc_peers, intel, intel_discovery, instances } =
         listen;
     Ok(ListenSettings {
         api: listener("listen.api", api.as_deref(), API_PORT)?,
@@ -87,7 +95,10 @@ pub(super) fn settings(listen: ListenToml) -> Result<ListenSettings, ConfigError
         ccfaas: listener("listen.ccfaas", ccfaas.as_deref(), CCFAAS_PORT)?,
         s3app: listener("listen.s3app", s3app.as_deref(), S3APP_PORT)?,
         attestation: listener("listen.attestation", attestation.as_deref(), ATTESTATION_PORT)?,
+        xolo: listener("listen.xolo", xolo.as_deref(), XOLO_PORT)?,
         peers: listener("listen.peers", peers.as_deref(), PEERS_PORT)?,
+        mpc: listener("listen.mpc", mpc.as_deref(), MPC_PORT)?,
+        mpc_peers: listener("listen.mpc_peers", mpc_peers.as_deref(), MPC_PEERS_PORT)?,
         intel: listener("listen.intel", intel.as_deref(), INTEL_PORT)?,
         // Unlike the others off unless told: it speaks to everybody on the network.
         intel_discovery: match intel_discovery.as_deref() {
@@ -113,6 +124,9 @@ impl ListenSettings {
             ("ccfaas", ip(self.ccfaas)),
             ("s3app", ip(self.s3app)),
             ("attestation", ip(self.attestation)),
+            ("xolo", ip(self.xolo)),
+            ("mpc", ip(self.mpc)),
+            ("mpc_peers", ip(self.mpc_peers)),
             ("intel", ip(self.intel)),
             ("intel_discovery", ip(self.intel_discovery)),
             ("instances", self.instances.map(|ports| ports.address)),
@@ -124,15 +138,6 @@ impl ListenSettings {
         }
         Ok(())
     }
-}
-
-/// Takes out the settings of listeners whose subsystem this build does not have. They are no mistake: the same file may
-/// serve other builds.
-pub(super) fn take_absent(table: &mut toml::Table) -> WithoutEffect {
-    let Some(listen) = table.get_mut("listen").and_then(toml::Value::as_table_mut) else { return Vec::new() };
-    let given = ABSENT.iter().filter_map(|name| Some((*name, listen.remove(*name)?)));
-    let switched_on = given.filter(|(_, value)| value.as_str() != Some("off"));
-    switched_on.map(|(name, _)| (format!("listen.{name}"), "this build has no such subsystem")).collect()
 }
 
 fn listener(key: &str, text: Option<&str>, port: u16) -> Result<Option<SocketAddr>, ConfigError> {

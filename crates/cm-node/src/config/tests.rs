@@ -128,13 +128,6 @@ fn a_listener_can_be_switched_off() {
     assert_eq!((ports.first, ports.last), (4000, 4010));
 }
 
-#[test]
-fn a_listener_of_another_build_is_no_mistake() {
-    let config = gather(&["listen.mpc=off", "listen.xolo=127.0.0.1:10000"], &[]).unwrap();
-    assert_eq!(config.without_effect.len(), 1);
-    assert_eq!(config.without_effect[0].0, "listen.xolo");
-}
-
 /// Checks what one variable of the earlier implementation does.
 fn variable(name: &str, value: &str, effect: impl Fn(&Config) -> bool) {
     let config = gather(&[], &[(name, value)]).unwrap_or_else(|error| panic!("{name}={value}: {error}"));

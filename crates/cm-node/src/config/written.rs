@@ -20,7 +20,10 @@ pub const KEYS: &[&str] = &[
     "listen.ccfaas",
     "listen.s3app",
     "listen.attestation",
+    "listen.xolo",
     "listen.peers",
+    "listen.mpc",
+    "listen.mpc_peers",
     "listen.intel",
     "listen.intel_discovery",
     "listen.instances",
@@ -69,8 +72,16 @@ pub const KEYS: &[&str] = &[
     "attestation.challenge_lifetime",
     "s3app.endpoints",
     "objects.size_max",
+    "objects.capacity",
+    "objects.zone",
     "mictlanx.peer_id",
     "mictlanx.overwrite",
+    "mpc.name",
+    "mpc.peers",
+    "mpc.nodes",
+    "mpc.run_within",
+    "mpc.patience",
+    "mpc.runs_max",
     "intel.mode",
     "intel.legacy",
     "intel.anchors",
@@ -126,6 +137,8 @@ pub struct ConfigToml {
     pub objects: ObjectsToml,
     /// MictlanX.
     pub mictlanx: MictlanXToml,
+    /// Computations on secret shares.
+    pub mpc: MpcToml,
     /// Threat intelligence.
     pub intel: IntelToml,
     /// Bounds of what one catalogue entry may ask for.
@@ -177,10 +190,16 @@ pub struct ListenToml {
     pub s3app: Option<String>,
     /// The attestation service.
     pub attestation: Option<String>,
+    /// Xolo.
+    pub xolo: Option<String>,
     /// The links of a network's nodes.
     pub peers: Option<String>,
     /// The ports of confidential instances: `ADDRESS:FIRST-LAST`, `ADDRESS:0` for free ones, or `off`.
     pub instances: Option<String>,
+    /// Clients of the earlier system of computations.
+    pub mpc: Option<String>,
+    /// Other parties of computations.
+    pub mpc_peers: Option<String>,
     /// Peers with which reports of threats are shared.
     pub intel: Option<String>,
     /// Datagrams by which such peers find each other.
@@ -350,6 +369,10 @@ pub struct ChoreographyToml {
 pub struct ObjectsToml {
     /// Largest object.
     pub size_max: Option<ByteCount>,
+    /// How much of other nodes' chunks fits here.
+    pub capacity: Option<ByteCount>,
+    /// What the node fails together with.
+    pub zone: Option<String>,
 }
 
 /// `[mictlanx]`.
@@ -360,6 +383,24 @@ pub struct MictlanXToml {
     pub peer_id: Option<String>,
     /// Whether other bytes under a key replace those that are there.
     pub overwrite: Option<bool>,
+}
+
+/// `[mpc]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MpcToml {
+    /// What this node is called among parties.
+    pub name: Option<String>,
+    /// Other nodes that may be parties, each `NAME=HOST:PORT#KEY`.
+    pub peers: Option<Vec<String>>,
+    /// A file `initial_node_list.yaml`: which number each party has in jobs of the earlier system.
+    pub nodes: Option<PathBuf>,
+    /// Seconds that a run may take.
+    pub run_within: Option<u64>,
+    /// Seconds for which a party may say nothing while it is waited for.
+    pub patience: Option<u64>,
+    /// Most runs at a time.
+    pub runs_max: Option<usize>,
 }
 
 /// `[limits]`.

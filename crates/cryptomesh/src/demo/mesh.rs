@@ -22,12 +22,15 @@ const LISTENERS: &[&str] = &[
     "s3",
     "router",
     "mictlanx_peer",
+    "mpc",
+    "mpc_peers",
     "intel",
     "summoner",
     "vaas",
     "ccfaas",
     "s3app",
     "attestation",
+    "xolo",
     "instances",
 ];
 

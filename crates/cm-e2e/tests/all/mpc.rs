@@ -1,0 +1,125 @@
+//! Computations: three nodes that are started one by one, the first system's examples over HTTP, and the commands of owners.
+
+use cm_e2e::node::{Node, NodeOptions};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+struct Cluster {
+    nodes: Vec<Node>,
+    _root: TempDir,
+}
+
+/// Three nodes with kernels, keys and tokens of their own, that an operator has made known to each other.
+async fn cluster() -> Cluster {
+    let root = TempDir::new().unwrap();
+    let start = |at: usize| {
+        let options = NodeOptions { set: vec![format!("mpc.name=n{at}")], ..NodeOptions::default() };
+        Node::start(&root.path().join(format!("n{at}")), &options)
+    };
+    let nodes: Vec<Node> = (1..=3).map(start).collect();
+    let mut parties = Vec::new();
+    for node in &nodes {
+        parties.push((node.admin().party().await.unwrap(), node.address("mpc_peers").to_owned()));
+    }
+    for node in &nodes {
+        let own = node.admin().party().await.unwrap().name;
+        for (party, address) in parties.iter().filter(|(party, _)| party.name != own) {
+            node.admin().put_party_peer(&party.name, address, &party.link_key).await.unwrap();
+        }
+    }
+    Cluster { nodes, _root: root }
+}
+
+async fn ask(node: &Node, token: &str, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    let url = format!("http://{}{path}", node.address("mpc"));
+    let mut request = reqwest::Client::new().request(method, url);
+    if !token.is_empty() {
+        request = request.bearer_auth(token);
+    }
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_systems_examples_on_three_nodes() {
+    let cluster = cluster().await;
+    let node = &cluster.nodes[0];
+    let admin = node.admin_token();
+    let add = json!({ "name": "add_shards", "steps": [
+        { "step_id": "assign_a", "operation": "assign", "destination_node": 1, "variable_name": "a", "variable_type": "shard", "value": 10 },
+        { "step_id": "assign_b", "operation": "assign", "destination_node": 1, "variable_name": "b", "variable_type": "shard", "value": 20 },
+        { "step_id": "add", "operation": "add", "variable_name": "result", "operand1": "a", "operand2": "b", "dependencies": ["assign_a", "assign_b"] },
+    ] });
+    let multiply = json!({ "name": "multiply_shards", "steps": [
+        { "step_id": "set_x", "operation": "assign", "destination_node": 1, "variable_name": "x", "variable_type": "shard", "value": 4 },
+        { "step_id": "set_y", "operation": "assign", "destination_node": 1, "variable_name": "y", "variable_type": "shard", "value": 5 },
+        { "step_id": "multiply", "operation": "multiply", "variable_name": "product", "operand1": "x", "operand2": "y", "dependencies": ["set_x", "set_y"] },
+    ] });
+    let post = reqwest::Method::POST;
+    let get = reqwest::Method::GET;
+    assert_eq!(ask(node, "", post.clone(), "/execute_job", Some(add.clone())).await.0, 401);
+    let (status, answer) = ask(node, &admin, post.clone(), "/execute_job", Some(add)).await;
+    assert_eq!((status, &answer["status"]), (200, &json!("completed")), "{answer}");
+    assert_eq!((&answer["results"]["result"], &answer["tier"]), (&json!(30), &json!("malicious-abort")));
+    assert_eq!(answer["field"], "secp256k1");
+    let (status, answer) = ask(node, &admin, post.clone(), "/execute_job", Some(multiply)).await;
+    assert_eq!((status, &answer["results"]["product"]), (200, &json!(20)), "{answer}");
+    let job = answer["job_id"].as_str().unwrap().to_owned();
+
+    // Another who may read computations sees the job, and not its result.
+    let body = json!({ "id": "bob", "display_name": "Bob", "roles": ["operator"] });
+    let _: Value = node.admin().post("/api/v1/principals", &body).await.unwrap();
+    let bob = node.admin().create_api_key("bob", "test").await.unwrap();
+    let bob = bob.key;
+    let (status, shown) = ask(node, &bob, get.clone(), &format!("/jobs/{job}"), None).await;
+    assert_eq!((status, &shown["status"], shown.get("results")), (200, &json!("completed"), None), "{shown}");
+    let (_, own) = ask(node, &admin, get.clone(), &format!("/jobs/{job}"), None).await;
+    assert_eq!(own["results"]["product"], 20);
+
+    let (_, nodes) = ask(node, &admin, get.clone(), "/nodes", None).await;
+    let names: Vec<_> = nodes["nodes"].as_array().unwrap().iter().map(|node| node["alias"].clone()).collect();
+    assert_eq!(names, [json!("n1"), json!("n2"), json!("n3")]);
+    let (_, steps) = ask(node, &admin, get.clone(), "/steps?status=completed", None).await;
+    assert_eq!(steps["steps"].as_array().unwrap().len(), 6);
+    assert_eq!(ask(node, &admin, get, "/steps?status=odd", None).await.0, 422);
+    for other in &cluster.nodes {
+        for secret in ["\"value\":4", "\"value\":10"] {
+            assert!(!other.log().contains(secret), "values are not logged");
+        }
+    }
+    let (status, refused) = ask(node, &admin, post, "/execute_job", Some(json!({ "steps": [
+        { "step_id": "p", "operation": "add", "variable_name": "p", "operand1": "q", "operand2": 1 },
+        { "step_id": "q", "operation": "add", "variable_name": "q", "operand1": "p", "operand2": 1 },
+    ] }))).await;
+    assert_eq!(status, 422);
+    assert!(refused["detail"].as_str().unwrap().contains("wait for each other"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_split_and_receivers_put_together() {
+    let cluster = cluster().await;
+    let node = &cluster.nodes[0];
+    let dir = TempDir::new().unwrap();
+    let job = dir.path().join("score.mpc");
+    std::fs::write(&job, "input x[3] from admin as real\ninput w[3] from admin as real\nr = dot(x, w) + 0.5\nreveal r to admin\n").unwrap();
+    let says = |arguments: &[&str]| {
+        let output = node.command(arguments);
+        let text = if output.status.success() { &output.stdout } else { &output.stderr };
+        (output.status.code().unwrap(), String::from_utf8_lossy(text).into_owned())
+    };
+    let (code, told) = says(&["mpc", "explain", job.to_str().unwrap()]);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("3 numbers of admin") && told.contains("learned by admin"), "{told}");
+    let inputs = ["--input", "x=1,2,3", "--input", "w=0.5,0.25,-1"];
+    let untrusting = [&["mpc", "run", job.to_str().unwrap()][..], &inputs].concat();
+    let (code, told) = says(&untrusting);
+    assert_eq!(code, 2, "without keys nothing is sent: {told}");
+    let (code, told) = says(&[&untrusting[..], &["--trust-node", "--output", "json"]].concat());
+    assert_eq!(code, 0, "{told}");
+    let result: Value = serde_json::from_str(&told).unwrap();
+    let found = result["r"].as_f64().unwrap();
+    assert!((found - -1.5).abs() < 0.01, "{found}");
+}

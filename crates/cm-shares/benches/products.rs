@@ -51,11 +51,29 @@ where
     })
 }
 
-fn rate(name: &str, count: usize, time: Duration) {
-    println!("{name:<44} {:>12.0} /s", count as f64 / time.as_secs_f64());
+/// Seconds of processor time of this process: what load on the machine does not change much.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or(0.0))
+        .collect();
+    (fields.get(11).unwrap_or(&0.0) + fields.get(12).unwrap_or(&0.0)) / 100.0
+}
+
+fn rate(name: &str, count: usize, time: Duration, processor: f64) {
+    println!(
+        "{name:<44} {:>12.0} /s {:>12.0} /core-s",
+        count as f64 / time.as_secs_f64(),
+        count as f64 / processor
+    );
 }
 
 fn products<F: Field>(name: &str, n: usize, tier: Tier, len: usize, times: usize) {
+    let before = processor_seconds();
     let time = run(n, tier, move |mut session| async move {
         let x = session.random::<F>(len).await?;
         session.open(&x.slice(0..1)).await?;
@@ -67,17 +85,34 @@ fn products<F: Field>(name: &str, n: usize, tier: Tier, len: usize, times: usize
         session.open(&product.slice(0..1)).await?;
         Ok(start.elapsed())
     });
-    rate(&format!("products {name} n={n} {tier}"), len * times, time);
+    rate(&format!("products {name} n={n} {tier}"), len * times, time, processor_seconds() - before);
+}
+
+fn comparisons(n: usize, tier: Tier, len: usize) {
+    let before = processor_seconds();
+    let time = run(n, tier, move |mut session| async move {
+        let bits = session.random::<F61>(len).await?;
+        let x = session.mul(&bits, &bits).await?;
+        let start = Instant::now();
+        let less = session.less_than_zero(&x).await?;
+        session.open(&less.slice(0..1)).await?;
+        Ok(start.elapsed())
+    });
+    rate(&format!("comparisons F61 n={n} {tier}"), len, time, processor_seconds() - before);
 }
 
 fn main() {
     for tier in [Tier::SemiHonest, Tier::MaliciousAbort] {
         for n in [3, 5, 7] {
-            products::<F61>("F61", n, tier, 100_000, 10);
+            products::<F61>("F61", n, tier, 100_000, 40);
         }
-        products::<Scalar>("scalar", 3, tier, 100_000, 3);
+        products::<Scalar>("scalar", 3, tier, 100_000, 10);
     }
     products::<F61>("F61", 4, Tier::Robust, 100_000, 1);
+    comparisons(3, Tier::SemiHonest, 100_000);
+    comparisons(3, Tier::MaliciousAbort, 20_000);
+    comparisons(5, Tier::SemiHonest, 20_000);
+    comparisons(4, Tier::Robust, 2_000);
     let dependent = run(3, Tier::SemiHonest, |mut session| async move {
         let x = session.random::<F61>(1).await?;
         let start = Instant::now();

@@ -95,6 +95,11 @@ pub trait Field:
         self.square_root().and_then(Self::invert)
     }
 
+    /// As [`Field::inverse_square_root`], for many at once.
+    fn inverse_square_roots(values: &[Self]) -> Vec<Option<Self>> {
+        values.iter().map(|value| value.inverse_square_root()).collect()
+    }
+
     /// Half of it.
     fn half(self) -> Self {
         self * Self::HALF

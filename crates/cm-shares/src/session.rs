@@ -22,8 +22,8 @@ use random::Seeds;
 /// Bytes of elements per frame. Small enough that a link carries one while the next is computed.
 pub const CHUNK_BYTES: usize = 32 << 10;
 
-/// Products that may wait for verification. A million keep memory in bounds and make the check cheap per product.
-const PENDING_MAX: usize = 1 << 20;
+/// Products that may wait for verification. That many stay in a processor's cache, and the rounds of the check hardly count for each.
+const PENDING_MAX: usize = 1 << 18;
 
 /// A party's side of one run.
 ///

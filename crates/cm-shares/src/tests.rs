@@ -3,6 +3,8 @@
 mod cheating;
 mod core;
 mod operations;
+mod privacy;
+mod renewal;
 
 use crate::*;
 

@@ -11,8 +11,9 @@ use crate::committee::{Party, Terms};
 use crate::error::MpcError;
 use crate::keys::Keys;
 
-/// Frames of one party that may wait for the protocol. What is sent ahead of the protocol is one step, and a step of a hundred million elements takes fewer.
-pub const FRAMES_AHEAD_MAX: usize = 1 << 16;
+/// Frames of one party that may wait for the protocol: half a gigabyte. What is sent ahead of the protocol is one step, so a step has at most 67 million
+/// elements of eight bytes.
+pub const FRAMES_AHEAD_MAX: usize = 1 << 14;
 
 /// Bytes in front of the body of a frame.
 pub const FRAME_HEADER_BYTES: usize = 16;

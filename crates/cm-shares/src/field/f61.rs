@@ -25,26 +25,31 @@ fn fold(value: u64) -> u64 {
     less.wrapping_add(ORDER & ((less as i64 >> 63) as u64))
 }
 
-fn squares(mut x: F61, times: u32) -> F61 {
+/// Elements that are raised to a power side by side: one multiplication need not wait for another.
+type Lanes<const N: usize> = [F61; N];
+
+fn products<const N: usize>(a: Lanes<N>, b: Lanes<N>) -> Lanes<N> {
+    std::array::from_fn(|lane| a[lane] * b[lane])
+}
+
+fn squares<const N: usize>(mut x: Lanes<N>, times: u32) -> Lanes<N> {
     for _ in 0..times {
-        x = x * x;
+        x = products(x, x);
     }
     x
 }
 
-impl F61 {
-    /// The power of 2^59 - 1. Below, `ones_k` is the power of 2^k - 1.
-    fn ones(self) -> Self {
-        let ones_2 = squares(self, 1) * self;
-        let ones_4 = squares(ones_2, 2) * ones_2;
-        let ones_8 = squares(ones_4, 4) * ones_4;
-        let ones_16 = squares(ones_8, 8) * ones_8;
-        let ones_32 = squares(ones_16, 16) * ones_16;
-        let ones_48 = squares(ones_32, 16) * ones_16;
-        let ones_56 = squares(ones_48, 8) * ones_8;
-        let ones_58 = squares(ones_56, 2) * ones_2;
-        squares(ones_58, 1) * self
-    }
+/// The power of 2^59 - 1. Below, `ones_k` is the power of 2^k - 1.
+fn ones<const N: usize>(x: Lanes<N>) -> Lanes<N> {
+    let ones_2 = products(squares(x, 1), x);
+    let ones_4 = products(squares(ones_2, 2), ones_2);
+    let ones_8 = products(squares(ones_4, 4), ones_4);
+    let ones_16 = products(squares(ones_8, 8), ones_8);
+    let ones_32 = products(squares(ones_16, 16), ones_16);
+    let ones_48 = products(squares(ones_32, 16), ones_16);
+    let ones_56 = products(squares(ones_48, 8), ones_8);
+    let ones_58 = products(squares(ones_56, 2), ones_2);
+    products(squares(ones_58, 1), x)
 }
 
 impl std::fmt::Debug for F61 {
@@ -133,14 +138,25 @@ impl Field for F61 {
 
     fn invert(self) -> Option<Self> {
         // Fermat: the power of order - 2 = 4·(2^59 - 1) + 1.
-        let inverse = squares(self.ones(), 2) * self;
+        let [inverse] = products(squares(ones([self]), 2), [self]);
         (self.0 != 0).then_some(inverse)
     }
 
     fn inverse_square_root(self) -> Option<Self> {
         // The order is 3 modulo 4: the power of (order - 3) / 4 = 2^59 - 1.
-        let root = self.ones();
+        let [root] = ones([self]);
         (root * root * self == Self::ONE).then_some(root)
+    }
+
+    fn inverse_square_roots(values: &[Self]) -> Vec<Option<Self>> {
+        let (lanes, rest) = values.as_chunks::<8>();
+        let mut roots = Vec::with_capacity(values.len());
+        for &lanes in lanes {
+            let found = ones(lanes).into_iter().zip(lanes);
+            roots.extend(found.map(|(root, value)| (root * root * value == Self::ONE).then_some(root)));
+        }
+        roots.extend(rest.iter().map(|value| value.inverse_square_root()));
+        roots
     }
 
     fn square_root(self) -> Option<Self> {

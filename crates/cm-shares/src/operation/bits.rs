@@ -54,10 +54,12 @@ impl Session {
             let squares = self.mul(&random, &random).await?;
             let opened = self.open(&squares).await?;
             // Zero, one draw in 2^61, has no sign; it is left out.
-            let bits = random.as_slice().iter().zip(&opened).filter_map(|(&share, square)| {
-                let root = square.inverse_square_root()?;
-                Some((share * root + F::ONE).half())
-            });
+            let roots = F::inverse_square_roots(&opened);
+            let bits = random
+                .as_slice()
+                .iter()
+                .zip(roots)
+                .filter_map(|(&share, root)| Some((share * root? + F::ONE).half()));
             let bits: Vec<F> = bits.collect();
             self.store_bits(&bits);
         }

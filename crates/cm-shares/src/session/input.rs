@@ -2,11 +2,12 @@
 
 use crate::committee::{Party, Tier};
 use crate::error::MpcError;
-use crate::field::Field;
+use crate::field::{Field, Scalar};
 use crate::operation::Operation;
 use crate::session::Session;
 use crate::session::open::Sharing;
 use crate::shared::Shared;
+use crate::vss::{Commitments, DealtShares};
 
 impl Session {
     /// Values that one party knows. The others pass `None`.
@@ -86,5 +87,35 @@ impl Session {
             Err(error) => return Err(error),
         };
         Ok(masks.neg().add_public(&settled))
+    }
+
+    /// Shares that a client dealt with commitments, this party's part (see [`crate::vss`]). Each party checks its own, and all see to it that they check against the
+    /// same commitments and are all content.
+    ///
+    /// # Errors
+    ///
+    /// [`MpcError::InconsistentInput`] if one of them is not; [`MpcError::Unsupported`] under `robust`, as for [`Session::accept`]; what ends a run.
+    pub async fn accept_verifiable(
+        &mut self,
+        commitments: &Commitments,
+        shares: &DealtShares,
+    ) -> Result<Shared<Scalar>, MpcError> {
+        self.expect::<Scalar>(Operation::ClientShares)?;
+        let content =
+            commitments.committee() == self.terms().committee() && commitments.check(self.me, shares).is_ok();
+        // Whoever is not content says something that nobody else says.
+        let verdict = if content { commitments.digest() } else { [self.me.0; 32] };
+        let step = self.next_step()?;
+        for to in self.peers() {
+            let mut frame = self.wire.frame(to, step, 0, 32);
+            frame.extend_from_slice(&verdict);
+            self.wire.send(to, frame);
+        }
+        let mut agreed = content;
+        for from in self.peers() {
+            let theirs = self.wire.receive(from, step, 0).await?.ok_or(MpcError::Lost { party: from })?;
+            agreed &= theirs[..] == verdict;
+        }
+        if agreed { Ok(Shared::from_shares(shares.values.clone())) } else { Err(MpcError::InconsistentInput) }
     }
 }

@@ -47,6 +47,16 @@ pub(crate) enum Claim<F> {
     Matrix { x: Shared<F>, y_columns: Shared<F>, z: Shared<F>, inner: usize },
 }
 
+impl<F: Field> Claim<F> {
+    /// How many products its inner product has when all are combined.
+    pub(crate) fn factors(&self) -> usize {
+        match self {
+            Self::Dots { x, .. } => x.len(),
+            Self::Matrix { inner, .. } => *inner,
+        }
+    }
+}
+
 /// How this party shares a value: `t` receivers have their shares by a common seed, so only the others are sent something. Fixing `t` points of
 /// a polynomial of degree `t` at random is the same as choosing its coefficients at random.
 pub(crate) struct Dealing<F> {

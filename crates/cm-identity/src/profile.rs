@@ -34,6 +34,9 @@ pub struct Profile {
     /// Where a picture is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub photo: String,
+    /// Whether it wants nobody to log in as itself for now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
     /// Whatever a client wants to be given back.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,

@@ -93,6 +93,48 @@ pub fn mend(redundancy: Redundancy, wanted: &[PeerId], held: &Held) -> Mending {
     mending
 }
 
+/// Whether what peers have is enough to acknowledge a write of the chunk: it survives the loss of as many of them as
+/// [`Redundancy::promise`] says. With very many holders the answer may be no though it does.
+pub fn is_promised(redundancy: Redundancy, held: &Held) -> bool {
+    let losses = redundancy.promise();
+    if redundancy.shards().is_none() {
+        let copies = held.values().filter(|parts| !parts.is_empty());
+        return redundancy.survives(copies.map(|_| 1), losses);
+    }
+    // Each shard counted for one of its holders only: quick, and enough unless peers have several in common.
+    let mut numbers = BTreeSet::new();
+    let once = |parts: &BTreeSet<usize>| parts.iter().filter(|part| numbers.insert(**part)).count();
+    let counts: Vec<usize> = held.values().map(once).collect();
+    let all: Vec<&BTreeSet<usize>> = held.values().filter(|parts| !parts.is_empty()).collect();
+    redundancy.survives(counts, losses)
+        || (all.len() <= HOLDERS_TRIED_MAX
+            && losses <= LOSSES_TRIED_MAX
+            && survives_any(&all, losses, 0, &mut Vec::new(), redundancy.needed()))
+}
+
+/// Every choice of so many of so many holders is looked at, 560 at most.
+const HOLDERS_TRIED_MAX: usize = 16;
+const LOSSES_TRIED_MAX: usize = 3;
+
+fn survives_any(
+    all: &[&BTreeSet<usize>],
+    losses: usize,
+    from: usize,
+    lost: &mut Vec<usize>,
+    needed: usize,
+) -> bool {
+    if lost.len() == losses.min(all.len()) {
+        let left = all.iter().enumerate().filter(|(n, _)| !lost.contains(n));
+        return left.flat_map(|(_, parts)| parts.iter()).collect::<BTreeSet<_>>().len() >= needed;
+    }
+    (from..all.len()).all(|n| {
+        lost.push(n);
+        let survives = survives_any(all, losses, n + 1, lost, needed);
+        lost.pop();
+        survives
+    })
+}
+
 /// Whether a peer may drop a part: every wanted holder has what it should have without it. `None` is a part of another form than the chunk is
 /// kept in now. Peers that see the same come to different answers about the same part, so that both may drop what they may.
 pub fn is_surplus(
@@ -148,6 +190,23 @@ mod tests {
         assert!(!is_surplus(three, &wanted, &then, &id(1), Some(0)));
         assert!(is_surplus(three, &wanted, &then, &id(1), None), "a shard of what is kept in copies now");
         assert!(!mend(three, &wanted, &Held::new()).is_readable);
+    }
+
+    #[test]
+    fn a_promise_looks_at_every_loss() {
+        let coded = Redundancy::erasure(3, 2).unwrap();
+        assert!(is_promised(coded, &held(&[(0, &[0]), (1, &[1]), (2, &[2]), (3, &[3])])));
+        assert!(
+            !is_promised(coded, &held(&[(0, &[0, 1]), (1, &[2]), (2, &[3])])),
+            "without p0 there are two"
+        );
+        assert!(is_promised(coded, &held(&[(0, &[0, 1]), (1, &[2, 3]), (2, &[4])])));
+        assert!(!is_promised(coded, &held(&[(0, &[0]), (1, &[0]), (2, &[1]), (3, &[2])])));
+        assert!(is_promised(coded, &held(&[(0, &[1, 3, 4]), (1, &[1, 4]), (2, &[0, 2, 4]), (5, &[3])])));
+        assert!(!is_promised(coded, &Held::new()));
+        let three = Redundancy::replicas(3).unwrap();
+        assert!(is_promised(three, &held(&[(0, &[0]), (4, &[0])])));
+        assert!(!is_promised(three, &held(&[(0, &[0]), (4, &[])])));
     }
 
     #[test]

@@ -152,6 +152,11 @@ impl Placing {
         !self.at_home || self.stored.len() < self.redundancy.width()
     }
 
+    /// The parts of which nothing was heard yet.
+    pub fn under_way(&self) -> &[Slot] {
+        &self.under_way
+    }
+
     /// How many parts are durable.
     pub fn durable(&self) -> usize {
         self.stored.len()

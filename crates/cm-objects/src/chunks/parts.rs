@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use cm_crypto::digest::sha256;
 use cm_erasure::{ErasureError, HEADER_LEN, Shard};
-use cm_placement::Redundancy;
+use cm_placement::{Redundancy, may_delete};
 use cm_types::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
@@ -205,7 +205,7 @@ impl ChunkStore {
         let path = self.part_path(digest, part);
         let _settling = self.settle(digest);
         match fs::metadata(&path) {
-            Ok(metadata) if round_of(&metadata) < round => remove(&path),
+            Ok(metadata) if may_delete(round_of(&metadata), round) => remove(&path),
             Ok(_) | Err(_) => Ok(None),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cm_db::{ReadTx, WriteTx};
-use cm_placement::Redundancy;
+use cm_placement::{Redundancy, is_overtaken};
 use cm_types::{Sha256Digest, Timestamp};
 
 use super::keeping::Keeping;
@@ -39,8 +39,8 @@ pub(crate) fn overtaken(tx: &ReadTx<'_>, promises: &Promises) -> Result<Vec<Sha2
     let rounds = tx.get::<Rounds>(&())?.unwrap_or_default();
     let mut overtaken = Vec::new();
     for (digest, promise) in promises {
-        let condemned = tx.get::<Condemned>(digest)?.is_some_and(|row| row.round > promise.round);
-        if condemned || promise.round < rounds.floor || promise.epoch < rounds.oldest {
+        let condemned = tx.get::<Condemned>(digest)?.map(|row| row.round);
+        if is_overtaken(promise.round, condemned, rounds.floor) || promise.epoch < rounds.oldest {
             overtaken.push(*digest);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cm_erasure::Code;
-use cm_placement::{Placing, Redundancy, Slot};
+use cm_placement::{Held, Placing, Redundancy, Slot, is_promised};
 use cm_types::{PeerId, Sha256Digest};
 use futures::StreamExt;
 use futures::future::join_all;
@@ -175,19 +175,12 @@ impl Network {
         promise: Promise,
     ) -> Option<Promise> {
         let redundancy = promise.redundancy;
-        // Each number once: of two holders of the same shard only one counts.
-        let mut numbers = std::collections::BTreeSet::new();
-        let counts: Vec<usize> = held
-            .values()
-            .map(|parts| match redundancy.shards() {
-                None => parts.len().min(1),
-                Some(_) => parts.iter().filter(|part| numbers.insert(part.number())).count(),
-            })
-            .collect();
+        let numbers = |parts: &Vec<Part>| parts.iter().map(|part| part.number()).collect();
+        let all: Held = held.iter().map(|(peer, parts)| ((*peer).clone(), numbers(parts))).collect();
         let whole = order.iter().take(redundancy.width());
         let at_home = whole.clone().all(|peer| held.get(peer).is_some_and(|parts| !parts.is_empty()));
         let is_short = !at_home || whole.count() < redundancy.width();
-        redundancy.survives(counts, redundancy.promise()).then_some(Promise { is_short, ..promise })
+        is_promised(redundancy, &all).then_some(Promise { is_short, ..promise })
     }
 
     /// Renews what was overtaken, so that the transaction which counts the chunks will take them.

@@ -42,10 +42,22 @@ const BENCHMARKS: &[Benchmark] = &[
         starts_product: true,
     },
     Benchmark {
+        name: "mpc",
+        about: "computations between processes over TLS, for each tier and number of parties, against MPyC (`--python PATH`)",
+        cargo: &["run", "--release", "--package", "cm-mpc", "--example", "speed"],
+        starts_product: false,
+    },
+    Benchmark {
         name: "objects",
         about: "storing, reading and listing objects, against the disk, loopback and another server of S3, and memory",
         cargo: &["bench", "--package", "cm-e2e", "--bench", "objects"],
         starts_product: true,
+    },
+    Benchmark {
+        name: "policy",
+        about: "decisions a second by a policy of 1000 statements, against the plain interpreter and Cedar",
+        cargo: &["run", "--release", "--manifest-path", "bench/policy/Cargo.toml"],
+        starts_product: false,
     },
 ];
 

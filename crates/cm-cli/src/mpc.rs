@@ -213,7 +213,10 @@ async fn party(connection: &Connection) -> Outcome {
         }
         for peer in &info.peers {
             let state = if peer.up { "up" } else { "down" };
-            output::line(&format!("peer         {} at {} ({state}), link key {}", peer.name, peer.address, peer.link_key));
+            output::line(&format!(
+                "peer         {} at {} ({state}), link key {}",
+                peer.name, peer.address, peer.link_key
+            ));
         }
     } else {
         output::document_of(connection, &info);
@@ -274,7 +277,10 @@ fn explained(args: &ExplainArgs, connection: &Connection) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let (n, t) = (told.parties, told.threshold);
-    output::line(&format!("{} in {}, {n} parties any {t} of which learn nothing together", told.tier, told.field));
+    output::line(&format!(
+        "{} in {}, {n} parties any {t} of which learn nothing together",
+        told.tier, told.field
+    ));
     output::line(&format!("{} operations in {} layers", told.operations, told.layers));
     match (told.rounds, &told.bytes_per_party) {
         (Some(rounds), Some(bytes)) => {
@@ -372,7 +378,9 @@ fn demand_trust(trust: &Trust, parties: &[PlannedParty]) -> anyhow::Result<()> {
     for party in parties {
         match pinned.get(&party.name) {
             Some(key) if *key == party.sealing_key => {}
-            Some(_) => bail!("the plan has another key for party `{}` than you gave; nothing was sent", party.name),
+            Some(_) => {
+                bail!("the plan has another key for party `{}` than you gave; nothing was sent", party.name)
+            }
             None => {
                 let what = format!(
                     "give the key of party `{}` with --party-key {}=cmpub1…, as its own node tells it, or pass --trust-node \
@@ -457,7 +465,9 @@ async fn put_together(
         // Of the robust tier, shares of some parties may be missing.
         match api.computation_result(id, result, &party.name).await {
             Ok(bytes) => sealed.push((at, bytes)),
-            Err(error) if sealed.is_empty() && at + 1 == agreed.plan().parties.len() => return Err(error.into()),
+            Err(error) if sealed.is_empty() && at + 1 == agreed.plan().parties.len() => {
+                return Err(error.into());
+            }
             Err(_) => {}
         }
     }

@@ -19,6 +19,7 @@ mod idempotency;
 mod manifests;
 mod methods;
 mod people;
+mod policies;
 mod records;
 mod sharing;
 

@@ -11,7 +11,8 @@ const NUMBERS_MAX: usize = 1 << 24;
 /// Numbers: a CSV file, one column of it (`FILE:COLUMN`), or the numbers themselves with commas between. Row by row; a first
 /// row without a number is taken for names of columns.
 pub(super) fn read(text: &str) -> anyhow::Result<Vec<Literal>> {
-    if let Ok(numbers) = text.split(',').map(|part| part.trim().parse()).collect::<Result<Vec<Literal>, _>>() {
+    if let Ok(numbers) = text.split(',').map(|part| part.trim().parse()).collect::<Result<Vec<Literal>, _>>()
+    {
         return Ok(numbers);
     }
     let (path, column) = match text.rsplit_once(':') {
@@ -47,8 +48,7 @@ fn of_csv(file: impl std::io::Read, column: Option<&str>) -> anyhow::Result<Vec<
                 continue;
             }
             let number = field.parse::<Literal>();
-            let number =
-                number.with_context(|| format!("row {}, column {}: `{field}`", row + 1, at + 1))?;
+            let number = number.with_context(|| format!("row {}, column {}: `{field}`", row + 1, at + 1))?;
             numbers.push(number);
             if numbers.len() > NUMBERS_MAX {
                 bail!("more than {NUMBERS_MAX} numbers");
@@ -64,7 +64,8 @@ mod tests {
 
     fn check(text: &str, column: Option<&str>, expected: Result<&str, &str>) {
         let found = of_csv(text.as_bytes(), column).map_err(|error| error.to_string());
-        let found = found.map(|numbers| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+        let found =
+            found.map(|numbers| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
         assert_eq!(found.as_deref().map_err(String::as_str), expected, "{text}");
     }
 

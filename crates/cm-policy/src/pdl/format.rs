@@ -1,5 +1,7 @@
 //! From a document to its text: the one way in which it is written.
 
+use cm_types::Timestamp;
+
 use super::parser::questions::{is_plain, is_plain_attribute};
 use super::syntax::{Attribute, Condition, Document, Operand, Statement, Test, What, Who};
 use super::time::Zone;
@@ -61,6 +63,12 @@ fn push_statement(text: &mut String, statement: &Statement) {
         text.push_str(format!(" # {comment}").trim_end());
     }
     text.push('\n');
+}
+
+/// A moment; the beginning of a day is written as the day.
+fn written(moment: Timestamp) -> String {
+    let text = moment.to_string();
+    text.strip_suffix("T00:00:00Z").map(str::to_owned).unwrap_or(text)
 }
 
 fn quoted(text: &str) -> String {
@@ -141,8 +149,8 @@ impl std::fmt::Display for Test {
             Test::Who(who) => who.fmt(f),
             Test::Time(window, place) => write!(f, "time in {window}{}", zone(place)),
             Test::Day(days, place) => write!(f, "day in {days}{}", zone(place)),
-            Test::Before(moment) => write!(f, "before {moment}"),
-            Test::After(moment) => write!(f, "after {moment}"),
+            Test::Before(moment) => write!(f, "before {}", written(*moment)),
+            Test::After(moment) => write!(f, "after {}", written(*moment)),
             Test::Address(networks) => {
                 let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
                 write!(f, "address in {}", networks.join(", "))

@@ -218,3 +218,29 @@ fn policies_of_the_earlier_service_are_taken_over() {
     );
     assert!(import::abac_json("{}").is_err());
 }
+
+/// The documents of `examples/policies`, with their expected decisions.
+#[test]
+fn the_policies_of_the_examples_decide_as_they_say() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policies");
+    let mut documents = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "pdl") {
+            continue;
+        }
+        documents += 1;
+        let text = std::fs::read_to_string(&path).unwrap();
+        let document = document(&text);
+        assert_eq!(format(&document), text, "{} is written otherwise", path.display());
+        let warnings: Vec<Finding> = check(&document).into_iter().filter(Finding::is_warning).collect();
+        assert_eq!(warnings, [], "{}", path.display());
+        let cases = std::fs::read_to_string(path.with_extension("cases")).unwrap();
+        let compiled = Compiled::new(&[("", &document)]);
+        for case in CaseFile::parse(&cases).unwrap().cases {
+            let verdict = compiled.judge(&case.request());
+            assert!(case.expects(&verdict), "{}: {}: {verdict:?}", path.display(), case.text);
+        }
+    }
+    assert_eq!(documents, 4);
+}

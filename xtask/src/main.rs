@@ -10,6 +10,7 @@ mod openapi;
 mod s3;
 mod shell;
 mod sim;
+mod taxii;
 mod test;
 mod tidy;
 
@@ -62,6 +63,15 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Run the checks of TAXII, STIX and MISP with the libraries of the field against a node that is started for them
+    Taxii {
+        /// A Python that has `taxii2-client==2.3.0`, `stix2==3.0.2`, `stix2-validator==3.2.0`, `pymisp`, `requests` and `pytest`
+        #[arg(long, env = "TAXII_PYTHON", default_value = "python3")]
+        python: OsString,
+        /// Arguments for `pytest`, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Simulate clusters under random faults; each schedule is determined by its seed
     Sim {
         /// How many schedules
@@ -107,6 +117,7 @@ fn run(task: Task) -> Result<()> {
         Task::Bench { name, arguments } => bench::run(name.as_deref(), &arguments),
         Task::Launchers { arguments } => launchers::run(&arguments),
         Task::S3 { python, arguments } => s3::run(&python, &arguments),
+        Task::Taxii { python, arguments } => taxii::run(&python, &arguments),
         Task::Sim { schedules, seed } => sim::run(schedules, seed),
         Task::Openapi { check: true } => openapi::check(),
         Task::Openapi { check: false } => openapi::write(),

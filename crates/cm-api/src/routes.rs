@@ -20,9 +20,11 @@ use crate::verifications::Verifications;
 use crate::{
     active_objects, api_keys, auth, buckets, choreography, computations, data_files, decisions,
     earlier_errors, endpoints, endpoints_deploy, events, functions, hierarchy, history, instances, intel,
-    intel_peers, intel_watch, manifests, measures, microservices, network, node, object_verification,
+    intel_exports, intel_peers, intel_watch, manifests, measures, microservices, network, node, object_verification,
     object_versions, objects, paths, permission_policies, principals, probes, programs, referrers, roles,
-    security_policies, services, storage_network, storages, threat_collections, watch,
+    security_policies, services, signing_keys, storage_network, storages, threat_collections, watch,
+    tenants,
+    tokens,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -86,6 +88,9 @@ pub(crate) fn described() -> OpenApiRouter<Api> {
 fn families() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(auth::routes())
+        .merge(tokens::routes())
+        .merge(tenants::routes())
+        .merge(signing_keys::routes())
         .merge(principals::routes())
         .merge(api_keys::routes())
         .merge(roles::routes())
@@ -117,6 +122,7 @@ fn families() -> OpenApiRouter<Api> {
         .merge(node::routes())
         .merge(intel::routes())
         .merge(intel_watch::routes())
+        .merge(intel_exports::routes())
         .merge(intel_peers::routes())
         .merge(threat_collections::routes())
         .merge(measures::routes())

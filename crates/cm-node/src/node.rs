@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cm_api::{Engines, Settings, ShieldX};
 use cm_dialects::shamira::{self, Shamira};
+use cm_dialects::taxii::{self, Taxii};
 use cm_dialects::Veracruz;
 use cm_dialects::mictlanx::{self, MictlanX};
 use cm_dialects::veracruz::{attestation, ccfaas, s3app, vaas};
@@ -149,8 +150,11 @@ impl Node {
         let veracruz =
             || Veracruz { kernel: kernel.clone(), functions: functions.clone(), access: access.clone() };
         let api = cm_api::router(api, requests());
+        let taxii = Taxii::new(kernel.clone(), intel.clone(), access.clone());
         sockets.serve("console", &limits, &tasks, || cm_console::alone(api.clone(), requests(), &tasks));
-        sockets.serve("api", &limits, &tasks, || cm_console::beside(api, requests(), &tasks));
+        sockets.serve("api", &limits, &tasks, || {
+            cm_console::beside(taxii::beside(taxii, api, requests()), requests(), &tasks)
+        });
         sockets.serve("s3", &limits, &tasks, || cm_s3::router(kernel.clone(), access.clone(), requests()));
         let mictlanx = MictlanX::new(
             kernel.clone(),

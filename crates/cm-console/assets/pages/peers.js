@@ -45,7 +45,7 @@ const REPORTERS = [
   { title: 'Last seen', cell: (each) => moment(each.last_seen) },
 ];
 
-const history = (each) => sparkline('Score', each.history ?? [], each.mode === 'seed' ? { low: -10, high: 10 } : {});
+const history = (each) => sparkline('Score', (each.history ?? []).map((point) => [point.at, point.score]), each.mode === 'seed' ? { low: -10, high: 10 } : {});
 
 export async function reputation({ params: [key], signal }) {
   const found = await get(['intel', 'reputations', key], { signal });

@@ -24,7 +24,7 @@ export const COLUMNS = [
   { title: 'Source', cell: (event) => h('a', { class: 'wrap', href: to('threats', event.seq) }, event.source_ip || '(none)') },
   { title: 'Type', cell: (event) => h('span', { class: 'wrap' }, event.threat_type) },
   { title: 'Severity', cell: (event) => severityBadge(event.severity) },
-  { title: 'Reporter', cell: (event) => reporter(event.key) },
+  { title: 'Reporter', cell: (event) => reporter(event.reporter) },
   { title: 'Came', cell: (event) => moment(event.received) },
 ];
 
@@ -58,7 +58,7 @@ function absent() {
 }
 
 function tiles(status) {
-  const shown = [['events', 'Events'], ['reporters', 'Reporters'], ['peers_up', 'Peers connected'], ['invalid', 'Refused as invalid'], ['duplicates', 'Heard again'], ['dropped', 'Dropped']];
+  const shown = [['links', 'Links open'], ['received', 'Received'], ['accepted', 'Kept'], ['duplicates', 'Heard again'], ['invalid', 'Forged'], ['refused', 'Refused']];
   const present = shown.filter(([name]) => typeof status[name] === 'number');
   return present.length > 0 && h('div', { class: 'tiles' }, present.map(([name, title]) => h('div', { class: 'tile' }, h('span', { class: 'tile-value' }, count(status[name])), h('span', { class: 'tile-name' }, title))));
 }
@@ -140,11 +140,12 @@ export async function threat({ params: [seq], signal }) {
     h('div', { class: 'columns' },
       card('Event', {}, facts([['Source', h('code', { class: 'wrap' }, event.source_ip)], ['Type', h('span', { class: 'wrap' }, event.threat_type)], ['Severity', severityBadge(event.severity)],
         ['Said to have happened', h('span', { class: 'wrap' }, event.timestamp)], ['Marking', event.tlp && h('span', { class: 'chip' }, `TLP:${event.tlp.toUpperCase()}`)], ['Id', digest(event.id, { chars: 20 })]])),
-      card('How it came', {}, facts([['Number', event.seq], ['Came', moment(event.received, { exact: true })], ['From', h('span', { class: 'wrap' }, typeof event.origin === 'string' ? event.origin : JSON.stringify(event.origin))], ['Reporter', digest(event.key, { chars: 20 })],
-        ['Standing', h('a', { href: to('reputations', event.key) }, 'Reputation of the reporter')]]))),
+      card('How it came', {}, facts([['Number', event.seq], ['Came', moment(event.received, { exact: true })], ['From', h('span', { class: 'wrap' }, event.origin)], ['Reporter', digest(event.reporter, { chars: 20 })],
+        ['Standing', h('span', {}, badge(event.standing), ' ', h('a', { href: to('reputations', event.reporter) }, 'why'))]]))),
     verification(event),
     card('Forms', {}, tabs('Forms of the event', [
       ['STIX 2.1', () => later(get(['intel', 'events', seq, 'stix'], { signal }), (bundle) => json(bundle, { label: 'STIX bundle' }))],
+      ['MISP', () => later(get(['intel', 'events', seq, 'misp'], { signal }), (exported) => json(exported, { label: 'Event of MISP' }))],
       ['Key', () => source(event.reporter_pubkey, { label: 'Key' })],
       ['Signature', () => source(event.signature, { label: 'Signature' })],
       ['JSON', () => json(event)],

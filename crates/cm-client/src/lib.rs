@@ -12,8 +12,8 @@
 
 pub mod api;
 pub mod by_policy;
-pub mod endpoints;
 pub mod computations;
+pub mod endpoints;
 pub mod error;
 pub mod events;
 pub mod follow;

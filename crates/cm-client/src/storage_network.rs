@@ -74,8 +74,7 @@ impl Api {
 
     /// Changes the layout; answers with the new epoch. Each change is an object as the API describes it.
     pub async fn change_storage_layout(&self, changes: Vec<Value>) -> Result<u64, ClientError> {
-        let answer: EpochAnswer =
-            self.post("/api/v1/storage/layout", &json!({ "changes": changes })).await?;
+        let answer: EpochAnswer = self.post("/api/v1/storage/layout", &json!({ "changes": changes })).await?;
         Ok(answer.epoch)
     }
 

@@ -357,7 +357,7 @@ impl Kernel {
         if !self.may_leave_storage(id).await? {
             return Err(KernelError::NodeStores(id.clone()));
         }
-        let (events, id) = (self.events().clone(), id.clone());
+        let (events, objects, id) = (self.events().clone(), self.objects().clone(), id.clone());
         let event = self.network_event(
             Some(op),
             "network.node-removed",
@@ -373,6 +373,7 @@ impl Kernel {
                     return Err(KernelError::LastNode);
                 }
                 if node.phase != NodePhase::Leaving {
+                    objects.forget_peer(tx, &id)?;
                     node.phase = NodePhase::Leaving;
                     tx.put::<Nodes>(&id.to_string(), &node)?;
                     events.append(tx, event)?;

@@ -65,6 +65,15 @@ impl Known {
         self.history.unsettled().iter().chain([self.current()]).any(|layout| layout.peer(peer).is_some())
     }
 
+    fn may_leave(&self, peer: &PeerId) -> bool {
+        match self.current().peer(peer).map(|peer| peer.state) {
+            Some(PeerState::Gone) => true,
+            Some(PeerState::Draining) => !self.history.moving_out_of().any(|moving| moving == peer),
+            Some(PeerState::Active) => false,
+            None => !self.takes_part(peer),
+        }
+    }
+
     /// Three copies, or as many as there are peers to keep one each.
     pub(crate) fn default_redundancy(&self) -> Redundancy {
         let active = self.current().peers().filter(|(_, peer)| peer.state == PeerState::Active).count();
@@ -237,14 +246,23 @@ impl Objects {
         change_layout(tx, changes, self.0.now())
     }
 
-    /// Whether a peer may leave for good: it is in no layout any more out of which data may still move, or was declared gone.
+    /// Whether a peer may leave for good: nothing that only it has is left on it. It takes no part, has been drained, or was declared gone.
     ///
     /// # Errors
     /// Those of the tables.
     pub async fn may_leave(&self, peer: &PeerId) -> Result<bool, ObjectError> {
-        let (known, gone) = (self.0.db.read(read_known).await?, PeerState::Gone);
-        let is_gone = known.current().peer(peer).is_some_and(|peer| peer.state == gone);
-        Ok(is_gone || !known.takes_part(peer))
+        Ok(self.0.db.read(read_known).await?.may_leave(peer))
+    }
+
+    /// Takes a peer that leaves for good out of the layout, in the caller's transaction.
+    ///
+    /// # Errors
+    /// [`ObjectError::Layout`] if it may not leave yet.
+    pub fn forget_peer(&self, tx: &mut WriteTx<'_>, peer: &PeerId) -> Result<(), ObjectError> {
+        match read_known(tx)?.current().peer(peer).is_some() {
+            true => change_layout(tx, &[Change::Remove(peer.clone())], self.0.now()).map(drop),
+            false => Ok(()),
+        }
     }
 
     /// The epoch and the members of the current layout; none where there is no storage network.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cm_erasure::Code;
 use cm_placement::{Held, Placing, Redundancy, Slot, is_promised};
-use cm_types::{PeerId, Sha256Digest};
+use cm_types::{PeerId, Sha256Digest, Timestamp};
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
@@ -20,7 +20,7 @@ use super::wire::{HaveItem, PutAnswer, PutHead};
 use super::{Known, Network, Promise};
 use crate::ObjectError;
 use crate::chunks::Part;
-use crate::tables::Chunks;
+use crate::tables::{ChunkRow, Chunks, IdleChunks, IdleRow};
 
 /// How often a promise that was overtaken is renewed before the put fails.
 const RENEWALS_MAX: usize = 3;
@@ -46,13 +46,16 @@ impl Network {
         wish: Option<Keeping>,
     ) -> Result<Promise, ObjectError> {
         // Before anything is stored: what is condemned from now on is of a later round.
-        let (round, row) = self
+        let (mut round, row) = self
             .db
             .look_up(move |tx| {
                 let rounds = tx.get::<Rounds>(&())?.unwrap_or_default();
                 Ok::<_, ObjectError>((rounds.round, tx.get::<Chunks>(&digest)?))
             })
             .await?;
+        if row.as_ref().is_some_and(|row| row.references == 0) {
+            round = self.spare(digest).await?;
+        }
         let known = self.known();
         let epoch = known.current().epoch().0;
         let (mut kept, mut redundancy) = (wish, self.redundancy(wish));
@@ -82,6 +85,24 @@ impl Network {
             return Err(ObjectError::NotEnoughPeers { durable, width, is_full });
         }
         Ok(Promise { kept, redundancy, round, epoch, is_short: placing.is_short() })
+    }
+
+    /// Begins the grace period of an idle chunk anew, since it is about to be counted again: otherwise it might be condemned this moment. The
+    /// round of now.
+    async fn spare(&self, digest: Sha256Digest) -> Result<u64, ObjectError> {
+        let now: Timestamp = self.clock.now().into();
+        self.db
+            .write(move |tx| {
+                if let Some(row) = tx.get::<Chunks>(&digest)?
+                    && let Some(since) = row.idle_since
+                {
+                    tx.delete::<IdleChunks>(&(since, digest))?;
+                    tx.put::<IdleChunks>(&(now, digest), &IdleRow {})?;
+                    tx.put::<Chunks>(&digest, &ChunkRow { idle_since: Some(now), ..row })?;
+                }
+                Ok::<_, ObjectError>(tx.get::<Rounds>(&())?.unwrap_or_default().round)
+            })
+            .await
     }
 
     fn is_linked(&self, peer: &PeerId) -> bool {

@@ -220,6 +220,15 @@ impl Cluster {
         self.peers[at].objects().put(&permit, &self.bucket, &key(name), NewObject::default(), body).await
     }
 
+    /// As a client that is told to try again.
+    async fn put_patiently(&self, at: usize, name: &str, bytes: &[u8]) -> ObjectInfo {
+        let mut outcome = self.put(at, name, bytes).await;
+        while outcome.as_ref().is_err_and(ObjectError::retryable) {
+            outcome = self.put(at, name, bytes).await;
+        }
+        outcome.unwrap()
+    }
+
     async fn read(&self, at: usize, name: &str) -> Result<Vec<u8>, ObjectError> {
         let permit = permit::<Read>(self.bucket.as_str(), name);
         let read = self.peers[at].objects().get(&permit, &self.bucket, &key(name), None).await?;

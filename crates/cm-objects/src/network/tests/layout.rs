@@ -27,8 +27,10 @@ async fn a_drained_peer_hands_everything_over_before_it_may_leave() {
     );
     cluster.wait_settled(0).await;
     assert_eq!(cluster.peers[3].files().len(), 0);
+    assert!(cluster.peers[0].objects().may_leave(&id(3)).await.unwrap());
     assert_eq!(cluster.parts(), 36, "three copies of each, on three peers");
-    change(&cluster, Change::Remove(id(3))).await.unwrap();
+    let objects = cluster.peers[0].objects().clone();
+    cluster.db.write(move |tx| objects.forget_peer(tx, &id(3))).await.unwrap();
     cluster.wait_settled(0).await;
     assert!(cluster.peers[0].objects().may_leave(&id(3)).await.unwrap());
     for (name, bytes) in &objects {

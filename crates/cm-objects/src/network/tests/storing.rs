@@ -1,5 +1,5 @@
+use crate::ObjectError;
 use crate::tests::sample;
-use crate::{ObjectError, ObjectInfo};
 
 use super::*;
 
@@ -64,11 +64,11 @@ async fn what_is_deleted_goes_everywhere_and_may_come_back_meanwhile() {
     cluster.delete(1, "film").await;
     assert!(eventually(async || cluster.parts() == 0).await, "{} parts are left", cluster.parts());
     // A peer that sleeps through the deletion of what it has, and through its return, keeps what is there again.
-    cluster.put(0, "film", &bytes).await.unwrap();
+    cluster.put_patiently(0, "film", &bytes).await;
     cluster.kill(2).await;
     cluster.delete(1, "film").await;
     assert!(eventually(async || cluster.status(0).await.condemned_chunks > 1).await);
-    let again: ObjectInfo = cluster.put(0, "film", &bytes).await.unwrap();
+    let again = cluster.put_patiently(0, "film", &bytes).await;
     cluster.run(2).await;
     cluster.wait_connected(2).await;
     cluster.wait_settled(0).await;

@@ -61,7 +61,8 @@ impl Carrier for Posts {
 pub(super) fn carry(links: &Links, tasks: &Tasks) -> Arc<Posts> {
     let (letters, waiting) = mpsc::channel(WAITING_MAX);
     let bytes = Arc::new(AtomicUsize::new(0));
-    let (sorter, own) = (Sorter { links: links.clone(), tasks: tasks.clone(), bytes: bytes.clone() }, tasks.clone());
+    let (sorter, own) =
+        (Sorter { links: links.clone(), tasks: tasks.clone(), bytes: bytes.clone() }, tasks.clone());
     own.spawn("quorum-post", sorter.run(waiting));
     Arc::new(Posts { letters, bytes })
 }
@@ -153,7 +154,8 @@ impl Sorter {
 
     fn deliverer(&self, to: MemberId) -> mpsc::Sender<Vec<u8>> {
         let (sender, letters) = mpsc::channel(WAITING_PER_MEMBER_MAX);
-        let deliverer = Deliverer { to: peer_of(to), links: self.links.clone(), bytes: self.bytes.clone(), letters };
+        let deliverer =
+            Deliverer { to: peer_of(to), links: self.links.clone(), bytes: self.bytes.clone(), letters };
         self.tasks.spawn("quorum-deliver", deliverer.run());
         sender
     }

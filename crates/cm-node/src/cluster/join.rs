@@ -64,7 +64,8 @@ pub async fn join(config: &Config, invitation: &str, address: &str) -> Result<(S
         node: state.own.to_string(),
         address: state.address.clone(),
     };
-    let question = serde_json::to_vec(&question).map_err(|_| NodeError::Invitation(cm_kernel::InvalidInvitation))?;
+    let question =
+        serde_json::to_vec(&question).map_err(|_| NodeError::Invitation(cm_kernel::InvalidInvitation))?;
     let welcome = ask(&identity, &invitation.doors, question.into()).await?;
     let keeping = move || keep(&held, state, welcome);
     tokio::task::spawn_blocking(keeping).await.map_err(|_| cm_db::DbError::Panicked)?
@@ -80,7 +81,9 @@ fn prepare(path: &std::path::Path, address: String) -> Result<(DataDir, Identity
     let state = match State::read(held.path())? {
         Some(state) if state.phase == Phase::Asking => State { address, ..state },
         Some(_) => return Err(NodeError::InNetwork(held.path().join(CLUSTER_FILE))),
-        None => State { phase: Phase::Asking, cluster: None, own: new_member(), address, members: Vec::new() },
+        None => {
+            State { phase: Phase::Asking, cluster: None, own: new_member(), address, members: Vec::new() }
+        }
     };
     check(state.own, &Contact { key: identity.key(), address: state.address.clone() })?;
     state.write(held.path())?;
@@ -98,7 +101,9 @@ async fn ask(identity: &Identity, doors: &[NetworkDoor], question: Bytes) -> Res
                 return serde_json::from_slice(answer.expose())
                     .map_err(|_| NodeError::NobodyAnswers(Some(LinkError::Malformed(door.id.clone()))));
             }
-            Err(LinkError::Refused { refusal: Refusal::NotAllowed, .. }) => return Err(NodeError::NotInvited),
+            Err(LinkError::Refused { refusal: Refusal::NotAllowed, .. }) => {
+                return Err(NodeError::NotInvited);
+            }
             Err(error) => {
                 tracing::warn!(node = %door.id, address = door.address, %error, "node of the network does not answer");
             }
@@ -112,9 +117,8 @@ fn keep(held: &DataDir, state: State, welcome: Welcome) -> Result<(String, Strin
     let keys = Secret::new(keys);
     let malformed = || NodeError::NobodyAnswers(Some(LinkError::Malformed(peer_of(state.own))));
     let cluster = u128::from_str_radix(&network, 16).map(ClusterId).map_err(|_| malformed())?;
-    let member = |(id, contact): &(String, String)| {
-        Some((member_of(&id.parse().ok()?)?, from_text(contact)?))
-    };
+    let member =
+        |(id, contact): &(String, String)| Some((member_of(&id.parse().ok()?)?, from_text(contact)?));
     let members = members.iter().map(member).collect::<Option<Vec<_>>>().ok_or_else(malformed)?;
     NodeKeys::install(&held.path().join(KEYS_DIR), &keys)?;
     let own = state.own.to_string();

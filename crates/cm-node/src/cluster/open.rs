@@ -67,13 +67,8 @@ pub(crate) async fn open(
     let own = state.own;
     let contact = Contact { key: identity.key(), address: state.address.clone() };
     let book = Book::new(&state.members);
-    let links = Links::start(
-        peer_of(own),
-        cm_net::Config::default(),
-        identity.clone(),
-        book.directory(),
-        tasks,
-    )?;
+    let links =
+        Links::start(peer_of(own), cm_net::Config::default(), identity.clone(), book.directory(), tasks)?;
     let port = QuorumPort::new();
     carrier::receive(&links, port.sender())?;
     let posts = carrier::carry(&links, tasks);
@@ -89,7 +84,10 @@ pub(crate) async fn open(
     };
     let quorum = started.handle();
     answer_members(&links, quorum.status())?;
-    tasks.spawn("cluster-book", follow(book.clone(), quorum.status(), state, data_dir.path().to_owned(), tasks.clone()));
+    tasks.spawn(
+        "cluster-book",
+        follow(book.clone(), quorum.status(), state, data_dir.path().to_owned(), tasks.clone()),
+    );
     tasks.spawn("cluster-ask", ask(book, links.clone(), quorum.status(), tasks.clone()));
     let token = tasks.token();
     let (opening, handle) = (blocking(move || Ok(started.open()?)), quorum.clone());
@@ -102,7 +100,7 @@ pub(crate) async fn open(
             () = token.cancelled() => {
                 // The thread that opens is told that there is no more to wait for.
                 handle.close();
-                opening.await.map(drop)?;
+                let _ = opening.await;
                 return Err(NodeError::Stopped);
             }
             _ = said.tick() => {
@@ -181,7 +179,8 @@ async fn follow(
         book.learn(&now);
         let members: Vec<_> = contacts(&now.members).into_iter().collect();
         if !members.is_empty() && members != kept {
-            let (state, dir) = (State { phase: Phase::Member, members: members.clone(), ..state.clone() }, data_dir.clone());
+            let (state, dir) =
+                (State { phase: Phase::Member, members: members.clone(), ..state.clone() }, data_dir.clone());
             match blocking(move || state.write(&dir)).await {
                 Ok(()) => kept = members,
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "members not noted"),
@@ -218,9 +217,6 @@ async fn ask_one(
 ) -> Option<((u64, u64), std::collections::BTreeMap<MemberId, Contact>)> {
     let answer = links.request(peer, MEMBERS, Bytes::new(), ASK_TIMEOUT).await.ok()?;
     let MembersAnswer { term, last, members } = serde_json::from_slice(&answer).ok()?;
-    let known = |(id, contact): &(String, String)| {
-        Some((member_of(&id.parse().ok()?)?, from_text(contact)?))
-    };
+    let known = |(id, contact): &(String, String)| Some((member_of(&id.parse().ok()?)?, from_text(contact)?));
     Some(((term, last), members.iter().filter_map(known).collect()))
 }
-

@@ -97,16 +97,21 @@ impl State {
             .iter()
             .map(|written| Some((member(&written.node)?, from_text(&written.contact)?)))
             .collect::<Option<Vec<_>>>()?;
-        (version == FORMAT).then_some(State { phase, cluster: network, own: member(&node)?, address, members })
+        (version == FORMAT).then_some(State {
+            phase,
+            cluster: network,
+            own: member(&node)?,
+            address,
+            members,
+        })
     }
 
     /// Writes the file, whole or not at all. Blocking.
     pub(super) fn write(&self, data_dir: &Path) -> Result<(), NodeError> {
         let State { phase, cluster, own, address, members } = self;
-        let members = members.iter().map(|(id, contact)| WrittenMember {
-            node: id.to_string(),
-            contact: to_text(contact),
-        });
+        let members = members
+            .iter()
+            .map(|(id, contact)| WrittenMember { node: id.to_string(), contact: to_text(contact) });
         let written = Written {
             version: FORMAT,
             phase: *phase,
@@ -116,7 +121,8 @@ impl State {
             members: members.collect(),
         };
         let path: PathBuf = data_dir.join(CLUSTER_FILE);
-        let text = serde_json::to_string_pretty(&written).map_err(|_| NodeError::ClusterFile(path.clone()))?;
+        let text =
+            serde_json::to_string_pretty(&written).map_err(|_| NodeError::ClusterFile(path.clone()))?;
         write_private(&path, &text).map_err(|source| NodeError::DataDir { path, source })
     }
 }

@@ -5,9 +5,9 @@ use cm_kernel::objects::{Offer, Pace, Peering};
 use cm_kernel::storage::Domain;
 
 use super::{Opened, peer_of};
+use crate::NodeError;
 use crate::config::Config;
 use crate::data_dir::DataDir;
-use crate::NodeError;
 
 /// What share of the room that is free at first a node offers unless told, in percent: other files grow, too.
 const OFFERED_PERCENT: u64 = 90;

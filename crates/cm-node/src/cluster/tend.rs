@@ -10,7 +10,7 @@ use cm_net::{Contact, Directory, LinkState, Links, PeerKey, Refusal};
 use cm_quorum::{Change, ChangeRefused, MemberId, Status};
 use cm_runtime::Tasks;
 use cm_types::PeerId;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::join::{FORMAT, Question, Welcome};
 use super::{Opened, from_text, member_of, peer_of, to_text};
@@ -39,11 +39,29 @@ pub(crate) async fn tend(opened: &Opened, kernel: &Kernel, tasks: &Tasks) -> Res
     let (sender, view) = watch::channel(keeper.view());
     kernel.join_network(view);
     tasks.spawn("cluster-keep", keeper.clone().keep(sender, tasks.clone()));
+    // Links outlive the kernel: what they hand over is answered by a task that does not.
+    let (visits, waiting) = mpsc::channel(VISITS_MAX);
     opened.links.on_guest(move |key, question| {
-        let keeper = keeper.clone();
-        async move { keeper.welcome(key, question).await }
+        let visits = visits.clone();
+        async move {
+            let (answer, answered) = oneshot::channel();
+            let visit = Visit { key, question, answer };
+            visits.try_send(visit).map_err(|_| Refusal::Busy)?;
+            answered.await.unwrap_or(Err(Refusal::Unavailable))
+        }
     });
+    tasks.spawn("cluster-door", keeper.answer(waiting, tasks.clone()));
     Ok(())
+}
+
+/// Newcomers that wait to be answered.
+const VISITS_MAX: usize = 8;
+
+/// A newcomer at the door.
+struct Visit {
+    key: PeerKey,
+    question: Bytes,
+    answer: oneshot::Sender<Result<Bytes, Refusal>>,
 }
 
 fn door(id: &PeerId, contact: &Contact) -> NetworkDoor {
@@ -137,6 +155,26 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    /// Answers newcomers, each in its own time.
+    async fn answer(self, mut visits: mpsc::Receiver<Visit>, tasks: Tasks) {
+        let token = tasks.token();
+        loop {
+            let visit = tokio::select! {
+                () = token.cancelled() => return,
+                visit = visits.recv() => visit,
+            };
+            let Some(Visit { key, question, answer }) = visit else { return };
+            let (keeper, gone) = (self.clone(), token.clone());
+            tasks.spawn("cluster-welcome", async move {
+                tokio::select! {
+                    () = gone.cancelled() => {}
+                    // Whoever is gone by then asks again.
+                    said = keeper.welcome(key, question) => drop(answer.send(said)),
+                }
+            });
+        }
     }
 
     /// Answers a newcomer.

@@ -46,6 +46,12 @@ pub(super) enum Writer {
         batch: Batch,
         until: Duration,
     },
+    /// It changes nothing, and asks whether what it read is still the newest state.
+    Confirming {
+        batch: Batch,
+        request: Request,
+        until: Duration,
+    },
 }
 
 /// What was computed on a version.
@@ -54,6 +60,9 @@ pub(super) struct Batch {
     pub(super) request: Request,
     pub(super) base: Version,
     pub(super) changes: BTreeMap<u64, u64>,
+    /// The state that it is computed on.
+    rows: BTreeMap<u64, u64>,
+    len: usize,
     /// What had an effect.
     done: Vec<Pending>,
     /// What found another value than it expected, and which: as good as a read.
@@ -66,22 +75,30 @@ impl Batch {
             request,
             base: copy.applied.version,
             changes: BTreeMap::new(),
+            rows: copy.rows.clone(),
+            len: 0,
             done: Vec::new(),
             refused: Vec::new(),
         };
-        for _ in 0..BATCH_LEN_MAX {
+        batch.join(queue);
+        batch
+    }
+
+    /// Takes in what waits, also what came after the turn was given.
+    pub(super) fn join(&mut self, queue: &mut VecDeque<Pending>) {
+        while self.len < BATCH_LEN_MAX {
             let Some(pending) = queue.pop_front() else { break };
-            let here = batch.changes.get(&pending.key).or_else(|| copy.rows.get(&pending.key)).copied();
+            self.len += 1;
+            let here = self.changes.get(&pending.key).or_else(|| self.rows.get(&pending.key)).copied();
             match pending.act {
-                Act::Swap { expected, .. } if expected != here => batch.refused.push((pending, here)),
+                Act::Swap { expected, .. } if expected != here => self.refused.push((pending, here)),
                 Act::Put { value } | Act::Swap { value, .. } => {
-                    batch.changes.insert(pending.key, value);
-                    batch.done.push(pending);
+                    self.changes.insert(pending.key, value);
+                    self.done.push(pending);
                 }
                 Act::Read { .. } => {}
             }
         }
-        batch
     }
 
     pub(super) fn encoded(&self) -> Arc<[u8]> {

@@ -14,7 +14,7 @@ pub(super) enum Fault {
     Part { cut: Vec<(u64, u64)>, heal_after: Duration },
     Weather(Weather),
     Clock { node: usize, drift: i64 },
-    SlowDisk { node: usize, flush_max: Duration },
+    SlowDisk { node: usize, flush_max: Duration, copy_max: Duration },
     HandOver,
     Change(Change),
 }
@@ -31,7 +31,11 @@ impl Fault {
             45..58 => Fault::Pause { node, time: rng.duration(ms(100), ms(3000)) },
             58..72 => Fault::Weather(weather(rng)),
             72..78 => Fault::Clock { node, drift: rng.below(400) as i64 - 200 },
-            78..84 => Fault::SlowDisk { node, flush_max: rng.duration(ms(1), ms(800)) },
+            78..84 => Fault::SlowDisk {
+                node,
+                flush_max: rng.duration(ms(1), ms(800)),
+                copy_max: rng.duration(ms(1), ms(5000)),
+            },
             84..90 => Fault::HandOver,
             _ => Fault::Change(change(rng, nodes as u64)),
         }
@@ -64,7 +68,9 @@ fn weather(rng: &mut Rng) -> Weather {
 }
 
 fn change(rng: &mut Rng, nodes: u64) -> Change {
-    let id = MemberId(rng.below(nodes));
+    // Now and then somebody who never was, such as one whose disk is lost.
+    let never = rng.per_mille(80);
+    let id = MemberId(if never { nodes + rng.below(2) } else { rng.below(nodes) });
     match rng.below(5) {
         0 => Change::Remove { id },
         1 | 2 => Change::Promote { id },

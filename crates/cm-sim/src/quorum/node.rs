@@ -18,7 +18,8 @@ pub(super) enum Input {
     Tick,
     Message(MemberId, Frame),
     Applied(u64, Version),
-    Made(SnapshotMeta),
+    Made(Option<SnapshotMeta>),
+    Kept(u64, bool),
     Installed(Box<SnapshotMeta>),
     /// There may be something to write.
     Write,
@@ -55,6 +56,8 @@ pub(super) struct Node {
     pub(super) work: VecDeque<Work>,
     pub(super) working: bool,
     pub(super) outgoing: Option<(SnapshotMeta, Vec<u8>)>,
+    /// How long making a copy takes at most.
+    pub(super) copy_max: Duration,
     pub(super) incoming: Vec<u8>,
     pub(super) client: Client,
 }
@@ -78,6 +81,7 @@ impl Node {
             work: VecDeque::new(),
             working: false,
             outgoing: None,
+            copy_max: Duration::from_millis(20),
             incoming: Vec::new(),
             client: Client::default(),
         }

@@ -37,6 +37,7 @@ enum Event {
     Operation,
     Fault,
     Restart { node: usize },
+    Made { node: usize, life: u64, meta: Box<SnapshotMeta>, bytes: Vec<u8> },
     Heal,
 }
 
@@ -175,6 +176,7 @@ impl World {
             Event::Tick { node, life }
             | Event::Flushed { node, life }
             | Event::Worked { node, life }
+            | Event::Made { node, life, .. }
             | Event::Computed { node, life } => (node, Some(life)),
             Event::Arrive { to, .. } => (to, None),
             Event::Operation => return self.operate(),
@@ -210,6 +212,14 @@ impl World {
             }
             Event::Flushed { .. } => self.flushed(node),
             Event::Worked { .. } => self.worked(node),
+            Event::Made { meta, bytes, .. } => {
+                // Now and then there is no room for it.
+                if self.rng.per_mille(100) {
+                    return self.tell(node, Input::Made(None));
+                }
+                self.nodes[node].outgoing = Some((*meta.clone(), bytes));
+                self.tell(node, Input::Made(Some(*meta)))
+            }
             Event::Computed { .. } => match &self.nodes[node].client.writer {
                 Writer::Computing(batch) => self.tell(node, Input::Submit(batch.request)),
                 _ => Ok(()),
@@ -260,7 +270,8 @@ impl World {
             }
             Input::Message(from, frame) => replica.receive(from, frame),
             Input::Applied(index, version) => replica.applied(index, version)?,
-            Input::Made(meta) => replica.snapshot_made(Some(meta)),
+            Input::Made(meta) => replica.snapshot_made(meta),
+            Input::Kept(id, done) => replica.kept(id, done),
             Input::Installed(meta) => {
                 self.report.snapshots += 1;
                 replica.installed(&meta);
@@ -397,8 +408,9 @@ impl World {
                     len,
                     digest: [0; 32],
                 };
-                node.outgoing = Some((meta.clone(), bytes));
-                return Ok(Some(Input::Made(meta)));
+                let (life, end) = (node.life, node.copy_max);
+                let made = Event::Made { node: at, life, meta: Box::new(meta), bytes };
+                self.after(Duration::from_micros(100), end, made);
             }
             Task::DropSnapshot => node.outgoing = None,
             Task::SendPiece { to, term, meta, offset } => {
@@ -410,9 +422,13 @@ impl World {
                 let message = Message::Piece { term, meta, offset, bytes: piece };
                 self.post(at, vec![Envelope { to, message }]);
             }
-            Task::KeepPiece { offset, bytes, .. } => {
-                node.incoming.truncate(usize::try_from(offset).unwrap_or(usize::MAX));
-                node.incoming.extend_from_slice(&bytes);
+            Task::KeepPiece { meta, offset, bytes } => {
+                let done = !self.rng.per_mille(20);
+                if done {
+                    node.incoming.truncate(usize::try_from(offset).unwrap_or(usize::MAX));
+                    node.incoming.extend_from_slice(&bytes);
+                }
+                return Ok(Some(Input::Kept(meta.id, done)));
             }
             Task::Install { meta } => {
                 let applied =
@@ -455,7 +471,9 @@ impl World {
                 let (anew, offset) = (self.nodes[node].clock(self.now), self.nodes[node].offset);
                 self.nodes[node].offset = (offset + shown).saturating_sub(anew);
             }
-            Fault::SlowDisk { node, flush_max } => self.nodes[node].flush_max = flush_max,
+            Fault::SlowDisk { node, flush_max, copy_max } => {
+                (self.nodes[node].flush_max, self.nodes[node].copy_max) = (flush_max, copy_max);
+            }
             Fault::HandOver => return self.tell_leader(Input::HandOver),
             Fault::Change(change) => return self.tell_leader(Input::Change(change)),
         }

@@ -16,12 +16,17 @@ impl World {
     pub(super) fn submit(&mut self, at: usize, request: u64) {
         let now = self.now;
         let node = &mut self.nodes[at];
-        let (Writer::Computing(batch), Some(replica)) =
+        let (Writer::Computing(mut batch), Some(replica)) =
             (std::mem::take(&mut node.client.writer), &mut node.replica)
         else {
             return;
         };
-        if batch.changes.is_empty() {
+        batch.join(&mut node.client.queue);
+        if batch.changes.is_empty() && !self.options.unconfirmed {
+            let request = replica.barrier();
+            replica.forget(batch.request);
+            node.client.writer = Writer::Confirming { batch, request, until: now + BATCH_WAIT };
+        } else if batch.changes.is_empty() {
             replica.forget(request);
             self.answer_batch(at, &batch, Some(true));
         } else {
@@ -42,7 +47,8 @@ impl World {
                 let batch = Batch::compute(request, &node.copy, &mut node.client.queue);
                 node.client.writer = Writer::Computing(batch);
                 let life = node.life;
-                let long = self.rng.per_mille(15);
+                // Where the turn is to be lost meanwhile, more often.
+                let long = self.rng.per_mille(if self.options.unconfirmed { 300 } else { 15 });
                 let end = if long { Duration::from_secs(3) } else { Duration::from_millis(20) };
                 self.after(Duration::from_micros(50), end, Event::Computed { node: at, life });
             }
@@ -50,6 +56,14 @@ impl World {
             Answer::Stale { request } => self.batch_ended(at, request, Some(false)),
             Answer::Unknown { request } => self.batch_ended(at, request, None),
             Answer::Barrier { request } => {
+                if matches!(node.client.writer, Writer::Confirming { request: asked, .. } if asked == request)
+                {
+                    let Writer::Confirming { batch, .. } = std::mem::take(&mut node.client.writer) else {
+                        return;
+                    };
+                    let still = node.copy.applied.version == batch.base;
+                    return self.answer_batch(at, &batch, Some(still));
+                }
                 let Some((pending, _)) = node.client.reads.remove(&request) else { return };
                 let saw = node.copy.rows.get(&pending.key).copied();
                 if let Some(value) = saw {
@@ -112,6 +126,12 @@ impl World {
             }
             Writer::Waiting { batch, until } if now >= *until => {
                 replica.forget(batch.request);
+                let batch = batch.clone();
+                node.client.writer = Writer::Idle;
+                self.answer_batch(at, &batch, None);
+            }
+            Writer::Confirming { batch, request, until } if now >= *until => {
+                replica.forget_barrier(*request);
                 let batch = batch.clone();
                 node.client.writer = Writer::Idle;
                 self.answer_batch(at, &batch, None);

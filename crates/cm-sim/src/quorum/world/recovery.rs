@@ -18,6 +18,7 @@ impl World {
         for node in 0..self.nodes.len() {
             self.nodes[node].paused_until = Duration::ZERO;
             self.nodes[node].flush_max = FLUSH_MAX;
+            self.nodes[node].copy_max = FLUSH_MAX;
             self.nodes[node].drift = 0;
             if self.nodes[node].replica.is_none() {
                 self.start(node)?;

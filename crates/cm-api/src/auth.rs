@@ -6,7 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use cm_http::{Failure, FailureClass, JsonBody};
-use cm_kernel::identity::{Authenticated, Credential, TOKEN_TTL_DEFAULT};
+use cm_kernel::identity::{
+    Authenticated, Credential, NewSession, SessionKind, SessionTokens, TOKEN_TTL_DEFAULT,
+};
 use cm_kernel::{Actor, OpContext};
 use cm_types::{PrincipalId, TenantId};
 use serde::{Deserialize, Serialize};
@@ -59,6 +61,47 @@ pub struct IssuedToken {
     pub expires_at: String,
 }
 
+/// A session that was begun or carried on. Its texts are shown this once.
+#[derive(Serialize, ToSchema)]
+pub struct BegunSession {
+    /// The bearer token, the only live one of the session.
+    pub token: String,
+    /// When it ends, RFC 3339.
+    #[schema(format = "date-time")]
+    pub expires_at: String,
+    /// What carries the session on, once.
+    pub refresh_token: String,
+    /// When the session ends, however often it is carried on, RFC 3339.
+    #[schema(format = "date-time")]
+    pub session_ends_at: String,
+    /// The session's id, which is no secret.
+    pub session: String,
+}
+
+impl From<SessionTokens> for BegunSession {
+    fn from(tokens: SessionTokens) -> Self {
+        Self {
+            token: tokens.token.expose().clone(),
+            expires_at: tokens.expires_at.to_string(),
+            refresh_token: tokens.refresh.map_or_else(String::new, |text| text.expose().clone()),
+            session_ends_at: tokens.session_ends_at.to_string(),
+            session: tokens.session,
+        }
+    }
+}
+
+/// A session to be carried on.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshRequest {
+    /// What the login, or the last refresh, gave.
+    #[schema(format = "password")]
+    pub refresh_token: String,
+    /// How long the new token is to last, in seconds; an hour unless told.
+    #[serde(default)]
+    pub ttl_seconds: Option<u64>,
+}
+
 async fn issue(
     api: &Api,
     op: &OpContext,
@@ -88,17 +131,17 @@ pub struct WhoAmI {
     post, path = "/auth/login", operation_id = "login", tag = "auth", request_body = Login, security(()),
     extensions(("x-permission" = json!("self"))),
     responses(
-        (status = 200, description = "A token for the principal", body = IssuedToken),
+        (status = 200, description = "A session of the principal: a token, and what carries it on", body = BegunSession),
         (status = 401, description = "No such principal, or another password", body = ErrorBody),
         (status = 429, description = "Too many failures; `Retry-After` says when to try again", body = ErrorBody),
     )
 )]
-/// Exchanges a password for a token.
+/// Exchanges a password for a session.
 pub async fn login(
     State(api): State<Api>,
     Op(op): Op,
     body: JsonBody<Login>,
-) -> Result<Json<IssuedToken>, Failure> {
+) -> Result<Json<BegunSession>, Failure> {
     // Whatever is no name and password is no credential, hence the same answer as a wrong one.
     let login = body.limited_to(LOGIN_BYTES_MAX, LOGIN_TOTAL).decode().await.map_err(|problem| {
         if matches!(problem.class(), FailureClass::TooLarge | FailureClass::RequestTimeout) {
@@ -111,7 +154,39 @@ pub async fn login(
     let tenant = login.tenant.unwrap_or_else(TenantId::default_tenant);
     let password = login.password.into();
     let authenticated = api.kernel.login(&op, &tenant, &login.principal, password).await.map_err(refusal)?;
-    issue(&api, &op, &authenticated, TOKEN_TTL_DEFAULT).await
+    let session = NewSession { kind: SessionKind::Api, label: String::new(), ttl: TOKEN_TTL_DEFAULT };
+    let tokens = api.kernel.begin_session(&op, &authenticated, session).await.map_err(refusal)?;
+    Ok(Json(tokens.into()))
+}
+
+#[utoipa::path(
+    post, path = "/auth/refresh", operation_id = "refresh_session", tag = "auth",
+    request_body = RefreshRequest, security(()),
+    extensions(("x-permission" = json!("self"))),
+    responses(
+        (status = 200, description = "The session carried on; the token and the refresh token before are no more", body = BegunSession),
+        (status = 401, description = "The refresh token is not valid. One that was used before ends its session", body = ErrorBody),
+    )
+)]
+/// Carries on a session.
+pub async fn refresh_session(
+    State(api): State<Api>,
+    Op(op): Op,
+    body: JsonBody<RefreshRequest>,
+) -> Result<Json<BegunSession>, Failure> {
+    let body = body.limited_to(LOGIN_BYTES_MAX, LOGIN_TOTAL).decode().await.map_err(no_credential)?;
+    let ttl = body.ttl_seconds.map_or(TOKEN_TTL_DEFAULT, Duration::from_secs);
+    let refresh = body.refresh_token.into();
+    let (_, tokens) = api.kernel.refresh_session(&op, refresh, ttl).await.map_err(refusal)?;
+    Ok(Json(tokens.into()))
+}
+
+/// Whatever is no credential is answered as a wrong one.
+pub(crate) fn no_credential(problem: Failure) -> Failure {
+    match problem.class() {
+        FailureClass::TooLarge | FailureClass::RequestTimeout => problem,
+        _ => Failure::unauthenticated(format!("no credentials: {}", problem.message())),
+    }
 }
 
 #[utoipa::path(
@@ -188,6 +263,7 @@ pub async fn issue_token(
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(login))
+        .routes(routes!(refresh_session))
         .routes(routes!(logout))
         .routes(routes!(whoami))
         .routes(routes!(issue_token))

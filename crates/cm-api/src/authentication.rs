@@ -1,4 +1,4 @@
-//! Who asks: decided by the gate that all faces share, which lets one operation through without a credential.
+//! Who asks: decided by the gate that all faces share, which lets few operations through without a credential.
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::Method;
@@ -8,8 +8,8 @@ use cm_http::Failure;
 
 use crate::api::Engines;
 
-/// The one operation whose credentials are in its body, as seen within `/api/v1`.
-const LOGIN: &str = "/auth/login";
+/// The operations whose credentials are in their bodies, as seen within `/api/v1`.
+const CREDENTIAL_IN_BODY: [&str; 3] = ["/auth/login", "/auth/refresh", "/auth/revoke"];
 
 /// The operation that is answered by this node alone, as seen within `/api/v1`.
 const NETWORK: &str = "/network";
@@ -36,5 +36,5 @@ fn is_network_view(request: &Request) -> bool {
 }
 
 fn is_login(request: &Request) -> bool {
-    request.method() == Method::POST && request.uri().path() == LOGIN
+    request.method() == Method::POST && CREDENTIAL_IN_BODY.contains(&request.uri().path())
 }

@@ -30,6 +30,8 @@ const BEARER: &str = "bearer";
     components(schemas(ErrorBody)),
     tags(
         (name = "auth", description = "Logging in and out, and who one is"),
+        (name = "tenants", description = "Isolated namespaces of principals and resources"),
+        (name = "keys", description = "Keys that sign what the node issues, and take turns"),
         (name = "principals", description = "Who can authenticate, and their API keys"),
         (name = "roles", description = "Named sets of permissions"),
         (name = "security-policies", description = "What resources demand of their users"),

@@ -13,6 +13,7 @@ use cm_kernel::policy::List;
 use cm_types::{PageLimit, RequestId, ResourceKind};
 
 use crate::api::Api;
+use crate::tokens;
 
 /// Shows the document; needs nothing but this node.
 const DOCS: &str = include_str!("docs.html");
@@ -30,6 +31,8 @@ pub(crate) fn routes(document: String) -> Router<Api> {
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(serve_document))
         .route("/docs", get(docs))
+        .route("/.well-known/openid-configuration", get(tokens::configuration))
+        .route(tokens::JWKS_PATH, get(tokens::key_set))
 }
 
 /// The page that shows the document. What it may run and fetch is named: a script and a style by a number that

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +132,11 @@ impl VerifyingKey {
     /// The key as SubjectPublicKeyInfo in PEM.
     pub fn to_spki_pem(&self) -> String {
         pem::encode(PUBLIC_KEY, &self.to_spki_der())
+    }
+
+    /// The 32 key bytes in base64url, as a JSON Web Key has them (RFC 8037, section 2).
+    pub fn to_base64url(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
     }
 
     /// Whether the signature was made over the message by the private half of this key.

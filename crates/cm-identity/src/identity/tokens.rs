@@ -53,6 +53,17 @@ pub(crate) struct TokenClaims {
     pub(super) sid: Option<String>,
 }
 
+/// What a token that holds is.
+#[derive(Clone, Debug)]
+pub struct Introspection {
+    /// Whose it is, and which.
+    pub authenticated: Authenticated,
+    /// Seconds since 1970.
+    pub issued_at: i64,
+    /// Who issued it.
+    pub issuer: String,
+}
+
 impl TokenClaims {
     pub(super) fn expires_at(&self) -> Timestamp {
         Timestamp::from_micros(self.exp.saturating_mul(MICROS_PER_SEC))
@@ -137,6 +148,39 @@ impl Identity {
         let (tenant, id) = (&authenticated.principal().tenant, &authenticated.principal().id);
         let entry = Entry::done("token.revoked", tenant, Some(id), id, request);
         self.record(tx, entry.fact("jti", jti.as_str()))
+    }
+
+    /// What a token is, for whoever may ask (RFC 7662): `None` for one that is of no use any more, and for anything else.
+    pub fn introspect(&self, tx: &ReadTx<'_>, text: &str) -> Result<Option<Introspection>, IdentityError> {
+        let claims = match self.verify_token(tx, text) {
+            Ok(claims) => claims,
+            Err(IdentityError::InvalidCredential(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (issued_at, issuer) = (claims.iat, claims.iss.clone());
+        let authenticated = match self.recognise_token(tx, claims) {
+            Ok(authenticated) => authenticated,
+            Err(IdentityError::InvalidCredential(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Introspection { authenticated, issued_at, issuer }))
+    }
+
+    /// Revokes what is shown, a token or a refresh token (RFC 7009): whoever has it may. Says whether there was something to
+    /// revoke, which nobody is told.
+    pub fn revoke_shown(
+        &self,
+        tx: &mut WriteTx<'_>,
+        text: &str,
+        request: Option<&RequestId>,
+    ) -> Result<bool, IdentityError> {
+        if self.end_session_of(tx, text, request)? {
+            return Ok(true);
+        }
+        match self.introspect(tx, text)? {
+            Some(found) => self.revoke_token(tx, &found.authenticated, request).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// The claims of a token that we signed, for us, and whose time it is.

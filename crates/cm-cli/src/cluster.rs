@@ -77,7 +77,10 @@ pub async fn run(command: ClusterCommand, connection: &Connection) -> Outcome {
             let document = serde_json::json!({
                 "id": made.id, "invitation": made.invitation, "expires_at": made.expires_at,
             });
-            output::done(connection, &made.invitation, &document);
+            match connection.output {
+                Format::Table => output::line(&made.invitation),
+                Format::Json | Format::Yaml => output::document_of(connection, &document),
+            }
         }
         ClusterCommand::Status => status(&api.network().await?, connection),
         ClusterCommand::Remove(RemoveArgs { node }) => {

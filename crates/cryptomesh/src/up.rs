@@ -157,7 +157,12 @@ fn read_invitation(file: &std::path::Path) -> std::io::Result<Secret<String>> {
 /// Says the public key for links, which other nodes are told.
 pub(crate) async fn link_key(connection: &Connection) -> Outcome {
     let key = cm_node::link_key(&offline(connection)?.data_dir).await?.to_string();
-    output::done(connection, &key, &serde_json::json!({ "link_key": key }));
+    match connection.output {
+        Format::Table => output::line(&key),
+        Format::Json | Format::Yaml => {
+            output::document_of(connection, &serde_json::json!({ "link_key": key }));
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -16,6 +16,8 @@ use cm_kernel::objects::ObjectError;
 use cm_kernel::{ErrorClass, KernelError};
 use serde_json::{Value, json};
 
+/// When to ask again after a moment in which something cannot be reached: about as long as another node takes to lead.
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// When to try again for a place: runs last seconds.
 pub const PLACE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -83,7 +85,8 @@ pub fn of_class(class: ErrorClass, error: impl std::error::Error + Send + Sync +
         ErrorClass::Range => failure(FailureClass::RangeNotSatisfiable),
         ErrorClass::TooMany { retry_after } => failure(FailureClass::TooMany).with_retry_after(retry_after),
         ErrorClass::Unavailable => {
-            Failure::new(FailureClass::Unavailable, "try again later").with_cause(error)
+            let failure = Failure::new(FailureClass::Unavailable, "try again later");
+            failure.with_retry_after(UNAVAILABLE_RETRY_AFTER).with_cause(error)
         }
         ErrorClass::Internal => Failure::internal(error),
     }

@@ -1,6 +1,7 @@
 //! The routes, and the way through the adapter.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -81,11 +82,20 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
         return cors::preflight(&face.kernel, &parts).await;
     }
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
+    let admitted = face.kernel.admit_source(peer, key.is_some() || is_form);
+    admitted.map_err(|refused| Failure::new(FailureClass::Forbidden, refused.to_string()))?;
     let circumstances = circumstances::of(&parts, peer, face.kernel.now());
     let (page, tenant) = (Page::of(&parts), AskingTenant::default());
     let mut op =
         OpContext::new(cm_kernel::Actor::Anonymous, id.clone(), face.kernel.tasks().token().child_token())
             .asked_at(face.kernel.now(), peer, None);
+    // Whoever signs is looked up, which waits for the same.
+    if key.is_none() {
+        face.kernel.freshen().await.map_err(|error| {
+            let later = Failure::new(FailureClass::Unavailable, "try again later");
+            later.with_retry_after(Duration::from_secs(2)).with_cause(error)
+        })?;
+    }
     // Whoever does not sign is of the first tenant.
     let policies = face.kernel.policies_of(&op.tenant()).await;
     op.anonymous_policies = policies

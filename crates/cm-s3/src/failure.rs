@@ -180,7 +180,9 @@ fn of_class(class: ErrorClass, error: &(dyn Error + 'static)) -> S3Error {
         ErrorClass::TooLarge => S3ErrorCode::EntityTooLarge,
         ErrorClass::TooMany { .. } => return slow_down(error),
         ErrorClass::Unavailable => {
-            return S3Error::with_message(S3ErrorCode::ServiceUnavailable, "try again later");
+            let mut later = S3Error::with_message(S3ErrorCode::ServiceUnavailable, "try again later");
+            later.set_headers([(header::RETRY_AFTER, HeaderValue::from_static("2"))].into_iter().collect());
+            return later;
         }
         ErrorClass::Internal => {
             log(error);

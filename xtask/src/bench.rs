@@ -36,6 +36,12 @@ const BENCHMARKS: &[Benchmark] = &[
         starts_product: false,
     },
     Benchmark {
+        name: "files",
+        about: "sealing and opening files in every format, beside writing them, and the memory it takes",
+        cargo: &["run", "--release", "--package", "cm-crypto", "--example", "files"],
+        starts_product: false,
+    },
+    Benchmark {
         name: "functions",
         about: "instance start, provisioning and compute kernels, against bare wasmtime, plain TLS and native",
         cargo: &["bench", "--package", "cm-e2e", "--bench", "functions"],

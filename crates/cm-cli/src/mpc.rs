@@ -290,12 +290,16 @@ fn explained(args: &ExplainArgs, connection: &Connection) -> Outcome {
         _ => output::line("too large for its costs to be told"),
     }
     for (name, owner, len) in &told.inputs {
-        output::line(&format!("input   {name}: {len} numbers of {owner}, whom nobody else learns them from"));
+        output::line(&format!("input   {name}: {} of {owner}, which nobody else learns", numbers_of(*len)));
     }
     for (name, to, len) in &told.outputs {
-        output::line(&format!("result  {name}: {len} numbers, learned by {to}"));
+        output::line(&format!("result  {name}: {}, learned by {to}", numbers_of(*len)));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn numbers_of(len: usize) -> String {
+    if len == 1 { "one number".to_owned() } else { format!("{len} numbers") }
 }
 
 fn pairs(texts: &[String]) -> Result<BTreeMap<String, String>, UsageError> {

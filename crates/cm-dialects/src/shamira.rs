@@ -149,7 +149,7 @@ fn shape(failure: &Failure, _: &Asked) -> Rendered {
         _ => failure.message(),
     };
     let status = match failure.class() {
-        FailureClass::Invalid | FailureClass::Malformed => StatusCode::UNPROCESSABLE_ENTITY,
+        FailureClass::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         class => class.status(),
     };
     Rendered::json(status, &json!({ "detail": detail }))

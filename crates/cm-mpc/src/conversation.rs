@@ -31,6 +31,8 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) struct Limits {
     /// When it must be over.
     pub(crate) deadline: Instant,
+    /// How long it may take in all, to be told.
+    pub(crate) within: Duration,
     /// For how long one party may say nothing while it is waited for.
     pub(crate) patience: Duration,
     /// Cancelled when nobody wants the result any more.
@@ -152,7 +154,7 @@ impl Conversation {
                 return Err(Failure::Cancelled);
             }
             if Instant::now() >= limits.deadline {
-                return Err(Failure::deadline(Duration::ZERO));
+                return Err(Failure::deadline(limits.within));
             }
             watch(&wires, limits);
         }

@@ -198,6 +198,7 @@ impl Computations {
             me: proposed.me,
             sealed: proposed.sealed,
             deadline: Instant::now() + proposed.within,
+            within: proposed.within,
             patience: proposed.patience,
             cancel,
             advance: Advance::default(),

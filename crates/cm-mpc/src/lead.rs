@@ -11,10 +11,11 @@ use cm_computation::{
 };
 use cm_kernel::catalog::kinds::Computation;
 use cm_kernel::catalog::{NewRecord, Record};
+use cm_kernel::events::{EventVerb, NewEvent, Outcome};
 use cm_kernel::policy::{Create, Delete, Invoke, Permit, Read, Update};
 use cm_kernel::{KernelError, OpContext};
 use cm_net::LinkError;
-use cm_types::{Labels, PeerId, ResourceId, ResourceKind, TenantId};
+use cm_types::{Labels, PeerId, ResourceId, ResourceKind, ResourceRef, TenantId};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::computations::Network;
-use crate::control::{INPUT, InputHead, Outcome, PROPOSE, Proposal, RUN, Reply, RunHead};
+use crate::control::{INPUT, InputHead, Outcome as PartyOutcome, PROPOSE, Proposal, RUN, Reply, RunHead};
 use crate::guest::{holders, sealed_len};
 use crate::journal::{RunRow, ShareName};
 use crate::party::{Ended, Part};
@@ -442,6 +443,7 @@ impl Lead {
         };
         let state = status.get("state").and_then(Value::as_str).unwrap_or("failed").to_owned();
         tracing::info!(computation = %self.place.1, run = %self.run, %state, message = %status["message"], "run has ended");
+        self.tell_of_cheating(&status).await;
         if let Err(error) = self.computations.set_status(&self.place, status).await {
             tracing::error!(error = &error as &dyn std::error::Error, "state of a computation not written");
         }
@@ -453,6 +455,25 @@ impl Lead {
             progress.layers_done = self.advance.layers();
             progress.state = state;
         });
+    }
+
+    /// Cheating is the business of more people than the computation's owner.
+    async fn tell_of_cheating(&self, status: &Value) {
+        let has_cheaters = status["cheaters"].as_array().is_some_and(|cheaters| !cheaters.is_empty());
+        if !has_cheaters && status["failure"]["reason"] != "cheating" {
+            return;
+        }
+        let mut event = NewEvent::new(self.place.0.clone(), EventVerb::fixed("computation.cheating"));
+        event.resource = Some(ResourceRef::new(ResourceKind::Computation, self.place.1.as_str()));
+        event.outcome = Outcome::Failed;
+        event.facts = serde_json::Map::from_iter([
+            ("run".to_owned(), self.run.to_string().into()),
+            ("cheaters".to_owned(), status["cheaters"].clone()),
+            ("failure".to_owned(), status["failure"].clone()),
+        ]);
+        if let Err(error) = self.computations.0.kernel.record_event(event).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "cheating not recorded");
+        }
     }
 
     fn internal(&self, error: &ComputationError) -> Value {
@@ -502,6 +523,7 @@ impl Lead {
             me,
             sealed: self.sealed_for(me).await?,
             deadline,
+            within: self.within,
             patience: self.computations.0.config.patience,
             cancel: self.cancel.clone(),
             advance: self.advance.clone(),
@@ -594,7 +616,7 @@ impl Lead {
             bytes.extend_from_slice(&piece);
         }
         let answer = exchange.answer().await.map_err(|error| lost(&error))?;
-        let outcome: Option<Outcome> = serde_json::from_slice(&answer).ok();
+        let outcome: Option<PartyOutcome> = serde_json::from_slice(&answer).ok();
         let joined = outcome.and_then(|outcome| outcome.joined(&bytes));
         joined.unwrap_or_else(|| Err(lost(&LinkError::Malformed(peer))))
     }

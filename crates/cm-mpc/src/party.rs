@@ -34,6 +34,8 @@ pub(crate) struct Part {
     pub(crate) sealed: BTreeMap<String, Vec<u8>>,
     /// When the run must be over.
     pub(crate) deadline: Instant,
+    /// How long it may take in all.
+    pub(crate) within: Duration,
     /// For how long a party may say nothing.
     pub(crate) patience: Duration,
     pub(crate) cancel: CancellationToken,
@@ -78,8 +80,8 @@ impl Part {
     ) -> Result<Ended, Failure> {
         let own = ExchangeKey::generate();
         let (directs, publics) = self.gather(meeting, &own).await?;
-        let (conversation, names) = (Conversation::new(directs), self.names());
-        let talk = conversation.clone();
+        let conversation = Conversation::new(directs);
+        let (talk, own_name) = (conversation.clone(), self.names()[self.me].clone());
         let computing = tasks.spawn_blocking("mpc-party", move || {
             let outcome = match self.agreed.plan().program.settings().field {
                 FieldName::F61 => self.compute::<F61>(&talk, &own, &publics, &key),
@@ -88,8 +90,7 @@ impl Part {
             (outcome, self.me)
         });
         let Ok((outcome, me)) = computing.await else {
-            let party = names.first().cloned().unwrap_or_default();
-            return Err(Failure::Internal { party });
+            return Err(Failure::Internal { party: own_name });
         };
         if outcome.is_ok() {
             for (party, direct) in conversation.into_clean() {
@@ -166,6 +167,7 @@ impl Part {
         .map_err(failed)?;
         let limits = Limits {
             deadline: self.deadline.into_std(),
+            within: self.within,
             patience: self.patience,
             cancel: self.cancel.clone(),
         };

@@ -6,6 +6,7 @@
 
 mod attestation;
 mod axo;
+mod computation;
 mod instance;
 mod manifest;
 mod network;
@@ -13,10 +14,12 @@ mod quorum;
 mod s3;
 mod secrets;
 mod sharing;
+mod stix;
 mod text;
 
 pub use attestation::{attestation_results, certificate_requests, dcap_quotes, nitro_documents, snp_reports};
 pub use axo::active_objects;
+pub use computation::jobs;
 pub use instance::{
     frames, guest_paths, instance_certificates, pipelines, policies, posts, requests_of_both_eras,
 };
@@ -26,6 +29,7 @@ pub use quorum::quorum_messages;
 pub use s3::aws_chunked;
 pub use secrets::{evidence, keys, sealed_artefacts, sealed_objects};
 pub use sharing::{bucket_policies, form_policies, permission_documents};
+pub use stix::stix;
 pub use text::{byte_counts, labels, log_heads, permissions, ranges, row_keys};
 
 #[cfg(test)]

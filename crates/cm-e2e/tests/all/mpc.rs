@@ -123,3 +123,76 @@ async fn owners_split_and_receivers_put_together() {
     let found = result["r"].as_f64().unwrap();
     assert!((found - -1.5).abs() < 0.01, "{found}");
 }
+
+/// A number's decimal digits.
+fn decimal(bytes: &[u8]) -> String {
+    let mut bytes = bytes.to_vec();
+    let mut digits = Vec::new();
+    while bytes.iter().any(|byte| *byte != 0) {
+        let mut rest = 0_u32;
+        for byte in &mut bytes {
+            rest = rest * 256 + u32::from(*byte);
+            *byte = u8::try_from(rest / 10).unwrap();
+            rest %= 10;
+        }
+        digits.push(char::from_digit(rest, 10).unwrap());
+    }
+    digits.iter().rev().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_with_keys_of_their_own_log_in_once_a_message() {
+    use k256::ecdsa::SigningKey;
+    use k256::ecdsa::signature::Signer as _;
+
+    let root = TempDir::new().unwrap();
+    let node = Node::start(root.path(), &NodeOptions::default());
+    let admin = node.admin_token();
+    let (post, get) = (reqwest::Method::POST, reqwest::Method::GET);
+    let key = SigningKey::from_slice(&[11; 32]).unwrap();
+    let public: String =
+        key.verifying_key().to_sec1_point(false).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let login = |message: &str, signed: &[u8]| {
+        let signature: k256::ecdsa::Signature = key.sign(signed);
+        let (r, s) = signature.split_bytes();
+        // Numbers of 256 bits, as the earlier client writes them.
+        let text = format!(
+            r#"{{"public_key":"{public}","message":"{message}","signature":{{"r":{},"s":{}}}}}"#,
+            decimal(&r),
+            decimal(&s)
+        );
+        text
+    };
+    let send = async |path: &str, body: String| {
+        let request = reqwest::Client::new().post(format!("http://{}{path}", node.address("mpc")));
+        let response = request.header("content-type", "application/json").body(body).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    // Who is not registered is told so as the published client expects it.
+    let (status, answer) = send("/auth/login", login("00ff", &[0, 255])).await;
+    assert_eq!((status, &answer["status_code"]), (200, &json!(404)), "{answer}");
+    assert_eq!(send("/login", login("00ff", &[0, 255])).await.0, 401);
+    let body = json!({ "hostname": "http://localhost:9", "alias": "client", "description": "x", "public_key": public });
+    assert_eq!(ask(&node, "", post.clone(), "/register_node", Some(body.clone())).await.0, 401);
+    assert_eq!(ask(&node, &admin, post.clone(), "/register_node", Some(body.clone())).await.0, 200);
+    let (status, answer) = ask(&node, &admin, post.clone(), "/auth/register", Some(body)).await;
+    assert_eq!((status, answer["detail"].as_str()), (400, Some("Node with this public key already registered.")));
+    let (_, challenge) = ask(&node, "", get.clone(), "/login_challenge", None).await;
+    let message = challenge["message"].as_str().unwrap().to_owned();
+    let (status, answer) = send("/login", login(&message, message.as_bytes())).await;
+    assert_eq!(status, 200, "{answer}");
+    let token = answer["token"].as_str().unwrap().to_owned();
+    assert_eq!(token.split('.').count(), 3);
+    let (status, nodes) = ask(&node, &token, get.clone(), "/nodes", None).await;
+    assert_eq!((status, nodes["nodes"].as_array().map(Vec::len)), (200, Some(2)), "{nodes}");
+    // The same message, and one of the client's own, again.
+    assert_eq!(send("/login", login(&message, message.as_bytes())).await.0, 401);
+    let (status, answer) = send("/auth/login", login("00ff", &[0, 255])).await;
+    assert_eq!(status, 200, "{answer}");
+    let (_, nodes) = ask(&node, answer["token"].as_str().unwrap(), get.clone(), "/nodes", None).await;
+    assert!(nodes.is_array(), "the published client is given a bare list");
+    assert_eq!(send("/auth/login", login("00ff", &[0, 255])).await.0, 401, "a replayed message");
+    assert_eq!(send("/login", login("00fe", b"something else")).await.0, 401);
+    let forged = format!("{}x", &token[..token.len() - 1]);
+    assert_eq!(ask(&node, &forged, get, "/nodes", None).await.0, 401);
+}

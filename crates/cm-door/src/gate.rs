@@ -75,6 +75,8 @@ pub async fn authenticate(
         (Ok(None), Access::Credential) => return Err(missing_credential()),
         (Err(failure), _) => return Err(failure),
     };
+    let peer = request.extensions().get::<Peer>().map(|Peer(address)| address.ip());
+    gate.kernel.admit(peer, &actor).map_err(refusal)?;
     let mut op = context(&gate.kernel, actor, &request);
     if matches!(op.actor, Actor::Anonymous) {
         op.anonymous_policies = gate.kernel.policies_of(&op.tenant()).await.map_err(refusal)?;

@@ -112,6 +112,11 @@ pub enum KernelError {
     /// What an application declares about its own resources was refused.
     #[error(transparent)]
     Declaration(#[from] DeclarationError),
+    /// A measure concerns the caller or where it is.
+    #[error(
+        "requests of yours, or from where you are, are refused for the time being; ask an operator of the node"
+    )]
+    Refused,
     /// The process is ending.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -198,7 +203,7 @@ impl KernelError {
                 ErrorClass::Conflict
             }
             KernelError::TooManyInvitations => ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT },
-            KernelError::NotInvited => ErrorClass::Forbidden,
+            KernelError::NotInvited | KernelError::Refused => ErrorClass::Forbidden,
             KernelError::NoSuchNode(_) => ErrorClass::NotFound,
             KernelError::Declaration(error) => declaration_class(error),
             KernelError::ShuttingDown => ErrorClass::Unavailable,

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::config::Database;
 use crate::denials::Denials;
 use crate::leases::Leases;
+use crate::measures::Measures;
 use crate::network::NetworkView;
 use crate::node_id::NodeId;
 use crate::policies::PolicyBook;
@@ -52,6 +53,7 @@ struct Parts {
     recognised: Recognised,
     policies: PolicyBook,
     refused: RefusedCredentials,
+    measures: Measures,
     network: OnceLock<watch::Receiver<NetworkView>>,
 }
 
@@ -123,9 +125,11 @@ impl Kernel {
             recognised: Recognised::default(),
             policies: PolicyBook::default(),
             refused: RefusedCredentials::default(),
+            measures: Measures::default(),
             network: OnceLock::new(),
         }));
         kernel.bootstrap(keep_admin_key).await?;
+        kernel.follow_measures();
         Ok(kernel)
     }
 
@@ -235,6 +239,10 @@ impl Kernel {
 
     pub(crate) fn policy_book(&self) -> &PolicyBook {
         &self.0.policies
+    }
+
+    pub(crate) fn measures(&self) -> &Measures {
+        &self.0.measures
     }
 
     pub(crate) fn denials(&self) -> &Denials {

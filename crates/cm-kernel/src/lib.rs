@@ -27,6 +27,7 @@ pub mod idempotency;
 pub mod kernel;
 pub mod leases;
 pub mod manifest;
+mod measures;
 pub mod network;
 mod node_id;
 pub mod policies;

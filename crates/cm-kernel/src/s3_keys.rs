@@ -51,7 +51,8 @@ impl Kernel {
     pub async fn authenticate_s3(&self, key: &str, secret: &str) -> Result<Actor, KernelError> {
         let presented = self.identity().presented_s3(key, secret).map_err(unproven)?;
         let (book, catalog) = (self.policy_book().clone(), self.catalog().clone());
-        self.db()
+        let actor = self
+            .db()
             .read(move |tx| {
                 let authenticated = presented.recognise(tx).map_err(unproven)?;
                 let principal = authenticated.principal();
@@ -59,8 +60,10 @@ impl Kernel {
                 let policies = book.in_force(tx, &catalog, &principal.tenant)?;
                 let (principal, tenant) = (principal.id.clone(), principal.tenant.clone());
                 let facts = ActorFacts { principal, tenant, roles, policies };
-                Ok(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
+                Ok::<_, KernelError>(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
             })
-            .await
+            .await?;
+        self.admit(None, &actor)?;
+        Ok(actor)
     }
 }

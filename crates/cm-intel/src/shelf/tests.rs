@@ -150,7 +150,9 @@ async fn shelves_are_apart_and_a_collection_made_again_begins_empty() {
     let (shelf, id) = shelf();
     let tenant = TenantId::default_tenant();
     put(&shelf, &id, vec![object("a", 1, 1, 21)]).await;
-    for other in [ShelfId::of(&tenant, &"feed".parse().unwrap(), Timestamp::from_micros(7)), ShelfId::events(&tenant)] {
+    for other in
+        [ShelfId::of(&tenant, &"feed".parse().unwrap(), Timestamp::from_micros(7)), ShelfId::events(&tenant)]
+    {
         assert!(ids(&shelf, &other, Query::default()).await.is_empty());
         assert!(!shelf.has(&other, "a--1").await.unwrap());
     }

@@ -63,6 +63,8 @@ fn reduced(words: [u64; 4]) -> [u64; 4] {
     remainder(wide)
 }
 
+type WideOf = <Scalar as Field>::Wide;
+
 fn any_f61() -> impl Strategy<Value = u64> {
     prop_oneof![0..ORDER, 0..4u64, ORDER - 4..ORDER]
 }
@@ -138,6 +140,16 @@ proptest! {
     }
 
     #[test]
+    fn sums_of_products_of_scalars_are_reduced_rightly(values in proptest::collection::vec((any_words(), any_words()), 0..70)) {
+        let (a, b): (Vec<Scalar>, Vec<Scalar>) = values.iter().map(|&(a, b)| (scalar(reduced(a)), scalar(reduced(b)))).unzip();
+        let expected = a.iter().zip(&b).fold(Scalar::ZERO, |sum, (&a, &b)| sum + a * b);
+        prop_assert_eq!(Scalar::dot(&a, &b), expected);
+        // The crate of the curve agrees.
+        let inner = a.iter().zip(&b).fold(Scalar::ZERO.inner(), |sum, (a, b)| sum + a.inner() * b.inner());
+        prop_assert_eq!(expected.inner(), inner);
+    }
+
+    #[test]
     fn small_numbers_keep_their_sign(value in -(1i64 << 59)..1 << 59) {
         prop_assert_eq!(F61::from_i64(value).to_i64(), Some(value));
         prop_assert_eq!(Scalar::from_i64(value).to_i64(), Some(value));
@@ -149,6 +161,9 @@ fn sixty_of_the_largest_products_fit() {
     let largest = -F61::ONE;
     let sum = (0..60).fold(0, |sum, _| F61::accumulate(sum, largest, largest));
     assert_eq!(F61::reduce(sum), F61::from_u64(60));
+    let largest = -Scalar::ONE;
+    let sum = (0..60).fold(WideOf::default(), |sum, _| Scalar::accumulate(sum, largest, largest));
+    assert_eq!(Scalar::reduce(sum), Scalar::from_u64(60));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Views of `t` parties are gathered over many runs with fresh seeds. A run opens nothing, so everything they are sent must be uniformly random whatever the inputs are. A sharing of degree zero,
 //! a mask that is left out, or one that is used twice shows as bits that are set too often or too rarely, as words that repeat, or as words that depend on the inputs alone.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::*;
 
@@ -15,10 +15,12 @@ where
     P: Fn(Session) -> R,
     R: Future<Output = Result<(), MpcError>> + Send + 'static,
 {
-    let mut words = Vec::new();
+    // By links, so that one place of the view is the same in all runs.
+    let mut words: BTreeMap<(Party, Party), Vec<u64>> = BTreeMap::new();
     let rehearsal = rehearse_with(terms, number, program, |from, to, frame| {
         if !corrupted.contains(&from) && corrupted.contains(&to) {
-            words.extend(
+            let link = words.entry((from, to)).or_default();
+            link.extend(
                 frame[FRAME_HEADER_BYTES..]
                     .chunks_exact(8)
                     .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap())),
@@ -27,7 +29,7 @@ where
         Fate::Arrives
     });
     assert!(rehearsal.results.into_iter().all(|result| result.is_ok()));
-    words
+    words.into_values().flatten().collect()
 }
 
 /// Fails if views over many runs are not what random words are.
@@ -56,6 +58,21 @@ where
         seen.len() as u64 > RUNS * columns.len() as u64 / 4,
         "{name}, {terms:?}: words repeat within runs"
     );
+    if terms.tier() == Tier::SemiHonest {
+        // What two places have in common would show in their difference (as elements and as bits); echoes of other tiers are the same on purpose.
+        for (place, column) in columns.iter().enumerate() {
+            for other in &columns[..place] {
+                let apart = |f: fn(u64, u64) -> u64| {
+                    column.iter().zip(other).any(|(&a, &b)| f(a, b) != f(column[0], other[0]))
+                };
+                let subtract = |a, b| (F61::from_u64(a) - F61::from_u64(b)).to_u64();
+                assert!(
+                    apart(subtract) && apart(|a, b| a ^ b) && apart(u64::wrapping_sub),
+                    "{name}, {terms:?}: a mask is used twice"
+                );
+            }
+        }
+    }
     let samples = RUNS as f64 * columns.len() as f64;
     for bit in 0..bits {
         let ones = columns.iter().flatten().filter(|&&word| word >> bit & 1 == 1).count() as f64;
@@ -105,6 +122,33 @@ fn words_of_three_parties_are_random_whatever_the_inputs() {
             });
         }
     }
+}
+
+/// The tests above can fail: a value that is shown is seen.
+#[test]
+#[should_panic(expected = "repeats in another run")]
+fn a_value_that_is_shown_would_be_noticed() {
+    looks_random(terms(3, Tier::SemiHonest), &[Party(1)], 60, "shown", |mut session| async move {
+        let x = owned(&mut session, &[F61::from_u64(77)]).await?;
+        let degree_zero = Shared::public(&[F61::from_u64(77)]);
+        session.open_to(&degree_zero, &[Party(1)]).await?;
+        session.mul(&x, &x).await.map(|_| ())
+    });
+}
+
+/// And a triple that is used twice is seen.
+#[test]
+#[should_panic(expected = "a mask is used twice")]
+fn a_triple_that_is_used_twice_would_be_noticed() {
+    looks_random(terms(3, Tier::SemiHonest), &[Party(1)], 60, "reused", |mut session| async move {
+        let x = owned(&mut session, &[F61::from_u64(77)]).await?;
+        session.prepare_triples::<F61>(1).await?;
+        let triple = session.take_triples::<F61>();
+        session.provide_triples(&triple)?;
+        session.multiply_prepared(&x, &x).await?;
+        session.provide_triples(&triple)?;
+        session.multiply_prepared(&x.add(&x), &x).await.map(|_| ())
+    });
 }
 
 /// Two parties of five hold two points of a polynomial of degree two. Were the degree one, the line through them would show the value.

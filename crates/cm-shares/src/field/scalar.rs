@@ -154,8 +154,8 @@ impl Sub for Scalar {
     fn sub(self, other: Self) -> Self {
         let mut difference = [0; 4];
         let mut borrow = false;
-        for place in 0..4 {
-            (difference[place], borrow) = self.0[place].borrowing_sub(other.0[place], borrow);
+        for ((difference, a), b) in difference.iter_mut().zip(self.0).zip(other.0) {
+            (*difference, borrow) = a.borrowing_sub(b, borrow);
         }
         let (restored, _) = add_words(difference, ORDER);
         Self(choose(borrow, restored, difference))

@@ -184,8 +184,8 @@ impl Session {
         let column = |weight: usize| both.slice(weight * len..(weight + 1) * len);
         let mut differs = Vec::with_capacity(count);
         let mut prefix = Vec::with_capacity(count);
-        for weight in 0..count {
-            let (d, r, both) = (&minuend[weight], &mask.bits[weight], column(weight));
+        for (weight, (d, r)) in minuend.iter().zip(&mask.bits).enumerate() {
+            let both = column(weight);
             let differ = d.add(r).sub(&both).sub(&both);
             prefix.push(Compared { greater: r.sub(&both), equal: differ.not() });
             differs.push(differ);

@@ -190,7 +190,7 @@ mod tests {
             for input in 0u32..1 << len {
                 let mut bits: Vec<bool> = (0..len).map(|place| input >> place & 1 == 1).collect();
                 for &(low, high) in steps.iter().flatten() {
-                    if bits[high] < bits[low] {
+                    if bits[low] && !bits[high] {
                         bits.swap(low, high);
                     }
                 }

@@ -128,14 +128,14 @@ fn a_frame_of_another_job_is_recognised() {
         }
         Fate::Arrives
     }));
-    for target in 0..other.len() {
+    for (target, stray) in other.iter().enumerate() {
         let mut count = 0;
         let rehearsal =
             rehearse_with(terms(3, Tier::MaliciousAbort), 11, some_products, |from, to, frame| {
                 if (from, to) == (Party(1), Party(2)) {
                     if count == target {
-                        assert_eq!(step_of(&other[target]), step_of(frame));
-                        frame.clone_from(&other[target]);
+                        assert_eq!(step_of(stray), step_of(frame));
+                        frame.clone_from(stray);
                     }
                     count += 1;
                 }

@@ -1,6 +1,6 @@
 //! Computations: three nodes that are started one by one, the first system's examples over HTTP, and the commands of owners.
 
-use cm_e2e::node::{Node, NodeOptions};
+use cm_e2e::{Node, NodeOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -105,7 +105,7 @@ async fn owners_split_and_receivers_put_together() {
     let dir = TempDir::new().unwrap();
     let job = dir.path().join("score.mpc");
     std::fs::write(&job, "input x[3] from admin as real\ninput w[3] from admin as real\nr = dot(x, w) + 0.5\nreveal r to admin\n").unwrap();
-    let says = |arguments: &[&str]| {
+    let says = |arguments: &[&str]| -> (i32, String) {
         let output = node.command(arguments);
         let text = if output.status.success() { &output.stdout } else { &output.stderr };
         (output.status.code().unwrap(), String::from_utf8_lossy(text).into_owned())

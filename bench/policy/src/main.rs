@@ -50,7 +50,8 @@ fn main() {
 
 fn workload(name: &str, roles: usize, buckets: usize) {
     let lines: Vec<Line> = (0..STATEMENTS).map(|nth| line(nth, roles, buckets)).collect();
-    let questions: Vec<Question> = (0..QUESTIONS).map(|nth| question(nth, roles, buckets)).collect();
+    let questions: Vec<Question> =
+        (0..QUESTIONS).map(|nth| question(nth, &lines, (roles, buckets))).collect();
     let text = document_text(&lines);
     let document = pdl::parse(&text).expect("the document is well formed");
     let documents: [(&str, &Document); 1] = [("bench", &document)];
@@ -125,14 +126,21 @@ fn line(nth: usize, roles: usize, buckets: usize) -> Line {
     }
 }
 
-fn question(nth: usize, roles: usize, buckets: usize) -> Question {
+/// Every other question is one that some statement is about.
+fn question(nth: usize, lines: &[Line], (roles, buckets): (usize, usize)) -> Question {
+    let (user, mfa) = (format!("user-{nth}"), nth % 4 < 2);
+    if nth.is_multiple_of(2) {
+        let Line { role, bucket, beginning, action, .. } = &lines[pick(nth, 9, lines.len())];
+        let (role, bucket, key) = (role.clone(), bucket.clone(), format!("{beginning}/file-{nth}"));
+        return Question { user, role, bucket, key, action: *action, mfa };
+    }
     Question {
-        user: format!("user-{nth}"),
+        user,
         role: format!("role-{}", pick(nth, 5, roles)),
         bucket: format!("bucket-{}", pick(nth, 6, buckets)),
         key: format!("part-{}/file-{nth}", pick(nth, 7, 400)),
         action: ACTIONS[pick(nth, 8, ACTIONS.len())],
-        mfa: nth % 2 == 0,
+        mfa,
     }
 }
 

@@ -186,7 +186,9 @@ pub async fn run(command: IntelCommand, connection: &Connection) -> Outcome {
         }
         IntelCommand::Indicators(IndicatorsArgs { limit }) => {
             let query = [("limit", limit.to_string())];
-            output::entries(connection, &connection.api()?.indicators(&query).await?.items);
+            let found = connection.api()?.indicators(&query).await?.items;
+            let found: Vec<Entry> = found.into_iter().map(|entry| harmless(entry, connection)).collect();
+            output::entries(connection, &found);
         }
         IntelCommand::Reporters(IndicatorsArgs { limit }) => reporters(limit, connection).await?,
         IntelCommand::Why(args) => why(args, connection).await?,
@@ -203,7 +205,25 @@ fn shown(mut event: Entry, connection: &Connection) -> Entry {
             event.remove(name);
         }
     }
-    event
+    harmless(event, connection)
+}
+
+/// What strangers wrote must not command the terminal of whoever reads it.
+fn harmless(mut entry: Entry, connection: &Connection) -> Entry {
+    if connection.output == Format::Table {
+        entry.values_mut().for_each(without_controls);
+    }
+    entry
+}
+
+fn without_controls(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains(char::is_control) => {
+            *text = text.replace(char::is_control, "\u{fffd}");
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_controls),
+        _ => {}
+    }
 }
 
 async fn events(args: EventsArgs, connection: &Connection) -> anyhow::Result<()> {
@@ -341,5 +361,17 @@ async fn export_events(api: &cm_client::Api) -> anyhow::Result<()> {
             Some(next) => after = next,
             None => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_wrote_cannot_command_a_terminal() {
+        let mut value = json!(["\u{1b}[2Jgone", "plain — ünïcode", "\u{9b}31m\u{7f}"]);
+        without_controls(&mut value);
+        assert_eq!(value, json!(["\u{fffd}[2Jgone", "plain — ünïcode", "\u{fffd}31m\u{fffd}"]));
     }
 }

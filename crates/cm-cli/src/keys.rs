@@ -1,4 +1,4 @@
-//! `keys`: certificates that instances know people by, and key pairs for sealed objects.
+//! `keys`: certificates that instances know people by, key pairs for sealed objects, and the node's signing keys.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use cm_crypto::seal::RecipientSecretKey;
+use serde_json::{Map, Value};
 
 use crate::{Connection, Format, Outcome, output};
 
@@ -19,6 +20,21 @@ pub enum KeysCommand {
     Identity(IdentityArgs),
     /// Make a key pair for sealed objects; prints the public key.
     Seal(SealArgs),
+    /// List the keys that sign what the node issues, and those that still verify.
+    List,
+    /// Put a new signing key in the place of the active one.
+    Rotate(RotateArgs),
+}
+
+/// `cryptomesh keys rotate`
+#[derive(Args, Debug)]
+pub struct RotateArgs {
+    /// What it signs.
+    #[arg(value_parser = ["tokens", "xolo", "workload-tokens", "workloads"])]
+    pub purpose: String,
+    /// Refuse from now on what earlier keys signed, because somebody else has them.
+    #[arg(long)]
+    pub now: bool,
 }
 
 /// `cryptomesh keys identity`
@@ -45,10 +61,22 @@ pub struct SealArgs {
 }
 
 /// Runs one of them.
-pub fn run(command: KeysCommand, connection: &Connection) -> Outcome {
+pub async fn run(command: KeysCommand, connection: &Connection) -> Outcome {
     match command {
         KeysCommand::Identity(args) => identity(args, connection),
         KeysCommand::Seal(args) => seal(args, connection),
+        KeysCommand::List => {
+            let keys: Vec<Map<String, Value>> = connection.api()?.get("/api/v1/keys").await?;
+            output::entries(connection, &keys);
+            Ok(ExitCode::SUCCESS)
+        }
+        KeysCommand::Rotate(RotateArgs { purpose, now }) => {
+            let body = serde_json::json!({ "at_once": now });
+            let key: Value = connection.api()?.post(&format!("/api/v1/keys/{purpose}/rotate"), &body).await?;
+            let id = key.get("id").and_then(Value::as_str).unwrap_or_default();
+            output::done(connection, &format!("{purpose} are signed with {id} from now on"), &key);
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

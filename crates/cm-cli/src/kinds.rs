@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use ResourceKind::{
     ActiveObject, Bucket, Endpoint, EndpointState, Event, Function, FunctionResult, FunctionState, Instance,
-    Microservice, PermissionPolicy, Principal, Role, SecurityPolicy, Service, Storage,
+    IntelPeer, Measure, Microservice, PermissionPolicy, Principal, Role, SecurityPolicy, Service, Storage,
 };
 
 /// The kinds that the API serves as collections. Objects are in buckets, and have commands of their own.
@@ -25,6 +25,8 @@ pub(crate) const SERVED: &[ResourceKind] = &[
     Role,
     SecurityPolicy,
     PermissionPolicy,
+    IntelPeer,
+    Measure,
     Event,
 ];
 

@@ -38,6 +38,7 @@ mod share;
 pub mod storage;
 pub mod top;
 mod transfer;
+pub mod xolo;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -214,6 +215,8 @@ pub enum Command {
     Keygen(key_files::KeygenArgs),
     /// Find the key that two parties share, from your secret key and the public one of the other. Speaks to no node.
     Exchange(key_files::ExchangeArgs),
+    /// Execute a file of commands of the earlier identity service.
+    Xolo(xolo::XoloArgs),
     /// Make keys: certificates for instances, key pairs for sealed objects.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -257,7 +260,8 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Open(args) => sealing::open(args, connection).await,
         Command::Keygen(args) => key_files::keygen(args, connection),
         Command::Exchange(args) => key_files::exchange(args, connection),
-        Command::Keys(command) => keys::run(command, connection),
+        Command::Xolo(args) => xolo::run(args, connection).await,
+        Command::Keys(command) => keys::run(command, connection).await,
     }
 }
 

@@ -186,6 +186,11 @@ impl Api {
         self.post(&collection(kind), body).await
     }
 
+    /// Changes the named fields of one resource; the others stay.
+    pub async fn change(&self, kind: ResourceKind, id: &str, fields: &Value) -> Result<(), ClientError> {
+        self.call(Method::PATCH, &item(kind, id), Some(fields)).await
+    }
+
     /// Removes an entry.
     pub async fn remove(&self, kind: ResourceKind, id: &str) -> Result<(), ClientError> {
         self.delete(&item(kind, id)).await

@@ -39,6 +39,7 @@ pub struct SealArgs {
     /// Seal for the holder of this public key: `cmpub1…`, or a file with `PUBLIC KEY`. May be given several times.
     #[arg(long = "for", value_name = "KEY", required_unless_present = "compat", conflicts_with = "compat")]
     pub recipients: Vec<String>,
+    /// Which key, and which format.
     #[command(flatten)]
     pub compat: CompatArgs,
     /// Replace what is there.
@@ -57,6 +58,7 @@ pub struct OpenArgs {
     /// Where to write what it holds [default: FILE without its ending].
     #[arg(long, short = 'f', value_name = "FILE")]
     pub to_file: Option<PathBuf>,
+    /// Which key, and which format.
     #[command(flatten)]
     pub compat: CompatArgs,
     /// Replace what is there.

@@ -15,8 +15,9 @@ export function severity(text) {
 
 function figure(title, drawing, rows, columns) {
   return h('figure', { class: 'figure' }, drawing,
-    h('table', { class: 'hidden-visually' }, h('caption', {}, title), h('thead', {}, h('tr', {}, columns.map((column) => h('th', { scope: 'col' }, column)))),
-      h('tbody', {}, rows.map((row) => h('tr', {}, row.map((cell, index) => h(index === 0 ? 'th' : 'td', index === 0 ? { scope: 'row' } : {}, cell)))))));
+    // A table takes no width from its style; what is around it does.
+    h('div', { class: 'hidden-visually' }, h('table', {}, h('caption', {}, title), h('thead', {}, h('tr', {}, columns.map((column) => h('th', { scope: 'col' }, column)))),
+      h('tbody', {}, rows.map((row) => h('tr', {}, row.map((cell, index) => h(index === 0 ? 'th' : 'td', index === 0 ? { scope: 'row' } : {}, cell))))))));
 }
 
 /** Bars beside their names: `[[name, value, tone?], …]`. */

@@ -86,7 +86,7 @@ pub enum IdentityError {
     /// A signing key was sealed under another master key than the one in use.
     #[error(
         "a signing key is sealed under the master key {expected}, which is not the one in use; \
-         start the node with that one, or remove the key with `cryptomesh keys rotate --now`"
+         start the node with that one, or have the keys rotated at once"
     )]
     MasterKey {
         /// The name of the key under which it is sealed.

@@ -1,9 +1,8 @@
 //! The key under which signing keys are kept.
 //!
 //! Signing keys live in the database, so that all nodes of a catalogue have the same; there they are sealed. What opens
-//! them is one key of 32 bytes that is not in the database: the node's own secret unless told, or one from a file, the
-//! environment, or a program that fetches it from where it is kept (a key management service, a PKCS#11 token).
-//! Whoever configures the node reads it from there; here it is only used.
+//! them is one key of 32 bytes that is not in the database: derived from the node's own secret, unless whoever configures the
+//! node hands over another, which it has from a file or from where else keys are kept. Here it is only used.
 
 use cm_crypto::{Secret, derive, digest, sealed};
 

@@ -62,6 +62,9 @@ impl Kernel {
         permit: &Permit<Delete>,
         id: &TenantId,
     ) -> Result<(), KernelError> {
+        if *id == TenantId::default_tenant() {
+            return Err(IdentityError::TenantInUse(id.clone()).into());
+        }
         loop {
             let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
             let (permit, request, id) = (permit.clone(), op.request.clone(), id.clone());

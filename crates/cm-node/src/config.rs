@@ -19,6 +19,7 @@ mod api;
 mod attestation;
 mod database;
 mod endpoints;
+mod identity;
 mod instances;
 pub(crate) mod intel;
 mod listen;
@@ -28,13 +29,14 @@ mod written;
 
 pub use api::ApiSettings;
 pub use endpoints::{ChoreographySettings, EndpointSettings};
+pub use identity::{IdentitySettings, IdentityToml};
 pub use instances::{DockerSettings, InstanceSettings, KubernetesSettings, LauncherSettings};
-pub use mpc::MpcSettings;
 pub use listen::{InstancePorts, ListenSettings};
+pub use mpc::MpcSettings;
 pub use written::{
     ApiToml, AttestationToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, DockerToml,
-    EndpointsToml, InstancesToml, IntelToml, KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml, MictlanXToml, MpcToml,
-    ObjectsToml, S3AppToml, ShutdownToml,
+    EndpointsToml, InstancesToml, IntelToml, KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml,
+    MictlanXToml, MpcToml, ObjectsToml, S3AppToml, ShutdownToml,
 };
 
 /// The isolation layers of an instance's process, as `cryptomesh instance` reports them.
@@ -72,7 +74,8 @@ const LISTS: &[&str] = &[
     "intel.organisations",
 ];
 /// Keys whose value is a text even where it looks like a number.
-const TEXTS: &[&str] = &["api.title", "api.version", "attestation.snp_tcb_min", "mictlanx.peer_id", "mpc.name"];
+const TEXTS: &[&str] =
+    &["api.title", "api.version", "attestation.snp_tcb_min", "mictlanx.peer_id", "mpc.name"];
 
 /// Complete and valid settings of a node.
 #[derive(Clone, Debug)]
@@ -103,6 +106,8 @@ pub struct Config {
     pub s3_endpoints: Vec<String>,
     /// How MictlanX's clients are answered.
     pub mictlanx: MictlanXSettings,
+    /// Who the node says it is.
+    pub identity: IdentitySettings,
     /// Computations on secret shares.
     pub mpc: MpcSettings,
     /// Threat intelligence, all but the directory.
@@ -244,7 +249,7 @@ impl Config {
             Some(path) => read_file(path)?,
             None => toml::Table::new(),
         };
-        let mut without_effect = environment::apply(&mut table, variables)?;
+        let without_effect = environment::apply(&mut table, variables)?;
         for assignment in &overrides.set {
             let (key, value) =
                 assignment.split_once('=').ok_or_else(|| ConfigError::Set(assignment.clone()))?;
@@ -283,6 +288,7 @@ impl Config {
             s3app,
             objects,
             mictlanx: mictlanx_toml,
+            identity: identity_toml,
             mpc: mpc_toml,
             intel: intel_toml,
             limits,
@@ -304,6 +310,7 @@ impl Config {
             choreography: endpoints::choreography(choreography)?,
             s3_endpoints: s3_endpoints(s3app)?,
             mictlanx: mictlanx(mictlanx_toml)?,
+            identity: identity::settings(identity_toml)?,
             mpc: mpc::settings(mpc_toml)?,
             intel: intel::settings(intel_toml)?,
             object_size_max: size_max.map_or(5 << 40, |size| size.bytes()),

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cm_api::{Engines, Settings, ShieldX};
-use cm_dialects::shamira::{self, Shamira};
-use cm_dialects::taxii::{self, Taxii};
 use cm_dialects::Veracruz;
 use cm_dialects::mictlanx::{self, MictlanX};
+use cm_dialects::shamira::{self, Shamira};
+use cm_dialects::taxii::{self, Taxii};
 use cm_dialects::veracruz::{attestation, ccfaas, s3app, vaas};
 use cm_dialects::xolo::{self, Xolo};
 use cm_endpoints::{Endpoints, EndpointsConfig, ProcessLauncher};
@@ -19,16 +19,17 @@ use cm_functions::{Attestation, Functions, FunctionsConfig, LauncherConfig};
 use cm_http::{RequestLimits, ServerLimits};
 use cm_intel::Intel;
 use cm_kernel::catalog::{Integrity, Limits};
+use cm_kernel::identity::MasterKey;
 use cm_kernel::{Access, Actor, Database, DeploymentQuota, Kernel, KernelConfig};
 use cm_mpc::{Computations, MpcConfig};
 use cm_net::{Identity, PeerKey};
 use cm_runtime::{CancellationToken, Drained, SystemClock, Tasks};
 
-use crate::{NodeError, config};
 use crate::config::{ApiSettings, Config, InstancePorts};
 use crate::data_dir::{DataDir, write_private};
-use crate::{cluster, link_key};
 use crate::listeners::{Listeners, bind_discovery};
+use crate::{NodeError, config};
+use crate::{cluster, link_key};
 
 /// The administrator's token, within the data directory.
 pub(crate) const ADMIN_TOKEN_FILE: &str = "admin.token";
@@ -97,10 +98,9 @@ impl Node {
         let (tasks, network_tasks) = (Tasks::new(), Tasks::new());
         let token_file = data_dir.path().join(ADMIN_TOKEN_FILE);
         let network = open_network(&config, &data_dir, link.clone(), &network_tasks, stop).await?;
-        let database = network.as_ref().map_or_else(
-            || config.database.clone(),
-            |opened| Database::Opened(opened.db.clone()),
-        );
+        let database = network
+            .as_ref()
+            .map_or_else(|| config.database.clone(), |opened| Database::Opened(opened.db.clone()));
         let (kernel, first_start) =
             open_kernel(&config, database, &data_dir, token_file.clone(), &tasks).await?;
         if let Some(opened) = &network {
@@ -125,9 +125,14 @@ impl Node {
         let intel = Intel::open(kernel.clone(), &tasks, told, link.clone()).await?;
         let mut listeners = sockets.addresses();
         let parties = sockets.take("mpc_peers");
-        let computations =
-            Computations::open(kernel.clone(), &tasks, mpc_config(&config, &data_dir, &kernel), link.clone(), parties)
-                .await?;
+        let computations = Computations::open(
+            kernel.clone(),
+            &tasks,
+            mpc_config(&config, &data_dir, &kernel),
+            link.clone(),
+            parties,
+        )
+        .await?;
         let calls = discovery.as_ref().and_then(|socket| socket.local_addr().ok());
         listeners.extend(calls.map(|address| ("intel_discovery", address)));
         listeners.extend(network.as_ref().map(|opened| ("peers", opened.listens)));
@@ -362,6 +367,15 @@ async fn open_kernel(
     };
     let opened = Kernel::open_on(database, kernel_config, Arc::new(SystemClock), tasks, keep).await;
     let kernel = opened.map_err(|error| NodeError::of_opening(error, &config.database, data_dir.path()))?;
+    if let Some(key) = &config.identity.master_key {
+        kernel
+            .identity()
+            .use_master_key(MasterKey::new(key))
+            .expect("a kernel that was just opened needed no key");
+    }
+    if let Some(issuer) = &config.identity.issuer {
+        kernel.identity().use_issuer(issuer.clone()).expect("a kernel that was just opened issued nothing");
+    }
     Ok((kernel, first_start.load(Ordering::Relaxed)))
 }
 

@@ -15,4 +15,5 @@ mod objects;
 mod probes;
 mod records;
 mod support;
+mod tenants;
 mod versions;

@@ -82,8 +82,25 @@ pub struct InstancePorts {
 }
 
 pub(super) fn settings(listen: ListenToml) -> Result<ListenSettings, ConfigError> {
-    let ListenToml { api, console, s3, router, mictlanx_peer, summoner, vaas, ccfaas, s3app, attestation, xolo, peers, mpc, mpc_peers, intel, intel_discovery, instances } =
-        listen;
+    let ListenToml {
+        api,
+        console,
+        s3,
+        router,
+        mictlanx_peer,
+        summoner,
+        vaas,
+        ccfaas,
+        s3app,
+        attestation,
+        xolo,
+        peers,
+        mpc,
+        mpc_peers,
+        intel,
+        intel_discovery,
+        instances,
+    } = listen;
     Ok(ListenSettings {
         api: listener("listen.api", api.as_deref(), API_PORT)?,
         console: listener("listen.console", console.as_deref(), CONSOLE_PORT)?,

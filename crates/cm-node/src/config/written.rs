@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use cm_types::ByteCount;
 use serde::Deserialize;
 
+use super::identity::IdentityToml;
+
 /// Every key that a configuration file may hold, in the order in which people want to read about them.
 pub const KEYS: &[&str] = &[
     "data_dir",
@@ -76,6 +78,8 @@ pub const KEYS: &[&str] = &[
     "objects.zone",
     "mictlanx.peer_id",
     "mictlanx.overwrite",
+    "identity.issuer",
+    "identity.master_key",
     "mpc.name",
     "mpc.peers",
     "mpc.nodes",
@@ -137,6 +141,8 @@ pub struct ConfigToml {
     pub objects: ObjectsToml,
     /// MictlanX.
     pub mictlanx: MictlanXToml,
+    /// Who the node says it is.
+    pub identity: IdentityToml,
     /// Computations on secret shares.
     pub mpc: MpcToml,
     /// Threat intelligence.

@@ -1,0 +1,143 @@
+//! A tenant sees nothing of another: proven for every operation of the document, which is made of the routes.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+
+use crate::support::{Node, PATIENCE};
+
+/// Stands in everything that the first tenant has, and must not be in any answer to the other.
+const MARK: &str = "secret-of-the-first-tenant";
+/// What the other tenant's administrator may do with the whole node: nothing of another tenant's.
+const ENDLESS: &[&str] = &["watch", "stream"];
+
+/// Things of the first tenant, each under the id `x`, which is what paths are filled in with.
+async fn furnished() -> Node {
+    let node = Node::start().await;
+    let role = json!({ "id": "x", "name": MARK, "description": MARK, "permissions": ["bucket:read"] });
+    node.post("/api/v1/roles", role).await.expect(201);
+    node.post("/api/v1/principals", json!({ "id": "x", "display_name": MARK })).await.expect(201);
+    node.post("/api/v1/principals/x/api-keys", json!({ "label": MARK })).await.expect(201);
+    node.post("/api/v1/services", json!({ "id": "x", "name": MARK })).await;
+    node.post("/api/v1/buckets", json!({ "id": "x", "name": "x", "labels": { "mark": MARK } })).await;
+    node
+}
+
+async fn another(node: &Node) -> String {
+    let made = node.post("/api/v1/tenants", json!({ "id": "acme" })).await.expect(201).json();
+    assert_eq!(made["tenant"]["id"], "acme");
+    made["administrator_key"].as_str().unwrap().to_owned()
+}
+
+/// Every operation of the document: its id, method and path, with `x` for every parameter.
+fn operations() -> Vec<(String, Method, String)> {
+    let document: Value = serde_json::from_str(&cm_api::openapi_text()).unwrap();
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let fill = |segment: &str| if segment.starts_with('{') { "x".to_owned() } else { segment.to_owned() };
+        let path = path.split('/').map(fill).collect::<Vec<_>>().join("/");
+        for (method, operation) in item.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            operations.push((id, method.to_uppercase().parse().unwrap(), path.clone()));
+        }
+    }
+    assert!(operations.len() > 50, "the document is not complete");
+    operations
+}
+
+#[tokio::test]
+async fn no_operation_shows_or_changes_what_another_tenant_has() {
+    let node = furnished().await;
+    let stranger = another(&node).await;
+    for (id, method, path) in operations() {
+        if ENDLESS.iter().any(|word| id.contains(word)) {
+            continue;
+        }
+        for body in ["", "{}", r#"{"name":"x","id":"x"}"#] {
+            let request = Request::builder()
+                .method(method.clone())
+                .uri(&path)
+                .header("host", "127.0.0.1")
+                .header("content-type", "application/json")
+                .header("authorization", format!("Bearer {stranger}"));
+            let answer = node.send(request.body(Body::from(body)).unwrap()).await;
+            let collected = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await;
+            let bytes = collected.unwrap_or_else(|_| panic!("{id} does not end")).unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(!text.contains(MARK), "{id} ({method} {path}) shows what is another tenant's: {text}");
+        }
+    }
+    for path in ["roles/x", "principals/x"] {
+        let still = node.get(&format!("/api/v1/{path}")).await.expect(200);
+        assert!(String::from_utf8_lossy(&still.body).contains(MARK), "{path} was changed");
+    }
+}
+
+#[tokio::test]
+async fn tenants_and_signing_keys_are_the_business_of_the_first_tenant() {
+    let node = Node::start().await;
+    let stranger = another(&node).await;
+    for (method, path) in [
+        (Method::GET, "/api/v1/tenants"),
+        (Method::POST, "/api/v1/tenants"),
+        (Method::DELETE, "/api/v1/tenants/acme"),
+        (Method::GET, "/api/v1/keys"),
+        (Method::POST, "/api/v1/keys/tokens/rotate"),
+    ] {
+        let answer = node.ask(method, path, Some(&stranger), "{}").await;
+        assert!(matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND), "{path}: {answer:?}");
+    }
+    // Its own house is its own.
+    let own = json!({ "id": "own", "name": "own", "permissions": [] }).to_string();
+    node.ask(Method::POST, "/api/v1/roles", Some(&stranger), own).await.expect(201);
+    node.delete("/api/v1/tenants/default").await.expect(409);
+    node.delete("/api/v1/tenants/nowhere").await.expect(404);
+}
+
+#[tokio::test]
+async fn sessions_are_carried_on_described_and_revoked() {
+    let node = Node::start().await;
+    node.post("/api/v1/principals", json!({ "id": "ada" })).await.expect(201);
+    let password = json!({ "password": "correct horse battery" });
+    node.put("/api/v1/principals/ada/password", password).await.expect(204);
+    let login = json!({ "principal": "ada", "password": "correct horse battery" }).to_string();
+    let first = node.ask(Method::POST, "/api/v1/auth/login", None, login).await.expect(200).json();
+    let refresh = async |text: &Value| {
+        let body = json!({ "refresh_token": text }).to_string();
+        node.ask(Method::POST, "/api/v1/auth/refresh", None, body).await
+    };
+    let who =
+        async |token: &Value| node.ask(Method::GET, "/api/v1/auth/whoami", token.as_str(), "").await.status;
+    let second = refresh(&first["refresh_token"]).await.expect(200).json();
+    assert_eq!(
+        (who(&first["token"]).await, who(&second["token"]).await),
+        (StatusCode::UNAUTHORIZED, StatusCode::OK)
+    );
+
+    let form = format!("token={}&token_type_hint=access_token", second["token"].as_str().unwrap());
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let path = "/api/v1/auth/introspect";
+    let told = node.ask_with(Method::POST, path, Some(&node.admin), &headers, form).await.expect(200).json();
+    assert_eq!(
+        (&told["active"], &told["sub"], &told["token_type"]),
+        (&json!(true), &json!("ada"), &json!("Bearer"))
+    );
+    assert_eq!(told["sid"], second["session"]);
+    let told = node.post(path, json!({ "token": first["token"] })).await.expect(200).json();
+    assert_eq!(told, json!({ "active": false }));
+
+    let revoked = json!({ "token": second["refresh_token"] }).to_string();
+    node.ask(Method::POST, "/api/v1/auth/revoke", None, revoked).await.expect(200);
+    assert_eq!(who(&second["token"]).await, StatusCode::UNAUTHORIZED);
+    refresh(&second["refresh_token"]).await.expect(401);
+
+    let keys = node.get("/.well-known/jwks.json").await.expect(200).json();
+    assert_eq!((&keys["keys"][0]["kty"], &keys["keys"][0]["crv"]), (&json!("OKP"), &json!("Ed25519")));
+    node.get("/.well-known/openid-configuration").await.expect(404);
+    let rotated = node.post("/api/v1/keys/tokens/rotate", json!({})).await.expect(200).json();
+    assert_eq!(rotated["active"], true);
+    let listed = node.get("/api/v1/keys").await.expect(200).json();
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    node.post("/api/v1/keys/nothing/rotate", json!({})).await.expect(404);
+}

@@ -9,6 +9,7 @@ use cm_types::{Sha256Digest, Timestamp};
 
 use crate::claims::Seized;
 use crate::network::sweep::condemn_unknown;
+use crate::network::tables::Rounds;
 use crate::network::{Network, condemn};
 use crate::objects::Engine;
 use crate::tables::{Chunks, Doomed, DoomedRow, IdleChunks, VersionKey, dismantle};
@@ -44,6 +45,9 @@ impl Objects {
     /// Those of storage and tables. What was taken back stays so; calling again continues.
     pub async fn collect_garbage(&self) -> Result<Collected, ObjectError> {
         let mut collected = Collected::default();
+        if self.0.awaits_network().await? {
+            return Ok(collected);
+        }
         self.0.end_old_uploads().await?;
         self.0.doom_ended_parts().await?;
         self.0.dismantle_doomed(&mut collected).await?;
@@ -56,6 +60,14 @@ impl Objects {
 impl Engine {
     pub(crate) fn stopping(&self) -> bool {
         self.tasks.token().is_cancelled()
+    }
+
+    /// Whether there is a storage network of which this node is not a peer yet: what is here may be promised to others.
+    async fn awaits_network(&self) -> Result<bool, ObjectError> {
+        if self.network.get().is_some() {
+            return Ok(false);
+        }
+        self.db.look_up(|tx| Ok(tx.get::<Rounds>(&())?.is_some_and(|rounds| rounds.epoch > 0))).await
     }
 
     pub(crate) async fn dismantle_doomed(&self, collected: &mut Collected) -> Result<(), ObjectError> {

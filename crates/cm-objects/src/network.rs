@@ -10,7 +10,7 @@
 //! store            a new chunk: parts to their holders, enough of them durable before the object is shown
 //! admit            the transaction that shows it: nothing of it was given up meanwhile
 //! fetch            a chunk wherever it is: here, with its holders, with anybody
-//! sweep            each peer for itself: deletes what was condemned, looks for rot, orphans and what belongs elsewhere
+//! sweep, scrub     each peer for itself: deletes what was condemned, looks for orphans, for what belongs elsewhere and for rot
 //! survey           one peer for all: mends what is short, looks at every chunk after changes
 //! status           what all this looks like
 //! ```
@@ -43,6 +43,7 @@ mod call;
 mod fetch;
 pub mod keeping;
 mod layouts;
+mod scrub;
 mod serve;
 pub mod status;
 mod store;
@@ -235,6 +236,7 @@ impl Objects {
         engine.network.set(network.clone()).map_err(|_| ObjectError::ConnectedAlready)?;
         layouts::follow(&network);
         spawn_worker(&engine.tasks, sweep::Sweeper::new(network.clone()), Backoff::default());
+        spawn_worker(&engine.tasks, scrub::Scrubber::new(network.clone()), Backoff::default());
         spawn_worker(&engine.tasks, survey::Surveyor::new(network), Backoff::default());
         Ok(())
     }

@@ -14,8 +14,8 @@ use futures::StreamExt;
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use super::scrub::pause;
 use super::store::keeping_of;
-use super::sweep::pause;
 use super::tables::{Condemnations, Condemned, Rounds, RoundsRow, Short, ShortRow, Survey, SurveyRow, Swept};
 use super::wire::{HaveItem, PullHead};
 use super::{Known, Network, layouts, lock};

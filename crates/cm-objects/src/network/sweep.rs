@@ -1,10 +1,9 @@
-//! What each peer does for itself: it deletes what was condemned, and looks through what it has for rot, for parts that nobody
-//! knows and for parts that belong elsewhere.
+//! What each peer does for itself: it deletes what was condemned, and looks through what it has for parts that nobody knows and
+//! for parts that belong elsewhere.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use cm_db::{Direction, KeyRange};
 use cm_placement::{Held, is_surplus};
@@ -17,9 +16,9 @@ use super::store::keeping_of;
 use super::tables::{Condemnations, Condemned, Rounds, Swept, SweptRow};
 use super::wire::{HaveItem, ITEMS_MAX};
 use super::{Known, Network, condemn};
+use crate::ObjectError;
 use crate::chunks::Part;
 use crate::tables::Chunks;
-use crate::{Flaw, ObjectError};
 
 /// How many condemned chunks are deleted at a time.
 const BATCH: usize = 256;
@@ -34,8 +33,6 @@ pub(super) struct Sweeper {
     orphans: Orphans,
     /// When everything is to be looked through again.
     tidy_at: Instant,
-    /// When everything is to be read again.
-    scrub_at: Instant,
     epoch: u64,
 }
 
@@ -58,9 +55,7 @@ pub(super) struct Tidied {
 
 impl Sweeper {
     pub(super) fn new(network: Arc<Network>) -> Self {
-        let now = Instant::now();
-        let scrub_at = now + network.pace.scrub_every;
-        Self { network, orphans: Orphans::default(), tidy_at: now, scrub_at, epoch: 0 }
+        Self { network, orphans: Orphans::default(), tidy_at: Instant::now(), epoch: 0 }
     }
 }
 
@@ -78,11 +73,7 @@ impl Worker for Sweeper {
         if now < self.tidy_at && self.epoch == epoch {
             return Ok(WorkState::Idle);
         }
-        let scrubs = now >= self.scrub_at;
-        let tidied = network.tidy(&mut self.orphans, scrubs).await?;
-        if scrubs {
-            self.scrub_at = Instant::now() + network.pace.scrub_every;
-        }
+        let tidied = network.tidy(&mut self.orphans).await?;
         // What must wait for others, or for its grace, is looked at again soon.
         let pending = tidied.misplaced > 0 || !self.orphans.0.is_empty();
         let soon = network.pace.look_every * 2;
@@ -131,8 +122,13 @@ impl Network {
             let condemned = rows.into_iter().map(|((round, digest), _)| (digest, round)).collect();
             self.delete_parts(condemned).await?;
         }
-        let row = SweptRow { round: rounds.round };
-        self.db.write(move |tx| Ok::<_, ObjectError>(tx.put::<Swept>(&own, &row)?)).await
+        let round = rounds.round;
+        self.db
+            .write(move |tx| {
+                let row = tx.get::<Swept>(&own)?.unwrap_or_default();
+                Ok::<_, ObjectError>(tx.put::<Swept>(&own, &SweptRow { round, ..row })?)
+            })
+            .await
     }
 
     async fn delete_parts(&self, condemned: BTreeMap<Sha256Digest, u64>) -> Result<(), ObjectError> {
@@ -168,8 +164,8 @@ impl Network {
         metrics::counter!("cm_storage_parts_deleted_total").increment(parts);
     }
 
-    /// Looks through all that this peer has; with `scrubs` it reads it, too.
-    pub(super) async fn tidy(&self, orphans: &mut Orphans, scrubs: bool) -> Result<Tidied, ObjectError> {
+    /// Looks through all that this peer has.
+    pub(super) async fn tidy(&self, orphans: &mut Orphans) -> Result<Tidied, ObjectError> {
         let known = self.learn().await?;
         let mut tidied = Tidied::default();
         for directory in 0..=u8::MAX {
@@ -184,9 +180,6 @@ impl Network {
                 tidied.parts += batch.len() as u64;
                 tidied.bytes += batch.iter().map(|(_, _, len)| len).sum::<u64>();
                 self.tidy_batch(&known, batch.to_vec(), orphans, &mut tidied).await?;
-                if scrubs {
-                    self.scrub(batch).await?;
-                }
             }
         }
         let usage = &self.usage;
@@ -321,24 +314,6 @@ impl Network {
         self.sweep_soon();
         Ok(())
     }
-
-    /// Reads parts at the pace of a scrub; what is damaged goes, and is made anew from others.
-    async fn scrub(&self, batch: &[(Sha256Digest, Part, u64)]) -> Result<(), ObjectError> {
-        for (digest, part, len) in batch.iter().copied() {
-            if self.tasks.token().is_cancelled() {
-                return Ok(());
-            }
-            let chunks = self.chunks.clone();
-            let read = self.tasks.spawn_blocking("part-scrub", move || chunks.read_part(&digest, part));
-            match read.await.map_err(|_| ObjectError::Lost)? {
-                Ok(_) | Err(Flaw::Missing) => {}
-                Err(_) => self.damaged(digest, part).await,
-            }
-            metrics::counter!("cm_storage_scrubbed_bytes_total").increment(len);
-            pause(len, self.pace.scrub_bytes_per_second).await;
-        }
-        Ok(())
-    }
 }
 
 /// Condemns those of the chunks that have no row. How many.
@@ -357,10 +332,4 @@ pub(crate) async fn condemn_unknown(
             Ok(unknown.len() as u64)
         })
         .await
-}
-
-/// Waits for as long as so many bytes take at that pace.
-pub(super) async fn pause(bytes: u64, bytes_per_second: u64) {
-    let seconds = bytes as f64 / bytes_per_second.max(1) as f64;
-    tokio::time::sleep(Duration::from_secs_f64(seconds.min(60.0))).await;
 }

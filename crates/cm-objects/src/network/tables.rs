@@ -110,9 +110,21 @@ pub(crate) struct CondemnationRow {
     pub(crate) at: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SweptRow {
     pub(crate) round: u64,
+    /// How far the peer is with reading all that it has; nothing before it began for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scrub: Option<ScrubRow>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ScrubRow {
+    /// When this round of reading began.
+    pub(crate) begun_at: Timestamp,
+    /// The directory that comes next.
+    pub(crate) directory: u8,
+    pub(crate) is_done: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

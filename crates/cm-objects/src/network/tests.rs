@@ -101,12 +101,16 @@ impl Cluster {
     }
 
     async fn with(count: usize, pace: Pace) -> Self {
+        Self::with_grace(count, pace, Duration::from_millis(500)).await
+    }
+
+    async fn with_grace(count: usize, pace: Pace, garbage_grace: Duration) -> Self {
         let db = open_memory(&Schema::new(1).with_tables(TABLES).with_tables(cm_events::TABLES));
         let events = EventLog::open(&db, Arc::new(SystemClock), SigningKey::generate()).await.unwrap();
         let config = Config {
             collect_every: Some(Duration::from_millis(100)),
             expire_every: None,
-            garbage_grace: Duration::from_millis(500),
+            garbage_grace,
             ..Config::default()
         };
         let bucket = BucketName::parse("scans").unwrap();

@@ -24,9 +24,10 @@ async fn rot_is_found_by_readers_and_scrubs_and_mended_from_others() {
     for at in 0..5 {
         assert_eq!(cluster.read(at, "film").await.unwrap(), bytes, "at {at}");
     }
-    let mut orphans = sweep::Orphans::default();
     for peer in &cluster.peers {
-        peer.network().tidy(&mut orphans, true).await.unwrap();
+        for directory in 0..=u8::MAX {
+            peer.network().scrub_directory(directory).await.unwrap();
+        }
     }
     assert!(eventually(async || cluster.parts() == 6).await);
     cluster.wait_settled(0).await;

@@ -29,13 +29,35 @@ async fn a_drained_peer_hands_everything_over_before_it_may_leave() {
     assert_eq!(cluster.peers[3].files().len(), 0);
     assert!(cluster.peers[0].objects().may_leave(&id(3)).await.unwrap());
     assert_eq!(cluster.parts(), 36, "three copies of each, on three peers");
-    let objects = cluster.peers[0].objects().clone();
-    cluster.db.write(move |tx| objects.forget_peer(tx, &id(3))).await.unwrap();
+    let engine = cluster.peers[0].objects().clone();
+    cluster.db.write(move |tx| engine.forget_peer(tx, &id(3))).await.unwrap();
     cluster.wait_settled(0).await;
     assert!(cluster.peers[0].objects().may_leave(&id(3)).await.unwrap());
     for (name, bytes) in &objects {
         assert_eq!(cluster.read(3, name).await.unwrap(), *bytes, "also by who keeps nothing any more");
     }
+    cluster.stop().await;
+}
+
+/// A collector that runs before its node is a peer again leaves alone what was promised to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_no_peer_yet_collects_nothing() {
+    let mut cluster = Cluster::with_grace(3, pace(), LONG * 60).await;
+    let bytes = sample(700_000, 6);
+    let digest = cm_crypto::digest::sha256(&bytes);
+    let network = cluster.peers[0].network();
+    network.store(digest, bytes.into(), None).await.unwrap();
+    drop(network);
+    assert!(eventually(async || cluster.parts() == 3).await);
+    cluster.kill(1).await;
+    let (dir, clock, tasks) =
+        (cluster.peers[1].dir.path().join("objects"), Arc::new(SystemClock), Tasks::new());
+    let config = Config { collect_every: None, ..cluster.config.clone() };
+    let alone = crate::tests::open(&dir, &cluster.db, &cluster.events, clock, &tasks, config).await.unwrap();
+    assert_eq!(alone.collect_garbage().await.unwrap(), crate::Collected::default());
+    assert_eq!(cluster.peers[1].files().len(), 1);
+    drop(alone);
+    assert_eq!(tasks.drain(LONG).await, Drained::All);
     cluster.stop().await;
 }
 

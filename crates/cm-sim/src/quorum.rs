@@ -29,19 +29,11 @@ pub struct Options {
     /// Whether programs name another version than they computed on, the newest they know: the proof that this would be
     /// noticed.
     pub unfenced: bool,
-    /// Whether programs that change nothing do without asking whether what they read is still the newest state: the proof that
-    /// this would be noticed.
-    pub unconfirmed: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            duration: Duration::from_secs(20),
-            forgetful_disks: false,
-            unfenced: false,
-            unconfirmed: false,
-        }
+        Self { duration: Duration::from_secs(20), forgetful_disks: false, unfenced: false }
     }
 }
 

@@ -79,11 +79,3 @@ fn effects_of_what_was_computed_in_vain_are_found_out() {
     let seen = |violation: &Violation| matches!(violation, Violation::NotLinearizable { .. });
     assert!(finds(&options, seen), "no run noticed that entries had effects that they must not have");
 }
-
-#[test]
-fn reads_of_old_states_are_found_out() {
-    // Short, for to show that a long history is wrong takes long.
-    let options = Options { unconfirmed: true, duration: Duration::from_secs(6), ..Options::default() };
-    let seen = |violation: &Violation| matches!(violation, Violation::NotLinearizable { .. });
-    assert!(finds(&options, seen), "no run noticed that programs were told of an old state");
-}

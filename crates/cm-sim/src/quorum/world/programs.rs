@@ -22,13 +22,10 @@ impl World {
             return;
         };
         batch.join(&mut node.client.queue);
-        if batch.changes.is_empty() && !self.options.unconfirmed {
+        if batch.changes.is_empty() {
             let request = replica.barrier();
             replica.forget(batch.request);
             node.client.writer = Writer::Confirming { batch, request, until: now + BATCH_WAIT };
-        } else if batch.changes.is_empty() {
-            replica.forget(request);
-            self.answer_batch(at, &batch, Some(true));
         } else {
             let base = if self.options.unfenced { node.copy.applied.version } else { batch.base };
             replica.submit(request, base, batch.encoded());
@@ -47,8 +44,7 @@ impl World {
                 let batch = Batch::compute(request, &node.copy, &mut node.client.queue);
                 node.client.writer = Writer::Computing(batch);
                 let life = node.life;
-                // Where the turn is to be lost meanwhile, more often.
-                let long = self.rng.per_mille(if self.options.unconfirmed { 300 } else { 15 });
+                let long = self.rng.per_mille(15);
                 let end = if long { Duration::from_secs(3) } else { Duration::from_millis(20) };
                 self.after(Duration::from_micros(50), end, Event::Computed { node: at, life });
             }

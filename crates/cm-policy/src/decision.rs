@@ -65,8 +65,9 @@ pub fn decide<A: ActionKind>(subject: &Subject<'_>, target: &Target<'_>) -> Resu
 /// Whether the subject may be told that the target exists and is somebody else's: it can read it, and no permission would
 /// change the decision.
 fn is_known(subject: &Subject<'_>, target: &Target<'_>, explanation: &Explanation) -> bool {
-    let owner_only = explanation.reasons.iter().any(|reason| matches!(reason, Reason::OwnerOnly { .. }));
-    owner_only && explain(Action::Read, subject, target).allowed
+    let is_open =
+        |reason: &Reason| matches!(reason, Reason::OwnerOnly { .. } | Reason::StatementDenies { .. });
+    explanation.reasons.iter().any(is_open) && explain(Action::Read, subject, target).allowed
 }
 
 /// How a decision goes and why.

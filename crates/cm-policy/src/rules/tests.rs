@@ -186,3 +186,24 @@ fn what_statements_allow_a_role_is_not_given_away_by_others() {
             .may_give(&role("doctor", &[]))
     );
 }
+
+#[test]
+fn whoever_may_read_a_thing_is_told_that_a_statement_denies_the_rest() {
+    let house = House::new("deny anyone to delete on function\ndeny user eve to read on function");
+    let developer = [role("developer", &["function:*"])];
+    let ask = |who: &str| {
+        let (principal, owner) = (PrincipalId::parse(who).unwrap(), PrincipalId::parse("owner").unwrap());
+        let target = Target {
+            kind: ResourceKind::Function,
+            id: Some("f"),
+            tenant: &house.tenant,
+            owner: Some(&owner),
+            labels: &Labels::new(),
+            guard: None,
+        };
+        let subject = Subject::principal(&principal, &house.tenant, &developer).under(house.rules());
+        crate::decide::<crate::Delete>(&subject, &target).unwrap_err()
+    };
+    assert!(matches!(ask("ann"), crate::Denied::Forbidden(_)));
+    assert!(matches!(ask("eve"), crate::Denied::Hidden(_)));
+}

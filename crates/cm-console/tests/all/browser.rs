@@ -87,9 +87,9 @@ impl Browser {
         self.post("/url", json!({ "url": url })).await;
     }
 
-    /// Sets the size and the colours.
+    /// Sets the size and the colours. As a desk's window of that size: a telephone would widen its view to what is too wide, and hide it.
     pub(crate) async fn look(&self, width: u32, scheme: &str) {
-        let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
+        let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.devtools("Emulation.setEmulatedMedia", media).await;

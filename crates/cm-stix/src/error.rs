@@ -10,7 +10,7 @@ pub enum StixError {
     #[error("property `{0}` is missing or is no text")]
     Missing(&'static str),
     /// `type` is not made of 3 to 250 lower-case letters, digits and hyphens.
-    #[error("`{0}` cannot be the type of an object: 3 to 250 lower-case letters, digits and hyphens")]
+    #[error("`{0}` cannot be the type of an object: 3 to 250 lower-case letters, digits and single hyphens")]
     Kind(String),
     /// `id` is not the type, two hyphens and a UUID.
     #[error("`{0}` cannot be the id of this object: its type, two hyphens and a UUID")]

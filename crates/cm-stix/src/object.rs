@@ -30,7 +30,8 @@ impl StixObject {
         };
         let kind = text("type")?.ok_or(StixError::Missing("type"))?;
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if !(3..=250).contains(&kind.len()) || !kind.bytes().all(legal) {
+        // Two hyphens end the type in an id.
+        if !(3..=250).contains(&kind.len()) || !kind.bytes().all(legal) || kind.contains("--") {
             return Err(StixError::Kind(kind.chars().take(64).collect()));
         }
         let id = text("id")?.ok_or(StixError::Missing("id"))?;
@@ -128,7 +129,9 @@ mod tests {
         check(json!({"id": id}), Err(StixError::Missing("type")));
         check(json!({"type": 7, "id": id}), Err(StixError::Missing("type")));
         check(json!({"type": "indicator"}), Err(StixError::Missing("id")));
-        check(json!({"type": "In", "id": id}), Err(StixError::Kind("In".into())));
+        for bad in ["In", "a--b", "a b c"] {
+            check(json!({"type": bad, "id": id}), Err(StixError::Kind(bad.into())));
+        }
         for bad in [
             "indicator",
             "malware--8e2e2d2b-17d4-4cbf-938f-98ee46b3cd3f",

@@ -1,5 +1,6 @@
 //! A node's API in process, and answers taken apart.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

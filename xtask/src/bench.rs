@@ -54,6 +54,18 @@ const BENCHMARKS: &[Benchmark] = &[
         starts_product: false,
     },
     Benchmark {
+        name: "gossip",
+        about: "how threat events spread among thousands of nodes, simulated: delay, duplicates, bytes, with hostile nodes and churn",
+        cargo: &["run", "--release", "--package", "cm-sim", "--example", "gossip"],
+        starts_product: false,
+    },
+    Benchmark {
+        name: "intel",
+        about: "threat events verified, kept and passed on in a second, on disk and in memory, beside bare verification; time of a hop",
+        cargo: &["run", "--release", "--package", "cm-intel", "--example", "throughput"],
+        starts_product: false,
+    },
+    Benchmark {
         name: "objects",
         about: "storing, reading and listing objects, against the disk, loopback and another server of S3, and memory",
         cargo: &["bench", "--package", "cm-e2e", "--bench", "objects"],

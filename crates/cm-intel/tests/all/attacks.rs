@@ -124,9 +124,9 @@ async fn a_slow_reader_holds_up_nobody() {
     assert_eq!(reader.next().await.unwrap()["type"], "HELLO");
     // More than the buffers of a connection hold, of which one reader takes everything.
     let sending = async {
-        for number in 0..600 {
+        for number in 0..250 {
             let mut event = reporter.report(&format!("198.51.100.{number}"));
-            event.threat_type = "x".repeat(40_000);
+            event.threat_type = "x".repeat(60_000);
             event.id = event.computed_id();
             event.signature = {
                 use base64::Engine as _;
@@ -137,7 +137,7 @@ async fn a_slow_reader_holds_up_nobody() {
             assert_eq!(reader.next_event().await.id, event.id);
         }
     };
-    tokio::time::timeout(PATIENCE * 2, sending).await.expect("held up");
+    tokio::time::timeout(PATIENCE * 4, sending).await.expect("held up");
     until("what the slow one missed is counted", || async {
         node.intel.peers(&node.list().await).iter().any(|peer| peer.dropped > 0)
     })

@@ -41,8 +41,8 @@ async fn events_go_both_ways_and_never_back_to_who_brought_them() {
     assert_eq!(one.next_event().await, *own.event);
     assert_eq!(other.next_event().await, *own.event);
     // What is not for peers stays.
-    for tlp in [Tlp::Amber, Tlp::Red] {
-        node.intel.report(&op, &node.create().await, threat("203.0.113.6", tlp)).await.unwrap();
+    for (source, tlp) in [("203.0.113.61", Tlp::Amber), ("203.0.113.62", Tlp::Red)] {
+        node.intel.report(&op, &node.create().await, threat(source, tlp)).await.unwrap();
     }
     let last = node.intel.report(&op, &node.create().await, threat("203.0.113.7", Tlp::Green)).await.unwrap();
     assert_eq!(one.next_event().await, *last.event);

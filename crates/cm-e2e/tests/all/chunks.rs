@@ -121,8 +121,9 @@ fn objects_are_on_all_nodes_and_survive_each_of_them() {
     std::fs::write(&second_file, &second).unwrap();
     succeeded(network.put(0, &first_file, "films/first"));
     for n in 1..3 {
-        let invitation = succeeded(network.at(0, &["cluster", "invite"])).stdout;
-        network.peers[n].join(String::from_utf8(invitation).unwrap().trim());
+        let invitation = succeeded(network.at(0, &["-o", "json", "cluster", "invite"])).stdout;
+        let invitation: Value = serde_json::from_slice(&invitation).unwrap();
+        network.peers[n].join(invitation["invitation"].as_str().unwrap());
         network.peers[n].start();
     }
     let parts = |status: &Value| -> u64 {

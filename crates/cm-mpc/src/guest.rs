@@ -53,11 +53,13 @@ impl Computations {
                 async move { Ok(about) }
             })
             .expect(taken);
-        let own = self.clone();
+        // The links belong to the engine: if their handlers held it, neither would ever go.
+        let own = Arc::downgrade(&self.0);
         links
             .on_request(PROPOSE, PROPOSAL_LEN_MAX, move |from, body| {
-                let own = own.clone();
+                let own = own.upgrade().map(Computations);
                 async move {
+                    let Some(own) = own else { return Err(Refusal::Unavailable) };
                     let reply = match serde_json::from_slice(&body) {
                         Ok(proposal) => own.consider(from, proposal).await,
                         Err(_) => return Err(Refusal::Malformed),
@@ -66,18 +68,26 @@ impl Computations {
                 }
             })
             .expect(taken);
-        let own = self.clone();
+        let own = Arc::downgrade(&self.0);
         links
             .on_stream(INPUT, HEAD_LEN_MAX, move |head, incoming| {
-                let own = own.clone();
-                async move { own.take_input(&head, incoming).await }
+                let own = own.upgrade().map(Computations);
+                async move {
+                    if let Some(own) = own {
+                        own.take_input(&head, incoming).await;
+                    }
+                }
             })
             .expect(taken);
-        let own = self.clone();
+        let own = Arc::downgrade(&self.0);
         links
             .on_stream(RUN, HEAD_LEN_MAX, move |head, incoming| {
-                let own = own.clone();
-                async move { own.take_part(&head, incoming).await }
+                let own = own.upgrade().map(Computations);
+                async move {
+                    if let Some(own) = own {
+                        own.take_part(&head, incoming).await;
+                    }
+                }
             })
             .expect(taken);
     }

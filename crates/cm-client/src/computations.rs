@@ -82,12 +82,8 @@ impl Api {
         party: &str,
         sealed: Vec<u8>,
     ) -> Result<(), ClientError> {
-        let path = format!(
-            "{}/inputs/{}/{}",
-            item(ResourceKind::Computation, id),
-            segment(input),
-            segment(party)
-        );
+        let path =
+            format!("{}/inputs/{}/{}", item(ResourceKind::Computation, id), segment(input), segment(party));
         let request = self.request(Method::PUT, &path);
         let request = request.header("content-type", "application/octet-stream").body(sealed);
         self.send(request).await.map(drop)
@@ -131,12 +127,8 @@ impl Api {
         output: &str,
         party: &str,
     ) -> Result<Vec<u8>, ClientError> {
-        let path = format!(
-            "{}/results/{}/{}",
-            item(ResourceKind::Computation, id),
-            segment(output),
-            segment(party)
-        );
+        let path =
+            format!("{}/results/{}/{}", item(ResourceKind::Computation, id), segment(output), segment(party));
         let response = self.send(self.request(Method::GET, &path)).await?;
         let url = response.url().to_string();
         let bytes = response.bytes().await.map_err(|source| ClientError::Unreachable { url, source })?;

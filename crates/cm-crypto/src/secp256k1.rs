@@ -5,8 +5,8 @@ use k256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use k256::ecdsa::{Signature, VerifyingKey};
 use k256::pkcs8::DecodePublicKey as _;
 
-use crate::digest::sha256;
 use crate::CryptoError;
+use crate::digest::sha256;
 
 /// A public key of the curve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +107,8 @@ mod tests {
         for (r, s) in [("0", low.as_str()), (r.as_str(), "0"), ("x", "1"), (&"9".repeat(78), "1"), ("", "")] {
             assert_eq!(public.verify(b"hello", r, s), Err(CryptoError::Signature));
         }
-        for text in ["", "04", "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----", &"00".repeat(65)] {
+        for text in ["", "04", "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----", &"00".repeat(65)]
+        {
             assert!(Secp256k1PublicKey::parse(text).is_err(), "{text}");
         }
     }

@@ -65,6 +65,7 @@ fn peer(text: &str) -> Result<(String, PeerRow), ConfigError> {
         let name: PeerId = name.trim().parse().ok()?;
         Some((name.to_string(), PeerRow { address: address.trim().to_owned(), link_key }))
     };
-    let problem = "is not NAME=HOST:PORT#KEY; a node tells its key in its first line and by `cryptomesh mpc party`";
+    let problem =
+        "is not NAME=HOST:PORT#KEY; a node tells its key in its first line and by `cryptomesh mpc party`";
     parsed().ok_or_else(|| wrong("mpc.peers", format!("`{text}` {problem}")))
 }

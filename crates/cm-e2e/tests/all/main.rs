@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
 mod attestation;
+mod chunks;
 mod commands;
 mod confidentiality;
 mod contract;
@@ -22,6 +23,7 @@ mod logs;
 mod manifests;
 mod mictlanx;
 mod mpc;
+mod network;
 mod policy_tools;
 mod routes;
 mod s3;

@@ -29,7 +29,9 @@ pub(super) fn settings(written: IntelToml) -> Result<IntelConfig, ConfigError> {
         None => default.mode,
         Some("hardened") => Mode::Hardened,
         Some("seed") => Mode::Seed,
-        Some(other) => return Err(wrong("intel.mode", format!("`{other}` is neither `hardened` nor `seed`"))),
+        Some(other) => {
+            return Err(wrong("intel.mode", format!("`{other}` is neither `hardened` nor `seed`")));
+        }
     };
     let key = |setting: &str, text: &str| text.trim().parse().map_err(|error| wrong(setting, error));
     let anchors = anchors.unwrap_or_default();
@@ -82,7 +84,10 @@ mod tests {
             ..IntelToml::default()
         })
         .unwrap();
-        assert_eq!((read.mode, read.anchors.len(), read.probation), (Mode::Seed, 1, Duration::from_secs(7200)));
+        assert_eq!(
+            (read.mode, read.anchors.len(), read.probation),
+            (Mode::Seed, 1, Duration::from_secs(7200))
+        );
         assert_eq!(read.organisations.values().next().map(String::as_str), Some("bank"));
         for bad in [
             IntelToml { mode: Some("soft".into()), ..IntelToml::default() },

@@ -56,7 +56,7 @@ def test_what_is_not_there_is_not_found(admin, path):
 
 
 @pytest.mark.parametrize("auth", [None, ("nobody", "x"), ("", ""), bearer("cmk_x"), bearer("x.y.z")])
-@pytest.mark.parametrize("path", ["/taxii2/", "/taxii2/cryptomesh/collections/", "/taxii2/nothing/"])
+@pytest.mark.parametrize("path", ["/taxii2/", "/taxii2/cryptomesh/collections/", "/taxii2/cryptomesh/collections/nothing/"])
 def test_nobody_is_told_anything_without_a_credential(auth, path):
     answer = Client(auth).get(ORIGIN + path)
     assert answer.status_code == 401

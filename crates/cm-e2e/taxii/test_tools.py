@@ -37,7 +37,7 @@ def test_a_client_puts_in_and_takes_out(root, collection):
     status.refresh()
     pages = list(as_pages(found.get_objects, per_request=7))
     assert [each["id"] for page in pages for each in page["objects"]] == [each["id"] for each in objects]
-    assert len(found.get_manifest(per_request=100)["objects"]) == 30
+    assert len(found.get_manifest()["objects"]) == 30
     one = objects[0]["id"]
     assert found.get_object(one)["objects"][0]["id"] == one
     assert len(found.object_versions(one)["versions"]) == 1

@@ -122,10 +122,19 @@ async fn bearer(
     let tenant =
         tenant.map_or_else(|| Ok(TenantId::default_tenant()), TenantId::parse).map_err(|_| unknown())?;
     let principal = PrincipalId::parse(principal).map_err(|_| unknown())?;
-    let authenticated = kernel.login(&op, &tenant, &principal, password).await.map_err(refusal)?;
+    let authenticated = kernel.login(&op, &tenant, &principal, password).await;
+    let authenticated = authenticated.map_err(|error| challenged(refusal(error)))?;
     let (token, info) = kernel.issue_token(&op, &authenticated, TOKEN_TTL).await.map_err(refusal)?;
     basic.keep(mark, token.clone(), info.expires_at, kernel.now());
     Ok(token)
+}
+
+/// Who was not known is told how to say who they are.
+fn challenged(failure: Failure) -> Failure {
+    match failure.class() {
+        FailureClass::Unauthenticated => failure.with_header(header::WWW_AUTHENTICATE, CHALLENGE),
+        _ => failure,
+    }
 }
 
 fn unknown() -> Failure {

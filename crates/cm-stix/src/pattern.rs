@@ -196,7 +196,7 @@ fn word(rest: &str) -> usize {
         if character == '\'' && rest[..at].ends_with('.') {
             at += quoted(&rest[at..]).1;
         } else if character.is_ascii_alphanumeric()
-            || "-_:.[]*".contains(character) && !(character == ']' && !rest[..at].contains('['))
+            || "-_:.[]*".contains(character) && (character != ']' || rest[..at].contains('['))
         {
             at += 1;
         } else {

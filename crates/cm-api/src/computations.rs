@@ -20,7 +20,7 @@ use cm_mpc::{ComputationError, NewComputation, PeerRow};
 use cm_types::{Labels, ResourceKind};
 use futures::stream;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -204,8 +204,7 @@ async fn wire_values(
         | ResourceKind::Principal
         | ResourceKind::Object
         | ResourceKind::Event
-        | ResourceKind::ThreatEvent
-        | ResourceKind::Computation => Ok(Vec::new()),
+        | ResourceKind::ThreatEvent => Ok(Vec::new()),
     }
 }
 

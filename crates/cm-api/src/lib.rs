@@ -73,8 +73,8 @@ pub mod signing_keys;
 pub mod storage_network;
 pub mod storages;
 pub mod tenants;
-pub mod tokens;
 pub mod threat_collections;
+pub mod tokens;
 mod verifications;
 pub mod watch;
 

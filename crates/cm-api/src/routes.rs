@@ -20,11 +20,10 @@ use crate::verifications::Verifications;
 use crate::{
     active_objects, api_keys, auth, buckets, choreography, computations, data_files, decisions,
     earlier_errors, endpoints, endpoints_deploy, events, functions, hierarchy, history, instances, intel,
-    intel_exports, intel_peers, intel_watch, manifests, measures, microservices, network, node, object_verification,
-    object_versions, objects, paths, permission_policies, principals, probes, programs, referrers, roles,
-    security_policies, services, signing_keys, storage_network, storages, threat_collections, watch,
-    tenants,
-    tokens,
+    intel_exports, intel_peers, intel_watch, manifests, measures, microservices, network, node,
+    object_verification, object_versions, objects, paths, permission_policies, principals, probes, programs,
+    referrers, roles, security_policies, services, signing_keys, storage_network, storages, tenants,
+    threat_collections, tokens, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].

@@ -303,7 +303,7 @@ impl<F: Field> State<'_, F> {
             for column in 0..columns {
                 let mut sum = F::ZERO;
                 for at in 0..inner {
-                    sum = sum + left[row * inner + at] * right[at * columns + column];
+                    sum += left[row * inner + at] * right[at * columns + column];
                 }
                 products.push(sum);
             }

@@ -67,7 +67,7 @@ impl AesKey {
     pub fn generate(bits: usize) -> Option<Self> {
         let mut bytes = Zeroizing::new(vec![0; bits / 8]);
         fill_random(&mut bytes);
-        (bits % 8 == 0).then(|| Self::from_bytes(&bytes).ok())?
+        bits.is_multiple_of(8).then(|| Self::from_bytes(&bytes).ok())?
     }
 
     /// A key of 16, 24 or 32 bytes.

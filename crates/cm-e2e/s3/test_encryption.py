@@ -73,7 +73,7 @@ def test_keys_that_are_none(s3, bucket, key, refused):
         {"SSECustomerAlgorithm": "AES256"},
         {"SSECustomerAlgorithm": "DES", "SSECustomerKey": key.raw},
         {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"short"},
-        {**key.own, "SSECustomerKeyMD5": "AAAAAAAAAAAAAAAAAAAAAA=="},
+        {**key.own, "SSECustomerKey": base64.b64encode(key.raw).decode(), "SSECustomerKeyMD5": "AAAAAAAAAAAAAAAAAAAAAA=="},
         {**key.own, "ServerSideEncryption": "AES256"},
     ):
         with pytest.raises(ClientError) as error:

@@ -346,13 +346,12 @@ impl Functions {
 
 /// The node itself, within a tenant: what the platform finds is not written with the caller's rights.
 pub(crate) fn node_within(op: &OpContext, tenant: TenantId) -> OpContext {
-    let facts =
-        ActorFacts {
-            principal: PrincipalId::node(),
-            tenant,
-            roles: vec![RoleFacts::administrator()],
-            policies: cm_kernel::Policies::none(),
-        };
+    let facts = ActorFacts {
+        principal: PrincipalId::node(),
+        tenant,
+        roles: vec![RoleFacts::administrator()],
+        policies: cm_kernel::Policies::none(),
+    };
     OpContext { actor: Actor::Node(Arc::new(facts)), ..op.clone() }
 }
 

@@ -226,12 +226,15 @@ impl Pipeline {
         let event = std::mem::replace(&mut job.event, blank());
         let arrival = match self.0.verifier.verify(event) {
             Ok(verified) => Arrival::Valid { verified, origin, tlp },
-            Err((event, invalid)) => Arrival::Forged {
-                claimed: self.0.verifier.claimed(&event),
-                event: Box::new(event),
-                link: job.from.as_ref().map_or_else(|| origin.to_string(), |link| link.party.text()),
-                reason: invalid.to_string(),
-            },
+            Err(refused) => {
+                let (event, invalid) = *refused;
+                Arrival::Forged {
+                    claimed: self.0.verifier.claimed(&event),
+                    event: Box::new(event),
+                    link: job.from.as_ref().map_or_else(|| origin.to_string(), |link| link.party.text()),
+                    reason: invalid.to_string(),
+                }
+            }
         };
         Looked { arrival, job }
     }

@@ -78,13 +78,13 @@ impl Verifier {
     ///
     /// # Errors
     /// [`Invalid`].
-    pub fn verify(&self, event: ThreatEvent) -> Result<Verified, (ThreatEvent, Invalid)> {
+    pub fn verify(&self, event: ThreatEvent) -> Result<Verified, Box<(ThreatEvent, Invalid)>> {
         match self.check(&event) {
             Ok((reporter, text)) => {
                 let key = EventKey::of(&event.id, &reporter);
                 Ok(Verified { event: Arc::new(event), reporter, key, text })
             }
-            Err(invalid) => Err((event, invalid)),
+            Err(invalid) => Err(Box::new((event, invalid))),
         }
     }
 
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn check(event: ThreatEvent) -> Result<KeyId, Invalid> {
-        Verifier::default().verify(event).map(|verified| verified.reporter()).map_err(|(_, invalid)| invalid)
+        Verifier::default().verify(event).map(|verified| verified.reporter()).map_err(|refused| refused.1)
     }
 
     #[test]

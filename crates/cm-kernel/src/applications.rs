@@ -335,7 +335,7 @@ impl Kernel {
         permit: &Permit<List>,
         ask: impl FnOnce(&M) -> T + Send + 'static,
     ) -> Result<T, KernelError> {
-        demand_kind::<M>(permit.covers_collection(permit.tenant(), M::KIND))?;
+        demand_kind(permit.covers_collection(permit.tenant(), M::KIND))?;
         let tenant = permit.tenant().clone();
         self.db().read(move |tx| Ok(ask(&M::of(records_of::<M>(tx, &tenant)?)))).await
     }
@@ -351,7 +351,7 @@ impl Kernel {
         (what, id): (&'static str, String),
         change: impl FnOnce(&mut M) -> Result<T, DeclarationError> + Send + 'static,
     ) -> Result<T, KernelError> {
-        demand_kind::<M>(permit.covers_collection(permit.tenant(), M::KIND))?;
+        demand_kind(permit.covers_collection(permit.tenant(), M::KIND))?;
         let (events, tenant, op) = (self.events().clone(), permit.tenant().clone(), op.clone());
         self.db()
             .write(move |tx| {
@@ -399,7 +399,7 @@ pub(crate) fn forget_user(tx: &mut WriteTx<'_>, tenant: &TenantId, user: &str) -
 }
 
 /// The permit must be about the kind that stands for the model: a mistake of the caller otherwise.
-fn demand_kind<M: Model>(covers: bool) -> Result<(), KernelError> {
+fn demand_kind(covers: bool) -> Result<(), KernelError> {
     match covers {
         true => Ok(()),
         false => Err(cm_identity::IdentityError::WrongPermit.into()),

@@ -36,9 +36,11 @@ impl Policies {
 /// Which policies, and which generations of them.
 type Fingerprint = Vec<(ResourceId, Generation)>;
 
+type Compilations = HashMap<TenantId, (Fingerprint, Arc<Compiled>)>;
+
 /// Compiled policies of tenants, each for the generations that it was made of. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PolicyBook(Arc<Mutex<HashMap<TenantId, (Fingerprint, Arc<Compiled>)>>>);
+pub(crate) struct PolicyBook(Arc<Mutex<Compilations>>);
 
 impl PolicyBook {
     /// The policies in force in a tenant, as the transaction sees them.

@@ -106,11 +106,8 @@ macro_rules! record {
 
 const ROLE: &[Field] = record!["role_id", field("permissions", Shape::Texts)];
 
-const PERMISSION_POLICY: &[Field] = record![
-    "permission_policy_id",
-    field("source", Shape::Text),
-    field("enforced", Shape::Bool),
-];
+const PERMISSION_POLICY: &[Field] =
+    record!["permission_policy_id", field("source", Shape::Text), field("enforced", Shape::Bool),];
 
 const POLICY: &[Field] =
     record!["sp_id", field("roles", Shape::Ids), field("requires_authentication", Shape::Bool)];

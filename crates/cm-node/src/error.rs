@@ -107,13 +107,17 @@ pub enum NodeError {
     #[error("the data directory is part of a network already ({0})")]
     InNetwork(PathBuf),
     /// The node was to be let in, and was not, or nobody knows.
-    #[error("this node has asked to join a network and was not let in yet; run `cryptomesh cluster join` again")]
+    #[error(
+        "this node has asked to join a network and was not let in yet; run `cryptomesh cluster join` again"
+    )]
     NotYetJoined,
     /// A directory with data cannot take over a network's.
     #[error("{0} has data of its own, which joining a network would replace; choose a new --data-dir")]
     HasData(PathBuf),
     /// Nodes of a database server are no network of this kind.
-    #[error("`database.url` is set: nodes that share a database server are found and joined there; leave it out for a network")]
+    #[error(
+        "`database.url` is set: nodes that share a database server are found and joined there; leave it out for a network"
+    )]
     DatabaseServer,
     /// Nobody could reach a node there.
     #[error("`{0}` is no HOST:PORT under which other nodes could reach this one")]
@@ -125,7 +129,9 @@ pub enum NodeError {
     #[error(transparent)]
     Invitation(cm_kernel::InvalidInvitation),
     /// The network does not let the node in.
-    #[error("the network refuses: the invitation is unknown, used by another node, or has ended; ask an administrator for a new one")]
+    #[error(
+        "the network refuses: the invitation is unknown, used by another node, or has ended; ask an administrator for a new one"
+    )]
     NotInvited,
     /// None of the nodes that an invitation names has answered.
     #[error(
@@ -143,7 +149,9 @@ pub enum NodeError {
     #[error("links")]
     Kinds(#[from] cm_net::KindTaken),
     /// What is asked for needs the running nodes.
-    #[error("{0} is a node's of a network: its database is changed by the running nodes together; run the command there")]
+    #[error(
+        "{0} is a node's of a network: its database is changed by the running nodes together; run the command there"
+    )]
     NetworkRuns(PathBuf),
     /// A backup cannot be written or read.
     #[error("cannot use {path}")]

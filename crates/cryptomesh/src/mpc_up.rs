@@ -71,11 +71,17 @@ impl Party {
         let mut lines = BufReader::new(out).lines();
         let ready = tokio::time::timeout(READY_WITHIN, lines.next_line()).await;
         let Ok(Ok(Some(ready))) = ready else {
-            bail!("node {name} did not become ready; its log is {}", dir.join(format!("{name}.log")).display());
+            bail!(
+                "node {name} did not become ready; its log is {}",
+                dir.join(format!("{name}.log")).display()
+            );
         };
         let ready: Value = serde_json::from_str(&ready).context("the node's ready line is no JSON")?;
         let listener = |name: &str| {
-            ready["listeners"][name].as_str().map(str::to_owned).with_context(|| format!("no listener {name}"))
+            ready["listeners"][name]
+                .as_str()
+                .map(str::to_owned)
+                .with_context(|| format!("no listener {name}"))
         };
         let token = std::fs::read_to_string(data_dir.join("admin.token"))?;
         Ok(Self {
@@ -151,7 +157,10 @@ fn tell(connection: &Connection, parties: &[Party]) {
         return output::document_of(connection, &json!({ "ready": true, "nodes": shown }));
     }
     for party in parties {
-        output::line(&format!("{}  API {}  clients of the first system {}", party.name, party.api, party.mpc));
+        output::line(&format!(
+            "{}  API {}  clients of the first system {}",
+            party.name, party.api, party.mpc
+        ));
     }
     if let Some(first) = parties.first() {
         output::line(&format!(

@@ -125,7 +125,8 @@ impl Node {
             (Arc::new(|| "up 1\n".to_owned()), Arc::new(cm_api::Settings::default()));
         let kept = kernel.clone();
         let computations = computations(&kernel, &tasks, dir.path()).await;
-        let api = Engines { kernel, functions, endpoints, computations, intel, access, metrics, settings, shieldx };
+        let api =
+            Engines { kernel, functions, endpoints, computations, intel, access, metrics, settings, shieldx };
         let router = cm_api::router(api, RequestLimits::default());
         Node { router, kernel: kept, admin, tasks, launcher, _dir: dir }
     }

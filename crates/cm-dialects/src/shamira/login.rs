@@ -13,8 +13,8 @@ use cm_crypto::jws::{self, TokenType};
 use cm_crypto::secp256k1::Secp256k1PublicKey;
 use cm_crypto::secret::random_bytes;
 use cm_http::{Failure, JsonBody};
-use cm_kernel::{Access, OpContext};
 use cm_kernel::events::{EventVerb, NewEvent, Outcome};
+use cm_kernel::{Access, OpContext};
 use cm_mpc::Client;
 use cm_types::{PrincipalId, RequestId, TenantId};
 use serde::{Deserialize, Serialize};
@@ -78,7 +78,7 @@ pub(super) async fn authenticate(
 ) -> Result<Response, Failure> {
     let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|text| text.strip_prefix("Bearer ")).map(str::to_owned);
-    let trusted = [shamira.kernel().keys().verifying().clone()];
+    let trusted = [shamira.kernel().keys().verifying()];
     let claims = token.and_then(|token| {
         let (claims, _) = jws::verify(&token, TokenType::COMPUTATION, &trusted).ok()?;
         serde_json::from_slice::<Claims>(&claims).ok()
@@ -222,7 +222,7 @@ async fn use_once(shamira: &Shamira, message: &str, client: &Client) -> Result<b
 }
 
 fn unhexed(text: &str) -> Option<Vec<u8>> {
-    let is_hex = text.len() % 2 == 0 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     if is_hex { (0..text.len()).step_by(2).map(pair).collect() } else { None }
 }

@@ -33,10 +33,13 @@ const API_KEY: &str = "cmk_";
 /// What 401 asks for: either.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"taxii\", charset=\"UTF-8\"");
 
+/// Tokens and when they end, by the marks of the passwords that they stand for.
+type Tokens = HashMap<[u8; 32], (Secret<String>, Timestamp)>;
+
 /// Tokens that stand for passwords.
 pub(crate) struct Basic {
     key: Secret<Vec<u8>>,
-    tokens: Mutex<HashMap<[u8; 32], (Secret<String>, Timestamp)>>,
+    tokens: Mutex<Tokens>,
 }
 
 impl Default for Basic {

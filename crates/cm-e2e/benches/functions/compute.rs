@@ -102,7 +102,7 @@ async fn measure_kernel(mesh: &Mesh, kernel: &Kernel, table: &mut Table) -> Outc
     table.compared(&label, &pulley.scaled(kernel.parts), &plain, "bare");
     let ratio = instance.ratio(&plain);
     let aim = format!("{name} within {:.0} % of bare wasmtime", (AIM - 1.0) * 100.0);
-    table.report.aim(&aim, &format!("{:+.1} %", (ratio - 1.0) * 100.0), ratio <= AIM);
+    table.report.aim(&aim, format!("{:+.1} %", (ratio - 1.0) * 100.0), ratio <= AIM);
     Ok(())
 }
 

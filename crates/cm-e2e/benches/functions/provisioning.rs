@@ -55,10 +55,10 @@ async fn measure_size(mesh: &Mesh, function: &Function, mib: usize, rounds: usiz
     table.report.line(format!("suite: {suite}"));
     let share = stored.ratio(&inside);
     let aim = format!("at least {:.0} % of plain TLS into memory", AIM * 100.0);
-    table.report.aim(&aim, &format!("{:.1} %", share * 100.0), share >= AIM);
+    table.report.aim(&aim, format!("{:.1} %", share * 100.0), share >= AIM);
     let over = peak as f64 / f64::from(1 << 20) - mib as f64;
     let aim = format!("at most the file and {MEMORY_AIM_MIB} MiB of memory at a time");
-    table.report.aim(&aim, &format!("the file and {over:.1} MiB"), over <= MEMORY_AIM_MIB);
+    table.report.aim(&aim, format!("the file and {over:.1} MiB"), over <= MEMORY_AIM_MIB);
     table.report.print()
 }
 

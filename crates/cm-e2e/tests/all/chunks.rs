@@ -26,7 +26,12 @@ impl Peer {
 
     fn command(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(cryptomesh());
-        command.arg("--data-dir").arg(self.root.join("data")).args(arguments).env_clear().stdin(Stdio::null());
+        command
+            .arg("--data-dir")
+            .arg(self.root.join("data"))
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::null());
         command.output().expect("the binary can be started")
     }
 
@@ -131,7 +136,9 @@ fn objects_are_on_all_nodes_and_survive_each_of_them() {
         peers.map(|peer| peer["parts"].as_u64().unwrap_or_default()).sum()
     };
     let settled = |status: &Value| {
-        status["short_chunks"] == 0 && status["epoch"] == status["oldest_epoch"] && status["peers"].as_array().unwrap().len() == 3
+        status["short_chunks"] == 0
+            && status["epoch"] == status["oldest_epoch"]
+            && status["peers"].as_array().unwrap().len() == 3
     };
     network.wait(1, "three copies of three chunks", |status| settled(status) && parts(status) == 9);
     for n in 0..3 {
@@ -156,7 +163,8 @@ fn objects_are_on_all_nodes_and_survive_each_of_them() {
     succeeded(network.at(0, &["storage", "redundancy", "films", "2+1"]));
     succeeded(network.at(0, &["storage", "repair"]));
     succeeded(network.at(2, &["object", "rm", "films/first"]));
-    let refused = network.at(0, &["storage", "remove", network.status(0)["peers"][0]["id"].as_str().unwrap()]);
+    let refused =
+        network.at(0, &["storage", "remove", network.status(0)["peers"][0]["id"].as_str().unwrap()]);
     assert!(!refused.status.success(), "an active node may hold the only copy of something");
     for peer in &mut network.peers {
         peer.kill();

@@ -30,7 +30,13 @@ async fn cluster() -> Cluster {
     Cluster { nodes, _root: root }
 }
 
-async fn ask(node: &Node, token: &str, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
+async fn ask(
+    node: &Node,
+    token: &str,
+    method: reqwest::Method,
+    path: &str,
+    body: Option<Value>,
+) -> (u16, Value) {
     let url = format!("http://{}{path}", node.address("mpc"));
     let mut request = reqwest::Client::new().request(method, url);
     if !token.is_empty() {
@@ -90,10 +96,17 @@ async fn the_first_systems_examples_on_three_nodes() {
             assert!(!other.log().contains(secret), "values are not logged");
         }
     }
-    let (status, refused) = ask(node, &admin, post, "/execute_job", Some(json!({ "steps": [
+    let (status, refused) = ask(
+        node,
+        &admin,
+        post,
+        "/execute_job",
+        Some(json!({ "steps": [
         { "step_id": "p", "operation": "add", "variable_name": "p", "operand1": "q", "operand2": 1 },
         { "step_id": "q", "operation": "add", "variable_name": "q", "operand1": "p", "operand2": 1 },
-    ] }))).await;
+    ] })),
+    )
+    .await;
     assert_eq!(status, 422);
     assert!(refused["detail"].as_str().unwrap().contains("wait for each other"), "{refused}");
 }
@@ -150,8 +163,13 @@ async fn clients_with_keys_of_their_own_log_in_once_a_message() {
     let admin = node.admin_token();
     let (post, get) = (reqwest::Method::POST, reqwest::Method::GET);
     let key = SigningKey::from_slice(&[11; 32]).unwrap();
-    let public: String =
-        key.verifying_key().to_sec1_point(false).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let public: String = key
+        .verifying_key()
+        .to_sec1_point(false)
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let login = |message: &str, signed: &[u8]| {
         let signature: k256::ecdsa::Signature = key.sign(signed);
         let (r, s) = signature.split_bytes();
@@ -176,7 +194,10 @@ async fn clients_with_keys_of_their_own_log_in_once_a_message() {
     assert_eq!(ask(&node, "", post.clone(), "/register_node", Some(body.clone())).await.0, 401);
     assert_eq!(ask(&node, &admin, post.clone(), "/register_node", Some(body.clone())).await.0, 200);
     let (status, answer) = ask(&node, &admin, post.clone(), "/auth/register", Some(body)).await;
-    assert_eq!((status, answer["detail"].as_str()), (400, Some("Node with this public key already registered.")));
+    assert_eq!(
+        (status, answer["detail"].as_str()),
+        (400, Some("Node with this public key already registered."))
+    );
     let (_, challenge) = ask(&node, "", get.clone(), "/login_challenge", None).await;
     let message = challenge["message"].as_str().unwrap().to_owned();
     let (status, answer) = send("/login", login(&message, message.as_bytes())).await;

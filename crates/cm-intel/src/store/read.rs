@@ -1,6 +1,7 @@
 //! Reading what was accepted: by number, by name, page by page.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use cm_db::{DbError, Direction, KeyPrefix, KeyRange, ReadTx};
 use cm_types::{Cursor, Page, PageLimit, Sha256Digest, Timestamp};
@@ -238,10 +239,9 @@ pub(crate) fn indicators(
                 continue;
             }
             for key in sightings.reporters() {
-                if !weights.contains_key(&key.0) {
+                if let Entry::Vacant(vacant) = weights.entry(key.0) {
                     let row = tx.get::<Reporters>(&key.0)?;
-                    let weight = row.map_or(0.0, |row| terms.weight(key, &row.ledger, now));
-                    weights.insert(key.0, weight);
+                    vacant.insert(row.map_or(0.0, |row| terms.weight(key, &row.ledger, now)));
                 }
             }
             let weight = |key: &KeyId| weights.get(&key.0).copied().unwrap_or(0.0);

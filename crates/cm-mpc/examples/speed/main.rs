@@ -4,7 +4,11 @@
 //! its proposal, its connections) is not counted, and is told by itself. Processor time is of all parties together.
 //! With `--python PATH` MPyC does the same, three local processes as its manual says, over plain TCP.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints, and ends when something is wrong")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints, and ends when something is wrong"
+)]
 
 mod party;
 mod python;
@@ -183,7 +187,11 @@ fn main() {
                     let bytes = (many.2 - few.2) / repeats / case.count;
                     println!(
                         "n={parties} {tier:<16} {field:<10} {:<18} {:>12.0} {:<14} {:>9.3} ms each  {:>12.0} per core-second  {bytes:>7.1} B",
-                        case.name, case.count / seconds, case.unit, seconds * 1000.0, case.count / cpu,
+                        case.name,
+                        case.count / seconds,
+                        case.unit,
+                        seconds * 1000.0,
+                        case.count / cpu,
                     );
                     if parties == 3 && tier == "semi-honest" && field == "f61" {
                         ours.push((case.name, case.count / seconds, case.count / cpu));

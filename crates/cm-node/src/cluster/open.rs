@@ -39,7 +39,6 @@ pub(crate) struct Opened {
     pub(crate) db: Db,
     pub(crate) quorum: Quorum,
     pub(crate) links: Links,
-    pub(crate) identity: Identity,
     pub(crate) cluster: ClusterId,
     pub(crate) own: MemberId,
     pub(crate) contact: Contact,
@@ -110,7 +109,7 @@ pub(crate) async fn open(
             }
         }
     };
-    Ok(Some(Opened { db, quorum, links, identity, cluster, own, contact, is_founder, listens }))
+    Ok(Some(Opened { db, quorum, links, cluster, own, contact, is_founder, listens }))
 }
 
 /// The part's settings. What a node begins with is made first, and noted: it begins only once. Blocking.

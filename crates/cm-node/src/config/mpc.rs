@@ -1,6 +1,5 @@
 //! Computations on secret shares.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use cm_dialects::shamira::NodeList;

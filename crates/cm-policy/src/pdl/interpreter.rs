@@ -79,14 +79,21 @@ pub(super) fn answer(condition: &Condition, request: &Request<'_>) -> Option<boo
     match condition {
         Condition::Test(test) => request.answer(test),
         Condition::Not(inner) => answer(inner, request).map(|holds| !holds),
-        Condition::All(parts) => parts.iter().fold(Some(true), |all, part| both(all, answer(part, request))),
+        Condition::All(parts) => every(parts.iter().map(|part| answer(part, request))),
         Condition::Any(parts) => {
-            let none = parts
-                .iter()
-                .fold(Some(true), |none, part| both(none, answer(part, request).map(|holds| !holds)));
+            let none = every(parts.iter().map(|part| answer(part, request).map(|holds| !holds)));
             none.map(|none| !none)
         }
     }
+}
+
+/// Whether all hold.
+fn every(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut all = Some(true);
+    for answer in answers {
+        all = both(all, answer);
+    }
+    all
 }
 
 /// What fails makes the whole fail, known or not.

@@ -26,7 +26,7 @@ fn errors_say_where() {
     check_errors("pdl 1\nallow role a to read on buckets", &["2:25: unknown kind `buckets`"]);
     check_errors(
         "pdl 1\nallow role a to read on bucket \"x",
-        &["2:32: the text has no closing", "3:1: x"][..1].as_ref(),
+        ["2:32: the text has no closing", "3:1: x"][..1].as_ref(),
     );
     check_errors("pdl 1\nallow anyone to read on bucket \"a\\n\"", &["2:32: only"]);
     check_errors(

@@ -58,7 +58,6 @@ impl Store {
         let rule = ServerSideEncryptionRule {
             apply_server_side_encryption_by_default: Some(by_default),
             bucket_key_enabled: Some(false),
-            ..ServerSideEncryptionRule::default()
         };
         let configuration = ServerSideEncryptionConfiguration { rules: vec![rule] };
         let server_side_encryption_configuration = Some(configuration);

@@ -16,15 +16,15 @@ impl<'a> Parser<'a> {
         match word {
             "anyone" | "authenticated" | "role" | "group" | "user" | "tenant" => {
                 let who = self.who()?;
-                return Ok(Test::Who(who));
+                Ok(Test::Who(who))
             }
             "mfa" | "tls" | "owner" => {
                 self.advance();
-                return Ok(match word {
+                Ok(match word {
                     "mfa" => Test::Mfa,
                     "tls" => Test::Tls,
                     _ => Test::Owner,
-                });
+                })
             }
             "time" => self.time(),
             "day" => self.day(),

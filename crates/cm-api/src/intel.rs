@@ -250,7 +250,7 @@ pub async fn import_threat_event(
 #[utoipa::path(
     post, path = "/intel/events/{seq}/dismiss", operation_id = "dismiss_threat_event", tag = "intel",
     summary = "Says that an event is false", params(("seq" = u64, Path, description = "Its number")),
-    extensions(("x-permission" = json!("threat-event:create"))),
+    extensions(("x-permission" = json!("threat-event:create threat-event:list"))),
     responses((status = 200, description = "What is held of its reporter now", body = ReputationView))
 )]
 /// Says that an event is false, which is held against its reporter.

@@ -24,9 +24,9 @@ use crate::intel::{intel_refusal, may_list};
 pub async fn read_threat_event_as_stix(
     State(api): State<Api>,
     Op(op): Op,
-    Path(seq): Path<u64>,
+    Path(seq): Path<String>,
 ) -> Result<Json<Value>, Failure> {
-    Ok(Json(stix::bundle(&stored(&api, &op, seq).await?)))
+    Ok(Json(stix::bundle(&stored(&api, &op, &seq).await?)))
 }
 
 #[utoipa::path(
@@ -38,13 +38,14 @@ pub async fn read_threat_event_as_stix(
 pub async fn read_threat_event_as_misp(
     State(api): State<Api>,
     Op(op): Op,
-    Path(seq): Path<u64>,
+    Path(seq): Path<String>,
 ) -> Result<Json<Value>, Failure> {
-    Ok(Json(stix::misp(&stored(&api, &op, seq).await?)))
+    Ok(Json(stix::misp(&stored(&api, &op, &seq).await?)))
 }
 
-async fn stored(api: &Api, op: &cm_kernel::OpContext, seq: u64) -> Result<Stored, Failure> {
+async fn stored(api: &Api, op: &cm_kernel::OpContext, seq: &str) -> Result<Stored, Failure> {
     let permit = may_list(api, op).await?;
+    let seq = seq.parse::<u64>().map_err(|_| Failure::not_found())?;
     api.intel.event(&permit, seq).await.map_err(intel_refusal)?.ok_or_else(Failure::not_found)
 }
 

@@ -190,7 +190,7 @@ fn change(body: LayoutChangeBody) -> Result<StorageChange, Failure> {
 }
 
 #[utoipa::path(
-    get, path = "/storage", operation_id = "read_storage", tag = "network",
+    get, path = "/storage", operation_id = "read_storage_network", tag = "network",
     extensions(("x-permission" = json!("tenant:list"))),
     responses(
         (status = 200, description = "The storage network", body = StorageNetworkView),
@@ -198,7 +198,7 @@ fn change(body: LayoutChangeBody) -> Result<StorageChange, Failure> {
     )
 )]
 /// Describes the storage network.
-pub async fn read_storage(State(api): State<Api>, Op(op): Op) -> Result<Json<StorageNetworkView>, Failure> {
+pub async fn read_storage_network(State(api): State<Api>, Op(op): Op) -> Result<Json<StorageNetworkView>, Failure> {
     let permit = api.kernel.authorize_network_view(&op).await.map_err(refusal)?;
     let status = api.kernel.storage_status(&permit).await.map_err(refusal)?;
     let status = status.ok_or_else(|| {
@@ -309,7 +309,7 @@ pub async fn change_bucket_redundancy(
 /// The routes of this module.
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(routes!(read_storage))
+        .routes(routes!(read_storage_network))
         .routes(routes!(change_storage_layout))
         .routes(routes!(repair_storage))
         .routes(routes!(read_bucket_redundancy, change_bucket_redundancy))

@@ -34,7 +34,18 @@ export class Unreachable extends Error {
 /** Called when a session ended while it was used. */
 export const session = { ended: () => {} };
 
-const segments = (path) => path.map((segment) => encodeURIComponent(segment)).join('/');
+/** What an address takes for a step through it and not for a name, however it is written. */
+const STEP = /^(\.|%2e){1,2}$/i;
+const isStep = (segment) => STEP.test(encodeURIComponent(segment));
+
+/** Whether an address can name this key. */
+export const isAddressable = (key) => !key.split('/').some(isStep);
+
+function segments(path) {
+  const step = path.find(isStep);
+  if (step !== undefined) throw new Error(`no address can contain the name “${step}”; use the command line or the S3 face instead`);
+  return path.map((segment) => encodeURIComponent(segment)).join('/');
+}
 
 /** The address of something in the API, by its segments. */
 export function address(path, query) {

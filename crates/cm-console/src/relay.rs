@@ -66,6 +66,11 @@ fn passed_on(request: &Request) -> Result<Uri, Failure> {
     let within = written.strip_prefix(PREFIX).ok_or_else(not_found)?;
     let mut parts = request.uri().clone().into_parts();
     let path = PathAndQuery::try_from(within).map_err(|_| not_found())?;
+    // Whoever takes such a segment for a step finds something else than whoever takes it for a name.
+    if path.path().split('/').any(is_step) {
+        let reason = "the address contains the segment `.` or `..`; name what is meant without it";
+        return Err(Failure::new(FailureClass::Malformed, reason));
+    }
     // Pages hold no credential: they are given none either. Sessions begin and end at the console's own address.
     let hands_out = path.path().split('/').nth(3) == Some("auth") && path.path() != WHOAMI;
     if hands_out {
@@ -73,4 +78,9 @@ fn passed_on(request: &Request) -> Result<Uri, Failure> {
     }
     parts.path_and_query = Some(path);
     Uri::from_parts(parts).map_err(|_| not_found())
+}
+
+/// Whether a segment of an address is one that browsers and proxies take for a step through it, as they do in any spelling.
+fn is_step(segment: &str) -> bool {
+    matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }

@@ -1,6 +1,6 @@
 // Buckets and objects: browse, put in, take out, versions.
 
-import { change, changeObject, download, get, objectAddress, page } from '../api.js';
+import { change, changeObject, download, get, isAddressable, objectAddress, page } from '../api.js';
 import { announce, h, icon } from '../dom.js';
 import { bytes, moment, plural, to } from '../format.js';
 import { attempt, badge, button, card, confirm, digest, empty, facts, field, form, head, header, later, paged, table, tabs, toast } from '../view.js';
@@ -64,7 +64,7 @@ function browse(id, prefix, { items, next }) {
     { title: 'Size', cell: (row) => (row.folder !== undefined ? `${bytes(row.size)} in ${plural(row.count, 'object')}` : bytes(row.size)) },
     { title: 'Type', cell: (row) => row.content_type ?? h('span', { class: 'muted' }, '–') },
     { title: 'Written', cell: (row) => (row.created_at ? moment(row.created_at) : h('span', { class: 'muted' }, '–')) },
-    { title: '', cell: (row) => (row.folder !== undefined ? '' : download(objectAddress(id, row.key), row.key.split('/').at(-1) || row.key, 'Download')) },
+    { title: '', cell: (row) => (row.folder !== undefined || !isAddressable(row.key) ? '' : download(objectAddress(id, row.key), row.key.split('/').at(-1) || row.key, 'Download')) },
   ];
   return [table('Objects', columns, [...folders.values(), ...here], { none: empty(prefix ? 'Nothing below this prefix' : 'The bucket is empty', 'Drop files here or choose them with the button above.') }),
     next !== null && h('p', { class: 'note' }, `There are more than ${KEYS} keys. Narrow them by a prefix.`)];
@@ -96,7 +96,7 @@ const versionColumns = (id) => [
   { title: 'Version', cell: (row) => h('span', {}, digest(row.version), row.is_latest && badge('latest', 'good'), row.is_delete_marker && badge('removed', 'warn')) },
   { title: 'Size', cell: (row) => (row.is_delete_marker ? '–' : bytes(row.size)) },
   { title: 'Written', cell: (row) => moment(row.created_at) },
-  { title: '', cell: (row) => (row.is_delete_marker ? '' : download(objectAddress(id, row.key, row.version), row.key.split('/').at(-1) || row.key, 'Download')) },
+  { title: '', cell: (row) => (row.is_delete_marker || !isAddressable(row.key) ? '' : download(objectAddress(id, row.key, row.version), row.key.split('/').at(-1) || row.key, 'Download')) },
 ];
 
 function versions(id, prefix, signal, only) {
@@ -117,7 +117,8 @@ export async function object({ params: [id, key], signal }) {
     if (await attempt(() => changeObject('DELETE', objectAddress(id, key)), `${name} is gone`)) location.hash = inside(id, folder);
   } } });
   return [
-    head(name, { trail, actions: [download(objectAddress(id, key), name, icon('down'), 'Download'), remove] }),
+    isAddressable(key) ? head(name, { trail, actions: [download(objectAddress(id, key), name, icon('down'), 'Download'), remove] })
+      : head(key, { trail, lead: 'No address can name this key, since it contains “.” or “..” between slashes. Use the command line or the S3 face.' }),
     h('div', { class: 'columns' },
       card('Object', {}, facts([['Key', h('code', { class: 'wrap' }, found.key)], ['Size', `${bytes(found.size)} (${found.size} bytes)`], ['Type', found.content_type], ['SHA-256', digest(found.sha256, { chars: 24 })], ['Entity tag', digest(found.etag, { chars: 24 })], ['Version', digest(found.version, { chars: 24 })], ['Written', moment(found.created_at, { exact: true })]])),
       card('Metadata', {}, Object.keys(found.metadata).length ? facts(Object.entries(found.metadata).map(([label, value]) => [label, h('span', { class: 'wrap' }, value)])) : empty('No metadata', 'Headers `x-object-meta-…` of an upload are kept here.'))),

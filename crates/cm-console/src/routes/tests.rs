@@ -157,13 +157,34 @@ async fn a_cookie_alone_changes_nothing_and_other_pages_read_nothing() {
 #[tokio::test]
 async fn pages_are_given_no_credential() {
     let router = served();
-    for path in ["auth/login", "auth/tokens", "auth/logout", "auth/", "auth/x/whoami/../tokens"] {
+    for path in ["auth/login", "auth/tokens", "auth/logout", "auth/", "auth/x/whoami/tokens"] {
         let uri = format!("/console/api/v1/{path}");
         let answer = ask(&router, Method::POST, &uri, &[SESSION, OURS, JSON], "{}").await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
     }
     let me = ask(&router, Method::GET, "/console/api/v1/auth/whoami", &[SESSION], "").await;
     assert_eq!(me.body["uri"], "/api/v1/auth/whoami");
+}
+
+#[tokio::test]
+async fn an_address_has_no_steps_in_any_spelling() {
+    let router = served();
+    for path in [
+        "buckets/b/objects/../../../principals/bob",
+        "buckets/b/objects/%2e%2e/%2E./.%2e/principals/bob",
+        "./roles",
+        "roles/%2E",
+        "auth/whoami/..",
+    ] {
+        let uri = format!("/console/api/v1/{path}");
+        let answer = ask(&router, Method::DELETE, &uri, &[SESSION, OURS], "").await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+    }
+    for path in ["buckets/b/objects/...", "buckets/b/objects/.profile?prefix=../..", "roles/%252e%252e"] {
+        let uri = format!("/console/api/v1/{path}");
+        let answer = ask(&router, Method::GET, &uri, &[SESSION], "").await;
+        assert_eq!(answer.body["uri"], format!("/api/v1/{path}"));
+    }
 }
 
 #[tokio::test]

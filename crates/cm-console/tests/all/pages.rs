@@ -154,6 +154,25 @@ async fn forms_show_what_the_node_answers() {
 }
 
 #[tokio::test]
+async fn a_key_that_steps_through_addresses_leads_nowhere() {
+    let (served, browser) = (Served::start().await, Browser::start().await);
+    log_in(&browser, &served).await;
+    for (asked, expected) in [
+        ("api.objectAddress('b', 'a/b c').pathname.endsWith('/buckets/b/objects/a/b%20c')", true),
+        ("api.isAddressable('a/.b/...')", true),
+        ("api.isAddressable('a/./b')", false),
+        ("api.objectAddress('b', '../../../principals/bob')", false),
+        ("api.objectAddress('b', 'a/..', 'version')", false),
+        ("api.address(['principals', '..'])", false),
+    ] {
+        let script = format!(
+            "return import('/console/assets/api.js').then((api) => {{ try {{ return Boolean({asked}) }} catch {{ return false }} }})"
+        );
+        assert_eq!(browser.run(&script).await, expected, "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn what_happens_appears_without_being_asked_for() {
     let (served, browser) = (Served::start().await, Browser::start().await);
     log_in(&browser, &served).await;

@@ -136,9 +136,10 @@ impl Raft {
         }
         let wanted = match &mut self.incoming {
             // What is being kept is answered when it is: so no more waits here than one piece.
-            Some(incoming) if incoming.meta.id != id || incoming.is_busy() => return,
-            Some(incoming) => incoming,
-            None => return self.send(from, Message::PieceReply { term, id, offset: 0 }),
+            Some(incoming) if incoming.is_busy() => return,
+            Some(incoming) if incoming.meta.id == id => incoming,
+            // Also in the place of another copy, of which a piece came late: whichever is still sent begins anew.
+            _ => return self.send(from, Message::PieceReply { term, id, offset: 0 }),
         };
         let end = offset.saturating_add(bytes.len() as u64);
         let fits = bytes.len() <= PIECE_LEN_MAX && !bytes.is_empty() && end <= meta.len;
@@ -195,5 +196,40 @@ impl Raft {
     /// The copy was damaged, or could not be kept: it is needed again.
     pub(crate) fn not_installed(&mut self) {
         self.incoming = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClusterId, Members, Position, Stored, Timing};
+
+    #[test]
+    fn a_late_piece_of_an_old_copy_does_not_stall_the_newer() {
+        let (own, leader, term) = (MemberId(1), MemberId(2), 3);
+        let members = Members::new().with_voter(own, "").with_voter(leader, "");
+        let stored = Stored::founding(ClusterId(1), members.clone());
+        let base = stored.base.clone();
+        let mut raft = Raft::new(own, Timing::default(), 1, stored, &base).unwrap();
+        let meta = |id: u64| {
+            let at = Position { index: 9, term: 2 };
+            Box::new(SnapshotMeta { id, at, version: 9, members: members.clone(), len: 30, digest: [0; 32] })
+        };
+        let piece: Arc<[u8]> = [0; 10].as_slice().into();
+        let (old, newer) = (4, 5);
+        raft.piece(leader, term, meta(old), 0, piece.clone());
+        raft.kept(old, true);
+        raft.out = crate::Effects::default();
+        raft.piece(leader, term, meta(newer), 10, piece.clone());
+        let said: Vec<_> = raft.out.first.iter().chain(&raft.out.after).map(|sent| &sent.message).collect();
+        assert_eq!(
+            said,
+            [&Message::PieceReply { term, id: newer, offset: 0 }],
+            "it is sent from its beginning"
+        );
+        raft.piece(leader, term, meta(newer), 0, piece);
+        assert!(
+            raft.incoming.as_ref().is_some_and(|incoming| incoming.meta.id == newer && incoming.is_busy())
+        );
     }
 }

@@ -44,6 +44,9 @@ pub enum KernelError {
     /// Permission policies say what everybody may do.
     #[error("only administrators may write permission policies")]
     OnlyAdministrators,
+    /// Who gets hold of the name gets what permission policies say of it.
+    #[error("permission policies speak of `{0}`: only administrators may make it or its credentials")]
+    NamedByPolicies(PrincipalId),
     /// Who has the credentials of a principal has what it owns; only an administrator may go that far.
     #[error("`{0}` owns records, so that only itself or an administrator may make credentials for it")]
     OwnsRecords(PrincipalId),
@@ -187,6 +190,7 @@ impl KernelError {
             KernelError::Forbidden(_)
             | KernelError::GivesMoreThanHeld { .. }
             | KernelError::OnlyAdministrators
+            | KernelError::NamedByPolicies(_)
             | KernelError::OwnsRecords(_) => ErrorClass::Forbidden,
             KernelError::NotFound(_) => ErrorClass::NotFound,
             KernelError::NoSuchRole(_) | KernelError::KeyReused(_) | KernelError::InvalidKey => {
@@ -224,11 +228,12 @@ impl KernelError {
 fn declaration_class(error: &DeclarationError) -> ErrorClass {
     match error {
         DeclarationError::NotFound { .. } => ErrorClass::NotFound,
-        DeclarationError::Exists { .. } | DeclarationError::Cycle { .. } | DeclarationError::LastOwner(_) => {
-            ErrorClass::Conflict
-        }
+        DeclarationError::Exists { .. }
+        | DeclarationError::Cycle { .. }
+        | DeclarationError::LastOwner(_)
+        | DeclarationError::NoRoom { .. } => ErrorClass::Conflict,
         DeclarationError::Denied(_) => ErrorClass::Forbidden,
-        DeclarationError::Invalid { .. } => ErrorClass::Invalid,
+        DeclarationError::Invalid { .. } | DeclarationError::TooLong { .. } => ErrorClass::Invalid,
     }
 }
 

@@ -5,7 +5,7 @@ use cm_catalog::guard::role_facts;
 use cm_db::ReadTx;
 use cm_identity::Principal;
 use cm_policy::{RoleFacts, Subject};
-use cm_types::{ResourceId, TenantId};
+use cm_types::{PrincipalId, ResourceId, TenantId};
 
 use crate::KernelError;
 use crate::authority::existing_roles;
@@ -14,7 +14,7 @@ use crate::authority::existing_roles;
 pub(crate) fn demand_held(subject: &Subject<'_>, roles: &[RoleFacts]) -> Result<(), KernelError> {
     for role in roles {
         if !subject.may_give(role) {
-            let permission = "what permission policies allow its holders".to_owned();
+            let permission = "what permission policies say of its holders".to_owned();
             return Err(KernelError::GivesMoreThanHeld { role: role.name.clone(), permission });
         }
         if let Some(permission) = role.permissions.iter().find(|permission| !subject.holds(permission)) {
@@ -23,6 +23,24 @@ pub(crate) fn demand_held(subject: &Subject<'_>, roles: &[RoleFacts]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether the subject may take these roles away: it holds all that they permit, and permission policies say nothing of
+/// them that would end with them.
+pub(crate) fn demand_takeable(subject: &Subject<'_>, roles: &[RoleFacts]) -> Result<(), KernelError> {
+    if let Some(role) = roles.iter().find(|role| !subject.may_take(role)) {
+        let permission = "what permission policies say of its holders".to_owned();
+        return Err(KernelError::GivesMoreThanHeld { role: role.name.clone(), permission });
+    }
+    demand_held(subject, roles)
+}
+
+/// Whether the subject may make a principal of this name: whoever has it gets what permission policies say of it.
+pub(crate) fn demand_nameable(subject: &Subject<'_>, id: &PrincipalId) -> Result<(), KernelError> {
+    match subject.may_name(id) {
+        true => Ok(()),
+        false => Err(KernelError::NamedByPolicies(id.clone())),
+    }
 }
 
 /// Roles that are about to be given; each must exist.
@@ -49,7 +67,7 @@ pub(crate) fn demand_power_over(
 }
 
 /// Whether the subject may get hold of new credentials of a principal, and so become it: with all that its roles
-/// permit, and with all that it owns.
+/// permit, with all that it owns, and with what permission policies say of it.
 pub(crate) fn demand_power_to_become(
     tx: &ReadTx<'_>,
     catalog: &Catalog,
@@ -60,6 +78,9 @@ pub(crate) fn demand_power_to_become(
     let administrator = subject.roles.iter().any(RoleFacts::is_administrator);
     if administrator || is_self(subject, principal) {
         return Ok(());
+    }
+    if !subject.may_become(&principal.id) {
+        return Err(KernelError::NamedByPolicies(principal.id.clone()));
     }
     match catalog.owned_by(tx, &principal.tenant, &principal.id, 1)?.is_empty() {
         true => Ok(()),

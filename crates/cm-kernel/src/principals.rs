@@ -6,8 +6,9 @@ use cm_types::{
     Cursor, Generation, Labels, Page, PageLimit, PrincipalId, ResourceId, ResourceKind, ResourceRef, TenantId,
 };
 
+use crate::applications::forget_user;
 use crate::authority::existing_roles;
-use crate::giving::{demand_held, named_roles};
+use crate::giving::{demand_held, demand_nameable, demand_takeable, named_roles};
 use crate::records::refuse_while_owning;
 use crate::{Kernel, KernelError, OpContext};
 
@@ -58,6 +59,7 @@ impl Kernel {
         self.db()
             .write(move |tx| {
                 demand_held(&op.subject(), &named_roles(tx, permit.tenant(), &new.roles)?)?;
+                demand_nameable(&op.subject(), &new.id)?;
                 if !catalog.owned_by(tx, permit.tenant(), &new.id, 1)?.is_empty() {
                     return Err(IdentityError::Exists.into());
                 }
@@ -96,7 +98,7 @@ impl Kernel {
                     identity.get_principal(tx, tenant, &id)?.ok_or(IdentityError::NoSuchPrincipal)?;
                 if let Some(roles) = &change.roles {
                     demand_held(&subject, &named_roles(tx, tenant, &without(roles, &before.roles))?)?;
-                    demand_held(&subject, &existing_roles(tx, tenant, &without(&before.roles, roles))?)?;
+                    demand_takeable(&subject, &existing_roles(tx, tenant, &without(&before.roles, roles))?)?;
                 }
                 if change.disabled.is_some_and(|disabled| disabled != before.disabled) {
                     demand_held(&subject, &existing_roles(tx, tenant, &before.roles)?)?;
@@ -107,7 +109,8 @@ impl Kernel {
             .await
     }
 
-    /// Removes a principal and its credentials. As with disabling it, the actor must hold what it holds.
+    /// Removes a principal, its credentials, and what applications declared about it: whoever gets the name later is somebody
+    /// else. As with disabling it, the actor must hold what it holds.
     ///
     /// # Errors
     /// A principal that owns something stays: whoever got its name later would own that. States and results do not
@@ -128,7 +131,8 @@ impl Kernel {
                     demand_held(&op.subject(), &existing_roles(tx, tenant, &principal.roles)?)?;
                 }
                 refuse_while_owning(tx, &catalog, &op, tenant, &id)?;
-                Ok(identity.delete_principal(tx, &permit, &id, expected, Some(&op.request))?)
+                identity.delete_principal(tx, &permit, &id, expected, Some(&op.request))?;
+                forget_user(tx, tenant, id.as_str())
             })
             .await
     }

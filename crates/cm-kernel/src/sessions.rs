@@ -8,12 +8,13 @@ use cm_identity::{
     AccountKeyInfo, AccountScope, Authenticated, CredentialProblem, CredentialRight, IdentityError,
     Introspection, LiveSession, NewPrincipal, NewSession, Principal, Profile, SessionKind, SessionTokens,
 };
-use cm_policy::{Create, Delete, Grant, List, Permit, Update};
+use cm_policy::{Create, Grant, List, Permit, Update};
 use cm_types::{PrincipalId, ResourceKind, TenantId, Timestamp};
 
-use crate::applications::{Scopes, change_within, forget_user};
+use crate::applications::{Scopes, change_within};
 use crate::authority::existing_roles;
 use crate::credentials::existing;
+use crate::giving::demand_nameable;
 use crate::{Actor, ActorFacts, Kernel, KernelError, OpContext};
 
 /// Somebody who signs up.
@@ -146,15 +147,21 @@ impl Kernel {
 
     /// The operation of who showed the live token of a session.
     pub async fn as_session(&self, op: &OpContext, live: &LiveSession) -> Result<OpContext, KernelError> {
-        let (tenant, roles) = (live.principal.tenant.clone(), live.principal.roles.clone());
-        let roles = self.db().look_up(move |tx| existing_roles(tx, &tenant, &roles)).await?;
-        let facts = ActorFacts {
-            principal: live.principal.id.clone(),
-            tenant: live.principal.tenant.clone(),
-            roles,
-            policies: self.policies_of(&live.principal.tenant).await?,
-        };
-        Ok(op.clone().by(Actor::Principal(Arc::new(facts), Arc::new(live.authenticated()))))
+        self.as_authenticated(op, live.authenticated()).await
+    }
+
+    /// The operation of who just authenticated.
+    pub async fn as_authenticated(
+        &self,
+        op: &OpContext,
+        authenticated: Authenticated,
+    ) -> Result<OpContext, KernelError> {
+        let Principal { id, tenant, roles, .. } = authenticated.principal().clone();
+        let place = tenant.clone();
+        let roles = self.db().look_up(move |tx| existing_roles(tx, &place, &roles)).await?;
+        let policies = self.policies_of(&tenant).await?;
+        let facts = ActorFacts { principal: id, tenant, roles, policies };
+        Ok(op.clone().by(Actor::Principal(Arc::new(facts), Arc::new(authenticated))))
     }
 
     /// The operation of an application that shows a key, for something that belongs to a scope. The key must be of the tenant
@@ -248,6 +255,7 @@ impl Kernel {
         new: SignUp,
     ) -> Result<Principal, KernelError> {
         let grant = self.authorize::<Grant>(op, ResourceKind::Principal).await?;
+        demand_nameable(&op.subject(), &new.id)?;
         let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
         let SignUp { id, password, profile, scope } = new;
         let hash = identity.hash_password(password).await?;
@@ -286,24 +294,14 @@ impl Kernel {
         if !self.tenant(tenant).await?.is_some_and(|tenant| tenant.open) {
             return Err(KernelError::Unauthenticated);
         }
+        // The node may make anybody, but not let strangers be those whom permission policies speak of.
+        let policies = self.policies_of(tenant).await?;
+        if policies.compiled().is_some_and(|policies| policies.names_user(new.id.as_str())) {
+            return Err(KernelError::NamedByPolicies(new.id));
+        }
         let op = self.node_in(op, tenant);
         let permit = self.authorize::<Create>(&op, ResourceKind::Principal).await?;
         self.sign_up(&op, &permit, new).await
-    }
-
-    /// Removes a user: the principal, and what applications declared about it.
-    ///
-    /// # Errors
-    /// As [`Kernel::delete_principal`].
-    pub async fn remove_user(
-        &self,
-        op: &OpContext,
-        permit: &Permit<Delete>,
-        id: &PrincipalId,
-    ) -> Result<(), KernelError> {
-        self.delete_principal(op, permit, id, None).await?;
-        let (tenant, id) = (permit.tenant().clone(), id.clone());
-        self.db().write(move |tx| forget_user(tx, &tenant, id.as_str())).await
     }
 
     /// What a principal says of itself. The permit is to list principals.

@@ -56,6 +56,22 @@ pub enum DeclarationError {
         /// What it must be.
         rule: &'static str,
     },
+    /// A declaration would become too long.
+    #[error("{what} `{id}` would take more than {max} bytes: divide it")]
+    TooLong {
+        /// What.
+        what: &'static str,
+        /// Its id, or how it begins.
+        id: String,
+        /// The most that one may take, in bytes.
+        max: usize,
+    },
+    /// All declarations together would become too long.
+    #[error("all declarations of this kind together would take more than {max} bytes: remove some first")]
+    NoRoom {
+        /// The most that they may take, in bytes.
+        max: usize,
+    },
     /// A resource would be left without an owner.
     #[error("the last owner of `{0}` cannot lose it")]
     LastOwner(String),

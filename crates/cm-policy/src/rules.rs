@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use cm_types::{Action, Labels, ResourceKind, TenantId};
+use cm_types::{Action, Labels, PrincipalId, ResourceKind, TenantId};
 
 use crate::pdl::{Circumstances, Compiled, Request, Requester, Verdict};
 use crate::{Reason, RoleFacts, Subject, Target};
@@ -34,11 +34,32 @@ impl<'a> Subject<'a> {
         Self { rules: Some(rules), ..self }
     }
 
-    /// Whether the subject may give the role away, as far as permission policies are concerned: what they allow its
-    /// holders is what it would give.
+    /// Whether the subject may give the role away, as far as permission policies are concerned: what they say of its holders,
+    /// be it that something is not denied to them, is what it would give.
     pub fn may_give(&self, role: &RoleFacts) -> bool {
-        let is_named = self.rules.is_some_and(|rules| rules.policies.allows_role(role.id.as_str()));
-        !is_named || self.roles.iter().any(|own| own.id == role.id || own.is_administrator())
+        self.may_take(role) || self.roles.iter().any(|own| own.id == role.id)
+    }
+
+    /// Whether the subject may take the role away, as far as permission policies are concerned: what they deny its holders
+    /// goes with it, also where the holder is the subject itself.
+    pub fn may_take(&self, role: &RoleFacts) -> bool {
+        self.administers() || !self.rules.is_some_and(|rules| rules.policies.names_role(role.id.as_str()))
+    }
+
+    /// Whether the subject may give somebody a name that is free: permission policies may speak of it already.
+    pub fn may_name(&self, user: &PrincipalId) -> bool {
+        self.administers() || !self.rules.is_some_and(|rules| rules.policies.names_user(user.as_str()))
+    }
+
+    /// Whether the subject may become the user, as far as permission policies are concerned: what they say of the user would
+    /// be said of the subject.
+    pub fn may_become(&self, user: &PrincipalId) -> bool {
+        let compares = || self.rules.is_some_and(|rules| rules.policies.compares_users());
+        self.administers() || (self.may_name(user) && !compares())
+    }
+
+    fn administers(&self) -> bool {
+        self.roles.iter().any(RoleFacts::is_administrator)
     }
 
     fn asks<'r>(

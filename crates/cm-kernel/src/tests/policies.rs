@@ -134,3 +134,65 @@ async fn how_one_asks_matters() {
     assert!(!may::<Read>(&house, &at(9, "192.0.2.1"), "f1").await);
     assert!(!may::<Read>(&house, &at(19, "10.1.1.1"), "f1").await);
 }
+
+#[tokio::test]
+async fn who_is_spoken_of_is_made_and_taken_over_by_administrators_only() {
+    let house = House::open().await;
+    house.create(ResourceKind::Role, "archivist", json!({ "permissions": [] })).await.unwrap();
+    house.create(ResourceKind::Role, "suspended", json!({ "permissions": [] })).await.unwrap();
+    let source = "pdl 1\nallow user bob to do anything on anything\n\
+                  deny anyone to delete on function unless role archivist or user carol\n\
+                  deny role suspended to read on function\n\
+                  allow authenticated to read on function when subject.id like \"ops-*\"\n";
+    house.principal("bob", &[]).await;
+    house.principal("dan", &[]).await;
+    let desk = house.somebody("desk", &["principal:*"]).await;
+    house.principal("eve", &["suspended"]).await;
+    house.create(ResourceKind::PermissionPolicy, "house", policy(source)).await.unwrap();
+    let desk = again(&house, &desk).await;
+    let password = || Secret::new("correct horse battery".to_owned());
+    let (bob, permit) = house.kernel.look_up_principal::<Grant>(&desk, "bob").await.unwrap();
+    let refused = house.kernel.set_password(&desk, &permit, &bob, password()).await;
+    assert!(matches!(refused, Err(KernelError::NamedByPolicies(_))), "{refused:?}");
+    let (dan, permit) = house.kernel.look_up_principal::<Grant>(&desk, "dan").await.unwrap();
+    house.kernel.set_password(&desk, &permit, &dan, password()).await.unwrap();
+    let create = house.kernel.authorize::<Create>(&desk, ResourceKind::Principal).await.unwrap();
+    for (name, is_free) in [("carol", false), ("ops-7", false), ("dora", true)] {
+        let id = PrincipalId::parse(name).unwrap();
+        let new = NewPrincipal { id, display_name: None, roles: Vec::new() };
+        let made = house.kernel.create_principal(&desk, &create, new).await;
+        assert_eq!(made.is_ok(), is_free, "{name}: {made:?}");
+    }
+    for (name, roles) in [("desk", vec!["archivist", "role-of-desk"]), ("eve", vec![])] {
+        let roles = Some(roles.into_iter().map(|role| ResourceId::parse(role).unwrap()).collect());
+        let (principal, permit) = house.kernel.look_up_principal::<Update>(&desk, name).await.unwrap();
+        let change = cm_identity::PrincipalChange { roles, ..Default::default() };
+        let refused = house.kernel.update_principal(&desk, &permit, &principal.id, change).await;
+        assert!(matches!(refused, Err(KernelError::GivesMoreThanHeld { .. })), "{name}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_namesake_inherits_nothing_that_applications_declared() {
+    use crate::applications::{Scopes, change_within};
+
+    let house = House::open().await;
+    house.principal("bob", &[]).await;
+    let tenant = house.admin.tenant();
+    let has = |tx: &mut cm_db::WriteTx<'_>| {
+        change_within::<Scopes, bool>(tx, &cm_types::TenantId::default_tenant(), |scopes| {
+            Ok(scopes.admits("bob", "ops", cm_types::Timestamp::from_micros(0)))
+        })
+    };
+    let given = move |tx: &mut cm_db::WriteTx<'_>| {
+        change_within::<Scopes, ()>(tx, &tenant, |scopes| {
+            scopes.create("ops")?;
+            scopes.assign("bob", "ops")
+        })
+    };
+    house.kernel.db().write(given).await.unwrap();
+    assert!(house.kernel.db().write(has).await.unwrap());
+    house.delete_principal(&house.admin, "bob").await.unwrap();
+    house.principal("bob", &[]).await;
+    assert!(!house.kernel.db().write(has).await.unwrap());
+}

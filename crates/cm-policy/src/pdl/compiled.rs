@@ -13,7 +13,8 @@ use cm_types::{Action, ResourceKind};
 use super::glob::{Glob, head, reaches};
 use super::interpreter::holds;
 use super::request::Request;
-use super::syntax::{Document, Effect, Rule, Who};
+use super::syntax::{Comparison, Document, Effect, Operand, Rule, Test, Who};
+use crate::sharing::pattern::fits;
 
 /// Where a statement stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,11 +191,52 @@ impl Compiled {
         })
     }
 
-    /// Whether a statement allows anything to the holders of a role as such.
-    pub fn allows_role(&self, role: &str) -> bool {
+    /// Whether a statement speaks of the holders of a role as such: by whom it is for, or by its conditions. To hold the role
+    /// may then be power, by what is allowed as by what is not denied.
+    pub fn names_role(&self, role: &str) -> bool {
         let is_it = |who: &Who| matches!(who, Who::Role(id) if id == role);
+        self.names(is_it, |_| false)
+    }
+
+    /// Whether a statement speaks of the user with this id: by whom it is for, or by its conditions.
+    pub fn names_user(&self, user: &str) -> bool {
+        let is_it = |who: &Who| matches!(who, Who::User(id) if id == user);
+        self.names(is_it, |test| match test {
+            Test::Compare(attribute, Comparison::Like, Operand::Text(pattern)) => {
+                attribute.is_subject_id() && fits(pattern, user)
+            }
+            Test::Compare(attribute, _, Operand::Text(text)) => attribute.is_subject_id() && text == user,
+            Test::OneOf(attribute, values) => {
+                attribute.is_subject_id() && values.iter().any(|value| value == user)
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether a statement compares the id of who asks with what is said of the resource or of the request: users then differ
+    /// in what they may do, without being named.
+    pub fn compares_users(&self) -> bool {
+        self.names(
+            |_| false,
+            |test| match test {
+                Test::Compare(one, _, Operand::Attribute(other)) => {
+                    one.is_subject_id() || other.is_subject_id()
+                }
+                _ => false,
+            },
+        )
+    }
+
+    fn names(&self, who: impl Fn(&Who) -> bool, test: impl Fn(&Test) -> bool) -> bool {
+        let speaks = |asked: &Test| match asked {
+            Test::Who(named) => who(named),
+            other => test(other),
+        };
         let mut rules = self.statements.iter().map(|prepared| &prepared.rule);
-        rules.any(|rule| rule.effect == Effect::Allow && rule.who.iter().any(is_it))
+        rules.any(|rule| {
+            let mut conditions = [&rule.when, &rule.unless].into_iter().flatten();
+            rule.who.iter().any(&who) || conditions.any(|condition| condition.asks(&speaks))
+        })
     }
 
     fn place(&self, statement: u32) -> Place<'_> {

@@ -186,6 +186,17 @@ pub enum Condition {
     Test(Test),
 }
 
+impl Condition {
+    /// Whether one of its questions is such, whatever becomes of the answer.
+    pub fn asks(&self, such: &impl Fn(&Test) -> bool) -> bool {
+        match self {
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().any(|part| part.asks(such)),
+            Condition::Not(inner) => inner.asks(such),
+            Condition::Test(test) => such(test),
+        }
+    }
+}
+
 /// A single question about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Test {
@@ -222,6 +233,13 @@ pub struct Attribute {
     pub of: AttributeOf,
     /// Its name.
     pub name: String,
+}
+
+impl Attribute {
+    /// Whether it is the id of who asks.
+    pub fn is_subject_id(&self) -> bool {
+        self.of == AttributeOf::Subject && self.name == "id"
+    }
 }
 
 /// What an attribute is about.

@@ -29,6 +29,12 @@ pub(crate) const TABLES: &[&str] = &[Declared::NAME];
 
 /// Most records of one model of one tenant. A model is read as a whole: some ten milliseconds at this size.
 pub const RECORDS_MAX: usize = 10_000;
+/// Longest record of a model, in bytes as it is kept.
+pub const RECORD_BYTES_MAX: usize = 16 << 10;
+/// Longest record that is a list of users, the members of a group or of a scope, in bytes as it is kept.
+pub const MEMBERS_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of all records of one model of one tenant.
+pub const MODEL_BYTES_MAX: usize = 8 << 20;
 
 /// By tenant, family and id.
 struct Declared;
@@ -240,15 +246,18 @@ impl Scopes {
         Ok(*end)
     }
 
-    /// Takes a licence away.
+    /// Takes a licence away. It ends and stays, for who never got one has the scope without end.
     ///
     /// # Errors
-    /// One that is not there.
-    pub fn unlicense(&mut self, user: &str, scope: &str) -> Result<(), DeclarationError> {
+    /// One that is not there, or over.
+    pub fn unlicense(&mut self, user: &str, scope: &str, now: Timestamp) -> Result<(), DeclarationError> {
         let key = format!("{user}/{}", Self::name(scope));
-        match self.licences.remove(&key) {
-            Some(_) => Ok(()),
-            None => Err(DeclarationError::NotFound { what: "licence", id: key }),
+        match self.licences.get_mut(&key) {
+            Some(end) if *end > now => {
+                *end = now;
+                Ok(())
+            }
+            _ => Err(DeclarationError::NotFound { what: "licence", id: key }),
         }
     }
 
@@ -311,11 +320,11 @@ impl Kernel {
         scope: &str,
     ) -> Result<(), KernelError> {
         let (events, request) = (self.events().clone(), op.request.clone());
-        let (principal, scope) = (live.principal.clone(), Scopes::name(scope));
+        let (principal, scope, now) = (live.principal.clone(), Scopes::name(scope), self.now());
         self.db()
             .write(move |tx| {
                 let id = principal.id.as_str();
-                change_within::<Scopes, ()>(tx, &principal.tenant, |scopes| scopes.unlicense(id, &scope))?;
+                change_within::<Scopes, ()>(tx, &principal.tenant, |scopes| scopes.unlicense(id, &scope, now))?;
                 let mut event =
                     NewEvent::new(principal.tenant.clone(), EventVerb::fixed("declaration.changed"));
                 event.actor = Some(principal.id.clone());
@@ -343,7 +352,7 @@ impl Kernel {
     /// Changes a model of the permit's tenant. `what` says in the event what was done, to which id: `declaration.changed`.
     ///
     /// # Errors
-    /// What the change itself refuses; more than [`RECORDS_MAX`] records.
+    /// What the change itself refuses; more than [`RECORDS_MAX`] records, [`RECORD_BYTES_MAX`] or [`MODEL_BYTES_MAX`].
     pub async fn change_declared<M: Model, T: Send + 'static>(
         &self,
         op: &OpContext,
@@ -417,6 +426,46 @@ fn records_of<M: Model>(tx: &ReadTx<'_>, tenant: &TenantId) -> Result<Records, D
     Ok(records)
 }
 
+/// Refuses what makes a record or a model longer than it may be. What was too long already may get shorter.
+fn demand_size(before: &Records, after: &Records) -> Result<(), KernelError> {
+    let mut all = 0;
+    for (key, value) in after {
+        let len = bytes_of(key, value);
+        all += len;
+        let max = if matches!(key.0, "scope" | "group") { MEMBERS_BYTES_MAX } else { RECORD_BYTES_MAX };
+        if len > max && before.get(key).is_none_or(|earlier| bytes_of(key, earlier) < len) {
+            let (what, id) = (key.0, key.1.chars().take(128).collect());
+            return Err(DeclarationError::TooLong { what, id, max }.into());
+        }
+    }
+    let grows = || all > before.iter().map(|(key, value)| bytes_of(key, value)).sum();
+    match all > MODEL_BYTES_MAX && grows() {
+        true => Err(DeclarationError::NoRoom { max: MODEL_BYTES_MAX }.into()),
+        false => Ok(()),
+    }
+}
+
+/// How long a record is, written as JSON, with its id.
+fn bytes_of((_, id): &(&'static str, String), value: &Value) -> usize {
+    /// Counts what is written to it.
+    struct Counted(usize);
+
+    impl std::io::Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut counted = Counted(id.len());
+    serde_json::to_writer(&mut counted, value).expect("counting never fails, and JSON can be written");
+    counted.0
+}
+
 fn write_difference<M: Model>(
     tx: &mut WriteTx<'_>,
     tenant: &TenantId,
@@ -429,6 +478,7 @@ fn write_difference<M: Model>(
             return Err(DeclarationError::Invalid { field: "account", rule }.into());
         }
     }
+    demand_size(before, after)?;
     let place = |(family, id): &(&'static str, String)| (tenant.clone(), (*family).to_owned(), id.clone());
     for (key, value) in after {
         if before.get(key) != Some(value) {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Xolo;
-use super::call::{Call, account};
+use super::call::{Call, account, admit};
 use super::shape::{refused, unauthorized};
 use super::users::how_long;
 use cm_kernel::identity::SessionKind;
@@ -189,9 +189,10 @@ async fn unlicense(Path(id): Path<String>, call: Call) -> Result<Json<Value>, Fa
     let xolo = call.xolo.clone();
     let Licence { username, scope, .. } = call.body().await?;
     let told = ("licence.taken", format!("{username}/{}", Scopes::name(&scope)));
-    let done = xolo
-        .kernel()
-        .change_declared(&op, &permit, told, move |scopes: &mut Scopes| scopes.unlicense(&username, &scope));
+    let now = xolo.kernel().now();
+    let done = xolo.kernel().change_declared(&op, &permit, told, move |scopes: &mut Scopes| {
+        scopes.unlicense(&username, &scope, now)
+    });
     done.await.map_err(refused)?;
     Ok(Json(json!({ "ok": true })))
 }
@@ -204,6 +205,7 @@ async fn unlicense_self(Path(id): Path<String>, call: Call) -> Result<Json<Value
     let kernel = xolo.kernel();
     kernel.freshen().await.map_err(refused)?;
     let live = kernel.xolo_session(&op, &token, SessionKind::Xolo4, &account).await.map_err(refused)?;
+    admit(kernel, &op, &live.authenticated()).await?;
     let own = live.principal.id.as_str() == username;
     if !own || !kernel.identity().is_temporal_secret(&live, &tmp_secret_key) {
         let problem = cm_kernel::identity::CredentialProblem::NotOurs;

@@ -39,3 +39,33 @@ fn scopes_admit_whom_they_were_given_to_until_the_licence_ends() {
     scopes.forget("alice");
     assert!(!scopes.admits("alice", "ops", at(0)));
 }
+
+#[test]
+fn a_licence_that_is_taken_away_admits_nobody() {
+    let mut scopes = Scopes::default();
+    scopes.create("ops").unwrap();
+    scopes.assign("alice", "ops").unwrap();
+    assert!(scopes.unlicense("alice", "ops", at(1)).is_err(), "there is none");
+    scopes.license("alice", "ops", at(10), (at(0), true)).unwrap();
+    scopes.unlicense("alice", "ops", at(5)).unwrap();
+    assert!(scopes.unlicense("alice", "ops", at(5)).is_err(), "it is over");
+    assert!(!scopes.admits("alice", "ops", at(5)) && !scopes.admits("alice", "ops", at(99)));
+    assert_eq!(scopes.license("alice", "ops", at(20), (at(6), false)).unwrap(), at(20));
+    assert!(scopes.admits("alice", "ops", at(7)));
+}
+
+#[test]
+fn records_and_models_have_a_longest_length_and_may_always_get_shorter() {
+    let records = |count: usize, len: usize| -> Records {
+        let one = |at: usize| (("policy", format!("{at:05}")), Value::from("x".repeat(len)));
+        (0..count).map(one).collect()
+    };
+    let nothing = Records::new();
+    assert!(demand_size(&nothing, &records(1, RECORD_BYTES_MAX - 7)).is_ok());
+    assert!(demand_size(&nothing, &records(1, RECORD_BYTES_MAX)).is_err());
+    assert!(demand_size(&records(1, RECORD_BYTES_MAX + 1), &records(1, RECORD_BYTES_MAX)).is_ok());
+    let each = 8 << 10;
+    assert!(demand_size(&nothing, &records(1000, each)).is_ok());
+    assert!(demand_size(&nothing, &records(1100, each)).is_err());
+    assert!(demand_size(&records(1100, each), &records(1099, each)).is_ok());
+}

@@ -10,9 +10,11 @@ use axum::response::Response;
 use cm_http::body::from_json;
 use cm_http::local::require_local;
 use cm_http::{Bearer, Failure, Upload};
-use cm_kernel::identity::{AccountScope, CredentialProblem, LiveSession, NewTenant, SessionKind};
+use cm_kernel::identity::{
+    AccountScope, Authenticated, CredentialProblem, LiveSession, NewTenant, SessionKind,
+};
 use cm_kernel::policy::Create;
-use cm_kernel::{Actor, OpContext};
+use cm_kernel::{Actor, Kernel, OpContext};
 use cm_types::{ResourceKind, TenantId};
 use serde::de::DeserializeOwned;
 
@@ -62,6 +64,7 @@ impl Call {
     /// The operation of who shows an admin token, in its own tenant.
     pub(super) async fn operator(&self) -> Result<OpContext, Failure> {
         let kernel = self.xolo.kernel();
+        let peer = self.op.asked.address;
         let actor = match self.header(ADMIN_TOKEN) {
             Some(token) => {
                 let known = kernel.authenticate_at_door(token, &self.op.source, &self.op.request).await;
@@ -71,6 +74,7 @@ impl Call {
             None if self.xolo.is_open() => Actor::node(),
             None => return Err(unauthorized()),
         };
+        kernel.admit(peer, &actor).map_err(refused)?;
         Ok(self.op.clone().by(actor))
     }
 
@@ -84,6 +88,7 @@ impl Call {
             Some(key) if self.header(ADMIN_TOKEN).is_none() => {
                 let kernel = self.xolo.kernel();
                 kernel.freshen().await.map_err(refused)?;
+                kernel.admit_source(self.op.asked.address, true).map_err(refused)?;
                 kernel.as_account_key(&self.op, key, account, scope).await.map_err(refused)
             }
             _ => self.admin(account).await,
@@ -111,6 +116,7 @@ impl Call {
             let problem = CredentialProblem::NotOurs;
             return Err(refused(kernel.refuse_credential(&self.op, account, problem).await));
         }
+        admit(kernel, &self.op, &live.authenticated()).await?;
         Ok(live)
     }
 
@@ -141,6 +147,16 @@ impl Call {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
     }
+}
+
+/// Refuses whom a measure in force refuses: somebody who authenticated, or where they ask from.
+pub(super) async fn admit(
+    kernel: &Kernel,
+    op: &OpContext,
+    authenticated: &Authenticated,
+) -> Result<(), Failure> {
+    let known = kernel.as_authenticated(op, authenticated.clone()).await.map_err(refused)?;
+    kernel.admit(op.asked.address, &known.actor).map_err(refused)
 }
 
 /// 403 for a user that does not want to be logged in as for now, or is barred.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Xolo;
-use super::call::{Call, account, ensure_account};
+use super::call::{Call, account, admit, ensure_account};
 use super::shape::{invalid, refused, unauthorized};
 
 /// How long a token lives unless told: a day, as with the first clients.
@@ -97,13 +97,18 @@ async fn proven(
     secret: Secret<String>,
 ) -> Result<Authenticated, Failure> {
     let (xolo, op) = call;
-    xolo.kernel().freshen().await.map_err(refused)?;
-    xolo.kernel().login(op, app, &client(client_id)?, secret).await.map_err(refused)
+    let kernel = xolo.kernel();
+    kernel.freshen().await.map_err(refused)?;
+    kernel.admit(op.asked.address, &op.actor).map_err(refused)?;
+    let authenticated = kernel.login(op, app, &client(client_id)?, secret).await.map_err(refused)?;
+    admit(kernel, op, &authenticated).await?;
+    Ok(authenticated)
 }
 
 async fn sign_up(call: Call) -> Result<Json<Value>, Failure> {
     let began = Instant::now();
     let (xolo, op) = (call.xolo.clone(), call.op.clone());
+    xolo.kernel().admit(op.asked.address, &op.actor).map_err(refused)?;
     let body: SignUpBody = call.body().await?;
     let app = account(&body.app_id).map_err(|_| unauthorized())?;
     ensure_account(&xolo, &op, &app).await?;

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Xolo;
-use super::call::{Call, account, ensure_account, inactive};
+use super::call::{Call, account, admit, ensure_account, inactive};
 use super::duration;
 use super::shape::{coded, invalid, refused, unauthorized};
 
@@ -154,6 +154,7 @@ async fn auth(Path(id): Path<String>, call: Call) -> Result<Json<Value>, Failure
     let scope = body.scope.as_deref().unwrap_or("XOLO").trim().to_uppercase();
     let user = PrincipalId::parse(body.username.trim()).map_err(|_| unauthorized())?;
     let authenticated = kernel.login(&op, &account, &user, body.password).await.map_err(refused)?;
+    admit(kernel, &op, &authenticated).await?;
     if !kernel.scope_admits(&account, user.as_str(), &scope).await.map_err(refused)? {
         let message = "the user does not have the scope, or its licence has ended";
         return Err(coded(FailureClass::Forbidden, "XOLO.ACCESS_DENIED", message));
@@ -214,6 +215,7 @@ async fn verify(Path(id): Path<String>, call: Call) -> Result<StatusCode, Failur
     kernel.freshen().await.map_err(refused)?;
     let live = kernel.xolo_session(&op, &body.access_token, SessionKind::Xolo4, &account).await;
     let live = live.map_err(refused)?;
+    admit(kernel, &op, &live.authenticated()).await?;
     let whose = live.principal.id.as_str() == body.username.trim();
     if !whose || !kernel.identity().is_temporal_secret(&live, body.secret.trim()) {
         let problem = cm_kernel::identity::CredentialProblem::NotOurs;
@@ -299,7 +301,7 @@ async fn remove(Path((id, user)): Path<(String, String)>, call: Call) -> Result<
     let op = call.application(&account(&id)?, AccountScope::Users).await?;
     let kernel = call.xolo.kernel();
     let (principal, permit) = kernel.look_up_principal::<Delete>(&op, &user).await.map_err(refused)?;
-    kernel.remove_user(&op, &permit, &principal.id).await.map_err(refused)?;
+    kernel.delete_principal(&op, &permit, &principal.id, None).await.map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -105,6 +105,8 @@ async fn sessions_end_with_their_time_their_user_and_their_scope() {
 
     let licence = json!({ "username": "alice", "scope": "ops", "force": true });
     world.as_admin("DELETE", "/api/v4/accounts/acct/licenses", licence.clone()).await.expect(200);
+    let refused = world.ask("POST", &format!("{USERS}/auth"), &[("x-api-key", &key)], auth.clone()).await;
+    assert_eq!(refused.code(403), "XOLO.ACCESS_DENIED", "without its licence");
     let brief = json!({ "username": "alice", "scope": "ops", "expires_in": "10s" });
     world.as_admin("POST", "/api/v4/accounts/acct/licenses", brief).await.expect(200);
     world.advance(10);
@@ -228,4 +230,52 @@ async fn scopes_and_licences() {
     world.ask("POST", &format!("{base}/users/signup"), &[("x-api-key", &key)], body).await.expect(404);
     let all = world.as_admin("GET", &format!("{base}/users/all"), Value::Null).await.expect(200);
     assert_eq!(all.as_array().unwrap().len(), 1, "nobody is half signed up");
+}
+
+#[tokio::test]
+async fn measures_refuse_sources_and_users_here_too() {
+    let world = World::start().await;
+    let key = world.account("acct").await;
+    world.sign_up("acct", &key, "alice").await;
+    let session = world.auth("acct", &key, "alice").await;
+    let (kernel, tasks) = (&world.kernel, world.kernel.tasks());
+    let actor = kernel.authenticate(&world.admin).await.unwrap();
+    let op = OpContext::new(actor, RequestId::random(), tasks.token());
+    let acct = kernel.operate_in(&op, &TenantId::parse("acct").unwrap()).await.unwrap();
+    let measures =
+        [(&op, json!({ "source": "192.0.2.7", "effect": "deny" })), (&acct, json!({ "principal": "alice", "effect": "deny" }))];
+    for (op, spec) in measures {
+        let kind = ResourceKind::Measure;
+        let permit = kernel.authorize::<cm_kernel::policy::Create>(op, kind).await.unwrap();
+        let new = cm_kernel::catalog::NewRecord {
+            kind,
+            name: "m".to_owned(),
+            id: None,
+            owner: None,
+            labels: cm_types::Labels::new(),
+            spec,
+            status: Value::Null,
+        };
+        kernel.create_record(op, &permit, new).await.unwrap();
+        let from = if op.tenant() == acct.tenant() { 1 } else { 7 };
+        let in_force = async {
+            while world.ask_from(from, "GET", USERS, &session.headers(), Value::Null).await.status != 403 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), in_force).await.expect("it takes effect");
+        if from == 7 {
+            world.ask("GET", USERS, &session.headers(), Value::Null).await.expect(200);
+        }
+    }
+    let body = json!({ "username": "alice", "password": "password123", "scope": "OPS" });
+    let with_key = [("x-api-key", key.as_str())];
+    world.ask("POST", &format!("{USERS}/auth"), &with_key, body).await.expect(403);
+    world.ask("GET", &format!("{USERS}/all"), &with_key, Value::Null).await.expect(200);
+    world.ask_from(7, "GET", &format!("{USERS}/all"), &with_key, Value::Null).await.expect(403);
+    let old = json!({ "app_id": "acct", "client_id": "alice", "secret": "password123" });
+    world.ask_from(7, "POST", "/api/v3/auth", &[], old.clone()).await.expect(403);
+    world.ask("POST", "/api/v3/auth", &[], old).await.expect(403);
+    let admin = [("x-admin-token", world.admin.as_str())];
+    world.ask_from(7, "GET", &format!("{USERS}/all"), &admin, Value::Null).await.expect(200);
 }

@@ -5,7 +5,7 @@
 
 use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey, open_message, seal_message};
 use cm_crypto::{CryptoError, Secret};
-use cm_shares::{F61, Field, MpcError, Party, Scalar, reconstruct, split};
+use cm_shares::{F61, Field, MpcError, Party, Scalar, Tier, reconstruct, split};
 
 use crate::interpret::literals;
 use crate::number::to_element;
@@ -46,6 +46,12 @@ pub enum ClientError {
     /// A share that does not open: another key, another plan, or altered.
     #[error("a sealed share does not open; it was made for another key or another plan, or was altered")]
     Sealed,
+    /// Shares of a result are not there, or do not open, of more parties than may be missing.
+    #[error("the shares of {} are missing or do not open, and the tier does not go on without them; nothing was shown", .0.join(", "))]
+    SharesMissing(Vec<String>),
+    /// Shares of a result contradict each other, in a tier that does not correct so many.
+    #[error("shares of the result were altered; nothing was shown")]
+    SharesAltered,
     /// A key that cannot be used.
     #[error(transparent)]
     Key(#[from] CryptoError),
@@ -61,7 +67,7 @@ pub struct Opened {
     pub values: Vec<Literal>,
     /// Their shape.
     pub shape: Shape,
-    /// Parties that sent wrong shares, which were corrected.
+    /// Parties that sent wrong shares or such as do not open: the robust tier goes on without them.
     pub wrong: Vec<String>,
 }
 
@@ -180,8 +186,12 @@ pub fn seal_output<F: Field>(
 
 /// Puts a result together from sealed shares, each with the number of the party that it is of.
 ///
+/// Decoding is that of the tier: what the parties' protocol would not accept from each other, a receiver does not accept from them.
+/// The robust tier takes the shares of all but `t` parties, missing and wrong ones counted together; every other tier takes the
+/// shares of all parties, and they must lie on a polynomial of degree `t`.
+///
 /// # Errors
-/// When a share does not open, or they contradict each other beyond repair.
+/// When shares are missing or do not open, or contradict each other beyond what the tier repairs.
 pub fn open_output(
     agreed: &Agreed,
     run: &str,
@@ -209,19 +219,39 @@ fn open_output_in<F: Field>(
     let node =
         node.into_iter().find(|node| matches!(&node.op, Op::Reveal { output: name, .. } if name == output));
     let node = node.ok_or_else(|| ClientError::NoOutput(output.to_owned()))?;
+    let terms = agreed.terms(run)?;
     let mut shares = Vec::with_capacity(sealed.len());
+    let mut unopened = Vec::new();
     for (party, sealed) in sealed {
         if *party >= plan.parties.len() {
             return Err(ClientError::Sealed);
         }
         let aad = output_aad(agreed, run, output, *party, receiver);
-        let bytes = open_message(key, &aad, sealed).map_err(|_| ClientError::Sealed)?;
-        let number = u8::try_from(*party).map_err(|_| ClientError::Sealed)?;
-        shares.push((Party(number), elements_of::<F>(bytes.expose(), node.shape.len())?));
+        let opened = open_message(key, &aad, sealed).map_err(|_| ClientError::Sealed);
+        let opened = opened.and_then(|bytes| elements_of::<F>(bytes.expose(), node.shape.len()));
+        match (opened, u8::try_from(*party)) {
+            (Ok(share), Ok(number)) => shares.push((Party(number), share)),
+            _ => unopened.push(*party),
+        }
     }
-    let found = reconstruct(agreed.terms(run)?.committee(), &shares)?;
+    let name = |party: usize| plan.parties[party].name.clone();
+    let has = |party: &usize| shares.iter().any(|(other, _)| other.index() == *party);
+    let missing: Vec<usize> = (0..plan.parties.len()).filter(|party| !has(party)).collect();
+    let tolerated = if terms.tier() == Tier::Robust { terms.committee().threshold() } else { 0 };
+    if missing.len() > tolerated {
+        return Err(ClientError::SharesMissing(missing.into_iter().map(name).collect()));
+    }
+    let found = match reconstruct(terms.committee(), &shares) {
+        // The decoder corrects as many errors as the points allow. Whose shares are wrong are no more than may be corrupt.
+        Ok(found) if found.wrong.len() + missing.len() <= tolerated => found,
+        Ok(_) | Err(MpcError::WrongShares) => return Err(ClientError::SharesAltered),
+        Err(error) => return Err(error.into()),
+    };
+    unopened.extend(found.wrong.iter().map(|party| party.index()));
+    unopened.sort_unstable();
+    unopened.dedup();
     let values = literals(&found.values, node.kind, plan.program.settings().fraction_bits);
-    let wrong = found.wrong.iter().map(|party| plan.parties[party.index()].name.clone()).collect();
+    let wrong = unopened.into_iter().map(name).collect();
     Ok(Opened { values, shape: node.shape.clone(), wrong })
 }
 
@@ -243,3 +273,6 @@ fn elements_of<F: Field>(bytes: &[u8], len: usize) -> Result<Vec<F>, ClientError
     }
     bytes.chunks_exact(F::BYTES).map(|bytes| F::read(bytes).ok_or(ClientError::Sealed)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cm_shares::{Field, MpcError, Party, Session, Shared};
+use cm_shares::{Field, MpcError, Party, Session, Shared, Tier};
 
 use crate::number::{of_fraction, to_element};
 use crate::schedule::extra_bits;
@@ -433,6 +433,7 @@ impl<F: Field> State<'_, F> {
     }
 
     async fn inputs(&mut self, session: &mut Session, given: &Given<F>, ids: &[Id]) -> Result<(), MpcError> {
+        let mut bits = Vec::new();
         for id in ids {
             let Op::Input { input, owner } = &self.program.node(*id).op else {
                 unreachable!("batches are of one operation")
@@ -454,7 +455,19 @@ impl<F: Field> State<'_, F> {
             if shared.len() != len {
                 return Err(MpcError::Lengths { expected: len, got: shared.len() });
             }
+            if self.program.node(*id).kind == Kind::Bit {
+                bits.push(shared.clone());
+            }
             self.keep(*id, Value::Shared(shared));
+        }
+        if bits.is_empty() || session.terms().tier() == Tier::SemiHonest {
+            return Ok(());
+        }
+        // Everything that takes bits is wrong for other numbers, and may tell of them what it should not: b² - b is zero for bits alone.
+        let bits = Shared::concat(&bits);
+        let off = session.mul(&bits, &bits).await?.sub(&bits);
+        if session.open(&off).await?.iter().any(|off| *off != F::ZERO) {
+            return Err(MpcError::InconsistentInput);
         }
         Ok(())
     }

@@ -146,3 +146,26 @@ fn costs_are_known_before() {
     assert_eq!(explained.outputs, [("x".to_owned(), "a".to_owned(), 100)]);
     assert!(crate::explain::explain(&program, 2).is_err());
 }
+
+#[test]
+fn an_input_of_bits_that_is_none_ends_the_run() {
+    let program = Arc::new(
+        parse("input b[2] from a as bit\ninput x from a\nreveal select(b[0], x, 0) as r to a").unwrap(),
+    );
+    for (values, refused) in [([1, 0], false), ([1, 2], true)] {
+        let terms = plan::terms(program.settings(), 3, JobTag([7; 32])).unwrap();
+        let bits = split(&values.map(F61::from_u64), terms.committee());
+        let numbers = split(&[F61::from_u64(9)], terms.committee());
+        let rehearsed = rehearse(terms, 5, |session| {
+            let me = session.me();
+            let shares =
+                [("b".to_owned(), bits[me.index()].clone()), ("x".to_owned(), numbers[me.index()].clone())];
+            let parties = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
+            let given = Given { me, parties, shares: shares.into(), private: BTreeMap::new() };
+            interpret(session, program.clone(), given, Advance::default())
+        });
+        for result in rehearsed.results {
+            assert_eq!(matches!(result, Err(MpcError::InconsistentInput)), refused, "{result:?}");
+        }
+    }
+}

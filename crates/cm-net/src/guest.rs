@@ -4,14 +4,17 @@
 //! kind on the same listener: the answer says whether it is let in. Both ends prove their keys; what else the guest has to prove is
 //! up to the handler ([`crate::Links::on_guest`]). All other kinds of connections stay closed to it.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use cm_runtime::CancellationToken;
 use cm_types::PeerId;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
@@ -23,10 +26,43 @@ use crate::{Contact, Identity, LinkError, PeerKey, Refusal, dial, trust};
 const QUESTION_LEN_MAX: usize = 16 * 1024;
 /// Longest answer, in bytes.
 const ANSWER_LEN_MAX: usize = 1 << 20;
-/// Guests that are answered at once.
-pub(crate) const GUESTS_MAX: usize = 8;
-/// For a question and its answer.
+/// Guests that ask at once, and that are answered at once.
+const GUESTS_MAX: usize = 8;
+/// For a question: it is short, and whoever is a guest in earnest has it ready.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// For an answer, and until the guest has taken it.
 const VISIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The places of guests.
+#[derive(Debug)]
+pub(crate) struct Guests {
+    /// Those who have not asked yet. Anybody may be one of them: the oldest of too many gives way, so that who says nothing is in the way
+    /// of nobody.
+    asking: Mutex<VecDeque<CancellationToken>>,
+    answered: Semaphore,
+}
+
+impl Default for Guests {
+    fn default() -> Self {
+        Self { asking: Mutex::default(), answered: Semaphore::new(GUESTS_MAX) }
+    }
+}
+
+impl Guests {
+    /// One more that is about to ask. Its place is free when the token is cancelled, which whoever holds it does at its end.
+    fn enter(&self) -> CancellationToken {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        asking.retain(|over| !over.is_cancelled());
+        if asking.len() >= GUESTS_MAX
+            && let Some(oldest) = asking.pop_front()
+        {
+            oldest.cancel();
+        }
+        let over = CancellationToken::new();
+        asking.push_back(over.clone());
+        over
+    }
+}
 
 type Answer = BoxFuture<'static, Result<Bytes, Refusal>>;
 
@@ -79,29 +115,38 @@ pub async fn visit(
     timeout_at(until, asking).await.map_err(|_| timed_out())?
 }
 
-/// Answers one guest, if there is room.
+/// Answers one guest.
 pub(crate) async fn receive(links: &Inner, mut stream: TlsStream<TcpStream>) {
-    let (Some(OnGuest(handle)), Ok(_place)) =
-        (links.on_guest.get(), links.guests.clone().try_acquire_owned())
-    else {
+    let Some(OnGuest(handle)) = links.on_guest.get() else {
         return links.tally.turned_away.one();
     };
     let key = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
     let Some(Ok(key)) = key.map(|certificate| PeerKey::of_certificate(&certificate)) else {
         return links.tally.turned_away.one();
     };
+    let over = links.guests.enter();
+    let gives_way = over.clone();
+    let over = over.drop_guard();
+    let question = tokio::select! {
+        () = links.tasks.token().cancelled_owned() => return,
+        () = gives_way.cancelled() => None,
+        question = timeout(QUESTION_TIMEOUT, hear(&mut stream)) => question.ok().and_then(Result::ok),
+    };
+    drop(over);
+    let Some(question) = question else {
+        tracing::debug!(%key, "guest did not ask");
+        return links.tally.turned_away.one();
+    };
     let answering = async {
-        let len = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
-        let frame = if len > QUESTION_LEN_MAX {
-            Frame::Refused(Refusal::TooLong)
-        } else {
-            let mut question = vec![0; len];
-            stream.read_exact(&mut question).await?;
-            match handle(key, question.into()).await {
+        let place = links.guests.answered.try_acquire();
+        let frame = match (question, &place) {
+            (Err(refusal), _) => Frame::Refused(refusal),
+            (Ok(_), Err(_)) => Frame::Refused(Refusal::Busy),
+            (Ok(question), Ok(_)) => match handle(key, question).await {
                 Ok(answer) if answer.len() <= ANSWER_LEN_MAX => Frame::End(answer),
                 Ok(_) => Frame::Refused(Refusal::Unavailable),
                 Err(refusal) => Frame::Refused(refusal),
-            }
+            },
         };
         stream.write_all(&frame.header()).await?;
         if let Frame::End(answer) = &frame {
@@ -117,4 +162,15 @@ pub(crate) async fn receive(links: &Inner, mut stream: TlsStream<TcpStream>) {
             }
         }
     }
+}
+
+/// What a guest asks.
+async fn hear(stream: &mut TlsStream<TcpStream>) -> std::io::Result<Result<Bytes, Refusal>> {
+    let len = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
+    if len > QUESTION_LEN_MAX {
+        return Ok(Err(Refusal::TooLong));
+    }
+    let mut question = vec![0; len];
+    stream.read_exact(&mut question).await?;
+    Ok(Ok(question.into()))
 }

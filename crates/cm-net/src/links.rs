@@ -13,7 +13,7 @@ use cm_types::PeerId;
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt as _};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::counters::Tally;
@@ -21,7 +21,7 @@ use crate::dial::Line;
 use crate::exchange::Wire;
 use crate::frame::{Form, Frame, Head, MESSAGE_LEN_MAX};
 use crate::gate::Gate;
-use crate::guest::{GUESTS_MAX, OnGuest};
+use crate::guest::{Guests, OnGuest};
 use crate::handlers::Handlers;
 use crate::listen::{Callers, Doors};
 use crate::{
@@ -88,7 +88,7 @@ pub(crate) struct Inner {
     pub(crate) callers: Callers,
     pub(crate) on_direct: OnceLock<OnDirect>,
     pub(crate) on_guest: OnceLock<OnGuest>,
-    pub(crate) guests: Arc<Semaphore>,
+    pub(crate) guests: Guests,
     notices: broadcast::Sender<Notice>,
     lines: RwLock<BTreeMap<PeerId, Arc<Line>>>,
 }
@@ -130,7 +130,7 @@ impl Links {
             tasks: tasks.clone(),
             on_direct: OnceLock::new(),
             on_guest: OnceLock::new(),
-            guests: Arc::new(Semaphore::new(GUESTS_MAX)),
+            guests: Guests::default(),
             notices: broadcast::Sender::new(NOTICES_MAX),
             lines: RwLock::default(),
             config,

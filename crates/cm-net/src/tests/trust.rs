@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::io::AsyncReadExt as _;
 
 use super::{ECHO, LONG, Node, config, contact, eventually, identity, nowhere, pair};
-use crate::{Directory, LinkError, LinkState, Notice};
+use crate::{Directory, LinkError, LinkState, Notice, dial, trust};
 
 #[tokio::test]
 async fn somebody_else_at_the_address_of_a_peer_learns_nothing() {
@@ -93,5 +94,26 @@ async fn who_is_not_known_may_ask_one_question() {
         matches!(asked, Err(crate::LinkError::Unreachable(_))),
         "a question is for the right host alone: {asked:?}"
     );
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn guests_that_say_nothing_are_in_nobodys_way() {
+    let host = Node::start("host", config()).await;
+    assert!(host.links.on_guest(|_, question| async move { Ok(question) }));
+    let (stranger, contact) = (identity(), contact(host.identity.key(), host.address));
+    let mut silent = Vec::new();
+    for _ in 0..12 {
+        silent.push(dial::connect(&stranger, LONG, &contact, trust::GUEST).await.unwrap());
+    }
+    let began = std::time::Instant::now();
+    let asked = crate::visit(&identity(), &host.id, &contact, Bytes::from_static(b"?"), LONG).await;
+    assert_eq!(asked.unwrap(), "?");
+    // The oldest has given way, and the newest does not stay either.
+    for guest in [silent.remove(0), silent.pop().unwrap()].iter_mut() {
+        let end = tokio::time::timeout(LONG, guest.read_u8()).await.expect("it ends");
+        assert!(end.is_err());
+    }
+    assert!(began.elapsed() < LONG);
     host.stop().await;
 }

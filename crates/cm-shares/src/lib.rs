@@ -17,11 +17,14 @@
 //! | | against | how |
 //! |---|---|---|
 //! | `semi-honest` | `t < n/2` that look | resharing of products |
-//! | `malicious-abort` | `t < n/2` that do anything, but the result may fail to appear | the same, and every product so far is verified in one batch before anything opens; openings have the right degree; announcements are echoed |
+//! | `malicious-abort` | `t < n/2` that do anything, but the result may fail to appear | the same, and every product so far is verified in one batch before anything opens, with a barrier before each challenge; openings have the right degree; announcements are echoed |
 //! | `robust` | `t < n/3` that do anything or die, `t ≤ 3` | products out of triples that were checked when they were made; openings are decoded, cheaters named |
 //!
 //! In `malicious-abort` a wrong product passes verification with a probability below 2^-55 in [`F61`] and 2^-248 in [`Scalar`] for each batch of at most 2^18 products and one step
 //! (of at most 2^26 factors) more. An error that a client or an operator sees says who cheated where that is certain, and that somebody did where it is not.
+//!
+//! Of links it is assumed that frames of each arrive in order, authentic and secret; when they arrive, a cheater may decide. So no challenge of a check opens before
+//! all honest parties have received what it tests.
 //!
 //! What is not claimed: that all honest parties of `malicious-abort` end alike (one may have its result and another an abort); that anything is hidden of how long inputs are; that a run ends
 //! without somebody who watches deadlines. Links must authenticate and encrypt: frames carry tags against mix-ups, and shares in the clear.

@@ -10,25 +10,28 @@ use crate::committee::{Party, Tier};
 use crate::error::{Check, MpcError};
 use crate::field::{Field, encode};
 use crate::keys::digest_of;
-use crate::session::Session;
+use crate::session::{CHUNK_BYTES, Session};
 
 /// What was heard, by the chain of parties through whom it came.
 type Heard = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 impl Session {
     /// Every party says something to all; everybody learns the same for each of them. `None` for a party that said nothing or contradicted itself.
-    /// For the tier `robust`; a few kilobytes at most.
-    pub(super) async fn announce(&mut self, mine: &[u8]) -> Result<Vec<Option<Vec<u8>>>, MpcError> {
+    /// For the tier `robust`, and for values that are equally long at all honest parties: what has another length is not passed on, so that no cheater makes
+    /// frames of others longer than they would be.
+    pub(crate) async fn announce(&mut self, mine: &[u8]) -> Result<Vec<Option<Vec<u8>>>, MpcError> {
         let (me, n, rounds) = (self.me, self.n(), self.t() + 1);
         let mut heard = Heard::new();
         let mut said: Heard = [(Vec::new(), Some(mine.to_vec()))].into();
         for _ in 0..rounds {
             let step = self.next_step()?;
-            let bytes = pack(said.values());
+            let bytes = pack(said.values(), mine.len());
             for to in self.peers() {
-                let mut frame = self.wire.frame(to, step, 0, bytes.len());
-                frame.extend_from_slice(&bytes);
-                self.wire.send(to, frame);
+                for (chunk, bytes) in (0u32..).zip(bytes.chunks(CHUNK_BYTES)) {
+                    let mut frame = self.wire.frame(to, step, chunk, bytes.len());
+                    frame.extend_from_slice(bytes);
+                    self.wire.send(to, frame);
+                }
             }
             let mut next = Heard::new();
             for from in self.terms.committee().members() {
@@ -44,8 +47,9 @@ impl Session {
                 let values = if from == me {
                     chains.iter().map(|chain| said.get(chain).cloned().flatten()).collect()
                 } else {
-                    let body = self.wire.receive(from, step, 0).await?;
-                    body.and_then(|body| unpack(&body, chains.len()))
+                    let bytes = self.receive_packed(from, step, chains.len() * (1 + mine.len())).await?;
+                    bytes
+                        .and_then(|bytes| unpack(&bytes, mine.len()))
                         .unwrap_or_else(|| vec![None; chains.len()])
                 };
                 for (mut chain, value) in chains.into_iter().zip(values) {
@@ -61,6 +65,20 @@ impl Session {
             heard.extend(next);
         }
         Ok((0..n).map(|origin| resolve(&heard, vec![Party::at(origin).0], n, rounds)).collect())
+    }
+
+    /// What a party says in one round, whose length is known. `None` if it says something else, which nobody honest does.
+    async fn receive_packed(&self, from: Party, step: u32, len: usize) -> Result<Option<Vec<u8>>, MpcError> {
+        let mut bytes = Vec::new();
+        for (chunk, start) in (0u32..).zip((0..len).step_by(CHUNK_BYTES)) {
+            let Some(body) = self.wire.receive(from, step, chunk).await? else { return Ok(None) };
+            if body.len() != CHUNK_BYTES.min(len - start) {
+                self.wire.condemn(from);
+                return Ok(None);
+            }
+            bytes.extend_from_slice(&body);
+        }
+        Ok(Some(bytes))
     }
 
     /// A vector of one party, the same for everybody. `None` if it did not say one thing to all; only the tier `robust` goes on then.
@@ -172,31 +190,23 @@ fn resolve(heard: &Heard, chain: Vec<u8>, n: usize, rounds: usize) -> Option<Vec
     votes.into_iter().find(|&(_, votes)| 2 * votes > count).and_then(|(value, _)| value)
 }
 
-fn pack<'a>(values: impl Iterator<Item = &'a Option<Vec<u8>>>) -> Vec<u8> {
+/// Each value in as many bytes as every other: whether it is there, and `len` bytes.
+fn pack<'a>(values: impl Iterator<Item = &'a Option<Vec<u8>>>, len: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for value in values {
-        let len = value
-            .as_ref()
-            .map_or(u32::MAX, |value| u32::try_from(value.len()).expect("announcements are short"));
-        bytes.extend_from_slice(&len.to_le_bytes());
+        bytes.push(u8::from(value.is_some()));
+        let end = bytes.len() + len;
         bytes.extend_from_slice(value.as_deref().unwrap_or_default());
+        bytes.resize(end, 0);
     }
     bytes
 }
 
-fn unpack(mut bytes: &[u8], count: usize) -> Option<Vec<Option<Vec<u8>>>> {
-    let mut values = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (len, rest) = bytes.split_first_chunk::<4>()?;
-        let len = u32::from_le_bytes(*len);
-        if len == u32::MAX {
-            values.push(None);
-            bytes = rest;
-            continue;
-        }
-        let (value, rest) = rest.split_at_checked(len as usize)?;
-        values.push(Some(value.to_vec()));
-        bytes = rest;
-    }
-    bytes.is_empty().then_some(values)
+fn unpack(bytes: &[u8], len: usize) -> Option<Vec<Option<Vec<u8>>>> {
+    let value = |packed: &[u8]| match packed.split_first() {
+        Some((0, _)) => Some(None),
+        Some((1, value)) => Some(Some(value.to_vec())),
+        _ => None,
+    };
+    bytes.chunks_exact(1 + len).map(value).collect()
 }

@@ -228,8 +228,29 @@ impl Session {
         weight(set, self.n(), point(party.index()))
     }
 
-    /// Randomness that everybody learns at the same time, and nobody before all have done what comes before.
+    /// Waits until all peers have come as far as this party: until they have taken everything that was sent before. One round.
+    async fn barrier(&mut self) -> Result<(), MpcError> {
+        let step = self.next_step()?;
+        for to in self.peers() {
+            let frame = self.wire.frame(to, step, 0, 0);
+            self.wire.send(to, frame);
+        }
+        for from in self.peers() {
+            let said = self.wire.receive(from, step, 0).await?.ok_or(MpcError::Lost { party: from })?;
+            if !said.is_empty() {
+                return Err(MpcError::Malformed { party: from });
+            }
+        }
+        Ok(())
+    }
+
+    /// Randomness that everybody learns at the same time, and nobody before all have done what comes before. Two rounds; for the tier `malicious-abort`.
+    ///
+    /// The barrier is what makes the second half of that true. Links deliver when they like, so a cheater could keep back a frame for one party while another
+    /// one, who needs nothing of it, went on and sent its share of the coin; with that the cheater would know the coin before it chose the frame that the
+    /// coin tests. No honest party sends a share now before each other honest one has everything, and `t` shares tell nothing.
     pub(super) async fn coin(&mut self) -> Result<Stream, MpcError> {
+        self.barrier().await?;
         let secret = self.random::<F61>(3).await?;
         let opened = self.open_unverified(&secret).await?;
         let mut bytes = Vec::new();

@@ -11,7 +11,8 @@
 //!
 //! What is sent grows with the logarithm of the number of products. A wrong product passes with probability at most `(2·log₂ m + 6) / |F|` for `m` factors: one over the order for the
 //! combination (two for matrices), two for each halving, two for the last one. With at most 2^26 factors that is below 2^-55 in the field of order 2^61-1 and below 2^-248 for
-//! scalars. The challenges come out of 183 random bits, opened after everything that they test was sent.
+//! scalars. The challenges come out of 183 random bits, opened after everything that they test has arrived everywhere: Goyal and Song assume synchronous rounds, links here are
+//! not synchronous, so a barrier goes before each challenge (see `coin`).
 
 use crate::committee::Tier;
 use crate::error::{Check, MpcError};

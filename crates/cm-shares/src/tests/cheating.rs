@@ -1,10 +1,15 @@
 //! Parties that deviate. A cheater is one whose frames are changed on the way: whatever a cheater may send can be made so.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
 use super::*;
 
-/// Adds one to the first element of a frame, if it has one.
-fn spoil(frame: &mut [u8]) {
-    if frame.len() >= FRAME_HEADER_BYTES + 8 {
+/// Changes the first element of a frame; a frame without one gets a byte.
+fn spoil(frame: &mut Vec<u8>) {
+    if frame.len() == FRAME_HEADER_BYTES {
+        frame.push(0);
+    } else if frame.len() >= FRAME_HEADER_BYTES + 8 {
         let body = &mut frame[FRAME_HEADER_BYTES..];
         let value = u64::from_le_bytes(body[..8].try_into().unwrap());
         // Stays an encoding of an element, whichever it is.
@@ -197,6 +202,123 @@ fn a_client_that_contradicts_itself_is_refused() {
         });
         for result in rehearsal.results {
             assert_eq!(result, Err(MpcError::InconsistentInput));
+        }
+    }
+}
+
+/// Three parties whose first one cheats by rushing: it keeps frames for the third party back, and reads what the others send meanwhile.
+struct Rush {
+    machines: Vec<Machine<Vec<F61>>>,
+    results: Vec<Option<Result<Vec<F61>, MpcError>>>,
+    sent: Arc<Mutex<VecDeque<(Party, Party, Vec<u8>)>>>,
+    seen: Vec<(Party, Party, Vec<u8>)>,
+    kept_back: Vec<Vec<u8>>,
+}
+
+impl Rush {
+    const PRODUCTS: usize = 5;
+
+    fn new() -> Self {
+        let sent: Arc<Mutex<VecDeque<_>>> = Arc::default();
+        let machine = |keys: &Keys| {
+            let (me, sent) = (keys.party(), sent.clone());
+            let outbox = Box::new(move |to, frame| sent.lock().unwrap().push_back((me, to, frame)));
+            Machine::new(terms(3, Tier::MaliciousAbort), keys, outbox, |mut session| async move {
+                let x = owned(&mut session, &numbers::<F61>(Self::PRODUCTS, 1)).await?;
+                let squares = session.mul(&x, &x).await?;
+                session.open(&squares).await
+            })
+            .unwrap()
+        };
+        let machines = Keys::rehearsed(3, 11).iter().map(machine).collect();
+        Self { machines, results: vec![None, None, None], sent, seen: Vec::new(), kept_back: Vec::new() }
+    }
+
+    /// Runs until nothing moves. With `keeping_back` the cheater's part of the products and what follows it does not reach the third party.
+    fn run(&mut self, keeping_back: bool) {
+        loop {
+            for (machine, result) in self.machines.iter_mut().zip(&mut self.results) {
+                if result.is_none()
+                    && let Progress::Done(done) = machine.advance()
+                {
+                    *result = Some(done);
+                }
+            }
+            let frames: Vec<_> = self.sent.lock().unwrap().drain(..).collect();
+            if frames.is_empty() {
+                break;
+            }
+            for (from, to, frame) in frames {
+                self.seen.push((from, to, frame.clone()));
+                // The first frame of that length announces the input, the second one is the cheater's part of the products.
+                let due = (Party(0), Party(2), FRAME_HEADER_BYTES + Self::PRODUCTS * 8);
+                let alike = self.seen.iter().filter(|(from, to, frame)| (*from, *to, frame.len()) == due);
+                if keeping_back && (from, to) == (due.0, due.1) && alike.count() >= 2 {
+                    self.kept_back.push(frame);
+                } else {
+                    self.machines[to.index()].deliver(from, frame);
+                }
+            }
+        }
+    }
+
+    /// The first coin, if the cheater can know it: out of its own share and that of the second party.
+    fn coin(&self) -> Option<Vec<F61>> {
+        let share = |party: Party| {
+            let (.., frame) = self
+                .seen
+                .iter()
+                .find(|(from, _, frame)| *from == party && frame.len() == FRAME_HEADER_BYTES + 3 * 8)?;
+            crate::field::decode::<F61>(&frame[FRAME_HEADER_BYTES..], 3).map(|share| (party, share))
+        };
+        let shares = [share(Party(0))?, share(Party(1))?];
+        Some(reconstruct(Committee::of(3).unwrap(), &shares).unwrap().values)
+    }
+}
+
+#[test]
+fn no_coin_opens_before_what_it_tests_has_arrived() {
+    let mut rush = Rush::new();
+    rush.run(true);
+    assert!(!rush.kept_back.is_empty(), "the products were on their way");
+    assert_eq!(rush.coin(), None, "the cheater knows what its frame will be tested with");
+    for frame in std::mem::take(&mut rush.kept_back) {
+        rush.machines[2].deliver(Party(0), frame);
+    }
+    rush.run(false);
+    assert!(rush.coin().is_some(), "it opens afterwards");
+    let squares: Vec<F61> = numbers::<F61>(Rush::PRODUCTS, 1).into_iter().map(|x| x * x).collect();
+    assert_eq!(rush.results, vec![Some(Ok(squares)); 3]);
+}
+
+#[test]
+fn an_announcement_of_another_length_is_nobodys() {
+    for (n, cheater) in [(4, Party(1)), (7, Party(6))] {
+        let mut longest = 0;
+        let rehearsal = rehearse_with(
+            terms(n, Tier::Robust),
+            11,
+            move |mut session: Session| async move {
+                // An honest party's chain of relays is longer than a frame.
+                let mine = vec![session.me().0; if session.me() == cheater { 60_000 } else { 2_000 }];
+                session.announce(&mine).await
+            },
+            |from, _, frame| {
+                if from != cheater {
+                    longest = longest.max(frame.len());
+                }
+                Fate::Arrives
+            },
+        );
+        assert!(longest <= FRAME_HEADER_BYTES + CHUNK_BYTES, "{longest}");
+        for (index, result) in rehearsal.results.into_iter().enumerate() {
+            if index == cheater.index() {
+                continue;
+            }
+            for (party, said) in result.unwrap().into_iter().enumerate() {
+                let expected = (party != cheater.index()).then(|| vec![party as u8; 2_000]);
+                assert_eq!(said, expected, "party {index} about {party}");
+            }
         }
     }
 }

@@ -26,7 +26,11 @@ pub fn misp(stored: &Stored) -> Value {
 pub fn recovered(object: &Value) -> Option<(ThreatEvent, Tlp)> {
     let threat = cm_stix::recover(object)?;
     let marking = cm_stix::foreign(object).and_then(|foreign| foreign.marking);
-    Some((event(threat), marking.map_or(Tlp::Clear, tlp)))
+    // A marking that is not understood is one all the same.
+    let marked =
+        object.get("object_marking_refs").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    let unmarked = if marked { Tlp::Amber } else { Tlp::Clear };
+    Some((event(threat), marking.map_or(unmarked, tlp)))
 }
 
 /// The event that was exported so.
@@ -77,6 +81,27 @@ pub fn tlp(marking: Marking) -> Tlp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_marking_that_is_not_understood_keeps_an_event_here() {
+        let event = ThreatEvent::from_payload(include_str!("../tests/vectors/event_payload.json")).unwrap();
+        let stored = Stored {
+            seq: 1,
+            received: cm_types::Timestamp::from_micros(0),
+            event: event.clone().into(),
+            key: crate::KeyId(cm_types::Sha256Digest::from_bytes([0; 32])),
+            origin: crate::Origin::Own,
+            tlp: Tlp::Green,
+            standing: crate::Standing::Neutral,
+        };
+        let mut object = objects(&stored).into_iter().find(|object| recovered(object).is_some()).unwrap();
+        assert_eq!(recovered(&object), Some((event.clone(), Tlp::Green)));
+        object["object_marking_refs"] =
+            serde_json::json!(["marking-definition--00000000-0000-4000-8000-000000000000"]);
+        assert_eq!(recovered(&object), Some((event.clone(), Tlp::Amber)));
+        object["object_marking_refs"] = serde_json::json!([]);
+        assert_eq!(recovered(&object), Some((event, Tlp::Clear)));
+    }
 
     #[test]
     fn markings_are_the_same_in_both() {

@@ -21,6 +21,8 @@ const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Messages written in one go.
 const WRITTEN_AT_ONCE: usize = 64;
+/// No more is added to what is written in one go once it is so long, in bytes: all of it must pass within [`WRITE_TIMEOUT`].
+const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// A frame's memory grows with what comes, not with what was announced.
 const READ_AT_ONCE: usize = 64 * 1024;
 
@@ -92,6 +94,9 @@ pub(crate) async fn write(
         let Some(first) = next else { return Ended::Closed };
         let mut batch = BytesMut::from(first.as_ref());
         for _ in 1..WRITTEN_AT_ONCE {
+            if batch.len() >= BATCH_BYTES_MAX {
+                break;
+            }
             let Some(more) = outgoing.ready() else { break };
             batch.extend_from_slice(&more);
         }

@@ -1,10 +1,12 @@
 //! What one node tells the others: a threat, as the earlier node says it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use cm_crypto::digest;
 use cm_types::Sha256Digest;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::wire::canonical;
 
@@ -31,15 +33,22 @@ pub struct ThreatEvent {
     pub signature: String,
 }
 
+/// The members of an event.
+const MEMBERS: [&str; 7] =
+    ["id", "source_ip", "threat_type", "severity", "timestamp", "reporter_pubkey", "signature"];
+
 /// A payload that is no event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoEvent {
     /// It is longer than [`PAYLOAD_LEN_MAX`].
     #[error("an event takes at most {PAYLOAD_LEN_MAX} bytes, this one {0}")]
     TooLong(usize),
-    /// A field is missing or no text.
+    /// A field is missing, or the payload is no JSON object.
     #[error("not an event: {0}")]
     Shape(String),
+    /// Every field is there, and one is no text; published nodes take that.
+    #[error("an event whose fields are not all texts: {0}")]
+    NoText(String),
 }
 
 impl ThreatEvent {
@@ -54,7 +63,28 @@ impl ThreatEvent {
         if !payload.trim_ascii_start().starts_with('{') {
             return Err(NoEvent::Shape("it is no JSON object".to_owned()));
         }
-        serde_json::from_str(payload).map_err(|error| NoEvent::Shape(error.to_string()))
+        serde_json::from_str(payload).map_err(|error| {
+            let members: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_str(payload);
+            let all = members.is_ok_and(|members| MEMBERS.iter().all(|name| members.contains_key(*name)));
+            let error = error.to_string();
+            if all { NoEvent::NoText(error) } else { NoEvent::Shape(error) }
+        })
+    }
+
+    /// Whether [`ThreatEvent::payload`] takes more than so many bytes.
+    pub(crate) fn longer_than(&self, len_max: usize) -> bool {
+        let fields = [
+            &self.id,
+            &self.source_ip,
+            &self.threat_type,
+            &self.severity,
+            &self.timestamp,
+            &self.reporter_pubkey,
+            &self.signature,
+        ];
+        let raw: usize = fields.iter().map(|field| field.len()).sum();
+        // One byte becomes six at most, and names and quotes take less than 200: most need not be written to be measured.
+        raw * 6 + 200 > len_max && self.payload().len() > len_max
     }
 
     /// The payload as the earlier node sends it.
@@ -168,9 +198,13 @@ mod tests {
             assert!(matches!(ThreatEvent::from_payload(bad), Err(NoEvent::Shape(_))), "{bad}");
         }
         let numbered = event.payload().replace("\"high\"", "7");
-        assert!(matches!(ThreatEvent::from_payload(&numbered), Err(NoEvent::Shape(_))), "texts only");
+        assert!(matches!(ThreatEvent::from_payload(&numbered), Err(NoEvent::NoText(_))), "texts only");
         let surrogate = event.payload().replace("\"high\"", "\"\\ud800\"");
-        assert!(matches!(ThreatEvent::from_payload(&surrogate), Err(NoEvent::Shape(_))));
+        assert!(matches!(ThreatEvent::from_payload(&surrogate), Err(NoEvent::NoText(_))));
+        let accents = ThreatEvent { severity: "é".repeat(12_000), ..event.clone() };
+        assert!(serde_json::to_string(&accents).unwrap().len() < PAYLOAD_LEN_MAX);
+        assert!(accents.longer_than(PAYLOAD_LEN_MAX), "it is sent with every one escaped");
+        assert!(!event.longer_than(PAYLOAD_LEN_MAX));
         let long = ThreatEvent { severity: "x".repeat(PAYLOAD_LEN_MAX), ..event.clone() };
         assert!(matches!(ThreatEvent::from_payload(&long.payload()), Err(NoEvent::TooLong(_))));
         let flagged = event.payload().replacen('{', "{\"valid_signature\": true, ", 1);

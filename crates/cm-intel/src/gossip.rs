@@ -15,7 +15,7 @@
 pub mod packet;
 pub mod reconcile;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -54,6 +54,11 @@ const COMPARE_EVERY: Duration = Duration::from_secs(60);
 const COMPARE_AGAIN: Duration = Duration::from_secs(2);
 /// Events that one peer may ask for in a second, besides what the mesh sends.
 const ASKED_PER_SECOND: u32 = 2048;
+/// Events that this node asks one peer for in a second: the seconds of two nodes do not begin together.
+const ASKING_PER_SECOND: usize = ASKED_PER_SECOND as usize / 2;
+/// Keys of events that came and were not kept: so many in each of two generations, each for so long.
+const UNKEPT_MAX: usize = 32_768;
+const UNKEPT_FOR: Duration = Duration::from_secs(300);
 
 /// A moment, as time that passed since some beginning.
 pub type Moment = Duration;
@@ -63,7 +68,8 @@ pub type Moment = Duration;
 pub enum Step<P, M> {
     /// Send a packet.
     Send(P, Packet<M>),
-    /// Look at an event that a peer sent; then call [`Gossip::accepted`] if it is valid and new, [`Gossip::duplicate`] if known.
+    /// Look at an event that a peer sent; then call [`Gossip::accepted`] if it is valid and new, [`Gossip::duplicate`] if known,
+    /// [`Gossip::settled`] if it is valid and not kept, whatever the reason.
     Examine(P, M),
     /// A peer asked for events that are not at hand: send it those that are kept.
     Fetch(P, Vec<EventKey>),
@@ -88,6 +94,41 @@ struct Peer {
     first: u32,
     /// What it asked for in this second.
     asked: u32,
+    /// What it was asked for in this second.
+    asking: usize,
+    /// When it last sent an event, whichever.
+    heard: Option<Moment>,
+}
+
+/// Keys of events that came, verified, and were not kept: nobody is asked for them again before long.
+#[derive(Clone, Debug, Default)]
+struct Unkept {
+    new: HashSet<EventKey>,
+    old: HashSet<EventKey>,
+    turn_at: Moment,
+}
+
+impl Unkept {
+    fn insert(&mut self, key: EventKey, now: Moment) {
+        if self.new.len() >= UNKEPT_MAX {
+            self.turn(now);
+        }
+        self.new.insert(key);
+    }
+
+    fn turn(&mut self, now: Moment) {
+        self.old = std::mem::take(&mut self.new);
+        self.turn_at = now + UNKEPT_FOR;
+    }
+
+    fn remove(&mut self, key: &EventKey) {
+        self.new.remove(key);
+        self.old.remove(key);
+    }
+
+    fn contains(&self, key: &EventKey) -> bool {
+        self.new.contains(key) || self.old.contains(key)
+    }
 }
 
 /// An event that was announced and has not come.
@@ -134,6 +175,7 @@ pub struct Gossip<P, M> {
     cache: HashMap<EventKey, M>,
     windows: VecDeque<Vec<EventKey>>,
     wanted: HashMap<EventKey, Wanted<P>>,
+    unkept: Unkept,
     dice: Dice,
     beat_at: Moment,
     compare_at: Moment,
@@ -149,6 +191,7 @@ impl<P: Copy + Ord + Debug, M: Clone> Gossip<P, M> {
             cache: HashMap::new(),
             windows: VecDeque::from([Vec::new()]),
             wanted: HashMap::new(),
+            unkept: Unkept { turn_at: now + UNKEPT_FOR, ..Unkept::default() },
             dice: Dice(seed),
             beat_at: now,
             compare_at: now + COMPARE_AGAIN,
@@ -208,6 +251,7 @@ impl<P: Copy + Ord + Debug, M: Clone> Gossip<P, M> {
             return Vec::new();
         }
         self.wanted.remove(&key);
+        self.unkept.remove(&key);
         if let Some(peer) = from.and_then(|from| self.peers.get_mut(&from)) {
             peer.first += 1;
         }
@@ -243,16 +287,36 @@ impl<P: Copy + Ord + Debug, M: Clone> Gossip<P, M> {
         }
     }
 
-    /// An event is not kept any more.
-    pub fn forgotten(&mut self, key: &EventKey) {
+    /// An event was verified, and is not passed on: its reporter is not listened to or says too much, or it is kept for this node alone.
+    /// Nobody is to blame, and nobody is asked for it again for a while.
+    pub fn settled(&mut self, key: EventKey, now: Moment) {
+        self.wanted.remove(&key);
+        if !self.inventory.contains(&key) {
+            self.unkept.insert(key, now);
+        }
+    }
+
+    /// An event is not kept any more. Others may have it still; it is not fetched from them at once.
+    pub fn forgotten(&mut self, key: &EventKey, now: Moment) {
         self.inventory.remove(key);
+        self.unkept.insert(*key, now);
+    }
+
+    /// A peer sent an event, whatever becomes of it: it does send what it is asked for.
+    pub fn heard(&mut self, from: &P, now: Moment) {
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.heard = Some(now);
+        }
     }
 
     /// A packet came.
     pub fn received(&mut self, from: P, packet: Packet<M>, now: Moment) -> Vec<Step<P, M>> {
         let Some(peer) = self.peers.get_mut(&from) else { return Vec::new() };
         match packet {
-            Packet::Event(message) => vec![Step::Examine(from, message)],
+            Packet::Event(message) => {
+                peer.heard = Some(now);
+                vec![Step::Examine(from, message)]
+            }
             Packet::IHave(keys) => {
                 self.announced(from, &keys, now);
                 Vec::new()
@@ -278,7 +342,8 @@ impl<P: Copy + Ord + Debug, M: Clone> Gossip<P, M> {
                 Vec::new()
             }
             Packet::Compare(ranges) => {
-                let answer = self.inventory.compare(&ranges);
+                let mut answer = self.inventory.compare(&ranges);
+                answer.lacking.retain(|key| !self.unkept.contains(key));
                 if !answer.lacking.is_empty() {
                     // Nobody else is likely to have them sooner.
                     self.announced(from, &answer.lacking, now.saturating_sub(GRACE));
@@ -300,7 +365,7 @@ impl<P: Copy + Ord + Debug, M: Clone> Gossip<P, M> {
     /// A peer says what it has.
     fn announced(&mut self, from: P, keys: &[EventKey], now: Moment) {
         for key in keys.iter().take(KEYS_MAX) {
-            if self.inventory.contains(key) {
+            if self.inventory.contains(key) || self.unkept.contains(key) {
                 continue;
             }
             if let Some(wanted) = self.wanted.get_mut(key) {
@@ -358,6 +423,9 @@ impl<P: Copy + Ord + Debug, M: Clone> Gossip<P, M> {
     /// Time passed; call it some times a second. `standing` is what is held of a peer: whoever is below zero is not in the mesh.
     pub fn tick(&mut self, now: Moment, standing: impl Fn(&P) -> f64) -> Vec<Step<P, M>> {
         let mut steps = Vec::new();
+        if now >= self.unkept.turn_at {
+            self.unkept.turn(now);
+        }
         self.fetch(now, &mut steps);
         if now >= self.beat_at {
             self.beat_at = now + HEARTBEAT;
@@ -373,13 +441,18 @@ impl<P: Copy + Ord + Debug, M: Clone> Gossip<P, M> {
         steps
     }
 
-    /// Asks for what was announced and did not come.
+    /// Asks for what was announced and did not come. Whoever was asked and sent nothing at all since is to blame, once for what it was
+    /// asked at a time: single events may be gone since they were announced, or too many for its queue, or be dealt with slowly here.
     fn fetch(&mut self, now: Moment, steps: &mut Vec<Step<P, M>>) {
         let mut asking: BTreeMap<P, Vec<EventKey>> = BTreeMap::new();
-        let mut given_up = Vec::new();
+        let (mut given_up, mut broken) = (Vec::new(), BTreeSet::new());
         for (key, wanted) in self.wanted.iter_mut().filter(|(_, wanted)| wanted.at <= now) {
             if let Some(asked) = wanted.asked.take() {
-                steps.push(Step::Blame(asked));
+                let since = wanted.at.saturating_sub(PROMISE);
+                let silent = |peer: &Peer| peer.heard.is_none_or(|heard| heard < since);
+                if self.peers.get(&asked).is_some_and(silent) && broken.insert((asked, since)) {
+                    steps.push(Step::Blame(asked));
+                }
             }
             if wanted.sources.is_empty() {
                 given_up.push(*key);
@@ -387,7 +460,9 @@ impl<P: Copy + Ord + Debug, M: Clone> Gossip<P, M> {
             }
             let source = wanted.sources.remove(0);
             let keys = asking.entry(source).or_default();
-            if keys.len() < KEYS_MAX {
+            let Some(peer) = self.peers.get_mut(&source) else { continue };
+            if keys.len() < KEYS_MAX && peer.asking < ASKING_PER_SECOND {
+                peer.asking += 1;
                 keys.push(*key);
                 wanted.asked = Some(source);
                 wanted.at = now + PROMISE;
@@ -398,6 +473,7 @@ impl<P: Copy + Ord + Debug, M: Clone> Gossip<P, M> {
         for key in given_up {
             self.wanted.remove(&key);
         }
+        asking.retain(|_, keys| !keys.is_empty());
         steps.extend(asking.into_iter().map(|(peer, mut keys)| {
             keys.sort_unstable();
             Step::Send(peer, Packet::IWant(keys))
@@ -407,7 +483,7 @@ impl<P: Copy + Ord + Debug, M: Clone> Gossip<P, M> {
     fn heartbeat(&mut self, now: Moment, standing: &impl Fn(&P) -> f64, steps: &mut Vec<Step<P, M>>) {
         let seconds = u32::try_from(BACKOFF.as_secs()).unwrap_or(u32::MAX);
         for (name, peer) in &mut self.peers {
-            peer.asked = 0;
+            (peer.asked, peer.asking) = (0, 0);
             if peer.in_mesh && standing(name) < 0.0 {
                 peer.in_mesh = false;
                 peer.backoff = Some(now + BACKOFF);

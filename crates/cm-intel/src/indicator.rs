@@ -167,6 +167,12 @@ impl Sightings {
         self.reporters.push((reporter, now));
     }
 
+    /// What a reporter said of it was false.
+    pub fn withdraw(&mut self, reporter: &KeyId) {
+        self.reporters.retain(|(known, _)| known != reporter);
+        self.events = self.events.saturating_sub(1);
+    }
+
     /// Who reported it.
     pub fn reporters(&self) -> impl Iterator<Item = &KeyId> {
         self.reporters.iter().map(|(key, _)| key)

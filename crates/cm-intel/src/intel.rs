@@ -18,18 +18,18 @@ use tokio::sync::watch;
 
 use crate::ledger::bucket::Rate;
 use crate::ledger::reporter::Terms;
-use crate::link::{Link, PeerStatus};
+use crate::link::PeerStatus;
 use crate::links::Links;
 use crate::net::dial::{Dialling, Wanted};
 use crate::net::{discovery, listen};
 use crate::node::{KnownPeers, Shared};
-use crate::pipeline::{Counts, Pipeline};
+use crate::pipeline::{Counts, Listener, News, Pipeline};
 use crate::spread::Spread;
 use crate::store::accept::{Outcome, Rules};
 use crate::store::{accept, read};
 use crate::{
-    Draft, EventFilter, Forged, Indicator, IntelConfig, IntelError, KeyId, Mode, Origin, Reputation, Stored,
-    ThreatEvent, Tlp, reporter_key, sign, store,
+    Draft, EventFilter, EventKey, Forged, Indicator, IntelConfig, IntelError, KeyId, Mode, Origin,
+    Reputation, Stored, ThreatEvent, Tlp, reporter_key, sign, store,
 };
 
 /// Longest field of a report that is made here, in bytes.
@@ -138,12 +138,15 @@ impl Intel {
         let links = Arc::new(Links::new(kernel.clock().clone()));
         let spread = Spread::start(db.clone(), rules.subscribe(), links.clone(), tasks).await?;
         let (forwarding, spreading) = (links.clone(), spread.clone());
-        let listener = Arc::new(move |stored: &Arc<Stored>, from: Option<&Arc<Link>>| {
-            if read::shareable(stored) {
+        let listener: Listener = Arc::new(move |news: News<'_>| match news {
+            News::Kept(stored, from) if read::shareable(stored) => {
                 let from = from.map(|link| link.number);
                 forwarding.forward(stored, from);
                 spreading.accepted(stored, from);
             }
+            News::Kept(stored, _) => spreading.settled(EventKey::of(&stored.event.id, &stored.key)),
+            News::NotKept(key) => spreading.settled(key),
+            News::Pruned(keys) => spreading.forgotten(keys),
         });
         let clock = kernel.clock().clone();
         let pipeline = Pipeline::start(db.clone(), rules.subscribe(), links, clock, tasks, head, listener);
@@ -276,6 +279,7 @@ impl Intel {
             Outcome::Banned => Err(IntelError::NotKept("its reporter is not listened to")),
             Outcome::Limited => Err(IntelError::NotKept("its reporter says more than it may")),
             Outcome::NameTooLong => Err(IntelError::NotKept("its id is longer than 256 bytes")),
+            Outcome::TooLong => Err(IntelError::NotKept("it takes more than 65536 bytes as it is passed on")),
             Outcome::Evidence => Err(IntelError::Invalid(crate::Invalid::Signature)),
         }
     }

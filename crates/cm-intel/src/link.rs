@@ -1,7 +1,7 @@
 //! One link to a peer, as everything else sees it: what it did, what waits for it, and how it stands.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use cm_runtime::CancellationToken;
 use cm_types::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::Tlp;
 use crate::ledger::link::{Deed, LinkLedger};
 
 /// Messages that wait for a peer at most, and their bytes. A peer that reads slower than events come misses some of them.
@@ -89,10 +90,27 @@ pub(crate) enum Party {
     Key(String),
 }
 
+/// As addresses are told apart: of IPv6 by their first 64 bits, since the others are whatever a host likes.
+pub(crate) fn told_apart(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) >> 64 << 64;
+            IpAddr::V6(network.into())
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 impl Party {
+    /// Somebody at an address.
+    pub(crate) fn at(address: IpAddr) -> Self {
+        Party::Address(told_apart(address))
+    }
+
     /// As evidence names it.
     pub(crate) fn text(&self) -> String {
         match self {
+            Party::Address(address @ IpAddr::V6(_)) => format!("{address}/64"),
             Party::Address(address) => address.to_string(),
             Party::Key(key) => format!("key {key}"),
         }
@@ -109,6 +127,8 @@ pub(crate) struct Tally {
     pub(crate) refused: AtomicU64,
     pub(crate) sent: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    /// Frames that came, of whatever kind.
+    pub(crate) frames: AtomicU64,
 }
 
 pub(crate) fn one(counter: &AtomicU64) {
@@ -133,6 +153,8 @@ pub(crate) struct Link {
     pub(crate) ledger: SharedLedger,
     /// Events that may be looked at at a time.
     pub(crate) credit: Arc<Semaphore>,
+    /// Whether the operator named this peer; on version 1 whoever connects is anybody.
+    named: AtomicBool,
     state: AtomicU8,
     queue: mpsc::Sender<Bytes>,
     queued_bytes: Arc<AtomicUsize>,
@@ -193,6 +215,7 @@ impl Link {
             tally: Arc::default(),
             ledger,
             credit: Arc::new(Semaphore::new(CREDIT)),
+            named: AtomicBool::new(false),
             state: AtomicU8::new(PeerState::Up as u8),
             queue,
             queued_bytes: queued_bytes.clone(),
@@ -212,6 +235,16 @@ impl Link {
         room
     }
 
+    /// Says that the operator named this peer.
+    pub(crate) fn set_named(&self) {
+        self.named.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an event with this marking may be sent on a link of version 1: to a community only if the operator said who that is.
+    pub(crate) fn may_have(&self, tlp: Tlp) -> bool {
+        tlp == Tlp::Clear || (tlp.for_peers() && self.named.load(Ordering::Relaxed))
+    }
+
     /// Writes a deed into the ledger, and cuts the link if that was one too many. Whether it was.
     pub(crate) fn record(&self, deed: Deed, now: Timestamp) -> bool {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
@@ -224,6 +257,11 @@ impl Link {
         cut
     }
 
+    /// Charges it for an event whose reporter says more than it may.
+    pub(crate) fn flood(&self, now: Timestamp) {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+    }
+
     /// What is held of it.
     pub(crate) fn score(&self, now: Timestamp) -> f64 {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).score(now)
@@ -231,7 +269,8 @@ impl Link {
 
     /// Whether what it brings is looked at.
     pub(crate) fn is_ignored(&self, now: Timestamp) -> bool {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).ignored(now).is_some()
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.ignored(now).is_some() || ledger.is_flooding(now)
     }
 
     pub(crate) fn status(&self, now: Timestamp) -> PeerStatus {
@@ -269,6 +308,16 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_has_one_ledger_whichever_of_its_addresses_it_uses() {
+        let party = |text: &str| Party::at(text.parse().unwrap());
+        assert_eq!(party("2001:db8:1:2::3"), party("2001:db8:1:2:ffff::4"));
+        assert_ne!(party("2001:db8:1:2::3"), party("2001:db8:1:3::3"));
+        assert_eq!(party("::ffff:192.0.2.1"), party("192.0.2.1"));
+        assert_ne!(party("192.0.2.2"), party("192.0.2.1"));
+        assert_eq!(party("2001:db8:1:2::3").text(), "2001:db8:1:2::/64");
+    }
 
     #[tokio::test]
     async fn a_slow_reader_misses_events_and_costs_no_more_than_its_queue() {

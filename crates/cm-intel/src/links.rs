@@ -81,8 +81,9 @@ impl Links {
     /// Sends an event to every peer of version 1 but the one that brought it.
     pub(crate) fn forward(&self, stored: &Stored, from: Option<u64>) {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let mut receivers =
-            open.values().filter(|link| link.version == 1 && Some(link.number) != from).peekable();
+        let may =
+            |link: &&Arc<Link>| link.version == 1 && Some(link.number) != from && link.may_have(stored.tlp);
+        let mut receivers = open.values().filter(may).peekable();
         if receivers.peek().is_none() {
             return;
         }

@@ -15,9 +15,9 @@ use crate::ledger::link::Deed;
 use crate::link::{Link, one};
 use crate::links::Links;
 use crate::seen::{Seen, Trace};
-use crate::store::accept::{Arrival, Outcome, Rules, accept};
+use crate::store::accept::{Accepted, Arrival, Outcome, Rules, accept};
 use crate::store::tables::Origin;
-use crate::{IntelError, ThreatEvent, Tlp, Verified, Verifier};
+use crate::{EventKey, IntelError, Invalid, NoEvent, ThreatEvent, Tlp, Verified, Verifier};
 
 /// Events that wait for verification, and for the writer.
 const WAITING_MAX: usize = 4096;
@@ -69,6 +69,10 @@ struct Job {
     tlp: Tlp,
     origin: Origin,
     from: Option<Arc<Link>>,
+    /// Under which its payload is remembered.
+    trace: Option<Trace>,
+    /// Nodes of version 1 may hold it for valid: who brings it is not charged.
+    excused: bool,
     answer: Option<oneshot::Sender<Result<Outcome, IntelError>>>,
     /// The link's credit, given back at the end.
     _credit: Option<OwnedSemaphorePermit>,
@@ -94,8 +98,19 @@ struct Parts {
     head: watch::Sender<u64>,
 }
 
-/// Who is told of each event that was accepted, before it is on the disk: it must be quick and must not wait.
-pub(crate) type Listener = Arc<dyn Fn(&Arc<crate::Stored>, Option<&Arc<Link>>) + Send + Sync>;
+/// What became of an event, as soon as it is certain.
+#[derive(Debug)]
+pub(crate) enum News<'a> {
+    /// It is kept, and on the disk; the link brought it.
+    Kept(&'a Arc<crate::Stored>, Option<&'a Arc<Link>>),
+    /// It was verified, and is not kept anew.
+    NotKept(EventKey),
+    /// These had to go.
+    Pruned(Vec<EventKey>),
+}
+
+/// Who is told of events: it must be quick and must not wait.
+pub(crate) type Listener = Arc<dyn Fn(News<'_>) + Send + Sync>;
 
 impl Pipeline {
     /// Starts the tasks. `head` is the number of the last event that is kept.
@@ -183,7 +198,10 @@ impl Pipeline {
                 tracing::debug!(from = %link.address, %error, "not an event");
                 one(&tally.invalid);
                 one(&link.tally.invalid);
-                link.record(Deed::Malformed, now);
+                // Nodes of version 1 pass on in good faith what is too long or too odd for this one.
+                if link.version != 1 || matches!(error, NoEvent::Shape(_)) {
+                    link.record(Deed::Malformed, now);
+                }
                 forgotten.keep();
                 return Taken::Refused;
             }
@@ -191,7 +209,17 @@ impl Pipeline {
         let credit = link.credit.clone().acquire_owned().await.ok();
         let origin = Origin::Link(link.party.text());
         let from = Some(link.clone());
-        let job = Job { event, own: None, tlp, origin, from, answer: None, _credit: credit };
+        let job = Job {
+            event,
+            own: None,
+            tlp,
+            origin,
+            from,
+            trace: Some(trace),
+            excused: false,
+            answer: None,
+            _credit: credit,
+        };
         if self.0.jobs.send(job).await.is_err() {
             return Taken::Refused;
         }
@@ -209,7 +237,17 @@ impl Pipeline {
     ) -> Result<Outcome, IntelError> {
         one(&self.0.tally.received);
         let (answer, answered) = oneshot::channel();
-        let job = Job { event, own, tlp, origin, from: None, answer: Some(answer), _credit: None };
+        let job = Job {
+            event,
+            own,
+            tlp,
+            origin,
+            from: None,
+            trace: None,
+            excused: false,
+            answer: Some(answer),
+            _credit: None,
+        };
         self.0.jobs.send(job).await.map_err(|_| IntelError::ShuttingDown)?;
         answered.await.map_err(|_| IntelError::ShuttingDown)?
     }
@@ -228,6 +266,9 @@ impl Pipeline {
             Ok(verified) => Arrival::Valid { verified, origin, tlp },
             Err(refused) => {
                 let (event, invalid) = *refused;
+                // Published nodes take keys of other sizes, and pass on what those signed.
+                job.excused =
+                    invalid == Invalid::Key && job.from.as_ref().is_some_and(|link| link.version == 1);
                 Arrival::Forged {
                     claimed: self.0.verifier.claimed(&event),
                     event: Box::new(event),
@@ -287,10 +328,14 @@ async fn verify(
             return;
         }
         let own = pipeline.clone();
+        let traces: Vec<Trace> = jobs.iter().filter_map(|job| job.trace).collect();
         let verified = tasks.spawn_blocking("intel-verify-signatures", move || {
             jobs.into_iter().map(|job| own.look(job)).collect::<Vec<_>>()
         });
-        let Ok(verified) = verified.await else { continue };
+        let Ok(verified) = verified.await else {
+            traces.into_iter().for_each(|trace| pipeline.0.seen.forget(trace));
+            continue;
+        };
         for job in verified {
             if looked.send(job).await.is_err() {
                 return;
@@ -324,22 +369,36 @@ impl Writer {
         let (arrivals, jobs): (Vec<Arrival>, Vec<Job>) =
             batch.into_iter().map(|looked| (looked.arrival, looked.job)).unzip();
         let froms: Vec<Option<Arc<Link>>> = jobs.iter().map(|job| job.from.clone()).collect();
+        let keys: Vec<Option<EventKey>> = arrivals.iter().map(Arrival::key).collect();
         let (listener, pipeline) = (self.listener.clone(), self.pipeline.clone());
         let written = self.db.write(move |tx| {
-            let outcomes = accept(tx, &rules, arrivals, now)?;
-            let mut last = None;
-            for (outcome, from) in outcomes.iter().zip(&froms) {
-                if let Outcome::Kept(stored) = outcome {
-                    // Passed on before the disk has it: others verify for themselves, and a hop need not wait for a disk.
-                    listener(stored, from.as_ref());
-                    last = Some(stored.seq);
+            let Accepted { outcomes, pruned } = accept(tx, &rules, arrivals, now)?;
+            let told: Vec<(Outcome, Option<EventKey>, Option<Arc<Link>>)> = outcomes
+                .iter()
+                .zip(keys)
+                .zip(froms)
+                .map(|((outcome, key), from)| (outcome.clone(), key, from))
+                .collect();
+            // What is undone after all was never heard of.
+            tx.on_commit(Box::new(move || {
+                let mut last = None;
+                for (outcome, key, from) in &told {
+                    match (outcome, key) {
+                        (Outcome::Kept(stored), _) => {
+                            listener(News::Kept(stored, from.as_ref()));
+                            last = Some(stored.seq);
+                        }
+                        (_, Some(key)) => listener(News::NotKept(*key)),
+                        _ => {}
+                    }
                 }
-            }
-            if let Some(last) = last {
-                tx.on_commit(Box::new(move || {
+                if !pruned.is_empty() {
+                    listener(News::Pruned(pruned));
+                }
+                if let Some(last) = last {
                     pipeline.0.head.send_replace(last);
-                }));
-            }
+                }
+            }));
             Ok::<_, IntelError>(outcomes)
         });
         match written.await {
@@ -351,9 +410,14 @@ impl Writer {
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, events = jobs.len(), "events lost");
                 metrics::counter!("cryptomesh_intel_lost_total").increment(jobs.len() as u64);
-                for answer in jobs.into_iter().filter_map(|job| job.answer) {
-                    // Who asked may have gone.
-                    let _ = answer.send(Err(IntelError::Busy));
+                for job in jobs {
+                    if let Some(trace) = job.trace {
+                        self.pipeline.0.seen.forget(trace);
+                    }
+                    if let Some(answer) = job.answer {
+                        // Who asked may have gone.
+                        let _ = answer.send(Err(IntelError::Busy));
+                    }
                 }
             }
         }
@@ -369,6 +433,12 @@ impl Writer {
                 one(of_link(&link.tally));
             }
         };
+        // What was right and is not kept may be another time; and whoever is asked for it meanwhile is told of again.
+        if !matches!(outcome, Outcome::Kept(_) | Outcome::Evidence)
+            && let Some(trace) = job.trace
+        {
+            parts.seen.forget(trace);
+        }
         let label = match &outcome {
             Outcome::Kept(_) => {
                 count(&parts.tally.accepted, |tally| &tally.accepted);
@@ -379,15 +449,18 @@ impl Writer {
                 count(&parts.tally.duplicates, |tally| &tally.duplicates);
                 "duplicate"
             }
-            Outcome::Banned | Outcome::Limited | Outcome::NameTooLong => {
+            Outcome::Banned | Outcome::Limited | Outcome::NameTooLong | Outcome::TooLong => {
                 count(&parts.tally.refused, |tally| &tally.refused);
+                if let Some(link) = link.filter(|_| outcome == Outcome::Limited) {
+                    link.flood(now);
+                }
                 "refused"
             }
             Outcome::Evidence => {
                 count(&parts.tally.invalid, |tally| &tally.invalid);
                 let hardened = self.rules.borrow().terms.mode == crate::Mode::Hardened;
                 // The earlier node charges the key that is named, and keeps every connection.
-                if let Some(link) = link.filter(|_| hardened)
+                if let Some(link) = link.filter(|_| hardened && !job.excused)
                     && link.record(Deed::Invalid, now)
                 {
                     tracing::warn!(peer = %link.address, "link cut: too many forged events");

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +36,8 @@ enum Input {
     Packet(u64, Packet<Carried>),
     Accepted { key: EventKey, seq: u64, carried: Carried, from: Option<u64> },
     Duplicate(u64),
+    Settled(EventKey),
+    Forgotten(Vec<EventKey>),
 }
 
 /// A handle of the task. Clones share it.
@@ -115,6 +118,19 @@ impl Spread {
         let _ = self.0.try_send(Input::Duplicate(from));
     }
 
+    /// An event was verified and is not passed on. Does not wait: whoever was asked for it is not blamed in any case.
+    pub(crate) fn settled(&self, key: EventKey) {
+        // Without room it is asked for once more.
+        let _ = self.0.try_send(Input::Settled(key));
+    }
+
+    /// Events are not kept any more. Does not wait.
+    pub(crate) fn forgotten(&self, keys: Vec<EventKey>) {
+        if self.0.try_send(Input::Forgotten(keys)).is_err() {
+            metrics::counter!("cryptomesh_intel_gossip_dropped_total").increment(1);
+        }
+    }
+
     /// Passes an event on that was accepted. Does not wait.
     pub(crate) fn accepted(&self, stored: &Stored, from: Option<u64>) {
         let key = EventKey::of(&stored.event.id, &stored.key);
@@ -125,11 +141,26 @@ impl Spread {
     }
 }
 
+/// A link that takes part, and how many events it had brought when that was last looked at.
+struct Member {
+    link: Arc<Link>,
+    brought: u64,
+}
+
+impl Member {
+    /// Whether it brought an event since the last look, or one that waits to be looked at keeps it from being read.
+    fn is_heard(&mut self) -> bool {
+        let brought = self.link.tally.received.load(Ordering::Relaxed);
+        let before = std::mem::replace(&mut self.brought, brought);
+        brought != before || self.link.credit.available_permits() == 0
+    }
+}
+
 struct Task {
     gossip: Gossip<u64, Carried>,
     /// Under which numbers the known events are kept.
     numbers: HashMap<EventKey, u64>,
-    members: HashMap<u64, Arc<Link>>,
+    members: HashMap<u64, Member>,
     begun: Instant,
     db: Db,
     rules: watch::Receiver<Rules>,
@@ -148,9 +179,15 @@ impl Task {
                     None => return,
                 },
                 _ = ticks.tick() => {
-                    let (members, now) = (&self.members, self.links.now());
-                    let standing = |number: &u64| members.get(number).map_or(0.0, |link| link.score(now));
-                    self.gossip.tick(self.begun.elapsed(), standing)
+                    let (passed, now) = (self.begun.elapsed(), self.links.now());
+                    for (number, member) in &mut self.members {
+                        if member.is_heard() {
+                            self.gossip.heard(number, passed);
+                        }
+                    }
+                    let members = &self.members;
+                    let standing = |number: &u64| members.get(number).map_or(0.0, |member| member.link.score(now));
+                    self.gossip.tick(passed, standing)
                 }
             };
             for step in steps {
@@ -164,7 +201,7 @@ impl Task {
         match input {
             Input::Joined(link) => {
                 let number = link.number;
-                self.members.insert(number, link);
+                self.members.insert(number, Member { link, brought: 0 });
                 self.gossip.connected(number, now)
             }
             Input::Left(number) => {
@@ -185,13 +222,24 @@ impl Task {
                 self.gossip.duplicate(from);
                 Vec::new()
             }
+            Input::Settled(key) => {
+                self.gossip.settled(key, now);
+                Vec::new()
+            }
+            Input::Forgotten(keys) => {
+                for key in &keys {
+                    self.gossip.forgotten(key, now);
+                    self.numbers.remove(key);
+                }
+                Vec::new()
+            }
         }
     }
 
     fn act(&mut self, step: Step<u64, Carried>) {
         match step {
             Step::Send(to, packet) => {
-                let Some(link) = self.members.get(&to) else { return };
+                let Some(Member { link, .. }) = self.members.get(&to) else { return };
                 let is_event = matches!(packet, Packet::Event(_));
                 let queued = link.send(framed(&packet));
                 if is_event {
@@ -201,7 +249,7 @@ impl Task {
             // Events are looked at where they are read.
             Step::Examine(..) => {}
             Step::Fetch(to, keys) => {
-                let Some(link) = self.members.get(&to).cloned() else { return };
+                let Some(link) = self.members.get(&to).map(|member| member.link.clone()) else { return };
                 let numbers: Vec<u64> =
                     keys.iter().filter_map(|key| self.numbers.get(key).copied()).collect();
                 let (db, rules, now) = (self.db.clone(), self.rules.borrow().clone(), self.links.now());
@@ -211,7 +259,7 @@ impl Task {
                 });
             }
             Step::Blame(peer) => {
-                if let Some(link) = self.members.get(&peer) {
+                if let Some(Member { link, .. }) = self.members.get(&peer) {
                     link.record(Deed::Misbehaved, self.links.now());
                 }
             }

@@ -89,11 +89,9 @@ impl Verifier {
     }
 
     fn check(&self, event: &ThreatEvent) -> Result<(KeyId, u64), Invalid> {
-        if event.signature.len() > SIGNATURE_LEN_MAX {
-            return Err(Invalid::Signature);
-        }
         let key = self.key(&event.reporter_pubkey).ok_or(Invalid::Key)?;
-        let signature = BASE64.decode(&event.signature).map_err(|_| Invalid::Signature)?;
+        let signature = base64_text(&event.signature).ok_or(Invalid::Signature)?;
+        let signature = BASE64.decode(signature).map_err(|_| Invalid::Signature)?;
         let signed = event.canonical();
         key.verify(signed.as_bytes(), &signature).map_err(|_| Invalid::Signature)?;
         Ok((KeyId(key.id()), beginning(&signed)))
@@ -152,6 +150,36 @@ pub fn sign(key: &PssSigningKey, draft: Draft) -> Verified {
     Verified { event: Arc::new(event), reporter, key, text: beginning(&signed) }
 }
 
+/// What Python reads of a text in base64: it skips what does not belong there, and ends with the padding that completes a group. `None` for
+/// what it refuses, and for what is longer than any signature.
+fn base64_text(text: &str) -> Option<String> {
+    if !text.is_ascii() {
+        return None;
+    }
+    let (mut out, mut padding) = (String::with_capacity(text.len().min(SIGNATURE_LEN_MAX)), 0);
+    for character in text.chars() {
+        let filled = out.len() % 4;
+        match character {
+            '=' if filled >= 2 => {
+                padding += 1;
+                if filled + padding >= 4 {
+                    out.extend(std::iter::repeat_n('=', 4 - filled));
+                    return Some(out);
+                }
+            }
+            'A'..='Z' | 'a'..='z' | '0'..='9' | '+' | '/' => {
+                padding = 0;
+                out.push(character);
+                if out.len() > SIGNATURE_LEN_MAX {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+    }
+    out.len().is_multiple_of(4).then_some(out)
+}
+
 fn beginning(signed: &str) -> u64 {
     let digest = digest::sha256(signed.as_bytes());
     let (head, _) = digest.as_bytes().split_first_chunk::<8>().expect("a digest has 32 bytes");
@@ -203,6 +231,23 @@ mod tests {
             );
         }
         assert_eq!(check(ThreatEvent { reporter_pubkey: "junk".into(), ..event() }), Err(Invalid::Key));
+    }
+
+    #[test]
+    fn signatures_are_read_as_python_reads_them() {
+        let signature = event().signature;
+        let (head, tail) = signature.split_at(70);
+        for spelt in [
+            format!("{head}\n{tail}"),
+            format!(" {head}-_!=\0{tail}\r\n"),
+            format!("{signature}anything"),
+            format!("{}{}", "\n".repeat(1000), signature),
+        ] {
+            assert!(check(ThreatEvent { signature: spelt.clone(), ..event() }).is_ok(), "{spelt:?}");
+        }
+        for refused in [format!("{head}é{tail}"), signature.replace('=', "")] {
+            assert_eq!(check(ThreatEvent { signature: refused, ..event() }), Err(Invalid::Signature));
+        }
     }
 
     #[test]

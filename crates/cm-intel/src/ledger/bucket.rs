@@ -41,6 +41,12 @@ impl Bucket {
         }
         left
     }
+
+    /// Whether the rate leaves none at the moment.
+    pub fn is_spent(&self, rate: Rate, now: Timestamp) -> bool {
+        let passed = self.at.map_or(0.0, |at| now.since(at).as_secs_f64());
+        (self.used - passed * rate.per_second).max(0.0) + 1.0 > rate.burst
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ const DELIVERIES_MAX: f64 = 50.0;
 const INVALID_WEIGHT: f64 = 4.0;
 const MALFORMED_WEIGHT: f64 = 0.5;
 const MISBEHAVIOUR_WEIGHT: f64 = 1.0;
+/// How much of what reporters say beyond their rates one link may bring; more of it is not looked at.
+const LIMITED_RATE: Rate = Rate { per_second: 10.0, burst: 9000.0 };
 /// Below this a link's events are dropped unread.
 pub const IGNORED_BELOW: f64 = -20.0;
 /// Below this a link is cut, and its sender refused for a while.
@@ -60,9 +62,15 @@ impl LinkLedger {
         }
     }
 
-    /// Whether one more event may come by a rate.
-    pub fn take(&mut self, rate: Rate, now: Timestamp) -> bool {
-        self.bucket.take(rate, now)
+    /// An event came whose reporter says more than it may: no deed, as it may be an old one that a newcomer asked for. Whether one more
+    /// may come.
+    pub fn take(&mut self, now: Timestamp) -> bool {
+        self.bucket.take(LIMITED_RATE, now)
+    }
+
+    /// Whether so many of those came that no event is looked at for the moment.
+    pub fn is_flooding(&self, now: Timestamp) -> bool {
+        self.bucket.is_spent(LIMITED_RATE, now)
     }
 
     fn forget(&mut self, now: Timestamp) {
@@ -136,6 +144,16 @@ mod tests {
             let later = now.after(Duration::from_secs(24 * 3600));
             prop_assert!(ledger.score(later) > IGNORED_BELOW, "all is forgotten in a day");
         }
+    }
+
+    #[test]
+    fn a_flood_is_not_looked_at_and_is_no_deed() {
+        let (mut ledger, now) = (LinkLedger::default(), Timestamp::from_micros(1));
+        assert!(!ledger.is_flooding(now));
+        assert_eq!((0..20_000).filter(|_| ledger.take(now)).count(), 9000);
+        assert!(ledger.is_flooding(now));
+        assert_eq!(ledger.score(now), 0.0);
+        assert!(!ledger.is_flooding(now.after(Duration::from_secs(1))));
     }
 
     #[test]

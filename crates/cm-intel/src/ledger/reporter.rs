@@ -80,8 +80,6 @@ pub enum Fault {
     Exempt,
     /// It used one name for two different events.
     Equivocated,
-    /// It reported more than its rate.
-    Flooded,
 }
 
 impl Fault {
@@ -90,7 +88,6 @@ impl Fault {
             Fault::Dismissed => 2.0,
             Fault::Exempt => 1.0,
             Fault::Equivocated => 4.0,
-            Fault::Flooded => 0.01,
         }
     }
 }
@@ -110,7 +107,7 @@ pub struct ReporterLedger {
     pub corroborated: u64,
     /// How often it was found wrong.
     pub contradicted: u64,
-    /// Valid events that were dropped because there were too many.
+    /// Valid events that were dropped because there were too many. Anybody may bring them, so that it weighs nothing.
     pub limited: u64,
     /// The count of the earlier node: 1 for a valid event, -3 for another.
     pub seed: i64,
@@ -188,7 +185,7 @@ impl ReporterLedger {
     pub fn fault(&mut self, fault: Fault, now: Timestamp) {
         self.settle(now);
         self.bad += fault.weight();
-        if fault == Fault::Flooded { self.limited += 1 } else { self.contradicted += 1 }
+        self.contradicted += 1;
     }
 
     /// Takes one event off the rate of its standing; whether that was allowed.

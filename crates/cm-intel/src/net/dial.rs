@@ -1,6 +1,7 @@
 //! Who is dialled: peers that the operator named, and those that discovery found.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use cm_net::PeerKey;
 use cm_runtime::{Backoff, CancellationToken, Tasks};
 use cm_types::Timestamp;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{encrypted, legacy};
-use crate::link::{Party, PeerState, PeerStatus};
+use crate::link::{Link, Party, PeerState, PeerStatus};
 use crate::node::Shared;
 
 /// How long a connection may take.
@@ -19,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait before a peer is dialled again, at first and at last.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LAST: Duration = Duration::from_secs(60);
+/// A link that lasted so long was one, even if nothing came on it.
+const LASTED: Duration = Duration::from_secs(60);
 /// How often is looked whether the link of a peer that dialled itself is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Peers that discovery may add.
@@ -74,8 +77,9 @@ impl Dialling {
     /// Dials a peer that discovery found, if there is room for it.
     pub(crate) fn found(self: &Arc<Self>, address: String, shared: &Shared, tasks: &Tasks) {
         let mut dialled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = dialled.values().filter(|peer| !peer.named && !peer.cancel.is_cancelled()).count();
-        if found >= FOUND_MAX || dialled.get(&address).is_some_and(|peer| !peer.cancel.is_cancelled()) {
+        dialled.retain(|_, peer| !peer.cancel.is_cancelled());
+        let found = dialled.values().filter(|peer| !peer.named).count();
+        if found >= FOUND_MAX || dialled.contains_key(&address) {
             return;
         }
         let peer = Wanted { name: address.clone(), address: address.clone(), key: None };
@@ -145,8 +149,11 @@ impl Dialler {
     async fn dial(&self) {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LAST);
         loop {
+            let begun = Instant::now();
             match self.connect().await {
-                Ok(()) => backoff.reset(),
+                // Whoever takes connections and closes them is not dialled over and over.
+                Ok(spoke) if spoke || begun.elapsed() >= LASTED => backoff.reset(),
+                Ok(_) => {}
                 Err(error) => {
                     tracing::debug!(peer = %self.wanted.address, %error, "peer cannot be reached");
                     self.set(PeerState::Down, Some(error.to_string()));
@@ -164,8 +171,8 @@ impl Dialler {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (state, now, reason);
     }
 
-    /// Connects, and runs the link until it ends.
-    async fn connect(&self) -> std::io::Result<()> {
+    /// Connects, and runs the link until it ends. Whether the peer said anything.
+    async fn connect(&self) -> std::io::Result<bool> {
         let address = &self.wanted.address;
         let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
         let stream = connecting.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))?;
@@ -173,37 +180,41 @@ impl Dialler {
         if let Some(key) = self.wanted.key {
             return self.encrypted(stream, key).await;
         }
-        let at = stream.peer_addr()?.ip().to_canonical();
+        let at = stream.peer_addr()?.ip();
         if !self.shared.config.legacy {
             return Err(std::io::Error::other(
                 "version 1 is switched off, and no key is known for version 2",
             ));
         }
         let links = self.shared.pipeline.links();
-        let party = Party::Address(at);
+        let party = Party::at(at);
         if links.is_refused(&party) {
             self.set(PeerState::Refused, Some("refused for what it did; tried again later".to_owned()));
-            return Ok(());
+            return Ok(false);
         }
         let name = self.wanted.name.clone();
         let cut = self.cancel.child_token();
         let (entered, outgoing) = links.enter(name, address.clone(), true, 1, party, cut);
+        let link = entered.link.clone();
+        if self.named {
+            link.set_named();
+        }
         self.set(PeerState::Up, None);
         tracing::info!(peer = %address, "connected to peer of version 1");
         let pipeline = self.shared.pipeline.clone();
         let ended = legacy::run(stream, entered, outgoing, pipeline, self.shared.hello()).await;
         tracing::info!(peer = %address, reason = %ended, "peer of version 1 gone");
         self.set(PeerState::Down, Some(ended.to_string()));
-        Ok(())
+        Ok(spoke(&link))
     }
 
     /// Runs a link of version 2 until it ends.
-    async fn encrypted(&self, stream: TcpStream, key: PeerKey) -> std::io::Result<()> {
+    async fn encrypted(&self, stream: TcpStream, key: PeerKey) -> std::io::Result<bool> {
         let links = self.shared.pipeline.links();
         let party = Party::Key(key.to_string());
         if links.is_refused(&party) {
             self.set(PeerState::Refused, Some("refused for what it did; tried again later".to_owned()));
-            return Ok(());
+            return Ok(false);
         }
         let stream = encrypted::connect(stream, key, &self.shared.identity).await?;
         let address = &self.wanted.address;
@@ -213,16 +224,22 @@ impl Dialler {
             while links.of_party(&party).is_some() {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
-            return Ok(());
+            return Ok(true);
         }
         let cut = self.cancel.child_token();
         let name = self.wanted.name.clone();
         let (entered, outgoing) = links.enter(name, address.clone(), true, 2, party, cut);
+        let link = entered.link.clone();
         self.set(PeerState::Up, None);
         tracing::info!(peer = %self.wanted.name, "connected to peer");
         let ended = encrypted::run(stream, entered, outgoing, &self.shared).await;
         tracing::info!(peer = %self.wanted.name, reason = %ended, "peer gone");
         self.set(PeerState::Down, Some(ended.to_string()));
-        Ok(())
+        Ok(spoke(&link))
     }
+}
+
+/// Whether a frame came on a link.
+fn spoke(link: &Link) -> bool {
+    link.tally.frames.load(Ordering::Relaxed) > 0
 }

@@ -103,6 +103,7 @@ async fn read(mut reader: impl AsyncRead + Unpin, entered: &Entered, shared: &Sh
         if let Err(ended) = read_frame(&mut reader, &mut body).await {
             return ended;
         }
+        one(&link.tally.frames);
         match Packet::decode(&body) {
             Ok(Packet::Event(carried)) => {
                 // Here, not where packets are dealt with: who floods is waited for by nobody else.

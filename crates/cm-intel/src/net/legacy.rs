@@ -42,6 +42,7 @@ async fn read(mut reader: impl AsyncRead + Unpin, entered: &Entered, pipeline: &
             }
             return ended;
         }
+        one(&link.tally.frames);
         match Message::parse(&body) {
             Ok(Message::Event(payload)) => {
                 pipeline.take(link, payload, Tlp::Clear).await;

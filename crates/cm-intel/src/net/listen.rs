@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{encrypted, legacy};
-use crate::link::Party;
+use crate::link::{Party, told_apart};
 use crate::node::Shared;
 
 /// How long somebody may be silent before it is taken for a peer of version 1.
@@ -70,16 +70,13 @@ pub(crate) async fn run(listener: TcpListener, shared: Shared, tasks: Tasks) {
                     continue;
                 }
             };
-            let address = from.ip().to_canonical();
+            let address = told_apart(from.ip());
             let counted = addresses.enter(address, shared.config.connections_per_address_max);
             let permit = open.clone().try_acquire_owned();
             let (Some(counted), Ok(permit)) = (counted, permit) else {
                 metrics::counter!("cryptomesh_intel_connections_refused_total").increment(1);
                 continue;
             };
-            if shared.pipeline.links().is_refused(&Party::Address(address)) {
-                continue;
-            }
             let (shared, cut) = (shared.clone(), token.child_token());
             tasks.spawn("intel-connection", async move {
                 serve(stream, from, &shared, cut).await;
@@ -124,10 +121,13 @@ async fn serve(stream: TcpStream, from: SocketAddr, shared: &Shared, cut: Cancel
             tracing::info!(peer = %name, reason = %ended, "peer gone");
         }
         Ok(Ok(_)) | Err(_) if shared.config.legacy => {
-            let address = from.ip().to_canonical();
+            // By address only here: behind the same one there may be somebody who shows a key.
+            let party = Party::at(from.ip());
+            if shared.pipeline.links().is_refused(&party) {
+                return;
+            }
             let name = from.to_string();
-            let (entered, outgoing) =
-                shared.pipeline.links().enter(name.clone(), name, false, 1, Party::Address(address), cut);
+            let (entered, outgoing) = shared.pipeline.links().enter(name.clone(), name, false, 1, party, cut);
             tracing::info!(peer = %from, "peer of version 1 connected");
             let ended = legacy::run(stream, entered, outgoing, shared.pipeline.clone(), shared.hello()).await;
             tracing::info!(peer = %from, reason = %ended, "peer of version 1 gone");

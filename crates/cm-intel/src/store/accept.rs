@@ -10,10 +10,11 @@ use cm_types::Timestamp;
 use super::tables::{
     EventRow, Events, Evidence, EvidenceRow, Indicators, NameRow, Names, Origin, ReporterRow, Reporters,
 };
+use crate::event::PAYLOAD_LEN_MAX;
 use crate::indicator::{Sightings, value_of};
 use crate::ledger::Mode;
 use crate::ledger::reporter::{Fault, ReporterLedger, Standing, Terms};
-use crate::{KeyId, Stored, ThreatEvent, Tlp, Verified};
+use crate::{EventKey, KeyId, Stored, ThreatEvent, Tlp, Verified};
 
 /// Longest name that an event may have, in bytes; names are digests as a rule.
 pub const ID_LEN_MAX: usize = 256;
@@ -49,6 +50,16 @@ pub enum Arrival {
     },
 }
 
+impl Arrival {
+    /// By what an event is known that was signed by whom it names; what was not has no claim to its name.
+    pub fn key(&self) -> Option<EventKey> {
+        match self {
+            Arrival::Valid { verified, .. } => Some(verified.key()),
+            Arrival::Forged { .. } => None,
+        }
+    }
+}
+
 /// What became of an arrival.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -64,6 +75,17 @@ pub enum Outcome {
     Evidence,
     /// Its name is longer than names may be.
     NameTooLong,
+    /// It is longer than events may be, as it is written for others.
+    TooLong,
+}
+
+/// What became of all arrivals.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Accepted {
+    /// Of each of them, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// Events that had to go for new ones.
+    pub pruned: Vec<EventKey>,
 }
 
 /// What taking in needs to know.
@@ -99,7 +121,7 @@ pub fn accept(
     rules: &Rules,
     arrivals: Vec<Arrival>,
     now: Timestamp,
-) -> Result<Vec<Outcome>, DbError> {
+) -> Result<Accepted, DbError> {
     let last = tx.range::<Events>(KeyRange::all(), Direction::Backward, 1)?.pop();
     let (seq, received) = last.map_or((0, Timestamp::from_micros(0)), |(seq, row)| (seq, row.received));
     let mut taking =
@@ -117,8 +139,8 @@ pub fn accept(
         outcomes.push(outcome);
     }
     taking.finish(tx)?;
-    prune(tx, rules.events_max, kept)?;
-    Ok(outcomes)
+    let pruned = prune(tx, rules.events_max, kept)?;
+    Ok(Accepted { outcomes, pruned })
 }
 
 struct Taking<'a> {
@@ -143,13 +165,21 @@ impl Taking<'_> {
         if event.id.len() > ID_LEN_MAX {
             return Ok(Outcome::NameTooLong);
         }
+        // What came short may be long when written anew, with every character escaped; peers would refuse it.
+        if event.longer_than(PAYLOAD_LEN_MAX) {
+            return Ok(Outcome::TooLong);
+        }
         let name = (event.id.clone(), reporter.0);
         let text = verified.text();
         if let Some(known) = tx.get::<Names>(&name)? {
             if known.text != text {
                 // One name for two events: both signed, hence the signer's own doing.
-                let now = self.now;
-                self.ledger(tx, &reporter, event)?.fault(Fault::Equivocated, now);
+                // Once: whoever brings them again must not decide how much that weighs.
+                if !known.equivocated {
+                    let now = self.now;
+                    self.ledger(tx, &reporter, event)?.fault(Fault::Equivocated, now);
+                    tx.put::<Names>(&name, &NameRow { equivocated: true, ..known })?;
+                }
             }
             return Ok(Outcome::Known(known.seq));
         }
@@ -160,7 +190,7 @@ impl Taking<'_> {
             return Ok(Outcome::Banned);
         }
         if origin != Origin::Own && !ledger.take(terms.rate(standing), now) {
-            ledger.fault(Fault::Flooded, now);
+            ledger.limited += 1;
             return Ok(Outcome::Limited);
         }
         ledger.keep(now);
@@ -200,9 +230,10 @@ impl Taking<'_> {
             pem: (known != Some(event.reporter_pubkey.as_str())).then(|| event.reporter_pubkey.clone()),
             origin: origin.clone(),
             tlp,
+            dismissed: false,
         };
         tx.insert::<Events>(&self.seq, &row)?;
-        tx.insert::<Names>(&(row.id, reporter.0), &NameRow { seq: self.seq, text })?;
+        tx.insert::<Names>(&(row.id, reporter.0), &NameRow { seq: self.seq, text, equivocated: false })?;
         Ok(Stored {
             seq: self.seq,
             received: self.received,
@@ -317,23 +348,25 @@ impl Taking<'_> {
 }
 
 /// Lets the oldest events go, when there are too many: no more than some for each new one, so that nobody waits long.
-fn prune(tx: &mut WriteTx<'_>, events_max: u64, kept: usize) -> Result<(), DbError> {
+fn prune(tx: &mut WriteTx<'_>, events_max: u64, kept: usize) -> Result<Vec<EventKey>, DbError> {
+    let mut pruned = Vec::new();
     if kept == 0 {
-        return Ok(());
+        return Ok(pruned);
     }
     let last = tx.raw_range::<Events>(KeyRange::all(), Direction::Backward, 1)?.pop();
     let last = last.and_then(|(key, _)| <u64 as cm_db::Key>::decode(&key).ok()).unwrap_or(0);
     // Numbers have no gaps, except that the oldest are gone.
-    let Some(beyond) = last.checked_sub(events_max).filter(|beyond| *beyond > 0) else { return Ok(()) };
+    let Some(beyond) = last.checked_sub(events_max).filter(|beyond| *beyond > 0) else { return Ok(pruned) };
     let range = KeyRange::of(..=beyond);
     for (seq, row) in tx.range::<Events>(range, Direction::Forward, kept * PRUNED_PER_EVENT)? {
+        pruned.push(EventKey::of(&row.id, &row.reporter));
         tx.delete::<Names>(&(row.id, row.reporter.0))?;
         tx.delete::<Events>(&seq)?;
     }
-    Ok(())
+    Ok(pruned)
 }
 
-/// Writes down that an operator found an event to be false.
+/// Writes down that an operator found an event to be false; once, however often it is said. Its reporter is no witness of its source any more.
 ///
 /// # Errors
 /// When the database fails.
@@ -343,8 +376,22 @@ pub fn dismiss(
     seq: u64,
     now: Timestamp,
 ) -> Result<Option<KeyId>, DbError> {
-    let Some(row) = tx.get::<Events>(&seq)? else { return Ok(None) };
+    let Some(mut row) = tx.get::<Events>(&seq)? else { return Ok(None) };
     let Some(mut reporter) = tx.get::<Reporters>(&row.reporter.0)? else { return Ok(None) };
+    if row.dismissed {
+        return Ok(Some(row.reporter));
+    }
+    row.dismissed = true;
+    tx.put::<Events>(&seq, &row)?;
+    let value = value_of(&row.clone().event(&reporter.pem));
+    if let Some(mut sightings) = tx.get::<Indicators>(&value)? {
+        sightings.withdraw(&row.reporter);
+        if sightings.reporters().next().is_none() {
+            tx.delete::<Indicators>(&value)?;
+        } else {
+            tx.put::<Indicators>(&value, &sightings)?;
+        }
+    }
     reporter.ledger.fault(Fault::Dismissed, now);
     let (score, _) = terms.score(&row.reporter, &reporter.ledger, now);
     reporter.ledger.note(score, now);

@@ -68,6 +68,9 @@ pub struct EventRow {
     pub(crate) origin: Origin,
     #[serde(default)]
     pub(crate) tlp: Tlp,
+    /// An operator found it to be false.
+    #[serde(rename = "no", skip_serializing_if = "std::ops::Not::not", default)]
+    pub(crate) dismissed: bool,
 }
 
 impl Row for EventRow {}
@@ -102,6 +105,9 @@ pub struct NameRow {
     pub(crate) seq: u64,
     /// The beginning of the SHA-256 of the signed text: whoever gives one name to two events is told from one who repeats.
     pub(crate) text: u64,
+    /// Whether that was held against its reporter.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub(crate) equivocated: bool,
 }
 
 impl Row for NameRow {}

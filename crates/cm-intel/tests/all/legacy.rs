@@ -44,10 +44,12 @@ async fn events_go_both_ways_and_never_back_to_who_brought_them() {
     for (source, tlp) in [("203.0.113.61", Tlp::Amber), ("203.0.113.62", Tlp::Red)] {
         node.intel.report(&op, &node.create().await, threat(source, tlp)).await.unwrap();
     }
-    let last = node.intel.report(&op, &node.create().await, threat("203.0.113.7", Tlp::Green)).await.unwrap();
+    // Nor does what is for a community go to whoever connected.
+    node.intel.report(&op, &node.create().await, threat("203.0.113.63", Tlp::Green)).await.unwrap();
+    let last = node.intel.report(&op, &node.create().await, threat("203.0.113.7", Tlp::Clear)).await.unwrap();
     assert_eq!(one.next_event().await, *last.event);
-    node.until_events(5).await;
-    assert_eq!(node.events().await.len(), 5);
+    node.until_events(6).await;
+    assert_eq!(node.events().await.len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +63,10 @@ async fn a_peer_that_an_operator_adds_is_dialled_and_left_when_removed() {
     let op = other.op();
     other.intel.report(&op, &other.create().await, threat("203.0.113.5", Tlp::Clear)).await.unwrap();
     node.until_events(1).await;
+    // It is one that the operator named: what is for a community is for it.
     let op = node.op();
+    node.intel.report(&op, &node.create().await, threat("203.0.113.6", Tlp::Green)).await.unwrap();
+    other.until_events(2).await;
     let (_, permit) = node.kernel.look_up(&op, cm_types::ResourceKind::IntelPeer, "other").await.unwrap();
     let id = cm_types::ResourceId::parse("other").unwrap();
     let dependents = node.kernel.dependents_default();
@@ -101,4 +106,26 @@ async fn seed_mode_counts_and_bans_as_the_published_node_does() {
     );
     node.until_events(2).await;
     assert_eq!(node.events().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_published_nodes_take_is_not_held_against_who_passes_it_on() {
+    let node = Node::start(|_| {}).await;
+    let (reporter, mut peer) = (Reporter::new(), Peer::connect(node.address).await);
+    let event = reporter.report("198.51.100.1");
+    for number in 0..20 {
+        let mut numbered = serde_json::to_value(&event).unwrap();
+        numbered["severity"] = number.into();
+        peer.send(&serde_json::json!({ "type": "event", "payload": numbered }).to_string()).await;
+        let mut other = event.clone();
+        other.reporter_pubkey = format!("-----BEGIN PUBLIC KEY-----\n{number}\n-----END PUBLIC KEY-----\n");
+        peer.event(&other).await;
+        other.reporter_pubkey.clone_from(&event.reporter_pubkey);
+        other.threat_type = format!("{number}{}", "x".repeat(70_000));
+        peer.event(&other).await;
+    }
+    peer.event(&event).await;
+    node.until_events(1).await;
+    let links = node.intel.peers(&node.list().await);
+    assert!(links.iter().all(|link| link.score >= 0.0 && link.ignored.is_none()), "{links:?}");
 }

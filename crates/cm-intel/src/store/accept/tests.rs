@@ -40,7 +40,7 @@ fn forged(event: &ThreatEvent, claimed: KeyId) -> Arrival {
 async fn take(db: &Db, rules: &Rules, arrivals: Vec<Arrival>, at: u64) -> Vec<Outcome> {
     let rules = rules.clone();
     let now = Timestamp::from_micros(0).after(Duration::from_secs(at));
-    db.write(move |tx| accept(tx, &rules, arrivals, now)).await.unwrap()
+    db.write(move |tx| accept(tx, &rules, arrivals, now)).await.unwrap().outcomes
 }
 
 async fn score(db: &Db, rules: &Rules, key: KeyId) -> (f64, Standing) {
@@ -176,9 +176,43 @@ async fn one_name_for_two_events_is_held_against_its_signer() {
         base64::engine::general_purpose::STANDARD.encode(key.sign(other.canonical().as_bytes()))
     };
     let other = crate::Verifier::default().verify(other).unwrap();
-    let outcomes = take(&db, &rules, vec![valid(one.clone()), valid(other)], 1).await;
+    let outcomes = take(&db, &rules, vec![valid(one.clone()), valid(other.clone())], 1).await;
     assert_eq!(outcomes[1], Outcome::Known(1));
     assert_eq!(score(&db, &rules, one.reporter()).await.1, Standing::Distrusted);
+    take(&db, &rules, vec![valid(other); 9], 1).await;
+    assert_eq!(score(&db, &rules, one.reporter()).await.1, Standing::Distrusted, "once for a name");
+}
+
+#[tokio::test]
+async fn an_event_is_dismissed_once_and_its_reporter_is_no_witness_any_more() {
+    let (db, key) = (open_memory(&schema()), PssSigningKey::generate().unwrap());
+    let rules = rules(Mode::Hardened, Vec::new());
+    let event = sign(&key, draft("198.51.100.1"));
+    take(&db, &rules, vec![valid(event.clone())], 1).await;
+    let indicator = || db.read(|tx| tx.get::<Indicators>(&"198.51.100.1".to_owned()));
+    assert!(indicator().await.unwrap().is_some());
+    for _ in 0..9 {
+        let terms = rules.terms.clone();
+        let dismissed = db.write(move |tx| dismiss(tx, &terms, 1, Timestamp::from_micros(1))).await;
+        assert_eq!(dismissed.unwrap(), Some(event.reporter()));
+    }
+    assert_eq!(score(&db, &rules, event.reporter()).await.1, Standing::Distrusted, "not banned");
+    assert!(indicator().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn events_beyond_a_rate_weigh_nothing() {
+    let (db, key) = (open_memory(&schema()), PssSigningKey::generate().unwrap());
+    let rules = rules(Mode::Hardened, Vec::new());
+    let events: Vec<Arrival> =
+        (0..30).map(|at| valid(sign(&key, draft(&format!("198.51.100.{at}"))))).collect();
+    for _ in 0..40 {
+        take(&db, &rules, events.clone(), 1).await;
+    }
+    let terms = rules.terms.clone();
+    let reporter = KeyId(cm_crypto::pss::PssKey::from_pem(&key.public_pem()).unwrap().id());
+    let found = db.read(move |tx| read::reputation(tx, &terms, Timestamp::from_micros(0), reporter)).await;
+    assert_eq!(found.unwrap().unwrap().standing, Standing::Probation);
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 //! used ends soon, so that nobody is surprised by one that has ended.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +23,10 @@ const MESSAGES: Kind = Kind::new("quorum.messages");
 /// Messages that wait to be sent, to all members and to one.
 const WAITING_MAX: usize = 4096;
 const WAITING_PER_MEMBER_MAX: usize = 1024;
-/// Bytes of messages that wait to be sent; two of the longest.
+/// Bytes of messages that wait to be sent to one member; two of the longest.
 const WAITING_BYTES_MAX: usize = 2 * MESSAGE_LEN_MAX;
+/// A message that is shorter waits in any case, as one of so many: signs of life are never kept back by data.
+const SHORT_LEN: usize = 64 * 1024;
 /// How long a stream stays open without messages.
 const IDLE: Duration = Duration::from_secs(5);
 /// How long a stream is used.
@@ -40,31 +41,56 @@ struct Letter {
     message: Vec<u8>,
 }
 
+/// The bytes that wait, by member: one that takes nothing is in nobody else's way.
+#[derive(Default)]
+struct Waiting(Mutex<BTreeMap<MemberId, usize>>);
+
+impl Waiting {
+    /// Counts a message, if there is room for it.
+    fn enter(&self, to: MemberId, len: usize) -> bool {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = waiting.get(&to).copied().unwrap_or(0).saturating_add(len);
+        let has_room = len < SHORT_LEN || bytes <= WAITING_BYTES_MAX;
+        if has_room {
+            waiting.insert(to, bytes);
+        }
+        has_room
+    }
+
+    fn leave(&self, to: MemberId, len: usize) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = waiting.get(&to).copied().unwrap_or(0).saturating_sub(len);
+        if left == 0 {
+            waiting.remove(&to);
+        } else {
+            waiting.insert(to, left);
+        }
+    }
+}
+
 /// Hands messages to the task that sends them. It never waits.
 pub(super) struct Posts {
     letters: mpsc::Sender<Letter>,
-    bytes: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
 }
 
 impl Carrier for Posts {
     fn send(&self, to: MemberId, message: Vec<u8>) {
         let len = message.len();
-        if self.bytes.fetch_add(len, Ordering::Relaxed) + len > WAITING_BYTES_MAX
-            || self.letters.try_send(Letter { to, message }).is_err()
-        {
-            self.bytes.fetch_sub(len, Ordering::Relaxed);
+        if self.waiting.enter(to, len) && self.letters.try_send(Letter { to, message }).is_err() {
+            self.waiting.leave(to, len);
         }
     }
 }
 
 /// Begins to carry messages of this node over links.
 pub(super) fn carry(links: &Links, tasks: &Tasks) -> Arc<Posts> {
-    let (letters, waiting) = mpsc::channel(WAITING_MAX);
-    let bytes = Arc::new(AtomicUsize::new(0));
+    let (letters, posted) = mpsc::channel(WAITING_MAX);
+    let waiting = Arc::new(Waiting::default());
     let (sorter, own) =
-        (Sorter { links: links.clone(), tasks: tasks.clone(), bytes: bytes.clone() }, tasks.clone());
-    own.spawn("quorum-post", sorter.run(waiting));
-    Arc::new(Posts { letters, bytes })
+        (Sorter { links: links.clone(), tasks: tasks.clone(), waiting: waiting.clone() }, tasks.clone());
+    own.spawn("quorum-post", sorter.run(posted));
+    Arc::new(Posts { letters, waiting })
 }
 
 /// Takes messages that members send. Who sent them was proved by the link.
@@ -129,7 +155,7 @@ fn split(bytes: &mut BytesMut) -> Option<Option<BytesMut>> {
 struct Sorter {
     links: Links,
     tasks: Tasks,
-    bytes: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
 }
 
 impl Sorter {
@@ -147,15 +173,15 @@ impl Sorter {
             boxes.retain(|_, letters| !letters.is_closed());
             let post = boxes.entry(to).or_insert_with(|| self.deliverer(to));
             if post.try_send(message).is_err() {
-                self.bytes.fetch_sub(len, Ordering::Relaxed);
+                self.waiting.leave(to, len);
             }
         }
     }
 
     fn deliverer(&self, to: MemberId) -> mpsc::Sender<Vec<u8>> {
         let (sender, letters) = mpsc::channel(WAITING_PER_MEMBER_MAX);
-        let deliverer =
-            Deliverer { to: peer_of(to), links: self.links.clone(), bytes: self.bytes.clone(), letters };
+        let (links, waiting) = (self.links.clone(), self.waiting.clone());
+        let deliverer = Deliverer { member: to, to: peer_of(to), links, waiting, letters };
         self.tasks.spawn("quorum-deliver", deliverer.run());
         sender
     }
@@ -163,9 +189,10 @@ impl Sorter {
 
 /// Sends one member's messages.
 struct Deliverer {
+    member: MemberId,
     to: PeerId,
     links: Links,
-    bytes: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     letters: mpsc::Receiver<Vec<u8>>,
 }
 
@@ -189,7 +216,7 @@ impl Deliverer {
         let mut joined = BytesMut::with_capacity(first.len() + 4);
         let mut message = Some(first);
         while let Some(one) = message {
-            self.bytes.fetch_sub(one.len(), Ordering::Relaxed);
+            self.waiting.leave(self.member, one.len());
             joined.put_u32(u32::try_from(one.len()).unwrap_or(u32::MAX));
             joined.put_slice(&one);
             message = if joined.len() < JOINED_LEN { self.letters.try_recv().ok() } else { None };
@@ -219,6 +246,22 @@ impl Deliverer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_that_takes_nothing_is_in_nobody_elses_way() {
+        let (stalled, other) = (MemberId(1), MemberId(2));
+        let waiting = Waiting::default();
+        assert!(waiting.enter(stalled, WAITING_BYTES_MAX));
+        assert!(!waiting.enter(stalled, SHORT_LEN), "as much as one member may have");
+        assert!(waiting.enter(stalled, SHORT_LEN - 1), "a sign of life");
+        assert!(waiting.enter(other, WAITING_BYTES_MAX));
+        for len in [WAITING_BYTES_MAX, SHORT_LEN - 1] {
+            waiting.leave(stalled, len);
+        }
+        waiting.leave(other, WAITING_BYTES_MAX);
+        assert!(waiting.0.lock().unwrap().is_empty());
+        assert!(waiting.enter(stalled, SHORT_LEN));
+    }
 
     #[test]
     fn messages_are_cut_where_they_end() {

@@ -18,7 +18,7 @@ use crate::config::Database;
 use crate::denials::Denials;
 use crate::leases::Leases;
 use crate::measures::Measures;
-use crate::network::NetworkView;
+use crate::network::{NetworkView, RefusedNodes};
 use crate::node_id::NodeId;
 use crate::policies::PolicyBook;
 use crate::recognised::Recognised;
@@ -53,6 +53,7 @@ struct Parts {
     recognised: Recognised,
     policies: PolicyBook,
     refused: RefusedCredentials,
+    refused_nodes: RefusedNodes,
     measures: Measures,
     network: OnceLock<watch::Receiver<NetworkView>>,
 }
@@ -125,6 +126,7 @@ impl Kernel {
             recognised: Recognised::default(),
             policies: PolicyBook::default(),
             refused: RefusedCredentials::default(),
+            refused_nodes: RefusedNodes::default(),
             measures: Measures::default(),
             network: OnceLock::new(),
         }));
@@ -235,6 +237,10 @@ impl Kernel {
 
     pub(crate) fn refused_credentials(&self) -> &RefusedCredentials {
         &self.0.refused
+    }
+
+    pub(crate) fn refused_nodes(&self) -> &RefusedNodes {
+        &self.0.refused_nodes
     }
 
     pub(crate) fn policy_book(&self) -> &PolicyBook {

@@ -7,7 +7,8 @@
 //! What is wanted is in tables here, on every node alike; whoever leads brings the members of the replicated log into line with it
 //! ([`Kernel::wanted_nodes`]). So any node takes an administrator's word, and a leader that dies half-way is no harm.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use cm_crypto::{Secret, digest, secret};
 use cm_db::{Direction, KeyRange, Row, Table, WriteTx};
@@ -28,6 +29,8 @@ pub const INVITATIONS_MAX: usize = 64;
 const NODES_MAX: usize = 4096;
 /// Nodes that an invitation names: if those cannot be reached, another invitation helps.
 const DOORS_MAX: usize = 5;
+/// The least time between two records of newcomers that were refused: strangers decide how many there are.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(60);
 /// What an invitation begins with; the number is its version.
 const PREFIX: &str = "cmjoin1";
 
@@ -93,6 +96,43 @@ struct Invited {
 }
 
 impl Row for Invited {}
+
+/// Whether the invitation is the one that is shown, and holds for that node. It is compared also where there is nothing to compare with: an
+/// answer says nothing about ids.
+fn holds(
+    invited: Option<&Invited>,
+    shown: &Sha256Digest,
+    user: &(PeerId, String),
+    now: Timestamp,
+) -> Result<(), KernelError> {
+    let expected = invited.map_or([0; 32], |row| *row.secret.as_bytes());
+    let is_right = secret::constant_time_eq(&expected, shown.as_bytes());
+    let is_theirs = |row: &Invited| row.used_by.as_ref().is_none_or(|used| used == user);
+    let holds = is_right && invited.is_some_and(|row| row.expires_at > now && is_theirs(row));
+    if holds { Ok(()) } else { Err(KernelError::NotInvited) }
+}
+
+/// Keeps refused newcomers from flooding the log: when one was recorded last, and how many were not since.
+#[derive(Default)]
+pub(crate) struct RefusedNodes(Mutex<Option<(Instant, u64)>>);
+
+impl RefusedNodes {
+    /// How many refusals a record about this one stands for; `None` if it is not to be recorded now.
+    fn count(&self, now: Instant) -> Option<u64> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match last.as_mut() {
+            Some((at, unrecorded)) if now.saturating_duration_since(*at) < REFUSED_INTERVAL => {
+                *unrecorded += 1;
+                None
+            }
+            recorded => {
+                let unrecorded = recorded.map_or(0, |(_, unrecorded)| *unrecorded);
+                *last = Some((now, 0));
+                Some(unrecorded + 1)
+            }
+        }
+    }
+}
 
 /// How a node is known and reached by one that joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -262,7 +302,8 @@ impl Kernel {
     }
 
     /// Lets a node in that presents an invitation and has proved the key of its links. What comes back are the keys that all nodes of
-    /// the catalogue share; they are for that node alone. Asked again by the same node, the answer is the same.
+    /// the catalogue share; they are for that node alone. Until it takes part it may ask again, by the same invitation or another, and say
+    /// another address: an answer may have been lost.
     ///
     /// # Errors
     /// [`KernelError::NotInvited`], whatever is wrong with the invitation: who has none is not told more.
@@ -272,61 +313,70 @@ impl Kernel {
         presented: &Secret<String>,
         door: NetworkDoor,
     ) -> Result<Secret<String>, KernelError> {
-        let (id, shown) = (invitation.to_owned(), digest::sha256(presented.expose().as_bytes()));
-        let (events, clock) = (self.events().clone(), self.clock().clone());
-        let facts = |door: &NetworkDoor| {
-            [("node", Value::from(door.id.to_string())), ("address", Value::from(door.address.clone()))]
-        };
-        let admitted = self.network_event(None, "network.node-admitted", Outcome::Allowed, facts(&door));
-        let refused = self.network_event(None, "network.node-refused", Outcome::Denied, facts(&door));
-        let outcome = self
-            .db()
+        let facts =
+            [("node", Value::from(door.id.to_string())), ("address", Value::from(door.address.clone()))];
+        let outcome = self.let_in(invitation, presented, door, facts.clone()).await;
+        if matches!(outcome, Err(KernelError::NotInvited))
+            && let Some(count) = self.refused_nodes().count(self.clock().monotonic())
+        {
+            let [node, address] = facts;
+            let facts = [node, address, ("count", Value::from(count))];
+            let refused = self.network_event(None, "network.node-refused", Outcome::Denied, facts);
+            if let Err(error) = self.record_event(refused).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "refusal not recorded");
+            }
+        }
+        outcome.map(|()| self.keys().bundle())
+    }
+
+    async fn let_in(
+        &self,
+        invitation: &str,
+        presented: &Secret<String>,
+        door: NetworkDoor,
+        facts: [(&'static str, Value); 2],
+    ) -> Result<(), KernelError> {
+        let shown = digest::sha256(presented.expose().as_bytes());
+        let user = (door.id.clone(), door.key.clone());
+        // Read first: strangers take no turns of the writer from those who have something to write. It may have been made elsewhere
+        // a moment ago.
+        self.freshen().await?;
+        let (id, asks, now) = (invitation.to_owned(), user.clone(), self.now());
+        self.db().read(move |tx| holds(tx.get::<Invitations>(&id)?.as_ref(), &shown, &asks, now)).await?;
+
+        let admitted = self.network_event(None, "network.node-admitted", Outcome::Allowed, facts);
+        let (invitation, events, clock) =
+            (invitation.to_owned(), self.events().clone(), self.clock().clone());
+        self.db()
             .write(move |tx| {
                 let now = Timestamp::from(clock.now());
-                // Compared also where there is nothing to compare with: an answer says nothing about ids.
-                let found = tx.get::<Invitations>(&id)?;
-                let expected = found.as_ref().map_or([0; 32], |row| *row.secret.as_bytes());
-                let is_right = secret::constant_time_eq(&expected, shown.as_bytes());
-                let user = (door.id.clone(), door.key.clone());
-                let mut row = match found {
-                    Some(row)
-                        if is_right
-                            && row.expires_at > now
-                            && row.used_by.as_ref().is_none_or(|used| *used == user) =>
-                    {
-                        row
-                    }
-                    _ => return Err(KernelError::NotInvited),
-                };
-                if row.used_by.is_some() {
-                    return Ok(());
-                }
+                let row = tx.get::<Invitations>(&invitation)?;
+                holds(row.as_ref(), &shown, &user, now)?;
+                let Some(row) = row else { return Err(KernelError::NotInvited) };
                 // An id is a node's for ever, and a key is one node's.
-                let key_taken = all(tx)?
-                    .into_iter()
-                    .any(|node| node.id == door.id || node.key == door.key && node.phase != NodePhase::Gone);
-                if key_taken {
+                let is_same = |node: &NetworkNode| {
+                    node.id == door.id && node.key == door.key && node.phase == NodePhase::Joining
+                };
+                let takes = |node: &NetworkNode| {
+                    node.id == door.id || node.key == door.key && node.phase != NodePhase::Gone
+                };
+                let known: Vec<_> = all(tx)?.into_iter().filter(takes).collect();
+                if !known.iter().all(is_same) {
                     return Err(KernelError::NotInvited);
                 }
-                row.used_by = Some(user);
-                tx.put::<Invitations>(&id, &row)?;
+                let same = known.into_iter().next();
+                if row.used_by.is_some() && same.as_ref().is_some_and(|node| node.address == door.address) {
+                    return Ok(());
+                }
+                tx.put::<Invitations>(&invitation, &Invited { used_by: Some(user), ..row })?;
                 let NetworkDoor { id, key, address } = door;
-                let node = NetworkNode { id, key, address, phase: NodePhase::Joining, since: now };
+                let since = same.map_or(now, |node| node.since);
+                let node = NetworkNode { id, key, address, phase: NodePhase::Joining, since };
                 tx.put::<Nodes>(&node.id.to_string(), &node)?;
                 events.append(tx, admitted)?;
                 Ok(())
             })
-            .await;
-        match outcome {
-            Ok(()) => Ok(self.keys().bundle()),
-            Err(KernelError::NotInvited) => {
-                if let Err(error) = self.record_event(refused).await {
-                    tracing::error!(error = &error as &dyn std::error::Error, "refusal not recorded");
-                }
-                Err(KernelError::NotInvited)
-            }
-            Err(error) => Err(error),
-        }
+            .await
     }
 
     /// Notes the first node of a new network, which nobody has invited.
@@ -376,6 +426,7 @@ impl Kernel {
                     objects.forget_peer(tx, &id)?;
                     node.phase = NodePhase::Leaving;
                     tx.put::<Nodes>(&id.to_string(), &node)?;
+                    forget_invitations(tx, &id)?;
                     events.append(tx, event)?;
                 }
                 Ok(node)
@@ -394,18 +445,19 @@ impl Kernel {
     }
 
     /// Notes that a node has come to where it was wanted: one that joined takes part, one that was to leave is gone. Nothing happens if
-    /// something else is wanted of it by now.
-    pub async fn node_settled(&self, id: &PeerId) -> Result<(), KernelError> {
+    /// something else is wanted of it by now than `was`.
+    pub async fn node_settled(&self, id: &PeerId, was: NodePhase) -> Result<(), KernelError> {
         let id = id.clone();
+        let phase = match was {
+            NodePhase::Joining => NodePhase::Member,
+            NodePhase::Leaving => NodePhase::Gone,
+            NodePhase::Member | NodePhase::Gone => return Ok(()),
+        };
         self.db()
             .write(move |tx| {
-                let Some(mut node) = tx.get::<Nodes>(&id.to_string())? else { return Ok(()) };
-                node.phase = match node.phase {
-                    NodePhase::Joining => NodePhase::Member,
-                    NodePhase::Leaving => NodePhase::Gone,
-                    NodePhase::Member | NodePhase::Gone => return Ok(()),
-                };
-                Ok(tx.put::<Nodes>(&id.to_string(), &node)?)
+                let node = tx.get::<Nodes>(&id.to_string())?.filter(|node| node.phase == was);
+                let Some(node) = node else { return Ok(()) };
+                Ok(tx.put::<Nodes>(&id.to_string(), &NetworkNode { phase, ..node })?)
             })
             .await
     }
@@ -446,6 +498,17 @@ fn sweep(tx: &mut WriteTx<'_>, now: Timestamp) -> Result<usize, cm_db::DbError> 
         }
     }
     Ok(left)
+}
+
+/// Removes the invitations that a node has used: once it is to leave it is not answered again.
+fn forget_invitations(tx: &mut WriteTx<'_>, id: &PeerId) -> Result<(), cm_db::DbError> {
+    let rows = tx.range::<Invitations>(KeyRange::all(), Direction::Forward, INVITATIONS_MAX * 2)?;
+    for (invitation, row) in rows {
+        if row.used_by.is_some_and(|(user, _)| user == *id) {
+            tx.delete::<Invitations>(&invitation)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

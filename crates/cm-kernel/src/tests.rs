@@ -18,6 +18,7 @@ mod hierarchy;
 mod idempotency;
 mod manifests;
 mod methods;
+mod network;
 mod people;
 mod policies;
 mod records;

@@ -30,3 +30,12 @@ fn an_invitation_comes_back_from_its_text() {
         assert_eq!(Invitation::parse(bad).err(), Some(InvalidInvitation), "{bad}");
     }
 }
+
+#[test]
+fn refusals_are_counted_and_recorded_once_a_minute() {
+    let (refused, now) = (RefusedNodes::default(), Instant::now());
+    assert_eq!(refused.count(now), Some(1));
+    assert_eq!((refused.count(now), refused.count(now)), (None, None));
+    assert_eq!(refused.count(now + REFUSED_INTERVAL), Some(3));
+    assert_eq!(refused.count(now + REFUSED_INTERVAL), None);
+}

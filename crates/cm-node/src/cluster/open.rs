@@ -42,7 +42,6 @@ pub(crate) struct Opened {
     pub(crate) cluster: ClusterId,
     pub(crate) own: MemberId,
     pub(crate) contact: Contact,
-    pub(crate) is_founder: bool,
     pub(crate) listens: std::net::SocketAddr,
 }
 
@@ -72,7 +71,6 @@ pub(crate) async fn open(
     carrier::receive(&links, port.sender())?;
     let posts = carrier::carry(&links, tasks);
     let listens = links.listen(listener)?;
-    let is_founder = state.phase == Phase::Founding;
     let started = {
         let (state, contact) = (state.clone(), contact.clone());
         blocking(move || {
@@ -109,7 +107,7 @@ pub(crate) async fn open(
             }
         }
     };
-    Ok(Some(Opened { db, quorum, links, cluster, own, contact, is_founder, listens }))
+    Ok(Some(Opened { db, quorum, links, cluster, own, contact, listens }))
 }
 
 /// The part's settings. What a node begins with is made first, and noted: it begins only once. Blocking.

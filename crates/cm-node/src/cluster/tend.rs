@@ -7,7 +7,7 @@ use cm_crypto::Secret;
 use cm_db::{ChangeFailed, Quorum};
 use cm_kernel::{Kernel, KernelError, NetworkDoor, NetworkNode, NetworkView, NodePhase, Standing};
 use cm_net::{Contact, Directory, LinkState, Links, PeerKey, Refusal};
-use cm_quorum::{Change, ChangeRefused, MemberId, Status};
+use cm_quorum::{Change, ChangeRefused, MemberId, Members, Status};
 use cm_runtime::Tasks;
 use cm_types::PeerId;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,7 +26,8 @@ const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 /// Says that the node is part of a network, lets newcomers in, and brings members into line while this node leads.
 pub(crate) async fn tend(opened: &Opened, kernel: &Kernel, tasks: &Tasks) -> Result<(), NodeError> {
     let own = peer_of(opened.own);
-    if opened.is_founder {
+    // Also of a later start: the one of the founding may have ended in between.
+    if is_alone(&opened.quorum.status().borrow().members, opened.own) {
         kernel.note_founder(door(&own, &opened.contact)).await?;
     }
     let keeper = Keeper {
@@ -62,6 +63,11 @@ struct Visit {
     key: PeerKey,
     question: Bytes,
     answer: oneshot::Sender<Result<Bytes, Refusal>>,
+}
+
+/// Whether nobody else is a member. Such a node has founded the network, or all others have left.
+fn is_alone(members: &Members, own: MemberId) -> bool {
+    members.get(own).is_some() && members.iter().count() == 1
 }
 
 fn door(id: &PeerId, contact: &Contact) -> NetworkDoor {
@@ -136,6 +142,8 @@ impl Keeper {
 
     /// One step for each node that is not yet where it is wanted.
     async fn bring_into_line(&self) -> Result<(), KernelError> {
+        // A new leader may not have all yet that was wanted under the one before it.
+        self.kernel.freshen().await?;
         for node in self.kernel.wanted_nodes().await? {
             let Some(step) = next_step(&node, &self.status()) else { continue };
             match step {
@@ -149,7 +157,7 @@ impl Keeper {
                     }
                 },
                 Step::Settled => {
-                    self.kernel.node_settled(&node.id).await?;
+                    self.kernel.node_settled(&node.id, node.phase).await?;
                     tracing::info!(node = %node.id, address = node.address, was = ?node.phase, "member is where it was wanted");
                 }
             }
@@ -221,12 +229,15 @@ enum Step {
 fn next_step(node: &NetworkNode, status: &Status) -> Option<Step> {
     let id = member_of(&node.id)?;
     let member = status.members.get(id);
+    let contact = format!("{}@{}", node.key, node.address);
     match (node.phase, member) {
-        (NodePhase::Gone, _) | (NodePhase::Member, None) => None,
+        (NodePhase::Gone | NodePhase::Member, None) => None,
         (NodePhase::Leaving, None) => Some(Step::Settled),
-        (NodePhase::Leaving, Some(_)) => Some(Step::Change(Change::Remove { id })),
-        (NodePhase::Joining, None) => {
-            Some(Step::Change(Change::Add { id, contact: format!("{}@{}", node.key, node.address) }))
+        (NodePhase::Leaving | NodePhase::Gone, Some(_)) => Some(Step::Change(Change::Remove { id })),
+        (NodePhase::Joining, None) => Some(Step::Change(Change::Add { id, contact })),
+        // It asked again, from elsewhere.
+        (NodePhase::Joining, Some(member)) if member.contact != contact => {
+            Some(Step::Change(Change::Add { id, contact }))
         }
         (NodePhase::Joining | NodePhase::Member, Some(member)) => {
             let may_vote = status.members.voters().count() < VOTERS_MAX;
@@ -240,8 +251,6 @@ fn next_step(node: &NetworkNode, status: &Status) -> Option<Step> {
 
 #[cfg(test)]
 mod tests {
-    use cm_quorum::Members;
-
     use super::*;
 
     fn node(id: MemberId, phase: NodePhase) -> NetworkNode {
@@ -263,17 +272,23 @@ mod tests {
         };
         let step = |status: &Status, phase| next_step(&node(other, phase), status);
         assert_eq!(next_step(&node(one, NodePhase::Member), &status), None);
-        let add = Change::Add { id: other, contact: "k@a:1".into() };
-        assert_eq!(step(&status, NodePhase::Joining), Some(Step::Change(add)));
+        let add = || Some(Step::Change(Change::Add { id: other, contact: "k@a:1".into() }));
+        assert_eq!(step(&status, NodePhase::Joining), add());
         assert_eq!(step(&status, NodePhase::Member), None, "whoever was taken out is not taken in again");
+        let elsewhere = cm_quorum::Member { voter: false, contact: "k@a:2".into() };
+        status.members = status.members.with(other, elsewhere);
+        assert_eq!(step(&status, NodePhase::Joining), add(), "it asked again from another address");
         let learner = cm_quorum::Member { voter: false, contact: "k@a:1".into() };
         status.members = status.members.with(other, learner);
         assert_eq!(step(&status, NodePhase::Joining), Some(Step::Change(Change::Promote { id: other })));
         status.members = status.members.with_voter(other, "k@a:1");
         assert_eq!(step(&status, NodePhase::Joining), Some(Step::Settled));
         assert_eq!(step(&status, NodePhase::Leaving), Some(Step::Change(Change::Remove { id: other })));
-        assert_eq!(step(&status, NodePhase::Gone), None);
+        let remove = Some(Step::Change(Change::Remove { id: other }));
+        assert_eq!(step(&status, NodePhase::Gone), remove, "whoever is gone does not vote");
         status.members = Members::new().with_voter(one, "k@a:1");
         assert_eq!(step(&status, NodePhase::Leaving), Some(Step::Settled));
+        assert_eq!(step(&status, NodePhase::Gone), None);
+        assert!(is_alone(&status.members, one) && !is_alone(&status.members, other));
     }
 }

@@ -179,6 +179,25 @@ async fn a_node_without_its_log_does_not_come_back_under_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_founder_that_died_as_it_began_is_noted_at_its_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = Member::new(dir.path(), "a");
+    found(&a.config(), &a.peers).await.unwrap();
+    let (held, tasks) = (DataDir::hold(&a.dir).unwrap(), Tasks::new());
+    let identity = link_key::open_or_create(held.path()).unwrap();
+    let opened = open(&a.config(), &held, identity, &tasks).await.unwrap().expect("the node is a member");
+    opened.db.close().await.unwrap();
+    drop(opened);
+    assert_eq!(tasks.drain(WAIT).await, Drained::All);
+    drop(held);
+    let first = a.start().await;
+    let own = first.kernel.network().unwrap().own.unwrap();
+    let nodes = first.kernel.wanted_nodes().await.unwrap();
+    assert!(nodes.len() == 1 && nodes[0].id == own, "{nodes:?}");
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_waits_for_others_can_be_told_to_stop() {
     let dir = tempfile::tempdir().unwrap();
     let [a, b] = ["a", "b"].map(|name| Member::new(dir.path(), name));

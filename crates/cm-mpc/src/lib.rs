@@ -32,7 +32,7 @@ pub use error::{ComputationError, Failure};
 pub use journal::{JOURNAL_FILE, PeerRow, SHARES_DIR};
 pub use lead::{NewComputation, Progress, state_of};
 pub use party::Told;
-pub use registry::{Client, Registered};
+pub use registry::{Client, MessageUse, Registered};
 
 // What faces need of the pure part. They name no other crate for it.
 pub use cm_computation as computation;

@@ -1,15 +1,16 @@
 //! Clients that sign with a key of their own: who they are here, and what they have signed already.
 
-use cm_db::{Direction, KeyRange, Row, Table};
-use cm_types::{PrincipalId, Sha256Digest, TenantId, Timestamp};
+use cm_crypto::digest::sha256;
+use cm_db::{Direction, KeyPrefix, KeyRange, Row, Table};
+use cm_types::{PrincipalId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{ComputationError, Computations};
 
 /// Most clients that are registered at a time.
 pub const CLIENTS_MAX: usize = 1000;
-/// Signed messages that are remembered; who has used so many must take a challenge of ours.
-const USED_MAX: usize = 100_000;
+/// Signed messages that are remembered of one key; who has used so many must take a challenge of ours.
+pub const MESSAGES_MAX: usize = 10_000;
 
 pub(crate) struct Clients;
 
@@ -36,6 +37,12 @@ pub struct Client {
     pub tenant: TenantId,
     /// Who registered it, and who it is therefore here.
     pub principal: PrincipalId,
+    /// Whether whoever registered it showed by a signature that they have the key.
+    #[serde(default)]
+    pub proven: bool,
+    /// Whether somebody else tried to register the key, which nobody had proven: then nobody logs in by it until somebody does.
+    #[serde(default)]
+    pub disputed: bool,
 }
 
 impl Row for Client {}
@@ -55,6 +62,17 @@ pub(crate) struct UsedRow {
 
 impl Row for UsedRow {}
 
+/// What became of a signed message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageUse {
+    /// This key has not used it before.
+    First,
+    /// It was used before.
+    Again,
+    /// The key has used [`MESSAGES_MAX`] messages.
+    Full,
+}
+
 /// What became of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registered {
@@ -67,14 +85,23 @@ pub enum Registered {
 }
 
 impl Computations {
-    /// Binds a client's key to a principal. The first registration of a key is the one that counts.
+    /// Binds a client's key to a principal. The first registration of a key is the one that counts, unless a later one proves that it
+    /// has the key and the first did not. Somebody else who proves nothing gets nothing, but makes the key disputed.
     ///
     /// # Errors
     /// When the journal cannot be written.
     pub async fn register_client(&self, client: Client) -> Result<Registered, ComputationError> {
         let key = client.public_key.clone();
         let done = self.0.journal.db().write(move |tx| {
-            if tx.get::<Clients>(&key)?.is_some() {
+            if let Some(known) = tx.get::<Clients>(&key)? {
+                let is_same = known.principal == client.principal && known.tenant == client.tenant;
+                if client.proven && !known.proven {
+                    tx.put::<Clients>(&key, &client)?;
+                    return Ok(Registered::New);
+                }
+                if !is_same && !known.proven && !known.disputed {
+                    tx.put::<Clients>(&key, &Client { disputed: true, ..known })?;
+                }
                 return Ok(Registered::Taken);
             }
             if tx.range::<Clients>(KeyRange::all(), Direction::Forward, CLIENTS_MAX)?.len() >= CLIENTS_MAX {
@@ -114,23 +141,49 @@ impl Computations {
         Ok(set.await?)
     }
 
-    /// Uses a signed message: whether it is the first time that this key signs it here. Messages are never forgotten, for a signature
-    /// never ends; a key that has signed too many needs challenges, which end by themselves.
+    /// Uses a signed message: whether it is the first time that this key signs it here. `message` is the bytes that the signature holds
+    /// for, however they were spelled. Messages are never forgotten, for a signature never ends; a key that has signed too many needs
+    /// challenges, which end by themselves.
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub async fn use_message(&self, digest: &Sha256Digest) -> Result<bool, ComputationError> {
-        let (key, at) = (digest.to_string(), self.0.kernel.now());
+    pub async fn use_message(&self, key: &str, message: &[u8]) -> Result<MessageUse, ComputationError> {
+        let at = self.0.kernel.now();
+        let (prefix, used) = used_key(key, message);
+        // As earlier versions noted them, by their text.
+        let spelled = [hex(message).into_bytes(), message.to_vec()];
+        let earlier = spelled.map(|text| sha256(&[key.as_bytes(), b"\n", &text].concat()).to_string());
         let used = self.0.journal.db().write(move |tx| {
-            if tx.get::<Used>(&key)?.is_some() {
-                return Ok(false);
+            for known in [&used, &earlier[0], &earlier[1]] {
+                if tx.get::<Used>(known)?.is_some() {
+                    return Ok(MessageUse::Again);
+                }
             }
-            if tx.range::<Used>(KeyRange::all(), Direction::Forward, USED_MAX)?.len() >= USED_MAX {
-                return Ok(false);
+            let own = tx.range::<Used>(
+                KeyRange::prefix(KeyPrefix::new().text(&prefix)),
+                Direction::Forward,
+                MESSAGES_MAX,
+            )?;
+            if own.len() >= MESSAGES_MAX {
+                return Ok(MessageUse::Full);
             }
-            tx.put::<Used>(&key, &UsedRow { at })?;
-            Ok::<_, cm_db::DbError>(true)
+            tx.put::<Used>(&used, &UsedRow { at })?;
+            Ok::<_, cm_db::DbError>(MessageUse::First)
         });
         Ok(used.await?)
     }
 }
+
+/// What the messages of a key begin with, and what this one is noted by.
+fn used_key(key: &str, message: &[u8]) -> (String, String) {
+    let prefix = format!("{}/", sha256(key.as_bytes()));
+    let used = format!("{prefix}{}", sha256(&[key.as_bytes(), message].concat()));
+    (prefix, used)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use cm_crypto::secret::random_bytes;
 use cm_http::{Failure, JsonBody};
 use cm_kernel::events::{EventVerb, NewEvent, Outcome};
 use cm_kernel::{Access, OpContext};
-use cm_mpc::Client;
+use cm_mpc::{Client, MessageUse};
 use cm_types::{PrincipalId, RequestId, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -29,6 +29,9 @@ const TOKEN_FOR: Duration = Duration::from_secs(3600);
 const CHALLENGE_FOR: Duration = Duration::from_secs(120);
 /// Challenges that are remembered; the oldest of more is forgotten.
 const CHALLENGES_MAX: usize = 1000;
+/// What every challenge begins with, so that a challenge of another node, or one that was used, is known for what it is and never
+/// passes for a message of the client's own.
+const CHALLENGE_TAG: &[u8] = b"cmpchal1";
 /// Longest message that is signed, in bytes.
 const MESSAGE_LEN_MAX: usize = 4096;
 
@@ -61,7 +64,7 @@ pub(super) struct Login {
 
 /// Two numbers of up to 256 bits, as JSON numbers or texts of digits.
 #[derive(Debug, Deserialize)]
-struct Signature {
+pub(super) struct Signature {
     r: Box<RawValue>,
     s: Box<RawValue>,
 }
@@ -117,7 +120,7 @@ pub(super) async fn authenticate(
 
 /// A message to sign, which can be used once and soon.
 pub(super) async fn challenge(State(shamira): State<Shamira>) -> Json<Value> {
-    let message: String = random_bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let message = hexed(&[&challenge_head(&shamira), random_bytes::<32>().as_slice()].concat());
     let mut challenges = shamira.0.challenges.lock().unwrap_or_else(PoisonError::into_inner);
     challenges.retain(|(_, since)| since.elapsed() < CHALLENGE_FOR);
     if challenges.len() >= CHALLENGES_MAX {
@@ -172,15 +175,14 @@ async fn verified(
     }
     let key = Secp256k1PublicKey::parse(&client.public_key).map_err(Failure::internal)?;
     let (r, s) = (digits(&login.signature.r), digits(&login.signature.s));
-    // The published client signs the bytes that its message is the hexadecimal text of; others sign the text.
-    let bytes = unhexed(&login.message);
-    let mut holds = key.verify(login.message.as_bytes(), r, s).is_ok();
-    if let Some(bytes) = bytes.filter(|_| !holds) {
-        holds = key.verify(&bytes, r, s).is_ok();
-    }
-    let is_fresh = holds && use_once(shamira, &login.message, &client).await?;
-    if !is_fresh {
-        let why = if holds { "message-replayed" } else { "signature" };
+    let signed = signed_bytes(&key, &login.message, r, s);
+    let why = match &signed {
+        None => Some("signature"),
+        Some(_) if client.disputed && !client.proven => Some("key-disputed"),
+        Some(bytes) if !use_once(shamira, bytes, &client.public_key).await? => Some("message-replayed"),
+        Some(_) => None,
+    };
+    if let Some(why) = why {
         let mut event = NewEvent::new(client.tenant.clone(), EventVerb::fixed("computation.login-refused"));
         event.outcome = Outcome::Denied;
         event.actor = Some(client.principal.clone());
@@ -207,22 +209,89 @@ async fn verified(
     Ok(Json(json!({ "token": token, "access_token": token, "token_type": "bearer", "expiration_time": exp })))
 }
 
-/// Whether the message was not used before: a challenge of ours goes, any other is remembered.
-async fn use_once(shamira: &Shamira, message: &str, client: &Client) -> Result<bool, Failure> {
-    {
-        let mut challenges = shamira.0.challenges.lock().unwrap_or_else(PoisonError::into_inner);
-        challenges.retain(|(_, since)| since.elapsed() < CHALLENGE_FOR);
-        if let Some(at) = challenges.iter().position(|(own, _)| own == message) {
-            challenges.remove(at);
-            // It is remembered, too: a second use must not pass for a message of the client's own.
+/// The bytes that the signature holds for: the published client signs those that its message is the hexadecimal text of, others sign
+/// the text.
+fn signed_bytes(key: &Secp256k1PublicKey, message: &str, r: &str, s: &str) -> Option<Vec<u8>> {
+    let spelled = [Some(message.as_bytes().to_vec()), unhexed(message)];
+    spelled.into_iter().flatten().find(|bytes| key.verify(bytes, r, s).is_ok())
+}
+
+/// Whether a registration shows by its signature that whoever sent it has the key.
+pub(super) async fn proves(
+    shamira: &Shamira,
+    key: &Secp256k1PublicKey,
+    message: &str,
+    signature: &Signature,
+) -> Result<bool, Failure> {
+    if message.len() > MESSAGE_LEN_MAX {
+        return Err(invalid(format!("the message is longer than {MESSAGE_LEN_MAX} characters")));
+    }
+    match signed_bytes(key, message, digits(&signature.r), digits(&signature.s)) {
+        // What was signed elsewhere may have been seen there: here only a challenge of this node counts.
+        Some(bytes) => Ok(challenge_in(&bytes).is_some_and(|challenge| take_challenge(shamira, &challenge))),
+        None => Ok(false),
+    }
+}
+
+/// What challenges of this node begin with.
+fn challenge_head(shamira: &Shamira) -> Vec<u8> {
+    let node = sha256(shamira.kernel().node_id().to_string().as_bytes());
+    [CHALLENGE_TAG, &node.as_bytes()[..16]].concat()
+}
+
+/// The challenge that was signed, as bytes or as text.
+fn challenge_in(signed: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(signed).ok().and_then(unhexed);
+    [Some(signed.to_vec()), text].into_iter().flatten().find(|bytes| bytes.starts_with(CHALLENGE_TAG))
+}
+
+/// Uses a challenge: whether it is one of this node, has not ended, and was not used.
+fn take_challenge(shamira: &Shamira, challenge: &[u8]) -> bool {
+    let message = hexed(challenge);
+    let mut challenges = shamira.0.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+    challenges.retain(|(_, since)| since.elapsed() < CHALLENGE_FOR);
+    let at = challenges.iter().position(|(own, _)| *own == message);
+    challenge.starts_with(&challenge_head(shamira)) && at.and_then(|at| challenges.remove(at)).is_some()
+}
+
+/// Whether what was signed was not used before: a challenge of ours goes, any other message is remembered.
+async fn use_once(shamira: &Shamira, signed: &[u8], key: &str) -> Result<bool, Failure> {
+    if let Some(challenge) = challenge_in(signed) {
+        return Ok(take_challenge(shamira, &challenge));
+    }
+    match shamira.computations().use_message(key, signed).await.map_err(refused)? {
+        MessageUse::First => Ok(true),
+        MessageUse::Again => Ok(false),
+        MessageUse::Full => {
+            let what = "this key has signed as many messages of its own as are remembered; sign one of GET /login_challenge";
+            Err(Failure::new(cm_http::FailureClass::TooMany, what))
         }
     }
-    let digest = sha256(format!("{}\n{message}", client.public_key).as_bytes());
-    shamira.computations().use_message(&digest).await.map_err(refused)
+}
+
+fn hexed(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhexed(text: &str) -> Option<Vec<u8>> {
     let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     if is_hex { (0..text.len()).step_by(2).map(pair).collect() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_is_known_however_it_is_spelled() {
+        let raw = [CHALLENGE_TAG, [7; 48].as_slice()].concat();
+        let text = hexed(&raw);
+        for signed in [raw.clone(), text.clone().into_bytes(), text.to_uppercase().into_bytes()] {
+            assert_eq!(challenge_in(&signed).as_ref(), Some(&raw));
+        }
+        for own in [b"00ff".to_vec(), vec![0, 255], Vec::new()] {
+            assert_eq!(challenge_in(&own), None);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use cm_types::ResourceKind;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::login::Published;
+use super::login::{Published, Signature, proves};
 use super::{Shamira, invalid, refused};
 
 /// Longest text of a registration.
@@ -121,6 +121,11 @@ pub(super) struct Registration {
     #[serde(default)]
     description: String,
     public_key: String,
+    /// A challenge of this node, and its signature by the key: what proves that whoever registers it has it.
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    signature: Option<Signature>,
 }
 
 /// Binds the key to whoever asks.
@@ -160,6 +165,17 @@ async fn registered(
     let key = Secp256k1PublicKey::parse(&body.public_key)
         .map_err(|_| invalid("public_key: no key of secp256k1, neither in PEM nor in hexadecimal digits"))?;
     let principal = caller.principal().cloned().ok_or_else(Failure::not_found)?;
+    let proven = match (&body.message, &body.signature) {
+        (Some(message), Some(signature)) => {
+            if !proves(shamira, &key, message, signature).await? {
+                return Err(invalid(
+                    "signature: does not hold for `message`, or that is no challenge of GET /login_challenge",
+                ));
+            }
+            true
+        }
+        _ => false,
+    };
     let client = Client {
         public_key: key.to_hex(),
         hostname: body.hostname,
@@ -168,6 +184,8 @@ async fn registered(
         health: "healthy".to_owned(),
         tenant: caller.tenant(),
         principal,
+        proven,
+        disputed: false,
     };
     let done = shamira.computations().register_client(client.clone()).await.map_err(refused)?;
     let place = place_of(shamira, &client.public_key).await?;

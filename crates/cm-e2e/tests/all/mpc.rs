@@ -213,6 +213,13 @@ async fn clients_with_keys_of_their_own_log_in_once_a_message() {
     let (_, nodes) = ask(&node, answer["token"].as_str().unwrap(), get.clone(), "/nodes", None).await;
     assert!(nodes.is_array(), "the published client is given a bare list");
     assert_eq!(send("/auth/login", login("00ff", &[0, 255])).await.0, 401, "a replayed message");
+    assert_eq!(send("/login", login("00FF", &[0, 255])).await.0, 401, "in another spelling");
+    let spelled = message.to_uppercase();
+    assert_eq!(
+        send("/login", login(&spelled, spelled.as_bytes())).await.0,
+        401,
+        "a used challenge, spelled otherwise"
+    );
     assert_eq!(send("/login", login("00fe", b"something else")).await.0, 401);
     let forged = format!("{}x", &token[..token.len() - 1]);
     assert_eq!(ask(&node, &forged, get, "/nodes", None).await.0, 401);

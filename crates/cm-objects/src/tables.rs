@@ -211,11 +211,12 @@ pub(crate) fn insert_segment(
 }
 
 /// Takes the first remaining segment off a doomed version, or the version off the list when none is left.
-/// Whether there is more to do.
+/// Whether there is more to do: not with a version that was spared since the caller saw it on the list.
 pub(crate) fn dismantle(tx: &mut WriteTx<'_>, version: Uuid, now: Timestamp) -> Result<bool, DbError> {
     let version = VersionKey(version);
+    let Some(doomed) = tx.get::<Doomed>(&version)? else { return Ok(false) };
     let first = tx.prefix::<Manifests>(KeyPrefix::new().part(&version), None, 1)?.pop();
-    if let Some(doomed) = tx.get::<Doomed>(&version)?.filter(|doomed| !doomed.begun) {
+    if !doomed.begun {
         tx.put::<Doomed>(&version, &DoomedRow { begun: true, ..doomed })?;
     }
     let Some((key, row)) = first else {

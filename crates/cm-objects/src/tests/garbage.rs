@@ -21,6 +21,18 @@ async fn what_nothing_names_goes_after_the_grace_period() {
     assert_eq!(bench.collect_all().await, Collected::default());
 }
 
+/// The collector saw it on its list while it was written, and comes to it when it is there.
+#[tokio::test]
+async fn a_version_that_was_finished_meanwhile_is_not_taken_apart() {
+    let bench = Bench::new().await;
+    let bytes = sample(7 * CHUNK_BYTES, 9);
+    let version = bench.put("k", &bytes).await.unwrap().version;
+    let engine = bench.objects.0.clone();
+    let now = engine.now();
+    assert!(!engine.write(move |tx| Ok(tables::dismantle(tx, version, now)?)).await.unwrap());
+    assert!(bench.read("k", None).await.unwrap() == bytes);
+}
+
 #[tokio::test]
 async fn a_chunk_that_is_used_again_within_the_grace_period_stays() {
     let bench = Bench::new().await;

@@ -63,13 +63,13 @@ impl Objects {
         let target = Target { origin, bucket: upload.bucket.clone(), key: upload.key.clone(), conditions };
         let (tenant, wanted) = (permit.tenant().clone(), upload.clone());
         let (early, min) = (target.clone(), self.0.config.part_bytes_min);
-        let (row, parts) = self
+        let (row, parts, keeping) = self
             .0
             .db
             .read(move |tx| {
                 let row = wanted.find(tx, &tenant)?;
-                early.check(tx)?;
-                Ok::<_, ObjectError>((row, chosen(tx, &wanted, &parts, min)?))
+                let (settings, _) = early.check(tx)?;
+                Ok::<_, ObjectError>((row, chosen(tx, &wanted, &parts, min)?, settings.keeping))
             })
             .await?;
         let content_key = ContentKey::of_upload(&self.0, &row)?;
@@ -89,8 +89,9 @@ impl Objects {
         let read =
             contents(self.0.clone(), permit.tenant().clone(), upload.clone(), content_key.clone(), parts);
         let body = through(read.map_err(io::Error::other).boxed()).map_err(unwrapped);
+        let digests = Digests { keeping, ..Digests::default() };
         let (version, described) =
-            encryption::fill(self.0.clone(), place, content_key, Digests::default(), body).await?;
+            encryption::fill(self.0.clone(), place, content_key, digests, body).await?;
         let ended = upload.clone();
         version
             .commit(move |engine, tx, stored, digests| {

@@ -241,8 +241,9 @@ impl Engine {
                         if !admit::overtaken(tx, &promises)?.is_empty() {
                             return Err(ObjectError::Overtaken);
                         }
+                        let before = admit::counted_before(tx, &promises)?;
                         let done = work(tx, digests)?;
-                        admit::note(tx, &promises, default, now)?;
+                        admit::note(tx, &promises, &before, default, now)?;
                         Ok(done)
                     };
                     db.write(admitted).await

@@ -1,6 +1,6 @@
 //! The transactions that count chunks and give them up, so that neither harms the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cm_db::{ReadTx, WriteTx};
 use cm_placement::{Redundancy, is_overtaken};
@@ -11,13 +11,15 @@ use super::tables::{
     CondemnationRow, Condemnations, Condemned, CondemnedRow, Rounds, RoundsRow, Short, ShortRow,
 };
 use crate::ObjectError;
-use crate::tables::Chunks;
+use crate::tables::{ChunkRow, Chunks};
 
 /// What peers have promised about a chunk.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Promise {
     /// As it is to be noted.
     pub(crate) kept: Option<Keeping>,
+    /// How the chunk was kept when that was last looked up; `None` if nobody counted on it.
+    pub(crate) seen: Option<Option<Keeping>>,
     /// What that means now.
     pub(crate) redundancy: Redundancy,
     /// From before any part of it was stored, or promised anew.
@@ -31,6 +33,11 @@ pub(crate) struct Promise {
 /// Promises by chunks.
 pub(crate) type Promises = HashMap<Sha256Digest, Promise>;
 
+/// How a chunk is kept that somebody counts on.
+pub(super) fn counted(row: Option<&ChunkRow>) -> Option<Option<Keeping>> {
+    row.filter(|row| row.references > 0).map(|row| row.kept)
+}
+
 /// The chunks whose promises do not hold any more.
 pub(crate) fn overtaken(tx: &ReadTx<'_>, promises: &Promises) -> Result<Vec<Sha256Digest>, ObjectError> {
     if promises.is_empty() {
@@ -40,31 +47,50 @@ pub(crate) fn overtaken(tx: &ReadTx<'_>, promises: &Promises) -> Result<Vec<Sha2
     let mut overtaken = Vec::new();
     for (digest, promise) in promises {
         let condemned = tx.get::<Condemned>(digest)?.map(|row| row.round);
-        if is_overtaken(promise.round, condemned, rounds.floor) || promise.epoch < rounds.oldest {
+        let now = counted(tx.get::<Chunks>(digest)?.as_ref());
+        // Peers drop what is not in the form in which the chunk is kept by then.
+        let is_changed = now.is_some() && now != promise.seen && now != Some(promise.kept);
+        let is_late = promise.epoch < rounds.oldest;
+        if is_overtaken(promise.round, condemned, rounds.floor) || is_late || is_changed {
             overtaken.push(*digest);
         }
     }
     Ok(overtaken)
 }
 
+/// Those of the chunks on which somebody counts already; to be asked before [`note`] and before they are counted once more.
+pub(crate) fn counted_before(
+    tx: &ReadTx<'_>,
+    promises: &Promises,
+) -> Result<HashSet<Sha256Digest>, ObjectError> {
+    let mut before = HashSet::new();
+    for digest in promises.keys() {
+        before.extend(counted(tx.get::<Chunks>(digest)?.as_ref()).map(|_| *digest));
+    }
+    Ok(before)
+}
+
 /// Notes how chunks are kept that were just counted, and which of them lack something.
 pub(crate) fn note(
     tx: &mut WriteTx<'_>,
     promises: &Promises,
+    counted_before: &HashSet<Sha256Digest>,
     default: Redundancy,
     now: Timestamp,
 ) -> Result<(), ObjectError> {
+    let epoch = tx.get::<Rounds>(&())?.unwrap_or_default().epoch;
     for (digest, promise) in promises {
         let Some(row) = tx.get::<Chunks>(digest)? else { continue };
-        let others_count = row.references > 1;
+        let others_count = counted_before.contains(digest);
         let of = |kept: Option<Keeping>| kept.and_then(|kept| kept.redundancy().ok()).unwrap_or(default);
         // Somebody else counts on it, too: it stays kept as well as it was.
         let better = promise.redundancy.tolerates() > of(row.kept).tolerates();
         if row.kept != promise.kept && (better || !others_count) {
             let kept = promise.kept;
-            tx.put::<Chunks>(digest, &crate::tables::ChunkRow { kept, ..row })?;
+            tx.put::<Chunks>(digest, &ChunkRow { kept, ..row })?;
         }
-        if promise.is_short {
+        // Whoever looks at everything in a later epoch may be past this chunk already.
+        if promise.is_short || promise.epoch != epoch {
             tx.put::<Short>(digest, &ShortRow { since: now })?;
         }
     }

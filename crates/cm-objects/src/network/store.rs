@@ -12,7 +12,7 @@ use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout_at};
 
-use super::admit::{Promises, overtaken};
+use super::admit::{Promises, counted, overtaken};
 use super::call::CallError;
 use super::keeping::Keeping;
 use super::tables::Rounds;
@@ -58,13 +58,14 @@ impl Network {
         }
         let known = self.known();
         let epoch = known.current().epoch().0;
+        let seen = counted(row.as_ref());
         let (mut kept, mut redundancy) = (wish, self.redundancy(wish));
         if let Some(row) = row.filter(|row| row.references > 0) {
             let there = self.redundancy(row.kept);
             if there.tolerates() >= redundancy.tolerates() {
                 (kept, redundancy) = (row.kept, there);
             }
-            let promise = Promise { kept, redundancy, round, epoch, is_short: false };
+            let promise = Promise { kept, seen, redundancy, round, epoch, is_short: false };
             if there == redundancy
                 && let Some(promise) = self.promised(&known, digest, promise).await
             {
@@ -84,7 +85,7 @@ impl Network {
             let (durable, width) = (placing.durable(), redundancy.width());
             return Err(ObjectError::NotEnoughPeers { durable, width, is_full });
         }
-        Ok(Promise { kept, redundancy, round, epoch, is_short: placing.is_short() })
+        Ok(Promise { kept, seen, redundancy, round, epoch, is_short: placing.is_short() })
     }
 
     /// Begins the grace period of an idle chunk anew, since it is about to be counted again: otherwise it might be condemned this moment. The
@@ -225,6 +226,8 @@ impl Network {
         self.db.barrier().await?;
         let known = self.learn().await?;
         let round = known.rounds.round;
+        let asked = late.to_vec();
+        let rows = self.db.read(move |tx| Ok::<_, ObjectError>(tx.get_many::<Chunks>(&asked)?)).await?;
         let items = |promises: &Promises| -> Vec<HaveItem> {
             let item = |digest: &Sha256Digest| {
                 let redundancy = promises.get(digest)?.redundancy;
@@ -246,7 +249,8 @@ impl Network {
                 .filter(|(_, parts)| !parts.is_empty())
                 .collect();
             let promise = promises.get(digest).copied().ok_or(ObjectError::Overtaken)?;
-            let promise = Promise { round, epoch: known.current().epoch().0, ..promise };
+            let seen = counted(rows[at].as_ref());
+            let promise = Promise { seen, round, epoch: known.current().epoch().0, ..promise };
             let renewed = self.enough(&known.order(digest), &held, promise).ok_or(ObjectError::Overtaken)?;
             promises.insert(*digest, Promise { is_short: true, ..renewed });
         }

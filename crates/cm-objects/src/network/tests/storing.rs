@@ -1,4 +1,9 @@
+use cm_crypto::digest::sha256;
+
 use crate::ObjectError;
+use crate::chunks::Part;
+use crate::network::sweep::Orphans;
+use crate::network::wire::PutHead;
 use crate::tests::sample;
 
 use super::*;
@@ -57,6 +62,21 @@ async fn shards_are_spread_and_joined() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn equal_chunks_of_one_object_are_noted_as_they_are_kept() {
+    let cluster = Cluster::start(5).await;
+    cluster.keep("3+2").await;
+    let bytes = vec![7; 2 * crate::CHUNK_BYTES];
+    cluster.put(0, "zeros", &bytes).await.unwrap();
+    assert_eq!(cluster.read(1, "zeros").await.unwrap(), bytes);
+    let kept = cluster.db.read(|tx| {
+        let all = tx.range::<crate::tables::Chunks>(cm_db::KeyRange::all(), cm_db::Direction::Forward, 10)?;
+        Ok::<_, ObjectError>(all.into_iter().map(|(_, row)| row.kept).collect::<Vec<_>>())
+    });
+    assert_eq!(kept.await.unwrap(), [Some("3+2".parse().unwrap())]);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_goes_everywhere_and_may_come_back_meanwhile() {
     let mut cluster = Cluster::start(3).await;
     let bytes = sample(1_200_000, 3);
@@ -90,5 +110,33 @@ async fn a_put_that_comes_to_nothing_leaves_nothing() {
     let put = cluster.peers[0].objects().put(&permit, &cluster.bucket, &name, new, body);
     assert!(matches!(put.await.unwrap_err(), ObjectError::DigestMismatch { .. }));
     assert!(eventually(async || cluster.parts() == 0).await, "{} parts are left", cluster.parts());
+    cluster.stop().await;
+}
+
+/// What comes while a peer looks through all that it has is counted all the same, and once.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_come_during_a_count_are_counted() {
+    // Nothing counts them once more behind this test's back.
+    let cluster = Cluster::with_grace(1, Pace { look_every: LONG, tidy_every: LONG, ..pace() }, LONG).await;
+    let network = cluster.peers[0].network();
+    let put = async |n: u64| {
+        let bytes: Bytes = sample(100, n).into();
+        let head = PutHead { digest: sha256(&bytes), part: Part::Whole, round: 0 };
+        network.serve_put(head, bytes).await.unwrap();
+    };
+    for n in 0..100 {
+        put(n).await;
+    }
+    let puts = async {
+        for n in 100..300 {
+            put(n).await;
+        }
+    };
+    let mut orphans = Orphans::default();
+    let (tidied, ()) = tokio::join!(network.tidy(&mut orphans), puts);
+    tidied.unwrap();
+    let told = network.statistics();
+    assert_eq!((told.parts, told.bytes), (300, 30_000));
+    assert_eq!(cluster.peers[0].files().len(), 300);
     cluster.stop().await;
 }

@@ -41,6 +41,8 @@ pub(super) struct Surveyor {
     seen: Option<Seen>,
     /// Of the last pass, if it left something to do: it is repeated, but not at once.
     failed: Option<Seen>,
+    /// Behind which the next short chunks come; `None` begins with the first.
+    short_after: Option<Sha256Digest>,
     /// Short chunks that could not be mended and wait.
     retry_at: Instant,
 }
@@ -69,7 +71,7 @@ struct Mended {
 impl Surveyor {
     pub(super) fn new(network: Arc<Network>) -> Self {
         let now = Instant::now();
-        Self { network, pass: None, due_at: now, seen: None, failed: None, retry_at: now }
+        Self { network, pass: None, due_at: now, seen: None, failed: None, short_after: None, retry_at: now }
     }
 
     fn away(&self, known: &Known) -> BTreeSet<PeerId> {
@@ -99,10 +101,10 @@ impl Worker for Surveyor {
         };
         network.forget_condemnations(&known).await?;
         if Instant::now() >= self.retry_at {
-            let mended = network.mend_short(&known).await?;
+            let mended = network.mend_short(&known, &mut self.short_after).await?;
             match mended {
                 // More of them may be waiting.
-                Some(mended) if mended.pulled > 0 => return Ok(WorkState::Busy),
+                Some(mended) if mended.pulled > 0 || self.short_after.is_some() => return Ok(WorkState::Busy),
                 Some(mended) if mended.pending + mended.lost > 0 => {
                     self.retry_at = Instant::now() + network.pace.look_every;
                 }
@@ -124,12 +126,11 @@ impl Worker for Surveyor {
             return Ok(WorkState::Busy);
         }
         let pass = self.pass.take().expect("it was looked at above");
-        let soon = if pass.pending == 0 { network.pace.survey_every } else { network.pace.look_every * 2 };
+        let is_done = network.finish_pass(&pass).await? && pass.pending == 0;
+        let soon = if is_done { network.pace.survey_every } else { network.pace.look_every * 2 };
         self.due_at = Instant::now() + soon.min(network.pace.survey_every);
-        let is_done = pass.pending == 0;
         self.seen = is_done.then(|| pass.of.clone());
         self.failed = (!is_done).then(|| pass.of.clone());
-        network.finish_pass(&pass).await?;
         Ok(WorkState::Idle)
     }
 
@@ -196,12 +197,21 @@ impl Network {
             .await
     }
 
-    /// Mends some of the chunks that are known to be short; `None` if there are none.
-    async fn mend_short(&self, known: &Known) -> Result<Option<Mended>, ObjectError> {
+    /// Mends the next of the chunks that are known to be short; `None` if there are none. Those that cannot be mended now do not keep the
+    /// others from it: each page is followed by the next, and the last one by the first.
+    async fn mend_short(
+        &self,
+        known: &Known,
+        after: &mut Option<Sha256Digest>,
+    ) -> Result<Option<Mended>, ObjectError> {
+        let range = match after.take() {
+            Some(after) => KeyRange::all().after(&after),
+            None => KeyRange::all(),
+        };
         let short = self
             .db
-            .read(|tx| {
-                let rows = tx.range::<Short>(KeyRange::all(), Direction::Forward, BATCH)?;
+            .read(move |tx| {
+                let rows = tx.range::<Short>(range, Direction::Forward, BATCH)?;
                 let digests: Vec<Sha256Digest> = rows.into_iter().map(|(digest, _)| digest).collect();
                 let rows = tx.get_many::<Chunks>(&digests)?;
                 Ok::<_, ObjectError>(digests.into_iter().zip(rows).collect::<Vec<_>>())
@@ -211,6 +221,7 @@ impl Network {
         if short.is_empty() {
             return Ok(None);
         }
+        *after = short.last().map(|(digest, _)| *digest).filter(|_| short.len() == BATCH);
         let (gone, there): (Vec<_>, Vec<_>) = short.into_iter().partition(|(_, row)| row.is_none());
         let gone = gone.into_iter().map(|(digest, _)| digest).collect();
         self.forget_short(gone).await?;
@@ -284,12 +295,15 @@ impl Network {
             let redundancy = self.redundancy(row.kept);
             let order = known.order(digest);
             let home: Vec<&PeerId> = order.iter().take(redundancy.width()).collect();
-            let waits = home.iter().any(|peer| !self.is_up(peer) && !self.is_away(peer));
             // Who is away for long is replaced by the next; who is away for a moment is waited for.
             let wanted = order.iter().filter(|peer| !self.is_away(peer));
             let wanted: Vec<PeerId> = wanted.take(redundancy.width()).cloned().collect();
             let mending = mend(redundancy, &wanted, &held);
-            let pulls: Vec<Pull> = mending.pulls.into_iter().filter(|pull| self.is_up(&pull.to)).collect();
+            let (pulls, put_off): (Vec<Pull>, Vec<Pull>) =
+                mending.pulls.into_iter().partition(|pull| self.is_up(&pull.to));
+            let is_waited_for = |peer: &&PeerId| !self.is_up(peer) && !self.is_away(peer);
+            // What was put off counts, too: a peer may have come or gone since the line before.
+            let waits = !put_off.is_empty() || home.iter().any(is_waited_for);
             if !mending.is_readable {
                 mended.lost += 1;
                 continue;
@@ -384,8 +398,9 @@ impl Network {
         (0..chunks.len()).map(held).collect()
     }
 
-    /// Notes that everything was looked at; if all of it is at its place, no earlier epoch matters any more.
-    async fn finish_pass(&self, pass: &Pass) -> Result<(), ObjectError> {
+    /// Notes that everything was looked at; if all of it is at its place, no earlier epoch matters any more. Whether that did not
+    /// have to wait for chunks that were counted behind the pass and are to be mended first.
+    async fn finish_pass(&self, pass: &Pass) -> Result<bool, ObjectError> {
         let (now, own) = (self.clock.now().into(), self.own.clone());
         let (epoch, settles) = (Epoch(pass.of.0), pass.pending == 0 && pass.lost == 0);
         let lost = pass.lost;
@@ -393,7 +408,7 @@ impl Network {
         if lost > 0 {
             tracing::error!(chunks = lost, "chunks of which too few parts can be reached");
         }
-        let settled = self
+        let (settled, waits) = self
             .db
             .write(move |tx| {
                 if let Some(row) = tx.get::<Survey>(&())?.filter(|row| row.holder == own) {
@@ -401,17 +416,19 @@ impl Network {
                 }
                 let rounds = tx.get::<Rounds>(&())?.unwrap_or_default();
                 let settles = settles && rounds.epoch == epoch.0 && rounds.oldest < epoch.0;
+                let waits = settles && !tx.range::<Short>(KeyRange::all(), Direction::Forward, 1)?.is_empty();
+                let settles = settles && !waits;
                 if settles {
                     layouts::settle(tx, epoch, now)?;
                 }
-                Ok::<_, ObjectError>(settles)
+                Ok::<_, ObjectError>((settles, waits))
             })
             .await?;
         if settled {
             tracing::info!(%epoch, "everything is where the storage layout wants it");
             self.learn().await?;
         }
-        Ok(())
+        Ok(!waits)
     }
 
     /// Forgets what was condemned once all peers have deleted it.

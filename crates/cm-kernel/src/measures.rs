@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use cm_catalog::Query;
 use cm_catalog::kinds::{Effect, Measure, Network};
-use cm_catalog::{Query, Record};
 use cm_events::EventFilter;
 use cm_policy::{List, Permit, RoleFacts, Subject, Target, decide};
 use cm_types::{Labels, PageLimit, PrincipalId, ResourceKind, TenantId, Timestamp};
@@ -20,8 +20,13 @@ use crate::{Actor, Kernel, KernelError, OpContext};
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// After a look that failed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Most measures that are kept in force, the oldest first.
+/// Most measures of the operators that are kept in force, the oldest first, and most of all other tenants together. They have room of their own, so
+/// that no tenant displaces what the operators decided.
 const MEASURES_MAX: usize = 20_000;
+/// Most measures of one other tenant that are kept in force.
+const MEASURES_OF_TENANT_MAX: usize = 1000;
+/// Most records of one other tenant that are looked at.
+const LOOKED_AT_MAX: usize = 10 * MEASURES_OF_TENANT_MAX;
 
 /// The measures that are in force.
 #[derive(Debug, Default)]
@@ -36,18 +41,12 @@ struct InForce {
 }
 
 impl InForce {
-    fn of(records: &[Record]) -> Self {
+    fn of(measures: Vec<(TenantId, Measure)>) -> Self {
         let mut in_force = Self::default();
-        for record in records {
-            // What was stored was valid; a newer program's measure is that program's business.
-            let Ok(measure) = record.spec.decode::<Measure>() else { continue };
+        for (tenant, measure) in measures {
             let Measure { source, principal, effect, until, reason: _ } = measure;
             if let Some(network) = source {
                 let is_one = Network::of(network.address()) == network;
-                // What concerns whole networks is for the operators of the node, not for tenants.
-                if record.header.tenant != TenantId::default_tenant() {
-                    continue;
-                }
                 if is_one {
                     in_force.addresses.entry(network.address()).or_default().push((effect, until));
                 } else {
@@ -55,7 +54,7 @@ impl InForce {
                 }
             }
             if let Some(principal) = principal {
-                in_force.principals.push((record.header.tenant.clone(), principal, effect, until));
+                in_force.principals.push((tenant, principal, effect, until));
             }
         }
         in_force
@@ -77,6 +76,44 @@ impl InForce {
             of == tenant && who == principal && until.is_none_or(|until| now < until)
         };
         strongest(self.principals.iter().filter(concerns).map(|(_, _, effect, _)| *effect))
+    }
+}
+
+/// Measures on their way into force.
+#[derive(Default)]
+struct Gathered {
+    of_first: Vec<(TenantId, Measure)>,
+    of_others: Vec<(TenantId, Measure)>,
+}
+
+impl Gathered {
+    /// Takes what a tenant's records say, and whether there is room for more of that tenant. `taken` is how many of it were taken before.
+    fn take(
+        &mut self,
+        tenant: &TenantId,
+        measures: impl Iterator<Item = Measure>,
+        taken: &mut usize,
+    ) -> bool {
+        let is_first = *tenant == TenantId::default_tenant();
+        let (gathered, most) = match is_first {
+            true => (&mut self.of_first, MEASURES_MAX),
+            false => (&mut self.of_others, MEASURES_OF_TENANT_MAX),
+        };
+        // What concerns whole networks is for the operators of the node, not for tenants.
+        for measure in measures.filter(|measure| is_first || measure.source.is_none()) {
+            if *taken >= most || gathered.len() >= MEASURES_MAX {
+                return false;
+            }
+            *taken += 1;
+            gathered.push((tenant.clone(), measure));
+        }
+        true
+    }
+
+    fn into_all(self) -> Vec<(TenantId, Measure)> {
+        let mut all = self.of_first;
+        all.extend(self.of_others);
+        all
     }
 }
 
@@ -179,7 +216,8 @@ impl Kernel {
                         continue;
                     }
                 }
-                Err(_) => return,
+                // Whoever waits looks again after a while; a database that is closed answers at once, each time.
+                Err(_) => std::future::pending::<()>().await,
             }
             if head.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -189,24 +227,27 @@ impl Kernel {
 
     /// Reads all measures of all tenants, and puts them in force.
     async fn look_at_measures(&self) -> Result<(), KernelError> {
-        let mut records = Vec::new();
+        let mut gathered = Gathered::default();
         let op = OpContext::node(self.tasks().token());
         let tenants = self.authorize::<List>(&op, ResourceKind::Tenant).await?;
         for tenant in self.list_tenants(&tenants).await? {
             let permit = listing_of_measures(&tenant.id);
-            let mut after = None;
+            let is_first = tenant.id == TenantId::default_tenant();
+            let (mut after, mut taken, mut looked_at) = (None, 0, 0);
             loop {
                 let query = Query { after, limit: PageLimit::MAX, ..Query::of(ResourceKind::Measure) };
                 let page = self.list_records(&op, &permit, query).await?;
-                records.extend(page.items);
+                looked_at += page.items.len();
+                // What was stored was valid; a newer program's measure is that program's business.
+                let measures = page.items.iter().filter_map(|record| record.spec.decode::<Measure>().ok());
+                let has_room = gathered.take(&tenant.id, measures, &mut taken);
                 after = page.next;
-                if after.is_none() || records.len() >= MEASURES_MAX {
+                if after.is_none() || !has_room || (!is_first && looked_at >= LOOKED_AT_MAX) {
                     break;
                 }
             }
         }
-        records.truncate(MEASURES_MAX);
-        let in_force = Arc::new(InForce::of(&records));
+        let in_force = Arc::new(InForce::of(gathered.into_all()));
         *self.measures().0.write().unwrap_or_else(PoisonError::into_inner) = in_force;
         Ok(())
     }
@@ -241,6 +282,31 @@ mod tests {
             }
         }
         in_force
+    }
+
+    fn measures(count: usize, spec: serde_json::Value) -> impl Iterator<Item = Measure> {
+        std::iter::repeat_n(serde_json::from_value(spec).unwrap(), count)
+    }
+
+    #[test]
+    fn no_tenant_displaces_what_others_decided() {
+        let (first, loud) = (TenantId::default_tenant(), TenantId::parse("loud").unwrap());
+        let quiet = TenantId::parse("quiet").unwrap();
+        let of_principal = || json!({"principal": "bob", "effect": "deny"});
+        let mut gathered = Gathered::default();
+        let mut taken = 0;
+        let sources = measures(2 * MEASURES_MAX, json!({"source": "198.51.100.7", "effect": "allow"}));
+        assert!(gathered.take(&loud, sources, &mut taken), "what has no effect takes no room");
+        assert!(!gathered.take(&loud, measures(2 * MEASURES_MAX, of_principal()), &mut taken));
+        assert_eq!((taken, gathered.of_others.len()), (MEASURES_OF_TENANT_MAX, MEASURES_OF_TENANT_MAX));
+        assert!(gathered.take(&quiet, measures(1, of_principal()), &mut 0));
+        let operators = measures(MEASURES_MAX, json!({"source": "198.51.100.7", "effect": "deny"}));
+        assert!(gathered.take(&first, operators, &mut 0));
+        let in_force = InForce::of(gathered.into_all());
+        let now = Timestamp::from_micros(0);
+        assert_eq!(in_force.about("198.51.100.7".parse().unwrap(), now), Some(Effect::Deny));
+        let bob = PrincipalId::parse("bob").unwrap();
+        assert_eq!(in_force.about_principal(&quiet, &bob, now), Some(Effect::Deny));
     }
 
     #[test]

@@ -104,7 +104,9 @@ impl Worker for Surveyor {
             let mended = network.mend_short(&known, &mut self.short_after).await?;
             match mended {
                 // More of them may be waiting.
-                Some(mended) if mended.pulled > 0 || self.short_after.is_some() => return Ok(WorkState::Busy),
+                Some(mended) if mended.pulled > 0 || self.short_after.is_some() => {
+                    return Ok(WorkState::Busy);
+                }
                 Some(mended) if mended.pending + mended.lost > 0 => {
                     self.retry_at = Instant::now() + network.pace.look_every;
                 }

@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::wire::{
-    GET, GetAnswer, GetHead, HAVE, HaveAnswer, HaveHead, HaveItem, ITEMS_MAX, LEASED, LeasedAnswer,
-    LeasedHead, PULL, PUT, PullHead, PutAnswer, PutHead, STATISTICS, StatisticsAnswer, join, split,
+    GET, GetAnswer, GetHead, HAVE, HaveAnswer, HaveHead, HaveItem, LEASED, LeasedAnswer, LeasedHead, PULL,
+    PUT, PullHead, PutAnswer, PutHead, STATISTICS, StatisticsAnswer, join, split,
 };
 use super::{EXCHANGES_PER_PEER_MAX, Network, lock};
 use crate::chunks::Part;
@@ -132,12 +132,22 @@ impl Network {
     pub(crate) async fn ask_have(
         &self,
         peer: &PeerId,
+        items: Vec<HaveItem>,
+    ) -> Result<Vec<Vec<Part>>, CallError> {
+        self.ask_have_in(peer, items, None).await
+    }
+
+    /// As [`Network::ask_have`]; with an epoch the peer refuses unless it goes by that layout.
+    pub(crate) async fn ask_have_in(
+        &self,
+        peer: &PeerId,
         mut items: Vec<HaveItem>,
+        epoch: Option<u64>,
     ) -> Result<Vec<Vec<Part>>, CallError> {
         let mut parts = Vec::with_capacity(items.len());
         while !items.is_empty() {
-            let rest = items.split_off(items.len().min(ITEMS_MAX));
-            let (head, count) = (HaveHead { items }, parts.len());
+            let rest = items.split_off(HaveItem::page(&items).min(items.len()));
+            let (head, count) = (HaveHead { items, epoch }, parts.len());
             let answer: HaveAnswer = self.ask(peer, HAVE, &head, &[]).await?.0;
             if answer.parts.len() != head.items.len() {
                 return Err(CallError::Answer(peer.clone()));

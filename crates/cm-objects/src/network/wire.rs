@@ -29,6 +29,8 @@ pub(crate) const STATISTICS: Kind = Kind::new("chunk.statistics");
 pub(crate) const HEAD_LEN_MAX: usize = 256 * 1024;
 /// How many things one question is about at most; with their names they fit into a head.
 pub(crate) const ITEMS_MAX: usize = 512;
+/// How many parts an answer may name at most; so many fit into a head.
+pub(crate) const PARTS_NAMED_MAX: usize = 4096;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PutHead {
@@ -66,6 +68,21 @@ pub(crate) struct GetAnswer {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct HaveHead {
     pub(crate) items: Vec<HaveItem>,
+    /// Whoever asks is going to drop its own parts: only a peer that goes by the same layout may say that it has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch: Option<u64>,
+}
+
+impl HaveItem {
+    /// How many of the items, the first ones, may be asked about at once: the longest answer still fits into a head.
+    pub(crate) fn page(items: &[Self]) -> usize {
+        let mut parts = 0;
+        let named = items.iter().take(ITEMS_MAX).take_while(|item| {
+            parts += item.kept.redundancy().map_or(1, |redundancy| Part::all(redundancy).count());
+            parts <= PARTS_NAMED_MAX
+        });
+        named.count().max(1)
+    }
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -154,8 +171,19 @@ mod tests {
     fn a_full_question_fits() {
         let kept = Keeping::Erasure { data: 32, parity: 32 };
         let item = || HaveItem { digest: sha256(b"x"), kept, round: Some(u64::MAX) };
-        let head = HaveHead { items: (0..ITEMS_MAX).map(|_| item()).collect() };
+        let head = HaveHead { items: (0..ITEMS_MAX).map(|_| item()).collect(), epoch: Some(u64::MAX) };
         assert!(join(&head, &[]).len() < HEAD_LEN_MAX, "{}", join(&head, &[]).len());
+    }
+
+    #[test]
+    fn a_full_answer_fits() {
+        let kept = Keeping::Erasure { data: 32, parity: 32 };
+        let item = |_| HaveItem { digest: sha256(b"x"), kept, round: None };
+        let items: Vec<HaveItem> = (0..ITEMS_MAX).map(item).collect();
+        let all = |item: &HaveItem| Part::all(item.kept.redundancy().unwrap()).collect();
+        let answer = HaveAnswer { parts: items[..HaveItem::page(&items)].iter().map(all).collect() };
+        assert_eq!(answer.parts.len(), 64);
+        assert!(join(&answer, &[]).len() < HEAD_LEN_MAX, "{}", join(&answer, &[]).len());
     }
 
     proptest! {

@@ -74,6 +74,8 @@ impl Network {
         }
         if kind == LEASED {
             let LeasedHead { versions } = head::<LeasedHead>(message)?.0;
+            // A reader or writer that comes after the answer sees then what the asker has seen: the version is doomed.
+            self.db.barrier().await.map_err(|_| Refusal::Unavailable)?;
             let leased = versions.into_iter().filter(|version| self.leases.is_shared(*version)).collect();
             return Ok(join(&LeasedAnswer { leased }, &[]));
         }
@@ -139,6 +141,12 @@ impl Network {
     async fn serve_have(&self, head: HaveHead) -> Result<HaveAnswer, Refusal> {
         if head.items.len() > ITEMS_MAX {
             return Err(Refusal::Malformed);
+        }
+        if head.epoch.is_some() {
+            let known = self.learn().await.map_err(|_| Refusal::Unavailable)?;
+            if head.epoch != Some(known.current().epoch().0) {
+                return Err(Refusal::Unavailable);
+            }
         }
         let chunks = self.chunks.clone();
         let looked = self.tasks.spawn_blocking("part-look", move || {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::store::keeping_of;
 use super::tables::{Condemnations, Condemned, Rounds, Swept, SweptRow};
 use super::wire::{HaveItem, ITEMS_MAX};
-use super::{Known, Network, condemn};
+use super::{Network, condemn};
 use crate::ObjectError;
 use crate::chunks::Part;
 use crate::tables::Chunks;
@@ -166,7 +166,7 @@ impl Network {
 
     /// Looks through all that this peer has.
     pub(super) async fn tidy(&self, orphans: &mut Orphans) -> Result<Tidied, ObjectError> {
-        let known = self.learn().await?;
+        let epoch = self.learn().await?.current().epoch();
         let mut tidied = Tidied::default();
         for directory in 0..=u8::MAX {
             if self.tasks.token().is_cancelled() {
@@ -179,7 +179,7 @@ impl Network {
             for batch in listed.chunks(ITEMS_MAX) {
                 tidied.parts += batch.len() as u64;
                 tidied.bytes += batch.iter().map(|(_, _, len)| len).sum::<u64>();
-                self.tidy_batch(&known, batch.to_vec(), orphans, &mut tidied).await?;
+                self.tidy_batch(batch.to_vec(), orphans, &mut tidied).await?;
             }
         }
         let usage = &self.usage;
@@ -188,20 +188,22 @@ impl Network {
         usage.counted.store(true, Ordering::Relaxed);
         metrics::gauge!("cm_storage_parts").set(tidied.parts as f64);
         metrics::gauge!("cm_storage_bytes").set(tidied.bytes as f64);
-        if tidied.misplaced == 0 {
-            usage.tidy_in.store(known.current().epoch().0 + 1, Ordering::Relaxed);
+        if tidied.misplaced == 0 && self.known().current().epoch() == epoch {
+            usage.tidy_in.store(epoch.0 + 1, Ordering::Relaxed);
         }
         Ok(tidied)
     }
 
     async fn tidy_batch(
         &self,
-        known: &Known,
         batch: Listed,
         orphans: &mut Orphans,
         tidied: &mut Tidied,
     ) -> Result<(), ObjectError> {
         self.db.barrier().await?;
+        // Not by the layout of when this began: that may be long ago.
+        let known = self.learn().await?;
+        let epoch = known.current().epoch();
         let digests: Vec<Sha256Digest> = batch.iter().map(|(digest, _, _)| *digest).collect();
         let asked = digests.clone();
         let (rows, round, condemned) = self
@@ -251,7 +253,7 @@ impl Network {
             let items: Vec<_> = items.collect();
             let digests: Vec<Sha256Digest> = mine.iter().map(|(digest, ..)| *digest).collect();
             async move {
-                let parts = self.ask_have(peer, items).await.ok()?;
+                let parts = self.ask_have_in(peer, items, Some(epoch.0)).await.ok()?;
                 Some((peer, digests.into_iter().zip(parts).collect::<HashMap<_, _>>()))
             }
         }));
@@ -270,6 +272,12 @@ impl Network {
                 tidied.misplaced += 1;
                 self.found_short(*digest);
             }
+        }
+        self.db.barrier().await?;
+        if self.learn().await?.current().epoch() != epoch {
+            // Others may be wanted by now, or this peer again: looked at anew by the new layout.
+            tidied.misplaced += surplus.len() as u64;
+            return Ok(());
         }
         tidied.dropped += surplus.len() as u64;
         let chunks = self.chunks.clone();

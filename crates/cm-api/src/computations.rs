@@ -170,6 +170,7 @@ pub(crate) fn computation_refusal(error: ComputationError) -> Failure {
         ComputationError::NotYourInput { .. } => told(FailureClass::Forbidden),
         ComputationError::InputsMissing(_)
         | ComputationError::NotWaiting(_)
+        | ComputationError::InputsFixed
         | ComputationError::NoResult(_)
         | ComputationError::NoPlan => told(FailureClass::Conflict),
         ComputationError::TooMany(_) => told(FailureClass::TooMany),

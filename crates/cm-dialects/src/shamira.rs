@@ -123,6 +123,7 @@ fn refused(error: ComputationError) -> Failure {
         ComputationError::NotYourInput { .. } => told(FailureClass::Forbidden),
         ComputationError::InputsMissing(_)
         | ComputationError::NotWaiting(_)
+        | ComputationError::InputsFixed
         | ComputationError::NoResult(_)
         | ComputationError::NoPlan => told(FailureClass::Conflict),
         ComputationError::TooMany(_) => told(FailureClass::TooMany),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(crate) struct Inner {
     /// Absent when the listener for parties is off.
     pub(crate) network: Option<Network>,
     pub(crate) proposed: Mutex<BTreeMap<Uuid, Proposed>>,
+    /// Runs of others that this node takes part in now.
+    pub(crate) taking: AtomicUsize,
     pub(crate) running: Mutex<BTreeMap<(TenantId, ResourceId), Running>>,
     peers: Mutex<BTreeMap<String, PeerRow>>,
     directory: watch::Sender<Arc<Directory>>,
@@ -133,6 +136,7 @@ impl Computations {
             tasks: tasks.clone(),
             network,
             proposed: Mutex::default(),
+            taking: AtomicUsize::new(0),
             running: Mutex::default(),
             peers: Mutex::new(peers),
             directory,

@@ -68,6 +68,9 @@ pub enum ComputationError {
     /// It runs already, or has run.
     #[error("the computation is {0}; it can be started once")]
     NotWaiting(String),
+    /// It was begun, and goes on with the inputs that it was begun with.
+    #[error("the computation was begun, and its inputs stay what they were; make a new one for other inputs")]
+    InputsFixed,
     /// It has no result yet.
     #[error("the computation is {0}; it has no result")]
     NoResult(String),

@@ -1,11 +1,12 @@
 //! Taking part in runs that other nodes lead.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cm_computation::{Advance, Agreed, FieldName, Owner};
+use cm_computation::{Advance, Agreed, FieldName, Id, Owner};
 use cm_crypto::seal::MESSAGE_OVERHEAD;
 use cm_net::{Incoming, LinkError, Refusal};
 use cm_types::PeerId;
@@ -17,9 +18,9 @@ use crate::control::{
     ABOUT, About, HEAD_LEN_MAX, INPUT, InputHead, Outcome, PROPOSAL_LEN_MAX, PROPOSE, Proposal, RUN, Reply,
     RunHead,
 };
-use crate::journal::RunRow;
-use crate::party::Part;
-use crate::{Computations, Failure};
+use crate::journal::{Binding, RunRow, digest_of};
+use crate::party::{Ended, Part};
+use crate::{ComputationError, Computations, Failure};
 
 /// How long a proposal waits for its start.
 const PROPOSAL_FOR: Duration = Duration::from_secs(120);
@@ -36,7 +37,24 @@ pub(crate) struct Proposed {
     within: Duration,
     patience: Duration,
     sealed: BTreeMap<String, Vec<u8>>,
+    /// Bytes of the inputs that have come or are on their way, by input.
+    reserved: BTreeMap<String, usize>,
     since: Instant,
+}
+
+impl Proposed {
+    /// Takes room for an input, which comes once: how many bytes it has.
+    fn reserve(&mut self, input: &str) -> Option<usize> {
+        let number = self.agreed.plan().program.inputs().find(|(name, ..)| *name == input);
+        number.filter(|(_, owner, _)| holders(&self.agreed, owner).contains(&self.me))?;
+        let len = sealed_len(&self.agreed, input)?;
+        let taken: usize = self.reserved.values().sum();
+        if self.reserved.contains_key(input) || len > INPUT_BYTES_MAX.saturating_sub(taken) {
+            return None;
+        }
+        self.reserved.insert(input.to_owned(), len);
+        Some(len)
+    }
 }
 
 impl Computations {
@@ -120,6 +138,10 @@ impl Computations {
         if let Some(party) = stranger {
             return Reply::Refused(format!("party `{}` is not known here, or by another key", party.name));
         }
+        // Told at once; when the run starts, it is looked at again.
+        if let Ok(Some(true)) = self.0.journal.begun(agreed.digest()).await {
+            return refused(Binding::Spent.refusal().unwrap_or_default());
+        }
         let row = RunRow { leads: None, plan: *agreed.digest(), ended: false };
         match self.0.journal.begin(run, row).await {
             Ok(true) => {}
@@ -134,8 +156,8 @@ impl Computations {
         }
         let mut proposed = self.0.proposed.lock().unwrap_or_else(PoisonError::into_inner);
         proposed.retain(|_, proposed| proposed.since.elapsed() < PROPOSAL_FOR);
-        if proposed.len() >= self.0.config.runs_max {
-            return refused("too many runs wait for their start");
+        if proposed.len() + self.0.taking.load(Ordering::Relaxed) >= self.0.config.runs_max {
+            return refused("too many runs of others are under way here");
         }
         let (within, patience) =
             (Duration::from_millis(proposal.within_ms), Duration::from_millis(proposal.patience_ms));
@@ -150,6 +172,7 @@ impl Computations {
                 within: within.min(Duration::from_secs(24 * 3600)),
                 patience: patience.min(PATIENCE_MAX),
                 sealed: BTreeMap::new(),
+                reserved: BTreeMap::new(),
                 since: Instant::now(),
             },
         );
@@ -161,11 +184,9 @@ impl Computations {
             return drop(incoming.refuse(Refusal::Malformed).await);
         };
         let expected = {
-            let proposed = self.0.proposed.lock().unwrap_or_else(PoisonError::into_inner);
-            let run = proposed.get(&head.run).filter(|proposed| proposed.leader == *incoming.peer());
-            let room = run.map(|run| INPUT_BYTES_MAX - run.sealed.values().map(Vec::len).sum::<usize>());
-            let len = run.and_then(|run| sealed_len(&run.agreed, &head.input));
-            len.zip(room).filter(|(len, room)| len <= room).map(|(len, _)| len)
+            let mut proposed = self.0.proposed.lock().unwrap_or_else(PoisonError::into_inner);
+            let run = proposed.get_mut(&head.run).filter(|proposed| proposed.leader == *incoming.peer());
+            run.and_then(|run| run.reserve(&head.input))
         };
         let Some(expected) = expected else { return drop(incoming.refuse(Refusal::NotAllowed).await) };
         let mut bytes = Vec::new();
@@ -193,7 +214,10 @@ impl Computations {
         let proposed = {
             let mut all = self.0.proposed.lock().unwrap_or_else(PoisonError::into_inner);
             match all.get(&head.run) {
-                Some(proposed) if proposed.leader == *incoming.peer() => all.remove(&head.run),
+                Some(proposed) if proposed.leader == *incoming.peer() => {
+                    self.0.taking.fetch_add(1, Ordering::Relaxed);
+                    all.remove(&head.run)
+                }
                 _ => None,
             }
         };
@@ -213,10 +237,7 @@ impl Computations {
             cancel,
             advance: Advance::default(),
         };
-        let outcome = match &self.0.network {
-            Some(network) => part.take(&network.meeting, self.0.sealing_key.clone(), &self.0.tasks).await,
-            None => Err(Failure::Cancelled),
-        };
+        let outcome = self.take_once(part).await;
         if let Err(failure) = &outcome {
             tracing::warn!(run = %head.run, %failure, "run of a computation failed");
         }
@@ -224,6 +245,27 @@ impl Computations {
         if let Err(error) = answer(incoming, &outcome, bodies).await {
             tracing::warn!(run = %head.run, %error, "results of a run not delivered");
         }
+    }
+
+    /// Takes part in a run of a plan that has come to no results here and was begun with no other inputs.
+    pub(crate) async fn take_once(&self, part: Part) -> Result<Ended, Failure> {
+        let Some(network) = &self.0.network else { return Err(Failure::Cancelled) };
+        let journal = &self.0.journal;
+        let internal = |error: ComputationError| {
+            tracing::error!(error = &error as &dyn std::error::Error, "journal of computations not written");
+            Failure::Internal { party: self.name().to_owned() }
+        };
+        let refused = |why: &str| Failure::Refused { party: self.name().to_owned(), why: why.to_owned() };
+        let plan = *part.agreed.digest();
+        let bound = journal.bind(&plan, digest_of(&part.sealed)).await.map_err(internal)?;
+        if let Some(why) = bound.refusal() {
+            return Err(refused(why));
+        }
+        let ended = part.take(&network.meeting, self.0.sealing_key.clone(), &self.0.tasks).await?;
+        if !journal.spend(&plan).await.map_err(internal)? {
+            return Err(refused("another run of this plan has come to results meanwhile"));
+        }
+        Ok(ended)
     }
 }
 
@@ -242,6 +284,7 @@ struct RunEnds {
 
 impl Drop for RunEnds {
     fn drop(&mut self) {
+        self.computations.0.taking.fetch_sub(1, Ordering::Relaxed);
         let (computations, run) = (self.computations.clone(), self.run);
         self.computations.0.tasks.spawn("mpc-run-ends", async move {
             if let Err(error) = computations.0.journal.end(run).await {
@@ -255,11 +298,17 @@ impl Drop for RunEnds {
 pub(crate) fn sealed_len(agreed: &Agreed, input: &str) -> Option<usize> {
     let program = &agreed.plan().program;
     let (_, _, id) = program.inputs().find(|(name, ..)| *name == input)?;
+    Some(output_len(agreed, id))
+}
+
+/// The length of a party's sealed share of a value.
+pub(crate) fn output_len(agreed: &Agreed, id: Id) -> usize {
+    let program = &agreed.plan().program;
     let width = match program.settings().field {
         FieldName::F61 => 8,
         FieldName::Secp256k1 => 32,
     };
-    Some(program.node(id).shape.len() * width + MESSAGE_OVERHEAD)
+    program.node(id).shape.len() * width + MESSAGE_OVERHEAD
 }
 
 /// The parties that have a part of an input, by number.

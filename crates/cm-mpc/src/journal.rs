@@ -2,8 +2,10 @@
 //!
 //! Shares never come here. Sealed shares of inputs and results are files beside it, for they may be large.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use cm_crypto::digest::sha256;
 use cm_db::{Db, Direction, KeyRange, Row, Schema, Table, open_sqlite};
 use cm_runtime::Tasks;
 use cm_types::{ResourceId, Sha256Digest, TenantId};
@@ -60,6 +62,62 @@ pub(crate) struct RunRow {
 
 impl Row for RunRow {}
 
+struct Plans;
+
+impl Table for Plans {
+    const NAME: &'static str = "plans";
+    type Key = String;
+    type Row = PlanRow;
+}
+
+/// A plan that this node has begun to carry out, by its digest.
+///
+/// Never forgotten: whoever could have a plan carried out again with other inputs of others would learn, run by run, what an owner gave
+/// for one result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct PlanRow {
+    /// Digest of this party's sealed inputs.
+    inputs: Sha256Digest,
+    /// Whether a run of it came to results.
+    spent: bool,
+}
+
+impl Row for PlanRow {}
+
+/// Whether a plan may be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// With these inputs.
+    Bound,
+    /// It was begun with others.
+    OtherInputs,
+    /// It has come to results.
+    Spent,
+}
+
+impl Binding {
+    /// Why a party refuses, if it does.
+    pub(crate) fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::Bound => None,
+            Self::OtherInputs => {
+                Some("it has begun this plan with other inputs; make a new computation for other inputs")
+            }
+            Self::Spent => Some("it has carried this plan out; make a new computation to compute again"),
+        }
+    }
+}
+
+/// What a party's sealed inputs are known by.
+pub(crate) fn digest_of(sealed: &BTreeMap<String, Vec<u8>>) -> Sha256Digest {
+    let mut parts = Vec::new();
+    for (input, bytes) in sealed {
+        parts.extend_from_slice(sha256(input.as_bytes()).as_bytes());
+        parts.extend_from_slice(sha256(bytes).as_bytes());
+    }
+    sha256(&parts)
+}
+
 /// The journal and the folder beside it. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
@@ -70,11 +128,12 @@ pub(crate) struct Journal {
 impl Journal {
     pub(crate) async fn open(data_dir: &Path, tasks: &Tasks) -> Result<Self, ComputationError> {
         let (path, dir) = (data_dir.join(JOURNAL_FILE), data_dir.join(SHARES_DIR));
-        let schema = Schema::new(1)
+        let schema = Schema::new(2)
             .with_table::<Peers>()
             .with_table::<Runs>()
             .with_table::<Clients>()
-            .with_table::<Used>();
+            .with_table::<Used>()
+            .with_table::<Plans>();
         let made = dir.clone();
         let opened = tasks.spawn_blocking("mpc-journal-open", move || {
             std::fs::create_dir_all(&made)?;
@@ -118,6 +177,47 @@ impl Journal {
             Ok(true)
         });
         Ok(begun.await?)
+    }
+
+    /// Binds a plan to the inputs that it is carried out with, once and for ever.
+    pub(crate) async fn bind(
+        &self,
+        plan: &Sha256Digest,
+        inputs: Sha256Digest,
+    ) -> Result<Binding, ComputationError> {
+        let key = plan.to_string();
+        let bound = self.db.write(move |tx| match tx.get::<Plans>(&key)? {
+            Some(row) if row.spent => Ok(Binding::Spent),
+            Some(row) if row.inputs != inputs => Ok(Binding::OtherInputs),
+            Some(_) => Ok(Binding::Bound),
+            None => {
+                tx.put::<Plans>(&key, &PlanRow { inputs, spent: false })?;
+                Ok::<_, cm_db::DbError>(Binding::Bound)
+            }
+        });
+        Ok(bound.await?)
+    }
+
+    /// Whether a plan was begun here, and if so, whether it has come to results.
+    pub(crate) async fn begun(&self, plan: &Sha256Digest) -> Result<Option<bool>, ComputationError> {
+        let key = plan.to_string();
+        Ok(self
+            .db
+            .read(move |tx| Ok::<_, cm_db::DbError>(tx.get::<Plans>(&key)?.map(|row| row.spent)))
+            .await?)
+    }
+
+    /// Notes that a plan comes to results, before anybody is given them. Whether it did not before.
+    pub(crate) async fn spend(&self, plan: &Sha256Digest) -> Result<bool, ComputationError> {
+        let key = plan.to_string();
+        let spent = self.db.write(move |tx| match tx.get::<Plans>(&key)? {
+            Some(row) if !row.spent => {
+                tx.put::<Plans>(&key, &PlanRow { spent: true, ..row })?;
+                Ok(true)
+            }
+            _ => Ok::<_, cm_db::DbError>(false),
+        });
+        Ok(spent.await?)
     }
 
     pub(crate) async fn end(&self, run: Uuid) -> Result<(), ComputationError> {
@@ -206,7 +306,7 @@ impl ShareName {
             ShareName::Input { input, party } => format!("in.{}.{party}", hexed(input)),
             ShareName::Output { output, receiver, party } => {
                 // A digest: two long names together would be too long for a file's.
-                let both = cm_crypto::digest::sha256(format!("{output}\n{receiver}").as_bytes());
+                let both = sha256(format!("{output}\n{receiver}").as_bytes());
                 format!("out.{both}.{party}")
             }
         }
@@ -215,7 +315,7 @@ impl ShareName {
 
 fn hexed(text: &str) -> String {
     if text.len() > 60 {
-        return cm_crypto::digest::sha256(text.as_bytes()).to_string();
+        return sha256(text.as_bytes()).to_string();
     }
     text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }

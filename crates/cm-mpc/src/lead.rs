@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::computations::Network;
 use crate::control::{INPUT, InputHead, Outcome as PartyOutcome, PROPOSE, Proposal, RUN, Reply, RunHead};
-use crate::guest::{holders, sealed_len};
+use crate::guest::{holders, output_len, sealed_len};
 use crate::journal::{RunRow, ShareName};
 use crate::party::{Ended, Part};
 use crate::{ComputationError, Computations, Failure};
@@ -168,6 +168,9 @@ impl Computations {
             return Err(ComputationError::ShareLength { input, expected, given });
         }
         self.demand_waiting(record)?;
+        if self.0.journal.begun(agreed.digest()).await?.is_some() {
+            return Err(ComputationError::InputsFixed);
+        }
         let name = ShareName::Input { input: input.to_owned(), party: number };
         self.0.journal.put_share(place(record), &name, bytes).await
     }
@@ -506,7 +509,8 @@ impl Lead {
         for (at, outcome) in prepared {
             match outcome {
                 Ok(()) => ready.push(at),
-                Err(failure @ Failure::Lost { .. }) if self.is_robust() => {
+                // Who refuses is no better than who is away: one party must not prevent what the tier can do without it.
+                Err(failure @ (Failure::Lost { .. } | Failure::Refused { .. })) if self.is_robust() => {
                     tracing::warn!(%failure, "run goes on without a party");
                 }
                 Err(failure) => return Err(failure),
@@ -528,8 +532,7 @@ impl Lead {
             cancel: self.cancel.clone(),
             advance: self.advance.clone(),
         };
-        let own_part =
-            part.take(&network.meeting, self.computations.0.sealing_key.clone(), &self.computations.0.tasks);
+        let own_part = self.computations.take_once(part);
         let telling = async {
             loop {
                 tokio::time::sleep(PROGRESS_EVERY).await;
@@ -611,14 +614,28 @@ impl Lead {
         let opened = network.links.open(&peer, RUN, head, within).await;
         let mut exchange = opened.map_err(|error| lost(&error))?;
         exchange.finish().await.map_err(|error| lost(&error))?;
+        let expected = self.results_len();
+        let most: usize = expected.values().sum();
         let mut bytes = Vec::new();
         while let Some(piece) = exchange.receive().await.map_err(|error| lost(&error))? {
+            if bytes.len() + piece.len() > most {
+                return Err(lost(&LinkError::Malformed(peer)));
+            }
             bytes.extend_from_slice(&piece);
         }
         let answer = exchange.answer().await.map_err(|error| lost(&error))?;
         let outcome: Option<PartyOutcome> = serde_json::from_slice(&answer).ok();
         let joined = outcome.and_then(|outcome| outcome.joined(&bytes));
-        joined.unwrap_or_else(|| Err(lost(&LinkError::Malformed(peer))))
+        // Exactly the plan's results, each as long as it is: nothing else is kept.
+        let is_planned = |ended: &Ended| {
+            ended.sealed.len() == expected.len()
+                && ended.sealed.iter().all(|(name, bytes)| expected.get(name) == Some(&bytes.len()))
+        };
+        match joined {
+            Some(Err(failure)) => Err(failure),
+            Some(Ok(ended)) if is_planned(&ended) => Ok(ended),
+            _ => Err(lost(&LinkError::Malformed(peer))),
+        }
     }
 
     /// What the run came to, of what it came to for each party.
@@ -654,6 +671,32 @@ impl Lead {
         Err(most.unwrap_or(Failure::Cancelled))
     }
 
+    /// The parties that more others have found cheating than may themselves be lying about it.
+    fn accused(&self, ended: &BTreeMap<usize, Ended>) -> Vec<String> {
+        let threshold = self.agreed.terms("").map_or(usize::MAX, |terms| terms.committee().threshold());
+        let accusers = |at: usize, name: &str| {
+            let by = ended
+                .iter()
+                .filter(|(other, end)| **other != at && end.told.cheaters.iter().any(|one| one == name));
+            by.count()
+        };
+        let accused = self.parties().filter(|(at, name)| accusers(*at, name) > threshold);
+        accused.map(|(_, name)| name.to_owned()).collect()
+    }
+
+    /// The length of all sealed shares of results of one party, by result and receiver.
+    fn results_len(&self) -> BTreeMap<(String, String), usize> {
+        let mut lengths = BTreeMap::new();
+        for output in self.agreed.plan().program.outputs() {
+            let Receivers::Clients(names) = output.to else { continue };
+            for receiver in names {
+                let len = output_len(&self.agreed, output.node);
+                lengths.insert((output.name.to_owned(), receiver.clone()), len);
+            }
+        }
+        lengths
+    }
+
     /// Keeps the results, and says what the record shows of them.
     async fn finish(&self, ended: BTreeMap<usize, Ended>, began: Instant) -> Value {
         let own = self.agreed.party(self.computations.name()).unwrap_or_default();
@@ -669,12 +712,7 @@ impl Lead {
         }
         let settings = self.agreed.plan().program.settings();
         let mine = ended.get(&own).cloned().unwrap_or_default();
-        let mut cheaters = mine.told.cheaters.clone();
-        for end in ended.values() {
-            cheaters.extend(end.told.cheaters.iter().cloned());
-        }
-        cheaters.sort();
-        cheaters.dedup();
+        let cheaters = self.accused(&ended);
         let bytes_sent: u64 = ended.values().map(|end| end.told.bytes_sent).sum();
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         json!({

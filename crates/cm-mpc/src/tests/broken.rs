@@ -1,11 +1,13 @@
 //! Parties that die, fall silent, or are cut off; and nodes that are started again.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cm_computation::{Settings, parse};
 use cm_kernel::policy::Invoke;
 
 use super::{LONG, cluster, identity, introduce, open};
+use crate::journal::{Binding, digest_of};
 use crate::{Failure, state_of};
 
 const ADD: &str = r#"{"steps": [
@@ -102,4 +104,32 @@ async fn a_plan_with_strangers_is_refused_by_its_parties() {
         other => panic!("{other}"),
     }
     assert!(parse("reveal 1 as x to all").is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_carried_out_once_and_with_one_set_of_inputs() {
+    let nodes = cluster(3, Duration::from_secs(5)).await;
+    let record = nodes[0].submit(ADD, &Settings::default(), 3).await;
+    let plan = *nodes[0].computations.plan(&record).unwrap().digest();
+    let journal = &nodes[1].computations.0.journal;
+    let inputs = |byte: u8| digest_of(&BTreeMap::from([("a".to_owned(), vec![byte])]));
+    // As an earlier run leaves it that did not come to its end.
+    assert_eq!(journal.bind(&plan, inputs(1)).await.unwrap(), Binding::Bound);
+    assert_eq!(journal.bind(&plan, inputs(1)).await.unwrap(), Binding::Bound, "the same run again");
+    let failed = nodes[0].run(&record).await;
+    match failure(&failed) {
+        Failure::Refused { party, why } => {
+            assert_eq!(party, "n2");
+            assert!(why.contains("other inputs"), "{why}");
+        }
+        other => panic!("{other}"),
+    }
+    let record = nodes[0].submit(ADD, &Settings::default(), 3).await;
+    let plan = *nodes[0].computations.plan(&record).unwrap().digest();
+    assert_eq!(state_of(&nodes[0].run(&record).await), "completed");
+    for node in &nodes {
+        let journal = &node.computations.0.journal;
+        assert_eq!(journal.bind(&plan, inputs(1)).await.unwrap(), Binding::Spent);
+        assert!(!journal.spend(&plan).await.unwrap(), "nobody is given results twice");
+    }
 }

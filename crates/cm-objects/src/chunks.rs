@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use cm_crypto::digest::sha256;
@@ -21,6 +22,13 @@ pub(crate) use parts::{KeepError, PART_LEN_MAX, Part};
 /// notices the delay, large enough that an fsync per chunk does not dominate.
 pub const CHUNK_BYTES: usize = 1 << 20;
 
+/// Parts and their bytes.
+#[derive(Debug, Default)]
+struct Count {
+    parts: AtomicU64,
+    bytes: AtomicU64,
+}
+
 /// The directories of the store, and the lock that says that they are ours.
 #[derive(Debug)]
 pub(crate) struct ChunkStore {
@@ -28,6 +36,8 @@ pub(crate) struct ChunkStore {
     temporary: PathBuf,
     /// One for each directory, held while a part of it gets its name, is promised, or is deleted.
     settling: Vec<Mutex<()>>,
+    /// What each directory holds, changed only by whoever settles there.
+    counts: Vec<Count>,
     _lock: File,
 }
 
@@ -57,7 +67,8 @@ impl ChunkStore {
             sync_dir(parent)?;
         }
         let settling = (0..=u8::MAX).map(|_| Mutex::default()).collect();
-        Ok((Self { chunks, temporary, settling, _lock: lock }, swept))
+        let counts = (0..=u8::MAX).map(|_| Count::default()).collect();
+        Ok((Self { chunks, temporary, settling, counts, _lock: lock }, swept))
     }
 
     pub(crate) fn path(&self, digest: &Sha256Digest) -> PathBuf {

@@ -187,11 +187,9 @@ pub(crate) struct Network {
     orphan_grace: Duration,
 }
 
-/// What this peer has.
+/// What this peer knows of what it has, besides how much that is.
 #[derive(Debug, Default)]
 struct Usage {
-    parts: AtomicU64,
-    bytes: AtomicU64,
     damaged: AtomicU64,
     counted: AtomicBool,
     /// The epoch that everything was last looked through in and found at its place, plus one.

@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +19,7 @@ use cm_placement::{Redundancy, may_delete};
 use cm_types::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{CHUNK_BYTES, ChunkStore, TemporaryFile, hex_byte, read_at_most, shard_of, sync_dir};
+use super::{CHUNK_BYTES, ChunkStore, Count, TemporaryFile, hex_byte, read_at_most, shard_of, sync_dir};
 use crate::{Flaw, ObjectError};
 
 /// Times from here on, September 2001, are those of clocks.
@@ -144,8 +145,12 @@ impl ChunkStore {
             raised.and_then(|()| temporary.file.sync_all()).map_err(failed)?;
         }
         temporary.rename(&path)?;
+        let (len, before) = (bytes.len() as u64, before.map(|before| before.len()));
+        let count = &self.counts[usize::from(shard_of(digest))];
+        change(&count.parts, |parts| parts + u64::from(before.is_none()));
+        change(&count.bytes, |bytes| bytes.saturating_sub(before.unwrap_or_default()) + len);
         sync_dir(&self.chunks.join(hex_byte(shard_of(digest))))?;
-        Ok((bytes.len() as u64).saturating_sub(before.map_or(0, |before| before.len())))
+        Ok(len.saturating_sub(before.unwrap_or_default()))
     }
 
     /// Whether the part is there, unverified. With a round it is durable then, and promised in it.
@@ -189,7 +194,7 @@ impl ChunkStore {
         let _settling = self.settle(digest);
         match self.read_part(digest, part) {
             Err(Flaw::Altered { .. } | Flaw::Truncated { .. }) => {
-                remove(&self.part_path(digest, part)).map(|freed| freed.is_some())
+                self.remove_counted(digest, part).map(|freed| freed.is_some())
             }
             Ok(_) | Err(_) => Ok(false),
         }
@@ -205,9 +210,39 @@ impl ChunkStore {
         let path = self.part_path(digest, part);
         let _settling = self.settle(digest);
         match fs::metadata(&path) {
-            Ok(metadata) if may_delete(round_of(&metadata), round) => remove(&path),
+            Ok(metadata) if may_delete(round_of(&metadata), round) => self.remove_counted(digest, part),
             Ok(_) | Err(_) => Ok(None),
         }
+    }
+
+    /// Deletes a part; for whoever settles in its directory.
+    fn remove_counted(&self, digest: &Sha256Digest, part: Part) -> Result<Option<u64>, ObjectError> {
+        let freed = remove(&self.part_path(digest, part))?;
+        if let Some(len) = freed {
+            let count = &self.counts[usize::from(shard_of(digest))];
+            change(&count.parts, |parts| parts.saturating_sub(1));
+            change(&count.bytes, |bytes| bytes.saturating_sub(len));
+        }
+        Ok(freed)
+    }
+
+    /// How many parts there are and their bytes, as far as the directories were counted since the store was opened; what was kept or
+    /// deleted meanwhile is in it.
+    pub(crate) fn counted(&self) -> (u64, u64) {
+        let all = |of: fn(&Count) -> &AtomicU64| {
+            self.counts.iter().map(|count| of(count).load(Ordering::Relaxed)).sum()
+        };
+        (all(|count| &count.parts), all(|count| &count.bytes))
+    }
+
+    /// As [`ChunkStore::list_parts`], and counts them. Nothing gets there or goes meanwhile.
+    pub(crate) fn count_parts(&self, directory: u8) -> Result<Vec<(Sha256Digest, Part, u64)>, ObjectError> {
+        let at = usize::from(directory);
+        let _settling = self.settling[at].lock().unwrap_or_else(PoisonError::into_inner);
+        let listed = self.list_parts(directory)?;
+        self.counts[at].parts.store(listed.len() as u64, Ordering::Relaxed);
+        self.counts[at].bytes.store(listed.iter().map(|(_, _, len)| len).sum(), Ordering::Relaxed);
+        Ok(listed)
     }
 
     /// The parts in one of the 256 directories with their lengths. Files with other names are not ours.
@@ -239,6 +274,11 @@ impl From<ObjectError> for KeepError {
     fn from(error: ObjectError) -> Self {
         Self::Storage(error)
     }
+}
+
+/// Changes a count; whoever does it settles in its directory, so that nobody else does.
+fn change(count: &AtomicU64, to: impl FnOnce(u64) -> u64) {
+    count.store(to(count.load(Ordering::Relaxed)), Ordering::Relaxed);
 }
 
 fn time_of(round: u64) -> SystemTime {
@@ -285,6 +325,37 @@ mod tests {
         // What a store without a network wrote is of no round.
         store.write(&digest, bytes).unwrap();
         assert_eq!(store.remove_before(&digest, part, 1).unwrap(), Some(10));
+    }
+
+    #[test]
+    fn what_is_kept_and_deleted_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = ChunkStore::open(dir.path()).unwrap();
+        let (bytes, part) = (b"some bytes".as_slice(), Part::Whole);
+        let digest = sha256(bytes);
+        let rot = || fs::write(store.part_path(&digest, part), b"rot").unwrap();
+        store.keep(&digest, part, bytes, 1).unwrap();
+        assert_eq!(store.keep(&digest, part, bytes, 2).unwrap(), 0);
+        assert_eq!(store.counted(), (1, 10), "once");
+        rot();
+        assert_eq!(store.count_parts(shard_of(&digest)).unwrap().len(), 1);
+        assert_eq!(store.counted(), (1, 3));
+        store.keep(&digest, part, bytes, 3).unwrap();
+        assert_eq!(store.counted(), (1, 10), "in place of the damaged one");
+        rot();
+        store.count_parts(shard_of(&digest)).unwrap();
+        assert!(store.remove_damaged(&digest, part).unwrap());
+        assert_eq!(store.counted(), (0, 0));
+        store.keep(&digest, part, bytes, 4).unwrap();
+        store.remove_before(&digest, part, u64::MAX).unwrap();
+        assert_eq!(store.counted(), (0, 0));
+        // What was there before it was opened is counted when it is looked through, and may go before that.
+        store.keep(&digest, part, bytes, 5).unwrap();
+        drop(store);
+        let (store, _) = ChunkStore::open(dir.path()).unwrap();
+        assert_eq!(store.counted(), (0, 0));
+        store.remove_before(&digest, part, u64::MAX).unwrap();
+        assert_eq!(store.counted(), (0, 0));
     }
 
     #[test]

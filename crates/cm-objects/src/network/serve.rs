@@ -90,9 +90,7 @@ impl Network {
         let chunks = self.chunks.clone();
         let kept = self.tasks.spawn_blocking("part-keep", move || chunks.keep(&digest, part, &bytes, round));
         match kept.await.map_err(|_| Refusal::Unavailable)? {
-            Ok(grown) => {
-                self.usage.parts.fetch_add(u64::from(grown > 0), Ordering::Relaxed);
-                self.usage.bytes.fetch_add(grown, Ordering::Relaxed);
+            Ok(_) => {
                 metrics::counter!("cm_storage_parts_kept_total").increment(1);
                 Ok(PutAnswer::Stored)
             }
@@ -109,7 +107,7 @@ impl Network {
     fn has_room(&self, bytes: u64) -> bool {
         let known = self.known();
         let offered = known.current().peer(&self.own).map(|peer| peer.capacity_bytes);
-        let used = self.usage.bytes.load(Ordering::Relaxed);
+        let (_, used) = self.chunks.counted();
         offered.is_some_and(|offered| used.saturating_add(bytes) <= offered)
     }
 
@@ -206,9 +204,10 @@ impl Network {
 
     pub(super) fn statistics(&self) -> StatisticsAnswer {
         let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        let (parts, bytes) = self.chunks.counted();
         StatisticsAnswer {
-            parts: read(&self.usage.parts),
-            bytes: read(&self.usage.bytes),
+            parts,
+            bytes,
             counted: self.usage.counted.load(Ordering::Relaxed),
             damaged: read(&self.usage.damaged),
             epoch: self.known().current().epoch().0,

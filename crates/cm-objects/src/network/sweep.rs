@@ -43,8 +43,6 @@ pub(super) struct Orphans(HashMap<Sha256Digest, Instant>);
 /// What looking through everything has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tidied {
-    pub(super) parts: u64,
-    pub(super) bytes: u64,
     /// Parts deleted because all their holders have theirs.
     pub(super) dropped: u64,
     /// Parts that should be elsewhere and are not there yet.
@@ -134,7 +132,7 @@ impl Network {
     async fn delete_parts(&self, condemned: BTreeMap<Sha256Digest, u64>) -> Result<(), ObjectError> {
         let chunks = self.chunks.clone();
         let deleted = self.tasks.spawn_blocking("part-remove", move || {
-            let (mut parts, mut bytes) = (0, 0);
+            let mut parts = 0;
             let mut directories: BTreeMap<u8, Vec<Sha256Digest>> = BTreeMap::new();
             for digest in condemned.keys() {
                 directories.entry(digest.as_bytes()[0]).or_default().push(*digest);
@@ -142,26 +140,15 @@ impl Network {
             for directory in directories.into_keys() {
                 for (digest, part, _) in chunks.list_parts(directory)? {
                     let Some(round) = condemned.get(&digest) else { continue };
-                    if let Some(freed) = chunks.remove_before(&digest, part, *round)? {
-                        (parts, bytes) = (parts + 1, bytes + freed);
-                    }
+                    let freed = chunks.remove_before(&digest, part, *round)?;
+                    parts += u64::from(freed.is_some());
                 }
             }
-            Ok::<_, ObjectError>((parts, bytes))
+            Ok::<_, ObjectError>(parts)
         });
-        let (parts, bytes) = deleted.await.map_err(|_| ObjectError::Lost)??;
-        self.freed(parts, bytes);
-        Ok(())
-    }
-
-    fn freed(&self, parts: u64, bytes: u64) {
-        let less = |count: &std::sync::atomic::AtomicU64, by: u64| {
-            let _ =
-                count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(by)));
-        };
-        less(&self.usage.parts, parts);
-        less(&self.usage.bytes, bytes);
+        let parts: u64 = deleted.await.map_err(|_| ObjectError::Lost)??;
         metrics::counter!("cm_storage_parts_deleted_total").increment(parts);
+        Ok(())
     }
 
     /// Looks through all that this peer has.
@@ -173,21 +160,18 @@ impl Network {
                 return Ok(tidied);
             }
             let chunks = self.chunks.clone();
-            let listed = self.tasks.spawn_blocking("part-list", move || chunks.list_parts(directory));
+            let listed = self.tasks.spawn_blocking("part-list", move || chunks.count_parts(directory));
             let mut listed = listed.await.map_err(|_| ObjectError::Lost)??;
             listed.sort_unstable();
             for batch in listed.chunks(ITEMS_MAX) {
-                tidied.parts += batch.len() as u64;
-                tidied.bytes += batch.iter().map(|(_, _, len)| len).sum::<u64>();
                 self.tidy_batch(batch.to_vec(), orphans, &mut tidied).await?;
             }
         }
         let usage = &self.usage;
-        usage.parts.store(tidied.parts - tidied.dropped, Ordering::Relaxed);
-        usage.bytes.store(tidied.bytes, Ordering::Relaxed);
         usage.counted.store(true, Ordering::Relaxed);
-        metrics::gauge!("cm_storage_parts").set(tidied.parts as f64);
-        metrics::gauge!("cm_storage_bytes").set(tidied.bytes as f64);
+        let (parts, bytes) = self.chunks.counted();
+        metrics::gauge!("cm_storage_parts").set(parts as f64);
+        metrics::gauge!("cm_storage_bytes").set(bytes as f64);
         if tidied.misplaced == 0 && self.known().current().epoch() == epoch {
             usage.tidy_in.store(epoch.0 + 1, Ordering::Relaxed);
         }
@@ -282,15 +266,12 @@ impl Network {
         tidied.dropped += surplus.len() as u64;
         let chunks = self.chunks.clone();
         let dropped = self.tasks.spawn_blocking("part-remove", move || {
-            let mut bytes = 0;
             for (digest, part) in surplus {
-                bytes += chunks.remove_before(&digest, part, u64::MAX)?.unwrap_or_default();
+                chunks.remove_before(&digest, part, u64::MAX)?;
             }
-            Ok::<_, ObjectError>(bytes)
+            Ok::<_, ObjectError>(())
         });
-        let bytes = dropped.await.map_err(|_| ObjectError::Lost)??;
-        tidied.bytes = tidied.bytes.saturating_sub(bytes);
-        Ok(())
+        dropped.await.map_err(|_| ObjectError::Lost)?
     }
 
     /// Condemns what has had no row for the grace period: whoever is just writing it counts it before that, or promises it anew.

@@ -120,7 +120,7 @@ async fn parts_that_come_during_a_count_are_counted() {
     let cluster = Cluster::with_grace(1, Pace { look_every: LONG, tidy_every: LONG, ..pace() }, LONG).await;
     let network = cluster.peers[0].network();
     let put = async |n: u64| {
-        let bytes: Bytes = sample(100, n).into();
+        let bytes: Bytes = format!("{n:0100}").into();
         let head = PutHead { digest: sha256(&bytes), part: Part::Whole, round: 0 };
         network.serve_put(head, bytes).await.unwrap();
     };

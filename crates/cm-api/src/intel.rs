@@ -97,8 +97,9 @@ pub struct ExportParams {
     pub confidence: Option<u8>,
 }
 
+/// What the node knows of its peers and of threats is the node's, and no tenant's.
 pub(crate) async fn may_list(api: &Api, op: &OpContext) -> Result<Permit<List>, Failure> {
-    api.kernel.authorize::<List>(op, ResourceKind::ThreatEvent).await.map_err(refusal)
+    api.kernel.authorize_of_node::<List>(op, ResourceKind::ThreatEvent).await.map_err(refusal)
 }
 
 fn key(text: &str) -> Result<KeyId, Failure> {
@@ -184,7 +185,7 @@ pub async fn read_threat_event(
 }
 
 async fn may_create(api: &Api, op: &OpContext) -> Result<Permit<Create>, Failure> {
-    api.kernel.authorize::<Create>(op, ResourceKind::ThreatEvent).await.map_err(refusal)
+    api.kernel.authorize_of_node::<Create>(op, ResourceKind::ThreatEvent).await.map_err(refusal)
 }
 
 #[utoipa::path(

@@ -75,7 +75,7 @@ async fn no_operation_shows_or_changes_what_another_tenant_has() {
 }
 
 #[tokio::test]
-async fn tenants_and_signing_keys_are_the_business_of_the_first_tenant() {
+async fn what_is_the_nodes_is_the_business_of_the_first_tenant() {
     let node = Node::start().await;
     let stranger = another(&node).await;
     for (method, path) in [
@@ -84,6 +84,12 @@ async fn tenants_and_signing_keys_are_the_business_of_the_first_tenant() {
         (Method::DELETE, "/api/v1/tenants/acme"),
         (Method::GET, "/api/v1/keys"),
         (Method::POST, "/api/v1/keys/tokens/rotate"),
+        (Method::GET, "/api/v1/intel/status"),
+        (Method::GET, "/api/v1/intel/events"),
+        (Method::POST, "/api/v1/intel/events"),
+        (Method::POST, "/api/v1/intel/events/1/dismiss"),
+        (Method::GET, "/api/v1/intel/reputations"),
+        (Method::GET, "/api/v1/intel/peers"),
     ] {
         let answer = node.ask(method, path, Some(&stranger), "{}").await;
         assert!(matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND), "{path}: {answer:?}");

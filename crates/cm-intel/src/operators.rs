@@ -10,7 +10,7 @@ use cm_kernel::{Kernel, OpContext};
 use cm_runtime::Tasks;
 use cm_types::{PageLimit, ResourceKind};
 
-use crate::intel::wanted;
+use crate::intel::{NewThreat, wanted};
 use crate::sources::OwnEvents;
 use crate::store::accept::Exempt;
 use crate::store::tables::{Position, Positions};
@@ -106,6 +106,7 @@ impl Follower {
                 self.look |= event.verb.as_str().starts_with(OF_PEERS);
                 if self.intel.config().own_events
                     && let Some(threat) = self.own.see(event)
+                    && !is_vouched_for(&kernel, &threat)
                 {
                     let stored = self.intel.sign_and_keep(threat, Some(event.at)).await?;
                     tracing::info!(seq = stored.seq, source = %stored.event.source_ip, "own threat reported");
@@ -135,6 +136,11 @@ impl Follower {
             self.intel.db().look_up(|tx| Ok::<_, IntelError>(tx.get::<Positions>(&POSITION.to_owned())?));
         Ok(kept.await?.map_or(end, |position| position.at.min(end)))
     }
+}
+
+/// Whether the operators vouch for where a threat of the node's own comes from: then it is none.
+fn is_vouched_for(kernel: &Kernel, threat: &NewThreat) -> bool {
+    threat.source_ip.parse().is_ok_and(|address| kernel.is_exempt(address))
 }
 
 async fn dial(intel: &Intel) -> Result<(), IntelError> {

@@ -74,7 +74,7 @@ pub use error::{Check, MpcError};
 pub use field::{F61, Field, FieldKind, Scalar};
 pub use keys::Keys;
 pub use machine::{Machine, Progress};
-pub use operation::{EXP_RANGE, Operation, QUOTIENT_BITS, hand_over, support};
+pub use operation::{EXP_RANGE, INTERSECTION_PAIRS_MAX, Operation, QUOTIENT_BITS, hand_over, support};
 pub use reconstruct::{Reconstructed, reconstruct, split};
 pub use rehearsal::{Fate, Rehearsal, rehearse, rehearse_with};
 pub use replicated::{Bits, Integers, Replicated, Ring};

@@ -7,6 +7,7 @@ mod order;
 mod renew;
 
 pub use fixed::{EXP_RANGE, QUOTIENT_BITS};
+pub use order::INTERSECTION_PAIRS_MAX;
 pub use renew::hand_over;
 
 use crate::committee::{Terms, Tier};

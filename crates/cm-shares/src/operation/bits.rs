@@ -65,6 +65,21 @@ impl Session {
         }
     }
 
+    /// Refuses values that are not zero or one: opens `c·c - c`, which is zero for those and tells nothing about them. One product each, and one opening.
+    ///
+    /// For bits that somebody else made, of which operations on bits take for granted that they are some.
+    ///
+    /// # Errors
+    ///
+    /// [`MpcError::InconsistentInput`] if one is something else; everybody then learns its `c·c - c`. Or what ends a run.
+    pub async fn expect_bits<F: Field>(&mut self, c: &Shared<F>) -> Result<(), MpcError> {
+        let excess = self.mul(c, c).await?.sub(c);
+        if self.open(&excess).await?.iter().any(|&excess| excess != F::ZERO) {
+            return Err(MpcError::InconsistentInput);
+        }
+        Ok(())
+    }
+
     /// Random values with their bits.
     pub(crate) async fn masks_with_bits<F: Field>(&mut self, len: usize) -> Result<Mask<F>, MpcError> {
         let all = self.random_bits::<F>(len * F::BITS).await?;

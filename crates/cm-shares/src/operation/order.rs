@@ -10,6 +10,9 @@ use crate::shared::Shared;
 /// Bits of the keys by which values are shuffled: two are equal with a probability of 2^-58 for each pair.
 const SHUFFLE_KEY_BITS: usize = 58;
 
+/// Pairs that the size of an intersection may take: all of their differences are in memory at once, two gigabytes in the field of order 2^61-1.
+pub const INTERSECTION_PAIRS_MAX: u64 = 1 << 28;
+
 /// The steps of a sorting network: pairs of places that are put in order, at the same time within a step.
 ///
 /// Batcher's merge exchange for any number of places (Knuth, "The Art of Computer Programming", volume 3, algorithm 5.2.2M).
@@ -155,7 +158,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// What ends a run.
+    /// [`MpcError::Parameter`] for more than [`INTERSECTION_PAIRS_MAX`](crate::INTERSECTION_PAIRS_MAX) pairs, or what ends a run.
     pub async fn intersection_size<F: Field>(
         &mut self,
         a: &Shared<F>,
@@ -164,6 +167,11 @@ impl Session {
         self.expect::<F>(Operation::IntersectionSize)?;
         if a.is_empty() || b.is_empty() {
             return Ok(Shared::constant(F::ZERO, 1));
+        }
+        if a.len() as u64 * b.len() as u64 > INTERSECTION_PAIRS_MAX {
+            return Err(MpcError::Parameter(
+                "two sets whose intersection is counted may have at most 2^28 pairs (2^14 values each); compare them in parts",
+            ));
         }
         // The product of a value's differences from all of `a` is zero if it is one of them.
         let differences = a.as_slice().iter().map(|&share| Shared::constant(share, b.len()).sub(b).neg());

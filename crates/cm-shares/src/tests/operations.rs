@@ -350,3 +350,29 @@ fn what_is_not_there_is_refused_before_anything_starts() {
         }
     }
 }
+
+#[test]
+fn bits_of_others_are_some_or_refused() {
+    for terms in all_terms() {
+        for (third, expected) in [(1, Ok(())), (2, Err(MpcError::InconsistentInput))] {
+            let rehearsal = rehearse(terms, 5, move |mut session| async move {
+                let bits = owned(&mut session, &[0, 1, third].map(F61::from_u64)).await?;
+                session.expect_bits(&bits).await
+            });
+            for result in rehearsal.results {
+                assert_eq!(result, expected, "{terms:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_intersection_beyond_its_budget_is_refused() {
+    let rehearsal = rehearse(terms(3, Tier::SemiHonest), 5, |mut session| async move {
+        let set = Shared::constant(F61::ONE, (1 << 16) + 1);
+        session.intersection_size(&set, &set).await.map(|_| ())
+    });
+    for result in rehearsal.results {
+        assert!(matches!(result, Err(MpcError::Parameter(_))), "{result:?}");
+    }
+}

@@ -41,6 +41,15 @@ pub enum KernelError {
         /// How many.
         max: usize,
     },
+    /// The permission policies of a tenant take as much together as they may.
+    #[error(
+        "the permission policies of a tenant may take at most {max} entries, one for each of those that statements are for \
+         with each of the things they speak of: use roles, groups and patterns in place of long lists"
+    )]
+    PoliciesTooLong {
+        /// How many.
+        max: usize,
+    },
     /// Permission policies say what everybody may do.
     #[error("only administrators may write permission policies")]
     OnlyAdministrators,
@@ -196,7 +205,9 @@ impl KernelError {
             KernelError::NoSuchRole(_) | KernelError::KeyReused(_) | KernelError::InvalidKey => {
                 ErrorClass::Invalid
             }
-            KernelError::CreationGone(_) | KernelError::TooManyPolicies { .. } => ErrorClass::Conflict,
+            KernelError::CreationGone(_)
+            | KernelError::TooManyPolicies { .. }
+            | KernelError::PoliciesTooLong { .. } => ErrorClass::Conflict,
             KernelError::QuotaReached { .. } => ErrorClass::TooMany { retry_after: QUOTA_RETRY_AFTER },
             KernelError::TooManyChallenges { retry_after } => {
                 ErrorClass::TooMany { retry_after: *retry_after }

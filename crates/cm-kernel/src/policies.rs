@@ -14,6 +14,8 @@ use crate::{Kernel, KernelError, OpContext};
 
 /// Most permission policies of a tenant each request of somebody who was not recognised reads them.
 const POLICIES_MAX: usize = 256;
+/// Most entries that all policies of a tenant, also those that are not enforced, take in the index that is made of them.
+const ENTRIES_MAX: usize = 400_000;
 /// Most tenants of which compiled policies are kept; beyond it, all are forgotten.
 const TENANTS_MAX: usize = 1024;
 
@@ -113,12 +115,21 @@ pub(crate) fn demand_administrator(op: &OpContext) -> Result<(), KernelError> {
     }
 }
 
-/// Refuses one policy too many.
+/// Refuses one policy too many, and more statements than may be compiled.
 pub(crate) fn demand_room(tx: &ReadTx<'_>, catalog: &Catalog, tenant: &TenantId) -> Result<(), KernelError> {
-    match all(tx, catalog, tenant)?.len() > POLICIES_MAX {
-        true => Err(KernelError::TooManyPolicies { max: POLICIES_MAX }),
-        false => Ok(()),
+    let records = all(tx, catalog, tenant)?;
+    if records.len() > POLICIES_MAX {
+        return Err(KernelError::TooManyPolicies { max: POLICIES_MAX });
     }
+    let mut entries = 0;
+    for record in &records {
+        let policy: PermissionPolicy = record.spec_as()?;
+        entries += policy.document().map_or(0, |document| document.entries());
+        if entries > ENTRIES_MAX {
+            return Err(KernelError::PoliciesTooLong { max: ENTRIES_MAX });
+        }
+    }
+    Ok(())
 }
 
 impl Kernel {

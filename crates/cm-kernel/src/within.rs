@@ -82,6 +82,9 @@ impl Within {
         // A method that is used stands against code without it, and its users may be hidden from the actor.
         let after =
             after.map_err(|error| without_hidden(tx, &self.catalog, &self.op, permit.tenant(), error))?;
+        if permit.kind() == ResourceKind::PermissionPolicy {
+            demand_room(tx, &self.catalog, permit.tenant())?;
+        }
         if let Some(before) = before {
             self.demand_known(tx, &after, &before.references)?;
             self.demand_change(tx, &before, &after)?;

@@ -61,6 +61,9 @@ pub const PARTS_MAX: usize = 256;
 pub const DEPTH_MAX: usize = 32;
 /// Longest name, pattern or value, in bytes; the longest id of an object fits.
 pub const TEXT_MAX: usize = 2048;
+/// Most entries that a document takes in the index of [`Compiled`], where each statement has one for each of those it is for
+/// with each of the things it speaks of.
+pub const ENTRIES_MAX: usize = 100_000;
 /// Most errors of one document that are told.
 pub const ERRORS_MAX: usize = 20;
 

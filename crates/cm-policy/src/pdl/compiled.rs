@@ -125,6 +125,7 @@ impl Compiled {
                     *heads - 1
                 }),
             };
+            // Too many for kinds whose lists show more than what may be read: the search looks at that.
             let lists = rule.effect == Effect::Allow && actions & bit(Action::List) != 0;
             for who in &who {
                 self.index.entry(key(kind, *who, head)).or_default().push(at);
@@ -289,7 +290,7 @@ impl Search<'_, '_> {
                 continue;
             }
             let rule = &self.compiled.statements[reach.statement as usize].rule;
-            let lists = rule.effect == Effect::Allow && self.request.action == Action::List;
+            let lists = rule.effect == Effect::Allow && self.request.lists_what_is_readable();
             let fits = match self.request.id {
                 Some(id) => reach.glob.fits(id),
                 None => lists || reach.glob == Glob::Any,

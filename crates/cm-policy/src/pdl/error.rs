@@ -21,6 +21,13 @@ pub enum Problem {
     /// There are more than [`super::STATEMENTS_MAX`].
     #[error("a document must not have more than {} statements", super::STATEMENTS_MAX)]
     TooManyStatements,
+    /// The statements take more entries than [`super::ENTRIES_MAX`].
+    #[error(
+        "the statements up to this one take more than {} entries, one for each of those they are for with each of the \
+         things they speak of: use roles, groups and patterns in place of long lists",
+        super::ENTRIES_MAX
+    )]
+    TooManyEntries,
     /// A list or a condition has more parts than [`super::PARTS_MAX`].
     #[error("a list or a condition must not have more than {} parts", super::PARTS_MAX)]
     TooManyParts,

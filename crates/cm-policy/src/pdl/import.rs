@@ -50,6 +50,7 @@ pub enum ImportError {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct JsonPolicy {
     policy_id: String,
     #[serde(default)]
@@ -59,6 +60,7 @@ struct JsonPolicy {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct JsonEvent {
     #[serde(default)]
     event_id: String,
@@ -72,6 +74,7 @@ struct JsonEvent {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Pair {
     attribute: String,
     value: String,
@@ -174,6 +177,10 @@ fn says(of: AttributeOf, pair: &Pair) -> Option<Test> {
 
 fn who(subject: &Pair, tests: &mut Vec<Test>) -> Option<Who> {
     let value = subject.value.clone();
+    // Nobody is not everybody.
+    if value.trim().is_empty() {
+        return None;
+    }
     if is_any(&value) {
         return Some(Who::Anyone);
     }

@@ -55,7 +55,7 @@ fn reaches(what: &What, effect: Effect, request: &Request<'_>) -> bool {
     }
 }
 
-/// Collections fit what speaks of every resource of the kind. They may be listed by whoever may list a part: only what
+/// Collections fit what speaks of every resource of the kind. They may be listed by whoever may list a part, where only what
 /// may be read is shown.
 fn id_fits(pattern: Option<&str>, effect: Effect, request: &Request<'_>) -> bool {
     match (pattern, request.id) {
@@ -63,7 +63,7 @@ fn id_fits(pattern: Option<&str>, effect: Effect, request: &Request<'_>) -> bool
         (Some(pattern), Some(id)) => fits(pattern, id),
         (Some(pattern), None) => {
             let everything = !pattern.is_empty() && pattern.chars().all(|character| character == '*');
-            everything || (effect == Effect::Allow && request.action == Action::List)
+            everything || (effect == Effect::Allow && request.lists_what_is_readable())
         }
     }
 }

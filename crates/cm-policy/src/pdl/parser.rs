@@ -4,7 +4,9 @@ use cm_types::ResourceKind;
 
 use super::lexer::{Token, TokenKind, tokens};
 use super::syntax::{ActionWord, Condition, Document, Effect, Position, Rule, Statement, What, Who};
-use super::{BYTES_MAX, DEPTH_MAX, ERRORS_MAX, PARTS_MAX, PdlError, PdlErrors, Problem, STATEMENTS_MAX};
+use super::{
+    BYTES_MAX, DEPTH_MAX, ENTRIES_MAX, ERRORS_MAX, PARTS_MAX, PdlError, PdlErrors, Problem, STATEMENTS_MAX,
+};
 
 pub(super) mod questions;
 
@@ -50,6 +52,7 @@ impl<'a> Parser<'a> {
             errors.push(error);
             return document;
         }
+        let mut entries = 0;
         // A comment behind the version stands above the first statement afterwards.
         while *self.peek() != TokenKind::End {
             if document.statements.len() == STATEMENTS_MAX {
@@ -58,7 +61,14 @@ impl<'a> Parser<'a> {
             }
             let line_above = self.last_line;
             match self.statement(line_above) {
-                Ok(statement) => document.statements.push(statement),
+                Ok(statement) => {
+                    entries += statement.rule.entries();
+                    if entries > ENTRIES_MAX {
+                        errors.push(PdlError { at: statement.at, problem: Problem::TooManyEntries });
+                        return document;
+                    }
+                    document.statements.push(statement);
+                }
                 Err(error) => {
                     errors.push(error);
                     if errors.len() >= ERRORS_MAX {

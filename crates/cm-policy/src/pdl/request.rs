@@ -83,6 +83,38 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Whether it is for a list that shows no more than what may be read. Whoever may list a part may then ask for it. The lists
+    /// of the other kinds show all that there is, or are asked about for more than a list.
+    pub(super) fn lists_what_is_readable(&self) -> bool {
+        use ResourceKind as Kind;
+        let filtered = match self.kind {
+            Kind::PermissionPolicy
+            | Kind::Service
+            | Kind::Microservice
+            | Kind::Function
+            | Kind::Endpoint
+            | Kind::Storage
+            | Kind::ActiveObject
+            | Kind::EndpointState
+            | Kind::FunctionState
+            | Kind::FunctionResult
+            | Kind::Bucket
+            | Kind::Measure
+            | Kind::ThreatCollection => true,
+            Kind::Tenant
+            | Kind::Principal
+            | Kind::Role
+            | Kind::SecurityPolicy
+            | Kind::Instance
+            | Kind::Computation
+            | Kind::Object
+            | Kind::Event
+            | Kind::ThreatEvent
+            | Kind::IntelPeer => false,
+        };
+        filtered && self.action == Action::List
+    }
+
     /// The value of an attribute: `None` if nobody knows, `Some(None)` if there is none.
     fn attribute(&self, attribute: &Attribute) -> Option<Option<&'a str>> {
         let name = attribute.name.as_str();

@@ -14,6 +14,13 @@ pub struct Document {
     pub closing: Vec<String>,
 }
 
+impl Document {
+    /// How many entries it takes in the index of [`super::Compiled`].
+    pub fn entries(&self) -> usize {
+        self.statements.iter().map(|statement| statement.rule.entries()).sum()
+    }
+}
+
 /// Where something stands in a text; both count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
@@ -67,6 +74,12 @@ impl Rule {
         Action::ALL
             .into_iter()
             .filter(|action| self.actions.iter().any(|word| word.actions().contains(action)))
+    }
+
+    /// How many entries it takes in the index of [`super::Compiled`]: one for each of those it is for with each of the
+    /// things it speaks of. Where it is about collections they count once.
+    pub fn entries(&self) -> usize {
+        self.who.len() * self.what.iter().map(|what| super::glob::reaches(what).len()).sum::<usize>()
     }
 
     /// Whether it depends on nothing but who, what and which.

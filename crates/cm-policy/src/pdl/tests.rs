@@ -18,6 +18,20 @@ fn check_errors(text: &str, expected: &[&str]) {
 }
 
 #[test]
+fn the_index_of_a_document_is_bounded() {
+    let list = |what: &str, count: usize| {
+        let each: Vec<String> = (0..count).map(|at| format!("{what} \"x{at}\"")).collect();
+        each.join(", ")
+    };
+    let statement = format!("allow {} to read on {}\n", list("user", 250), list("bucket", 200));
+    document(&format!("pdl 1\n{statement}{statement}"));
+    check_errors(
+        &format!("pdl 1\n{statement}{statement}allow anyone to read on bucket"),
+        &["4:1: the statements up to this one take more than 100000 entries"],
+    );
+}
+
+#[test]
 fn errors_say_where() {
     check_errors("", &["1:1: a document begins with `pdl 1`"]);
     check_errors("pdl 2", &["1:5: a document begins"]);

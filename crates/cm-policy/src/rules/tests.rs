@@ -179,7 +179,7 @@ fn what_statements_allow_a_role_is_not_given_away_by_others() {
     let (principal, own) = (PrincipalId::parse("ann").unwrap(), [role("doctor", &[])]);
     let stranger = Subject::principal(&principal, &house.tenant, &[]).under(house.rules());
     assert!(!stranger.may_give(&role("doctor", &[])));
-    assert!(stranger.may_give(&role("nurse", &[])));
+    assert!(!stranger.may_give(&role("nurse", &[])));
     assert!(
         Subject::principal(&principal, &house.tenant, &own)
             .under(house.rules())
@@ -206,4 +206,21 @@ fn whoever_may_read_a_thing_is_told_that_a_statement_denies_the_rest() {
     };
     assert!(matches!(ask("ann"), crate::Denied::Forbidden(_)));
     assert!(matches!(ask("eve"), crate::Denied::Hidden(_)));
+}
+
+#[test]
+fn a_part_opens_only_lists_that_show_what_may_be_read() {
+    let house = House::new("allow user ann to list on anything \"x*\"");
+    let ann = PrincipalId::parse("ann").unwrap();
+    let opens = |kind: ResourceKind| {
+        let labels = Labels::new();
+        let target =
+            Target { kind, id: None, tenant: &house.tenant, owner: None, labels: &labels, guard: None };
+        let subject = Subject::principal(&ann, &house.tenant, &[]).under(house.rules());
+        explain(Action::List, &subject, &target).allowed
+    };
+    assert!(opens(ResourceKind::Function) && opens(ResourceKind::Bucket));
+    for kind in [ResourceKind::Principal, ResourceKind::Tenant, ResourceKind::Event, ResourceKind::Role] {
+        assert!(!opens(kind), "{kind}");
+    }
 }

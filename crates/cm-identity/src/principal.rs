@@ -29,6 +29,8 @@ pub struct Principal {
     pub created_at: Timestamp,
     /// Whether it can log in with a password.
     pub has_password: bool,
+    /// The epoch of its credentials when it was read.
+    pub(crate) credential_epoch: String,
 }
 
 impl Principal {
@@ -42,6 +44,7 @@ impl Principal {
             generation: row.generation,
             created_at: row.created_at,
             has_password: row.password.is_some(),
+            credential_epoch: row.credential_epoch.clone(),
         }
     }
 }

@@ -348,8 +348,18 @@ fn what(purpose: Purpose, id: &str) -> String {
 
 fn rows_of(tx: &ReadTx<'_>, purpose: Purpose) -> Result<Vec<(String, SigningKeyRow)>, IdentityError> {
     let prefix = KeyPrefix::new().part(&purpose.as_str().to_owned());
-    let rows = tx.prefix::<SigningKeys>(&prefix, None, KEYS_OF_PURPOSE_MAX)?;
-    Ok(rows.into_iter().map(|((_, id), row)| (id, row)).collect())
+    let mut all = Vec::new();
+    let mut after = None;
+    loop {
+        let rows = tx.prefix::<SigningKeys>(&prefix, after.as_ref(), KEYS_OF_PURPOSE_MAX)?;
+        // A page that is not full is the last one. Ids say nothing of age: the one in use may be on any.
+        let is_last = rows.len() < KEYS_OF_PURPOSE_MAX;
+        after = rows.last().map(|(key, _)| key.clone());
+        all.extend(rows.into_iter().map(|((_, id), row)| (id, row)));
+        if is_last {
+            return Ok(all);
+        }
+    }
 }
 
 fn info(purpose: Purpose, id: String, row: SigningKeyRow) -> SigningKeyInfo {

@@ -324,7 +324,9 @@ impl Kernel {
         self.db()
             .write(move |tx| {
                 let id = principal.id.as_str();
-                change_within::<Scopes, ()>(tx, &principal.tenant, |scopes| scopes.unlicense(id, &scope, now))?;
+                change_within::<Scopes, ()>(tx, &principal.tenant, |scopes| {
+                    scopes.unlicense(id, &scope, now)
+                })?;
                 let mut event =
                     NewEvent::new(principal.tenant.clone(), EventVerb::fixed("declaration.changed"));
                 event.actor = Some(principal.id.clone());

@@ -37,9 +37,11 @@ impl RefusedCredentials {
         if last.len() >= REMEMBERED_MAX {
             last.retain(|_, (at, _)| now.saturating_duration_since(*at) < INTERVAL);
         }
-        if last.len() < REMEMBERED_MAX {
-            last.insert(refusal, (now, 0));
+        // So many within a second are a flood from everywhere: what cannot be counted is not recorded either.
+        if last.len() >= REMEMBERED_MAX {
+            return None;
         }
+        last.insert(refusal, (now, 0));
         Some(1)
     }
 }
@@ -85,5 +87,10 @@ mod tests {
         assert_eq!(count(&here, CredentialProblem::NotOurs, now), Some(1), "another problem");
         assert_eq!(count(&there, CredentialProblem::Expired, now), Some(1), "another source");
         assert_eq!(count(&here, CredentialProblem::Expired, now + INTERVAL), Some(3));
+        let many = (0..5000u32).filter(|at| {
+            let source = Source::of(std::net::Ipv4Addr::from(0x0a00_0000 | at).into());
+            count(&source, CredentialProblem::Expired, now + INTERVAL).is_some()
+        });
+        assert!(many.count() <= REMEMBERED_MAX, "a flood from everywhere is bounded");
     }
 }

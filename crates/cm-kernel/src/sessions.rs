@@ -258,6 +258,11 @@ impl Kernel {
         demand_nameable(&op.subject(), &new.id)?;
         let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
         let SignUp { id, password, profile, scope } = new;
+        // Looked at once more when it is made; but for a name that is taken no password is hashed.
+        let (known, place, name) = (identity.clone(), permit.tenant().clone(), id.clone());
+        if self.db().read(move |tx| known.get_principal(tx, &place, &name)).await?.is_some() {
+            return Err(IdentityError::Exists.into());
+        }
         let hash = identity.hash_password(password).await?;
         let (permit, request, now) = (permit.clone(), op.request.clone(), self.now());
         self.db()
@@ -294,6 +299,7 @@ impl Kernel {
         if !self.tenant(tenant).await?.is_some_and(|tenant| tenant.open) {
             return Err(KernelError::Unauthenticated);
         }
+        self.identity().spend_on_sign_up(&op.source)?;
         // The node may make anybody, but not let strangers be those whom permission policies speak of.
         let policies = self.policies_of(tenant).await?;
         if policies.compiled().is_some_and(|policies| policies.names_user(new.id.as_str())) {

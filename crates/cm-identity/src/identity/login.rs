@@ -24,6 +24,8 @@ struct Attempt {
     matches: bool,
     /// What takes the place of an outdated hash.
     renewed: Option<PasswordHash>,
+    /// Whether it may be made once more.
+    is_first: bool,
     request: Option<RequestId>,
 }
 
@@ -31,6 +33,8 @@ struct Attempt {
 enum Verdict {
     In(Authenticated),
     Out(CredentialProblem),
+    /// The password was right for a hash that has been replaced since: by somebody else's login, or by another password.
+    Replaced,
     Locked(std::time::Duration),
     /// No principal of this name.
     Unknown,
@@ -54,6 +58,22 @@ impl Identity {
         source: &Source,
         request: Option<&RequestId>,
     ) -> Result<Authenticated, IdentityError> {
+        let name = (tenant, principal);
+        if let Some(authenticated) = self.attempt(name, password.clone(), source, (request, true)).await? {
+            return Ok(authenticated);
+        }
+        let again = self.attempt(name, password, source, (request, false)).await?;
+        again.ok_or_else(|| CredentialProblem::WrongPassword.into())
+    }
+
+    /// `None` if the hash was replaced meanwhile and this is the first attempt.
+    async fn attempt(
+        &self,
+        (tenant, principal): (&TenantId, &PrincipalId),
+        password: Secret<String>,
+        source: &Source,
+        (request, is_first): (Option<&RequestId>, bool),
+    ) -> Result<Option<Authenticated>, IdentityError> {
         let name = key_of(tenant, principal);
         let key = name.clone();
         let (row, attempts) = self
@@ -82,8 +102,21 @@ impl Identity {
         };
         let (tenant, principal) = name;
         let (source, request) = (source.clone(), request.cloned());
-        let attempt = Attempt { tenant, principal, source, compared, matches, renewed, request };
+        let attempt = Attempt { tenant, principal, source, compared, matches, renewed, is_first, request };
         self.conclude(attempt).await
+    }
+
+    /// Takes one from what a source may fail, because it signs somebody up without having shown who it is: a password is hashed
+    /// for it, and it learns whether a name is taken.
+    ///
+    /// Errors: `Locked` if nothing is left.
+    pub fn spend_on_sign_up(&self, source: &Source) -> Result<(), IdentityError> {
+        let (mut sprays, now) = (self.sprays(), self.now());
+        if let Some(retry_after) = sprays.wait(source, now) {
+            return Err(IdentityError::Locked { retry_after });
+        }
+        sprays.fail(source, now);
+        Ok(())
     }
 
     /// How long a source has to wait, for the account's sake or for its own.
@@ -96,7 +129,7 @@ impl Identity {
         attempts.locked_for(source, now).max(sprayed)
     }
 
-    async fn conclude(&self, attempt: Attempt) -> Result<Authenticated, IdentityError> {
+    async fn conclude(&self, attempt: Attempt) -> Result<Option<Authenticated>, IdentityError> {
         let name = key_of(&attempt.tenant, &attempt.principal);
         let source = attempt.source.clone();
         let (identity, now) = (self.clone(), self.now());
@@ -105,7 +138,8 @@ impl Identity {
             self.sprays().fail(&source, now);
         }
         match verdict {
-            Verdict::In(authenticated) => Ok(authenticated),
+            Verdict::In(authenticated) => Ok(Some(authenticated)),
+            Verdict::Replaced => Ok(None),
             Verdict::Out(problem) => Err(problem.into()),
             Verdict::Locked(retry_after) => Err(IdentityError::Locked { retry_after }),
             Verdict::Unknown => {
@@ -135,6 +169,9 @@ impl Identity {
         let mut attempts = tx.get::<LoginFailures>(&key)?.unwrap_or_default();
         if let Some(retry_after) = attempts.locked_for(&attempt.source, now) {
             return Ok(Verdict::Locked(retry_after));
+        }
+        if attempt.is_first && attempt.matches && row.password != attempt.compared {
+            return Ok(Verdict::Replaced);
         }
         let problem = if !attempt.matches || row.password != attempt.compared {
             CredentialProblem::WrongPassword

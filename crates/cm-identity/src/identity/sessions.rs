@@ -40,7 +40,7 @@ impl Identity {
     /// Begins a session for who just authenticated. One of the dialect takes the place of an earlier one of the same label.
     ///
     /// Errors: `Invalid` unless the token is to live 1 s to what its protocol allows; `InvalidCredential` if the principal
-    /// was disabled or deleted meanwhile.
+    /// was disabled or deleted, or its credentials were changed, meanwhile.
     pub fn begin_session(
         &self,
         tx: &mut WriteTx<'_>,
@@ -53,6 +53,11 @@ impl Identity {
         let row = tx.get::<Principals>(&key_of(tenant, id))?.ok_or(CredentialProblem::UnknownPrincipal)?;
         if row.disabled {
             return Err(CredentialProblem::Disabled.into());
+        }
+        // A new password ends what was proven before it, also between the proof and this. API keys outlive it.
+        let outlives = matches!(authenticated.credential(), Credential::ApiKey { .. });
+        if !outlives && row.credential_epoch != authenticated.principal().credential_epoch {
+            return Err(CredentialProblem::Revoked.into());
         }
         self.clear_ended_sessions(tx)?;
         self.make_room_for_session(tx, (tenant, id), new.kind, &new.label)?;

@@ -75,7 +75,7 @@ impl Identity {
     /// the principal authenticated, and with the API key by which it did.
     ///
     /// Errors: `Invalid` unless `ttl` is 1 s to [`TOKEN_TTL_MAX`]; `InvalidCredential` if the principal was
-    /// disabled or deleted meanwhile.
+    /// disabled or deleted, or its credentials were changed, meanwhile.
     pub fn issue_token(
         &self,
         tx: &mut WriteTx<'_>,
@@ -90,6 +90,11 @@ impl Identity {
         let row = tx.get::<Principals>(&key_of(tenant, id))?.ok_or(CredentialProblem::UnknownPrincipal)?;
         if row.disabled {
             return Err(CredentialProblem::Disabled.into());
+        }
+        // A new password ends what was proven before it, also between the proof and this. API keys outlive it.
+        let outlives = matches!(authenticated.credential(), Credential::ApiKey { .. });
+        if !outlives && row.credential_epoch != authenticated.principal().credential_epoch {
+            return Err(CredentialProblem::Revoked.into());
         }
         let now = self.now();
         let (latest, key) = match authenticated.credential() {

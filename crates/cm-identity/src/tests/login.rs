@@ -227,3 +227,15 @@ async fn no_password_reaches_the_log() {
         );
     }
 }
+
+#[tokio::test]
+async fn signing_up_takes_from_what_a_source_may_fail() {
+    let world = World::new().await;
+    let source = crate::Source::of([192, 0, 2, 77].into());
+    for _ in 0..crate::lockout::SPRAY_BURST {
+        world.identity.spend_on_sign_up(&source).unwrap();
+    }
+    assert!(matches!(world.identity.spend_on_sign_up(&source), Err(IdentityError::Locked { .. })));
+    let other = crate::Source::of([192, 0, 2, 78].into());
+    world.identity.spend_on_sign_up(&other).unwrap();
+}

@@ -213,3 +213,17 @@ async fn sessions_of_one_principal_are_few() {
     let refused = world.write(move |identity, tx| identity.begin_session(tx, &who, ttl, None)).await;
     assert!(matches!(refused, Err(IdentityError::Invalid(_))));
 }
+
+#[tokio::test]
+async fn what_was_proven_before_new_credentials_gets_neither_tokens_nor_sessions() {
+    let world = World::new().await;
+    let alice = alice(&world).await;
+    world.set_password("alice", "another horse battery").await.unwrap();
+    let is_revoked = |error: IdentityError| {
+        assert!(matches!(error, IdentityError::InvalidCredential(CredentialProblem::Revoked)), "{error:?}");
+    };
+    is_revoked(world.token(&alice, 60).await.unwrap_err());
+    let session = new(SessionKind::Api, "");
+    let begun = world.write(move |identity, tx| identity.begin_session(tx, &alice, session, None)).await;
+    is_revoked(begun.unwrap_err());
+}

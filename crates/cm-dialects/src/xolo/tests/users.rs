@@ -242,8 +242,10 @@ async fn measures_refuse_sources_and_users_here_too() {
     let actor = kernel.authenticate(&world.admin).await.unwrap();
     let op = OpContext::new(actor, RequestId::random(), tasks.token());
     let acct = kernel.operate_in(&op, &TenantId::parse("acct").unwrap()).await.unwrap();
-    let measures =
-        [(&op, json!({ "source": "192.0.2.7", "effect": "deny" })), (&acct, json!({ "principal": "alice", "effect": "deny" }))];
+    let measures = [
+        (&op, json!({ "source": "192.0.2.7", "effect": "deny" })),
+        (&acct, json!({ "principal": "alice", "effect": "deny" })),
+    ];
     for (op, spec) in measures {
         let kind = ResourceKind::Measure;
         let permit = kernel.authorize::<cm_kernel::policy::Create>(op, kind).await.unwrap();

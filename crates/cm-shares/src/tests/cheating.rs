@@ -206,12 +206,15 @@ fn a_client_that_contradicts_itself_is_refused() {
     }
 }
 
+/// A frame with its sender and its receiver.
+type Sent = (Party, Party, Vec<u8>);
+
 /// Three parties whose first one cheats by rushing: it keeps frames for the third party back, and reads what the others send meanwhile.
 struct Rush {
     machines: Vec<Machine<Vec<F61>>>,
     results: Vec<Option<Result<Vec<F61>, MpcError>>>,
-    sent: Arc<Mutex<VecDeque<(Party, Party, Vec<u8>)>>>,
-    seen: Vec<(Party, Party, Vec<u8>)>,
+    sent: Arc<Mutex<VecDeque<Sent>>>,
+    seen: Vec<Sent>,
     kept_back: Vec<Vec<u8>>,
 }
 
@@ -219,7 +222,7 @@ impl Rush {
     const PRODUCTS: usize = 5;
 
     fn new() -> Self {
-        let sent: Arc<Mutex<VecDeque<_>>> = Arc::default();
+        let sent: Arc<Mutex<VecDeque<Sent>>> = Arc::default();
         let machine = |keys: &Keys| {
             let (me, sent) = (keys.party(), sent.clone());
             let outbox = Box::new(move |to, frame| sent.lock().unwrap().push_back((me, to, frame)));

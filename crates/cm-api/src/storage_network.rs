@@ -198,7 +198,10 @@ fn change(body: LayoutChangeBody) -> Result<StorageChange, Failure> {
     )
 )]
 /// Describes the storage network.
-pub async fn read_storage_network(State(api): State<Api>, Op(op): Op) -> Result<Json<StorageNetworkView>, Failure> {
+pub async fn read_storage_network(
+    State(api): State<Api>,
+    Op(op): Op,
+) -> Result<Json<StorageNetworkView>, Failure> {
     let permit = api.kernel.authorize_network_view(&op).await.map_err(refusal)?;
     let status = api.kernel.storage_status(&permit).await.map_err(refusal)?;
     let status = status.ok_or_else(|| {

@@ -80,7 +80,7 @@ mod tests {
         let refused = RefusedCredentials::default();
         let (here, there) = (Source::of([192, 0, 2, 1].into()), Source::of([192, 0, 2, 2].into()));
         let now = Instant::now();
-        let count = |source, problem, now| refused.count(source, problem, now);
+        let count = |source: &Source, problem, now| refused.count(source, problem, now);
         assert_eq!(count(&here, CredentialProblem::Expired, now), Some(1));
         assert_eq!(count(&here, CredentialProblem::Expired, now), None);
         assert_eq!(count(&here, CredentialProblem::Expired, now), None);

@@ -32,7 +32,7 @@ impl Listeners {
             ("attestation", listen.attestation),
             ("xolo", listen.xolo),
             ("mpc", listen.mpc),
-            ("mpc_peers", listen.mpc_peers),
+            ("mpc-peers", listen.mpc_peers),
             ("intel", listen.intel),
         ];
         let mut bound = BTreeMap::new();
@@ -78,7 +78,7 @@ impl Listeners {
 /// Binds the socket for datagrams by which peers of the threat network find each other. Several nodes of one machine share the port, as
 /// the earlier ones do.
 pub(crate) fn bind_discovery(address: SocketAddr) -> Result<UdpSocket, NodeError> {
-    let failed = |source| NodeError::Bind { listener: "intel_discovery", address, source };
+    let failed = |source| NodeError::Bind { listener: "intel-discovery", address, source };
     let domain = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let bound = || {

@@ -124,7 +124,7 @@ impl Node {
         let told = config::intel::of(&config.intel, data_dir.path());
         let intel = Intel::open(kernel.clone(), &tasks, told, link.clone()).await?;
         let mut listeners = sockets.addresses();
-        let parties = sockets.take("mpc_peers");
+        let parties = sockets.take("mpc-peers");
         let computations = Computations::open(
             kernel.clone(),
             &tasks,
@@ -134,7 +134,7 @@ impl Node {
         )
         .await?;
         let calls = discovery.as_ref().and_then(|socket| socket.local_addr().ok());
-        listeners.extend(calls.map(|address| ("intel_discovery", address)));
+        listeners.extend(calls.map(|address| ("intel-discovery", address)));
         listeners.extend(network.as_ref().map(|opened| ("peers", opened.listens)));
         let metrics: Arc<dyn Fn() -> String + Send + Sync> = Arc::new(move || metrics.render());
         let access = if config.open { Access::Open(Actor::node()) } else { Access::Credential };

@@ -19,7 +19,7 @@ async fn cluster() -> Cluster {
     let nodes: Vec<Node> = (1..=3).map(start).collect();
     let mut parties = Vec::new();
     for node in &nodes {
-        parties.push((node.admin().party().await.unwrap(), node.address("mpc_peers").to_owned()));
+        parties.push((node.admin().party().await.unwrap(), node.address("mpc-peers").to_owned()));
     }
     for node in &nodes {
         let own = node.admin().party().await.unwrap().name;

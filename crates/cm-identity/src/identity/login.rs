@@ -31,7 +31,7 @@ struct Attempt {
 
 /// What an attempt comes to. A failure is not an `Err` of its transaction, because it must be counted.
 enum Verdict {
-    In(Authenticated),
+    In(Box<Authenticated>),
     Out(CredentialProblem),
     /// The password was right for a hash that has been replaced since: by somebody else's login, or by another password.
     Replaced,
@@ -138,7 +138,7 @@ impl Identity {
             self.sprays().fail(&source, now);
         }
         match verdict {
-            Verdict::In(authenticated) => Ok(Some(authenticated)),
+            Verdict::In(authenticated) => Ok(Some(*authenticated)),
             Verdict::Replaced => Ok(None),
             Verdict::Out(problem) => Err(problem.into()),
             Verdict::Locked(retry_after) => Err(IdentityError::Locked { retry_after }),
@@ -186,7 +186,7 @@ impl Identity {
             }
             self.record(tx, attempt.entry("login.succeeded", Outcome::Allowed))?;
             let principal = Principal::from_row(&attempt.tenant, &attempt.principal, &row);
-            return Ok(Verdict::In(Authenticated::new(principal, Credential::Password)));
+            return Ok(Verdict::In(Box::new(Authenticated::new(principal, Credential::Password))));
         };
         attempts.fail(&attempt.source, now);
         tx.put::<LoginFailures>(&key, &attempts)?;

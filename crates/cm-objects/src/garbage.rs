@@ -233,6 +233,10 @@ impl Engine {
             let chunks = self.chunks.clone();
             let listed = self.tasks.spawn_blocking("object-orphans", move || chunks.list_shard(shard));
             let listed = listed.await.map_err(|_| ObjectError::Lost)??;
+            // It became a peer meanwhile: from now on others count on files that have no row yet.
+            if self.network.get().is_some() {
+                return Ok(());
+            }
             for batch in listed.chunks(BATCH) {
                 self.delete_orphan_batch(batch.to_vec(), collected).await?;
             }

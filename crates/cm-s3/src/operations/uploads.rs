@@ -229,7 +229,8 @@ impl Store {
         let limit = page_limit(input.max_uploads)?.unwrap_or(PageLimit::clamped(1));
         let bucket = bucket_name(input.bucket.clone())?;
         let permit = self.permit_bucket::<List>(&caller, Use::ListBucketMultipartUploads, &bucket).await?;
-        let upload_id = input.upload_id_marker.as_deref().map(upload_id).transpose()?;
+        let marker = input.upload_id_marker.as_deref().filter(|marker| !marker.is_empty());
+        let upload_id = marker.map(upload_id).transpose()?;
         let after = input.key_marker.clone().map(|key| (key, upload_id));
         let prefix = input.prefix.clone().unwrap_or_default();
         // A bucket has no more uploads under way than one page holds, so that what is grouped is all there.

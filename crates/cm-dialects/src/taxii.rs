@@ -15,7 +15,7 @@
 //! **Time.** `date_added` is in microseconds, rises with every object and is never given twice, so that a page's last one is where the next begins, whatever is
 //! put in meanwhile.
 //!
-//! **Callers** present a bearer token, or by HTTP Basic a name and password, or any name and an API key ([`basic`]).
+//! **Callers** present a bearer token, or by HTTP Basic a name and password, or any name and an API key (`basic`).
 //!
 //! What a filter does not know is refused, not ignored: an answer to half a question looks like one to all of it.
 

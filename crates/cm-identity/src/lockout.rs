@@ -9,7 +9,7 @@
 //!   [`STRANGERS_BURST`] failures, and one more every [`STRANGERS_REFILL`]. It bounds what a guesser gains from having many
 //!   addresses. Sources that are *known*, because somebody logged in from there within [`KNOWN_FOR`], do not draw on it
 //!   and are not kept out by it: the owner comes in from home while half the internet guesses.
-//! - **For a source, whatever the account** ([`Sprays`]). It bounds what is gained by trying one password on many names.
+//! - **For a source, whatever the account** (`Sprays`). It bounds what is gained by trying one password on many names.
 //!   A source that is known for an account is let through to that account all the same.
 //!
 //! What is left: somebody who sits at the owner's own source can keep the owner out *from there*, and a guesser with very many

@@ -1,7 +1,7 @@
 //! Sessions: what a login begins, a refresh carries on and a logout ends.
 //!
 //! A session is a row; it has exactly one live token at a time. Refreshing makes another and ends the one before. So that
-//! nobody can carry on a session beside its owner, a refresh token can be used once: [`Refresh`] numbers its turns, and a
+//! nobody can carry on a session beside its owner, a refresh token can be used once: `Refresh` numbers its turns, and a
 //! turn that is over proves that somebody kept a copy. Then the whole session ends (RFC 9700, section 4.14.2).
 //!
 //! | kind | signed with | who accepts it | refreshed with |

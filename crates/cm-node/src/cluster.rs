@@ -4,11 +4,11 @@
 //! that know peers by their keys (`cm_net`). A data directory with the file `cluster.json` is such a node's: [`found()`] and
 //! [`join()`] make it, once.
 //!
-//! - [`state`]: what the data directory says.
-//! - [`book`]: who the members are, by the newest that is known, hence whom links dial and accept.
-//! - [`carrier`]: messages of the log over links.
-//! - [`open()`]: from the data directory to an open database.
-//! - [`connect_storage`]: chunks of objects on several nodes.
+//! - `state`: what the data directory says.
+//! - `book`: who the members are, by the newest that is known, hence whom links dial and accept.
+//! - `carrier`: messages of the log over links.
+//! - `open()`: from the data directory to an open database.
+//! - `connect_storage`: chunks of objects on several nodes.
 //! - [`tend`]: what a running node does for the network: newcomers are let in, members brought into line with what is wanted.
 
 mod book;

@@ -9,7 +9,7 @@
 //! - `carrier`: messages of the log over links.
 //! - `open()`: from the data directory to an open database.
 //! - `connect_storage`: chunks of objects on several nodes.
-//! - [`tend`]: what a running node does for the network: newcomers are let in, members brought into line with what is wanted.
+//! - `tend`: what a running node does for the network: newcomers are let in, members brought into line with what is wanted.
 
 mod book;
 mod carrier;

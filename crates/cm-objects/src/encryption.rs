@@ -61,7 +61,7 @@ impl std::fmt::Debug for CustomerKey {
     }
 }
 
-/// How a bucket's new objects are encrypted whose writers do not say: the value of [`Setting::Encryption`](crate::Setting::Encryption).
+/// How a bucket's new objects are encrypted whose writers do not say: the value of [`Setting::Encryption`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BucketEncryption {
     /// With a key that the node keeps.

@@ -18,7 +18,11 @@ pub fn permission_documents(data: &[u8]) {
                  allow invoke function f with mfa tls time:2027-01-04T09:00:00Z address:10.0.0.1 label:env=a owner";
     for case in pdl::CaseFile::parse(cases).expect("the cases are well formed").cases {
         let request = case.request();
-        assert_eq!(compiled.judge(&request), pdl::interpret(&documents, &request), "the index decides otherwise");
+        assert_eq!(
+            compiled.judge(&request),
+            pdl::interpret(&documents, &request),
+            "the index decides otherwise"
+        );
     }
 }
 

@@ -21,7 +21,7 @@
 //! Everything is bounded: see [`BYTES_MAX`] and its neighbours.
 //!
 //! Reading order: [`syntax`] (what can be said), [`parse`], [`format()`], [`request`] (what is asked), [`interpreter`],
-//! [`compiled`], [`check`] (what is hardly meant), [`cases`] (expected decisions), [`diff`] (who gains and who loses),
+//! [`compiled`], [`check`](mod@check) (what is hardly meant), [`cases`] (expected decisions), [`diff`] (who gains and who loses),
 //! [`import`] (policies of earlier systems).
 
 pub mod cases;

@@ -4,19 +4,15 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use cm_door::confirmed;
 use cm_functions::FileKind;
 use cm_http::{Failure, Upload};
-use cm_kernel::policy::{Read, Update};
-use cm_types::ResourceKind;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
-use crate::failure::{function_refusal, refusal};
-use crate::function_files::{FunctionFile, download, still_permitted};
+use crate::function_files::{self, FunctionFile};
 use crate::listing::Listing;
 
 #[utoipa::path(
@@ -31,14 +27,7 @@ pub async fn list_programs(
     Op(op): Op,
     Path(id): Path<String>,
 ) -> Result<Listing<FunctionFile>, Failure> {
-    let (function, permit) =
-        api.kernel.look_up::<Read>(&op, ResourceKind::Function, &id).await.map_err(refusal)?;
-    let files = api
-        .functions
-        .list_files(&op, &function, &permit, FileKind::Program)
-        .await
-        .map_err(function_refusal)?;
-    Ok(Listing { items: files.into_iter().map(FunctionFile::from).collect(), next: None })
+    function_files::list(&api, &op, &id, FileKind::Program).await
 }
 
 #[utoipa::path(
@@ -58,14 +47,10 @@ pub async fn list_programs(
 pub async fn write_program(
     State(api): State<Api>,
     Op(op): Op,
-    Path((id, name)): Path<(String, String)>,
+    Path(file): Path<(String, String)>,
     body: Upload,
 ) -> Result<Json<FunctionFile>, Failure> {
-    let (function, permit) =
-        api.kernel.look_up::<Update>(&op, ResourceKind::Function, &id).await.map_err(refusal)?;
-    let body = confirmed(body.into_stream(), still_permitted(api.clone(), op.clone(), id));
-    let put = api.functions.put_file(&op, &function, &permit, FileKind::Program, &name, body).await;
-    Ok(Json(FunctionFile::stored(&name, &put.map_err(function_refusal)?)))
+    function_files::write(api, op, file, FileKind::Program, body).await
 }
 
 #[utoipa::path(
@@ -84,17 +69,10 @@ pub async fn write_program(
 pub async fn read_program(
     State(api): State<Api>,
     Op(op): Op,
-    Path((id, name)): Path<(String, String)>,
+    Path(file): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let (function, permit) =
-        api.kernel.look_up::<Read>(&op, ResourceKind::Function, &id).await.map_err(refusal)?;
-    let read = api
-        .functions
-        .get_file(&op, &function, &permit, FileKind::Program, &name)
-        .await
-        .map_err(function_refusal)?;
-    download(read, "application/wasm", &headers)
+    function_files::read(&api, &op, file, FileKind::Program, &headers).await
 }
 
 #[utoipa::path(
@@ -110,15 +88,9 @@ pub async fn read_program(
 pub async fn delete_program(
     State(api): State<Api>,
     Op(op): Op,
-    Path((id, name)): Path<(String, String)>,
+    Path(file): Path<(String, String)>,
 ) -> Result<StatusCode, Failure> {
-    let (function, permit) =
-        api.kernel.look_up::<Update>(&op, ResourceKind::Function, &id).await.map_err(refusal)?;
-    match api.functions.delete_file(&op, &function, &permit, FileKind::Program, &name).await {
-        Ok(true) => Ok(StatusCode::NO_CONTENT),
-        Ok(false) => Err(Failure::not_found()),
-        Err(error) => Err(function_refusal(error)),
-    }
+    function_files::delete(&api, &op, file, FileKind::Program).await
 }
 
 /// The routes of this module.

@@ -2,24 +2,21 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use cm_client::Progress;
 use cm_crypto::aes_file::{self, AesFileError, AesKey};
 use cm_crypto::seal::{Opener, RecipientPublicKey, RecipientSecretKey, SealError, Sealer, looks_sealed};
 use cm_crypto::secret::wipe;
 use cm_crypto::x25519;
 
+use self::watch::{Signals, Stoppable, Watch};
 use crate::destination::Destination;
 use crate::{Connection, Outcome, UsageError, output};
 
-/// What a shell says of a command that was interrupted.
-const INTERRUPTED: u8 = 130;
 /// The code for what is refused.
 const REFUSED: u8 = 3;
 /// How much is copied at once.
@@ -29,7 +26,7 @@ const BLOB_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// `cryptomesh seal`
 #[derive(Args, Debug)]
-#[command(after_help = "Exit codes: 0 sealed, 1 failed, 2 wrong usage, 130 interrupted.")]
+#[command(after_help = "Exit codes: 0 sealed, 1 failed, 2 wrong usage, 130 interrupted, 143 ended.")]
 pub struct SealArgs {
     /// The file to seal; `-` reads standard input.
     pub file: PathBuf,
@@ -50,7 +47,7 @@ pub struct SealArgs {
 /// `cryptomesh open`
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit codes: 0 opened, 1 failed, 2 wrong usage, 3 altered or sealed for another key, 130 interrupted."
+    after_help = "Exit codes: 0 opened, 1 failed, 2 wrong usage, 3 altered or sealed for another key, 130 interrupted, 143 ended."
 )]
 pub struct OpenArgs {
     /// The sealed file.
@@ -95,37 +92,8 @@ pub enum Compat {
     Blob,
 }
 
-/// What a shell is told, and whether the work is to go on.
-#[derive(Clone)]
-struct Watch {
-    progress: Progress,
-    stopped: Arc<AtomicBool>,
-}
-
-impl Watch {
-    fn moved(&self, bytes: u64) -> io::Result<()> {
-        (self.progress)(bytes);
-        match self.stopped.load(Ordering::Relaxed) {
-            // Not `Interrupted`, which means to try again.
-            true => Err(io::Error::other(Stopped)),
-            false => Ok(()),
-        }
-    }
-}
-
-/// Somebody pressed Ctrl-C.
-#[derive(Debug)]
-struct Stopped;
-
-impl std::fmt::Display for Stopped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("interrupted")
-    }
-}
-
-impl std::error::Error for Stopped {}
-
-/// Runs the work beside the runtime until it is done or somebody presses Ctrl-C; either way nothing half is left.
+/// Runs the work beside the runtime until it is done or somebody stops it, by Ctrl-C or by ending the command; either way nothing
+/// half is left.
 async fn watched(
     connection: &Connection,
     (file, total): (&Path, Option<u64>),
@@ -133,14 +101,15 @@ async fn watched(
     verb: &str,
 ) -> Outcome {
     let (bar, progress) = output::progress(connection, total, &file.display().to_string());
-    let watch = Watch { progress, stopped: Arc::new(AtomicBool::new(false)) };
+    let watch = Watch::new(progress);
+    let mut signals = Signals::listen()?;
     let inner = watch.clone();
     let mut working = tokio::task::spawn_blocking(move || work(&inner));
-    let done = tokio::select! {
-        done = &mut working => done?,
-        _ = tokio::signal::ctrl_c() => {
-            watch.stopped.store(true, Ordering::Relaxed);
-            working.await?
+    let (done, signal) = tokio::select! {
+        done = &mut working => (done?, None),
+        signal = signals.heard() => {
+            watch.stop();
+            (working.await?, Some(signal))
         }
     };
     bar.finish_and_clear();
@@ -154,9 +123,9 @@ async fn watched(
             );
             Ok(ExitCode::SUCCESS)
         }
-        Err(_) if watch.stopped.load(Ordering::Relaxed) => {
+        Err(_) if let Some(signal) = signal => {
             output::note(connection, "interrupted; nothing was written");
-            Ok(ExitCode::from(INTERRUPTED))
+            Ok(ExitCode::from(signal))
         }
         Err(error) if is_refusal(&error) => {
             output::error(&format!("{error:#}; nothing was written"));
@@ -195,8 +164,9 @@ pub async fn seal(args: SealArgs, connection: &Connection) -> Outcome {
     let (file, force) = (args.file.clone(), args.force);
     let work = move |watch: &Watch| {
         let source: Box<dyn Read> = match file == Path::new("-") {
-            true => Box::new(io::stdin()),
-            false => Box::new(open_file(&file)?),
+            // Without the buffer of the library, in which bytes could wait while nothing more comes.
+            true => Box::new(Stoppable::new(File::from(io::stdin().as_fd().try_clone_to_owned()?), watch)),
+            false => Box::new(Stoppable::new(open_file(&file)?, watch)),
         };
         let mut destination = Destination::create(&target, 0o644, force)?;
         let size = match &how {
@@ -392,6 +362,8 @@ fn without_ending(file: &Path) -> anyhow::Result<PathBuf> {
         false => Err(UsageError("--to-file says where to write what the file holds".to_owned()).into()),
     }
 }
+
+mod watch;
 
 #[cfg(test)]
 mod tests;

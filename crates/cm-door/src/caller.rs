@@ -37,7 +37,8 @@ impl Caller {
     /// 401 when the credential is not valid any more.
     pub async fn again(mut self, kernel: &Kernel) -> Result<Self, Failure> {
         if let Some(bearer) = &self.bearer {
-            self.op.actor = kernel.authenticate(bearer.expose()).await.map_err(refusal)?;
+            let actor = kernel.authenticate(bearer.expose()).await.map_err(refusal)?;
+            self.op = self.op.by(actor);
         }
         Ok(self)
     }

@@ -216,6 +216,7 @@ impl Identity {
         if row.expires_at.is_some_and(|end| end <= self.now()) {
             return Err(CredentialProblem::Expired.into());
         }
+        crate::identity::require_open_doors(tx, &row.tenant)?;
         Ok(info(id.to_owned(), row))
     }
 

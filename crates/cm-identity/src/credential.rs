@@ -59,6 +59,9 @@ pub enum Credential {
         api_key: Option<String>,
         /// The session whose live token it is, if any; it ends with the session.
         session: Option<String>,
+        /// The session by whose token it was made, if any: it ends with that session, however it ends, and ending it ends
+        /// nothing else.
+        within: Option<String>,
     },
 }
 

@@ -20,7 +20,7 @@ use crate::hashing::Hashing;
 use crate::lockout::{Sprays, UnknownNames};
 use crate::signing::Ring;
 use crate::table::{PrincipalRow, Principals, Tenants};
-use crate::{IdentityError, MasterKey, NodeKeys};
+use crate::{CredentialProblem, IdentityError, MasterKey, NodeKeys};
 
 pub use api_keys::{API_KEYS_MAX, LABEL_LEN_MAX};
 pub use authenticate::{BEARER_LEN_MAX, Presented};
@@ -130,5 +130,16 @@ pub(crate) fn existing(
 }
 
 pub(crate) fn require_tenant(tx: &ReadTx<'_>, tenant: &TenantId) -> Result<(), IdentityError> {
-    tx.get::<Tenants>(tenant)?.map(|_| ()).ok_or(IdentityError::NoSuchTenant)
+    match tx.get::<Tenants>(tenant)? {
+        Some(row) if !row.leaving => Ok(()),
+        _ => Err(IdentityError::NoSuchTenant),
+    }
+}
+
+/// Whether somebody of the tenant may prove who they are at all: not while it is being removed.
+pub(crate) fn require_open_doors(tx: &ReadTx<'_>, tenant: &TenantId) -> Result<(), IdentityError> {
+    match require_tenant(tx, tenant) {
+        Err(IdentityError::NoSuchTenant) => Err(CredentialProblem::Disabled.into()),
+        outcome => outcome,
+    }
 }

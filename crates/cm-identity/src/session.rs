@@ -92,7 +92,13 @@ impl LiveSession {
     /// Who showed the token, as faces need it.
     pub fn authenticated(&self) -> Authenticated {
         let (jti, expires_at) = (self.jti.clone(), self.expires_at);
-        let credential = Credential::Token { jti, expires_at, api_key: None, session: Some(self.id.clone()) };
+        let credential = Credential::Token {
+            jti,
+            expires_at,
+            api_key: None,
+            session: Some(self.id.clone()),
+            within: None,
+        };
         Authenticated::new(self.principal.clone(), credential)
     }
 }

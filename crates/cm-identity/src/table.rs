@@ -92,6 +92,9 @@ pub(crate) struct TenantRow {
     /// Whether anybody may sign up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) open: bool,
+    /// Whether it is being removed: nobody gets in any more, and what is left of it goes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) leaving: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -20,12 +20,14 @@ pub struct Tenant {
     pub open: bool,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Whether it is being removed: nobody gets in any more.
+    pub leaving: bool,
 }
 
 impl Tenant {
     pub(crate) fn from_row(id: &TenantId, row: &TenantRow) -> Self {
         let name = row.name.clone().unwrap_or_else(|| id.to_string());
-        Self { id: id.clone(), name, open: row.open, created_at: row.created_at }
+        Self { id: id.clone(), name, open: row.open, created_at: row.created_at, leaving: row.leaving }
     }
 }
 

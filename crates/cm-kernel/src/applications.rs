@@ -14,7 +14,7 @@ use cm_policy::declared::grants::Lists;
 use cm_policy::declared::graph::Graph;
 use cm_policy::declared::roles::Roles;
 use cm_policy::{List, Permit, Update};
-use cm_types::{ResourceKind, TenantId, Timestamp};
+use cm_types::{PrincipalId, ResourceKind, TenantId, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -312,6 +312,38 @@ impl Kernel {
             .await
     }
 
+    /// Lets a user log in for a scope. The user must exist in the transaction that says so, lest whoever gets the name later
+    /// has the scope.
+    ///
+    /// # Errors
+    /// An unknown user, an unknown scope.
+    pub async fn assign_scope(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Update>,
+        (user, scope): (&str, &str),
+    ) -> Result<(), KernelError> {
+        demand_kind(permit.covers_collection(permit.tenant(), Scopes::KIND))?;
+        let (identity, events) = (self.identity().clone(), self.events().clone());
+        let (op, tenant) = (op.clone(), permit.tenant().clone());
+        let (user, scope) = (user.to_owned(), Scopes::name(scope));
+        self.db()
+            .write(move |tx| {
+                let known = match PrincipalId::parse(&*user) {
+                    Ok(id) => identity.get_principal(tx, &tenant, &id)?,
+                    Err(_) => None,
+                };
+                if known.is_none() {
+                    return Err(DeclarationError::NotFound { what: "user", id: user }.into());
+                }
+                change_within::<Scopes, ()>(tx, &tenant, |scopes| scopes.assign(&user, &scope))?;
+                let told = ("scope.assigned", format!("{user}/{scope}"));
+                events.append(tx, changed::<Scopes>(tenant, &op, told))?;
+                Ok(())
+            })
+            .await
+    }
+
     /// Gives up a licence of who showed the live token of a session. Nobody else is asked.
     pub async fn give_up_licence(
         &self,
@@ -367,17 +399,21 @@ impl Kernel {
         self.db()
             .write(move |tx| {
                 let outcome = change_within(tx, &tenant, change)?;
-                let mut event = NewEvent::new(tenant, EventVerb::fixed("declaration.changed"));
-                event.actor = op.principal().cloned();
-                event.request = Some(op.request.clone());
-                event.facts.insert("model".to_owned(), M::NAME.into());
-                event.facts.insert("what".to_owned(), what.into());
-                event.facts.insert("id".to_owned(), id.into());
-                events.append(tx, event)?;
+                events.append(tx, changed::<M>(tenant, &op, (what, id)))?;
                 Ok(outcome)
             })
             .await
     }
+}
+
+fn changed<M: Model>(tenant: TenantId, op: &OpContext, (what, id): (&'static str, String)) -> NewEvent {
+    let mut event = NewEvent::new(tenant, EventVerb::fixed("declaration.changed"));
+    event.actor = op.principal().cloned();
+    event.request = Some(op.request.clone());
+    event.facts.insert("model".to_owned(), M::NAME.into());
+    event.facts.insert("what".to_owned(), what.into());
+    event.facts.insert("id".to_owned(), id.into());
+    event
 }
 
 /// Changes a model in somebody else's transaction, which tells of it.

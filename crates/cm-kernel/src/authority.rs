@@ -173,7 +173,7 @@ impl Kernel {
     ) -> Result<Permit<A>, KernelError> {
         let (tenant, labels) = (TenantId::default_tenant(), Labels::new());
         let target = Target { kind, id: None, tenant: &tenant, owner: None, labels: &labels, guard: None };
-        match decide::<A>(&op.subject(), &target) {
+        match decide::<A>(&op.at(self.now()).subject(), &target) {
             Ok(permit) => Ok(permit),
             Err(denied) => Err(self.refuse(op, denied, ResourceRef::new(kind, "*")).await),
         }
@@ -188,7 +188,7 @@ impl Kernel {
     ) -> Result<Permit<A>, KernelError> {
         let tenant = op.tenant();
         let target = Target { kind, id: None, tenant: &tenant, owner: None, labels, guard: None };
-        match decide::<A>(&op.subject(), &target) {
+        match decide::<A>(&op.at(self.now()).subject(), &target) {
             Ok(permit) => Ok(permit),
             Err(denied) => Err(self.refuse(op, denied, ResourceRef::new(kind, "*")).await),
         }
@@ -231,7 +231,7 @@ impl Kernel {
     ) -> Result<Option<(Record, Permit<A>)>, KernelError> {
         let found = self.find(op.tenant(), kind, id).await?;
         Ok(found.and_then(|found| {
-            let permit = decide::<A>(&op.subject(), &found.target(kind, id)).ok()?;
+            let permit = decide::<A>(&op.at(self.now()).subject(), &found.target(kind, id)).ok()?;
             Some((found.record, permit))
         }))
     }
@@ -299,7 +299,7 @@ impl Kernel {
         };
         let found = self.find_bucket(op.tenant(), bucket, key, version, used).await?;
         let decision = match &found {
-            Some(found) => found.decide::<A>(&op.subject(), &resource, used, &said),
+            Some(found) => found.decide::<A>(&op.at(self.now()).subject(), &resource, used, &said),
             None => Err(absent(A::ACTION, &op.subject(), resource.kind)),
         };
         match (decision, found) {
@@ -317,7 +317,7 @@ impl Kernel {
         id: &str,
     ) -> Result<Permit<A>, KernelError> {
         let decision = match found {
-            Some(found) => decide::<A>(&op.subject(), &found.target(kind, id)),
+            Some(found) => decide::<A>(&op.at(self.now()).subject(), &found.target(kind, id)),
             None => Err(absent(A::ACTION, &op.subject(), kind)),
         };
         match decision {

@@ -55,7 +55,7 @@ impl Kernel {
         limit: PageLimit,
     ) -> Result<Changes, KernelError> {
         let (events, catalog) = (self.events().clone(), self.catalog().clone());
-        let (op, tenant, query) = (op.clone(), permit.tenant().clone(), query.clone());
+        let (op, tenant, query) = (op.at(self.now()).into_owned(), permit.tenant().clone(), query.clone());
         let committed = *self.events().head().borrow();
         let filter = EventFilter {
             tenant: Some(tenant.clone()),

@@ -1,5 +1,6 @@
 //! Who asks, and for how long they wait.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -61,6 +62,19 @@ impl Actor {
             roles: vec![RoleFacts::administrator()],
             policies: Policies::none(),
         }))
+    }
+
+    /// Whether decisions about this actor come out as those about the other: the same somebody, roles and policies.
+    pub fn may_the_same(&self, other: &Actor) -> bool {
+        match (self.facts(), other.facts()) {
+            (Some(own), Some(other)) => {
+                own.principal == other.principal
+                    && own.tenant == other.tenant
+                    && own.roles == other.roles
+                    && own.policies.are_same(&other.policies)
+            }
+            (own, other) => own.is_none() && other.is_none(),
+        }
     }
 
     fn facts(&self) -> Option<&ActorFacts> {
@@ -151,6 +165,17 @@ impl OpContext {
         let attributes = std::collections::BTreeMap::new();
         self.asked = Arc::new(pdl::Circumstances { now: Some(now), address, tls, mfa, attributes });
         self
+    }
+
+    /// The same operation at another moment: what it asked for took its time, and conditions on the time are judged when
+    /// something is decided, not when it was asked for. Nothing changes where no permission policies are in force.
+    pub(crate) fn at(&self, now: Timestamp) -> Cow<'_, OpContext> {
+        let policies = self.actor.facts().map_or(&self.anonymous_policies, |facts| &facts.policies);
+        if policies.compiled().is_none() || self.asked.now.is_none() {
+            return Cow::Borrowed(self);
+        }
+        let asked = Arc::new(pdl::Circumstances { now: Some(now), ..(*self.asked).clone() });
+        Cow::Owned(OpContext { asked, ..self.clone() })
     }
 
     /// The same operation by somebody who was found out only now.

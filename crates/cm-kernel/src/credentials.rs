@@ -75,7 +75,7 @@ impl Kernel {
         };
         let labels = Labels::new();
         let itself = Target { owner: Some(&own.id), ..target(id, &own.tenant, &labels) };
-        match decide::<Update>(&op.subject(), &itself) {
+        match decide::<Update>(&op.at(self.now()).subject(), &itself) {
             Ok(permit) => Ok((own.clone(), CredentialPermit::Own(permit))),
             Err(denied) => Err(self.refuse(op, denied, ResourceRef::new(ResourceKind::Principal, id)).await),
         }

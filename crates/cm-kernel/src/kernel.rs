@@ -131,6 +131,7 @@ impl Kernel {
             network: OnceLock::new(),
         }));
         kernel.bootstrap(keep_admin_key).await?;
+        kernel.finish_removals().await?;
         kernel.follow_measures();
         Ok(kernel)
     }

@@ -29,6 +29,14 @@ impl Policies {
         Self(None)
     }
 
+    /// Whether they are the very same, so that a decision by either comes out alike.
+    pub fn are_same(&self, other: &Policies) -> bool {
+        match (&self.0, &other.0) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            (own, other) => own.is_none() && other.is_none(),
+        }
+    }
+
     /// What they say; `None` if there are none.
     pub fn compiled(&self) -> Option<&Compiled> {
         self.0.as_deref().filter(|compiled| !compiled.is_empty())

@@ -31,7 +31,8 @@ impl Kernel {
         };
         let decision = match &found {
             Some(principal) => {
-                decide::<A>(&op.subject(), &target(principal.id.as_str(), &tenant, &Labels::new()))
+                let labels = Labels::new();
+                decide::<A>(&op.at(self.now()).subject(), &target(principal.id.as_str(), &tenant, &labels))
             }
             None => Err(absent(A::ACTION, &op.subject(), ResourceKind::Principal)),
         };

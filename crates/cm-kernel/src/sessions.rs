@@ -9,7 +9,7 @@ use cm_identity::{
     Introspection, LiveSession, NewPrincipal, NewSession, Principal, Profile, SessionKind, SessionTokens,
 };
 use cm_policy::{Create, Grant, List, Permit, Update};
-use cm_types::{PrincipalId, ResourceKind, TenantId, Timestamp};
+use cm_types::{Cursor, Page, PageLimit, PrincipalId, ResourceKind, TenantId, Timestamp};
 
 use crate::applications::{Scopes, change_within};
 use crate::authority::existing_roles;
@@ -296,7 +296,7 @@ impl Kernel {
         tenant: &TenantId,
         new: SignUp,
     ) -> Result<Principal, KernelError> {
-        if !self.tenant(tenant).await?.is_some_and(|tenant| tenant.open) {
+        if !self.tenant(tenant).await?.is_some_and(|tenant| tenant.open && !tenant.leaving) {
             return Err(KernelError::Unauthenticated);
         }
         self.identity().spend_on_sign_up(&op.source)?;
@@ -310,10 +310,25 @@ impl Kernel {
         self.sign_up(&op, &permit, new).await
     }
 
-    /// What a principal says of itself. The permit is to list principals.
-    pub async fn profile(&self, permit: &Permit<List>, id: &PrincipalId) -> Result<Profile, KernelError> {
-        let (identity, tenant, id) = (self.identity().clone(), permit.tenant().clone(), id.clone());
-        self.db().read(move |tx| Ok(identity.profile(tx, &tenant, &id)?)).await
+    /// One page of the tenant's principals, with what they say of themselves. The permit is to list principals.
+    pub async fn list_profiles(
+        &self,
+        permit: &Permit<List>,
+        after: Option<Cursor>,
+        limit: PageLimit,
+    ) -> Result<Page<(Principal, Profile)>, KernelError> {
+        let (identity, tenant) = (self.identity().clone(), permit.tenant().clone());
+        self.db()
+            .read(move |tx| {
+                let page = identity.list_principals(tx, &tenant, after.as_ref(), limit)?;
+                let with_profile = |principal: Principal| {
+                    let profile = identity.profile(tx, &tenant, &principal.id)?;
+                    Ok::<_, IdentityError>((principal, profile))
+                };
+                let items = page.items.into_iter().map(with_profile).collect::<Result<Vec<_>, _>>()?;
+                Ok(Page { items, next: page.next })
+            })
+            .await
     }
 
     /// What who showed the live token of a session says of itself.

@@ -133,7 +133,8 @@ impl Kernel {
         let found =
             self.find_bucket(op.tenant(), wanted.bucket, wanted.key, wanted.version, wanted.used).await?;
         let Some(found) = found else { return Err(missing()) };
-        let subject = op.subject();
+        let at_present = op.at(self.now());
+        let subject = at_present.subject();
         let denied = match found.decide::<A>(&subject, &resource, wanted.used, wanted.circumstances) {
             Ok(permit) => return Ok((found.record, permit)),
             Err(denied) => denied,

@@ -54,31 +54,97 @@ impl Kernel {
     /// Removes a tenant with its principals, their credentials, and what its applications declared. The permit is one of
     /// [`Kernel::authorize_of_node`].
     ///
+    /// It takes as many transactions as its principals need. Before the first of them goes, the tenant is closed: nobody gets in
+    /// and nothing is made in it any more, and then it is found out whether anybody owns something. So a removal that was
+    /// begun can be finished, and is: by asking again, and by each start of a node.
+    ///
     /// # Errors
-    /// A tenant whose principals own records or buckets stays, for they would be nobody's.
+    /// A tenant whose principals own records or buckets stays as it was, for they would be nobody's.
     pub async fn delete_tenant(
         &self,
         op: &OpContext,
         permit: &Permit<Delete>,
         id: &TenantId,
     ) -> Result<(), KernelError> {
-        if *id == TenantId::default_tenant() {
+        self.set_leaving(op, permit, id, true).await?;
+        if self.is_owning(id).await? {
+            self.set_leaving(op, permit, id, false).await?;
             return Err(IdentityError::TenantInUse(id.clone()).into());
         }
+        self.remove_what_leaves(op, permit, id).await
+    }
+
+    /// Finishes removals that were cut off. What fails is told and tried again at the next start: a node must start with it.
+    pub(crate) async fn finish_removals(&self) -> Result<(), KernelError> {
+        let identity = self.identity().clone();
+        let tenants = self.db().read(move |tx| identity.list_tenants(tx)).await?;
+        for tenant in tenants.into_iter().filter(|tenant| tenant.leaving) {
+            let op = OpContext::node(self.tasks().token());
+            let permit = self.authorize_of_node::<Delete>(&op, ResourceKind::Tenant).await?;
+            if let Err(error) = self.delete_tenant(&op, &permit, &tenant.id).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(tenant = %tenant.id, error, "the removal of a tenant could not be finished");
+            }
+        }
+        Ok(())
+    }
+
+    async fn set_leaving(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Delete>,
+        id: &TenantId,
+        leaving: bool,
+    ) -> Result<(), KernelError> {
+        let (identity, permit) = (self.identity().clone(), permit.clone());
+        let (request, id) = (op.request.clone(), id.clone());
+        self.db().write(move |tx| Ok(identity.set_leaving(tx, &permit, &id, leaving, Some(&request))?)).await
+    }
+
+    /// Whether any principal of a tenant owns something, found out a page at a time.
+    async fn is_owning(&self, id: &TenantId) -> Result<bool, KernelError> {
+        let mut after = None;
         loop {
             let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
+            let (id, from) = (id.clone(), after.take());
+            let (owns, last) = self
+                .db()
+                .read(move |tx| {
+                    let principals = identity.principals_of(tx, &id, from.as_ref(), REMOVED_AT_ONCE)?;
+                    for principal in &principals {
+                        if !catalog.owned_by(tx, &id, principal, 1)?.is_empty() {
+                            return Ok::<_, KernelError>((true, None));
+                        }
+                    }
+                    Ok((false, principals.last().cloned()))
+                })
+                .await?;
+            match (owns, last) {
+                (true, _) => return Ok(true),
+                (false, None) => return Ok(false),
+                (false, last) => after = last,
+            }
+        }
+    }
+
+    async fn remove_what_leaves(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Delete>,
+        id: &TenantId,
+    ) -> Result<(), KernelError> {
+        loop {
+            let identity = self.identity().clone();
             let (permit, request, id) = (permit.clone(), op.request.clone(), id.clone());
             let is_done = self
                 .db()
                 .write(move |tx| {
-                    if identity.get_tenant(tx, &id)?.is_none() {
-                        return Err(IdentityError::NoSuchTenant.into());
+                    // Somebody else may have finished it, or let it stay.
+                    if !identity.get_tenant(tx, &id)?.is_some_and(|tenant| tenant.leaving) {
+                        return Err(KernelError::from(IdentityError::NoSuchTenant));
                     }
-                    let principals = identity.principals_of(tx, &id, REMOVED_AT_ONCE)?;
+                    let principals = identity.principals_of(tx, &id, None, REMOVED_AT_ONCE)?;
                     for principal in &principals {
-                        if !catalog.owned_by(tx, &id, principal, 1)?.is_empty() {
-                            return Err(KernelError::from(IdentityError::TenantInUse(id)));
-                        }
                         identity.remove_principal_of_deleted_tenant(tx, &permit, &id, principal)?;
                     }
                     if principals.len() == REMOVED_AT_ONCE {
@@ -102,7 +168,8 @@ impl Kernel {
     /// Whoever may not grant rights over tenants is refused; there must be such a tenant.
     pub async fn operate_in(&self, op: &OpContext, tenant: &TenantId) -> Result<OpContext, KernelError> {
         let permit = self.authorize_of_node::<Grant>(op, ResourceKind::Tenant).await?;
-        self.tenant(tenant).await?.ok_or(IdentityError::NoSuchTenant)?;
+        let tenant_of = self.tenant(tenant).await?;
+        tenant_of.filter(|tenant| !tenant.leaving).ok_or(IdentityError::NoSuchTenant)?;
         let mut event = NewEvent::new(permit.tenant().clone(), EventVerb::fixed("tenant.operated"));
         event.actor = op.principal().cloned();
         event.request = Some(op.request.clone());

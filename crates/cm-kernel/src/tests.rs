@@ -23,6 +23,7 @@ mod people;
 mod policies;
 mod records;
 mod sharing;
+mod tenants;
 
 /// How long tasks may take to end between two openings of the same directory.
 const DRAIN: std::time::Duration = std::time::Duration::from_secs(10);

@@ -4,6 +4,7 @@ use cm_catalog::{
     Catalog, CatalogError, Change, Integrity, NewRecord, Occasion, Record, Reference, SpecChange, guard,
 };
 use cm_db::{ReadTx, WriteTx};
+use cm_identity::{Identity, IdentityError};
 use cm_objects::Objects;
 use cm_policy::{Create, Permission, Permit, Update, decide_change};
 use cm_types::{Action, ResourceId, ResourceKind};
@@ -16,6 +17,7 @@ use crate::{Kernel, KernelError, OpContext};
 /// What a change needs besides the transaction.
 #[derive(Clone)]
 pub(crate) struct Within {
+    pub(crate) identity: Identity,
     pub(crate) catalog: Catalog,
     pub(crate) objects: Objects,
     pub(crate) op: OpContext,
@@ -26,7 +28,13 @@ impl Kernel {
     /// What changes by this operation need.
     pub(crate) fn within(&self, op: &OpContext) -> Within {
         let (catalog, objects) = (self.catalog().clone(), self.objects().clone());
-        Within { catalog, objects, op: op.clone(), occasion: self.occasion(op) }
+        Within {
+            identity: self.identity().clone(),
+            catalog,
+            objects,
+            op: op.at(self.now()).into_owned(),
+            occasion: self.occasion(op),
+        }
     }
 }
 
@@ -38,6 +46,10 @@ impl Within {
         permit: &Permit<Create>,
         new: NewRecord,
     ) -> Result<Record, KernelError> {
+        // Whoever was let in before the tenant was closed must not leave anything in it.
+        if self.identity.get_tenant(tx, permit.tenant())?.is_some_and(|tenant| tenant.leaving) {
+            return Err(IdentityError::NoSuchTenant.into());
+        }
         if new.kind == ResourceKind::Role {
             let named = new.id.as_ref().filter(|_| new.name.is_empty()).map(ResourceId::as_str);
             self.demand_held(named.unwrap_or(&new.name), new.spec.get("permissions"))?;

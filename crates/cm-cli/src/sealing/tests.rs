@@ -112,7 +112,8 @@ async fn what_is_not_for_the_key_is_refused() {
 #[test]
 fn stopping_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
-    let watch = Watch { progress: Arc::new(|_| {}), stopped: Arc::new(AtomicBool::new(true)) };
+    let watch = Watch::new(std::sync::Arc::new(|_| {}));
+    watch.stop();
     let mut destination = Destination::create(&dir.path().join("out"), 0o600, false).unwrap();
     let error = copy(&mut &[7u8; 100][..], &mut destination, &watch).unwrap_err();
     assert!(!is_refusal(&error) && error.to_string().contains("interrupted"), "{error:#}");

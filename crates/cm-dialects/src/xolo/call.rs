@@ -37,7 +37,19 @@ pub(super) struct Call {
     pub(super) op: OpContext,
     headers: HeaderMap,
     /// Behind a lock nobody waits for, so that handlers may lend the call while they wait: bodies cannot be shared.
-    body: Mutex<Upload>,
+    body: Mutex<Option<Upload>>,
+    /// What was shown and believed so far, to be believed anew once the body is there.
+    shown: Mutex<Vec<Shown>>,
+}
+
+/// A credential that was believed before the body was read.
+enum Shown {
+    /// An admin token, and what its owner was permitted then.
+    Admin(Actor),
+    /// A key of an application, for a scope of an account.
+    Key(TenantId, AccountScope),
+    /// The token of a user of an account.
+    User(TenantId),
 }
 
 impl FromRequest<Xolo> for Call {
@@ -46,8 +58,8 @@ impl FromRequest<Xolo> for Call {
     async fn from_request(request: Request, xolo: &Xolo) -> Result<Self, Infallible> {
         let op = cm_door::context(xolo.kernel(), Actor::Anonymous, &request);
         let headers = request.headers().clone();
-        let body = Mutex::new(Upload::from_request(request, xolo).await?);
-        Ok(Self { xolo: xolo.clone(), op, headers, body })
+        let body = Mutex::new(Some(Upload::from_request(request, xolo).await?));
+        Ok(Self { xolo: xolo.clone(), op, headers, body, shown: Mutex::default() })
     }
 }
 
@@ -68,7 +80,9 @@ impl Call {
         let actor = match self.header(ADMIN_TOKEN) {
             Some(token) => {
                 let known = kernel.authenticate_at_door(token, &self.op.source, &self.op.request).await;
-                known.map_err(refused)?
+                let known = known.map_err(refused)?;
+                self.believe(Shown::Admin(known.clone()));
+                known
             }
             // A node in open mode lets whoever is on the same machine act as itself.
             None if self.xolo.is_open() => Actor::node(),
@@ -89,10 +103,16 @@ impl Call {
                 let kernel = self.xolo.kernel();
                 kernel.freshen().await.map_err(refused)?;
                 kernel.admit_source(self.op.asked.address, true).map_err(refused)?;
-                kernel.as_account_key(&self.op, key, account, scope).await.map_err(refused)
+                let op = kernel.as_account_key(&self.op, key, account, scope).await.map_err(refused)?;
+                self.believe(Shown::Key(account.clone(), scope));
+                Ok(op)
             }
             _ => self.admin(account).await,
         }
+    }
+
+    fn believe(&self, shown: Shown) {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).push(shown);
     }
 
     /// The live session of a user, whose temporal secret must be shown along with its token.
@@ -106,6 +126,12 @@ impl Call {
 
     /// As [`Call::session`], also of a user that does not want to be logged in as for now.
     pub(super) async fn session_even_withdrawn(&self, account: &TenantId) -> Result<LiveSession, Failure> {
+        let live = self.shown_session(account).await?;
+        self.believe(Shown::User(account.clone()));
+        Ok(live)
+    }
+
+    async fn shown_session(&self, account: &TenantId) -> Result<LiveSession, Failure> {
         let kernel = self.xolo.kernel();
         kernel.freshen().await.map_err(refused)?;
         let bearer = Bearer::of(&self.headers)?.ok_or_else(unauthorized)?;
@@ -131,9 +157,14 @@ impl Call {
     }
 
     /// The body. Earlier clients send JSON without saying so.
+    ///
+    /// It takes its time: whatever was shown before it is believed anew once it is there, so that a credential that was
+    /// revoked meanwhile has no effect.
     pub(super) async fn body<T: DeserializeOwned>(self) -> Result<T, Failure> {
-        let body = self.body.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let body = body.expect("the body is taken here only, where the call ends");
         let bytes = body.read_to_end(BODY_BYTES_MAX).await?;
+        self.again().await?;
         from_json(&bytes).map_err(|failure| {
             let path = failure.details().get("path").and_then(|path| path.as_str()).unwrap_or("body");
             let reason = failure.details().get("reason").and_then(|reason| reason.as_str());
@@ -142,6 +173,37 @@ impl Call {
                 None => failure,
             }
         })
+    }
+
+    /// Believes anew what was shown.
+    ///
+    /// # Errors
+    /// 401 for what proves nothing any more; 403 for an administrator who is permitted something else by now, for what was
+    /// decided before the body was decided by that.
+    async fn again(&self) -> Result<(), Failure> {
+        let shown = std::mem::take(&mut *self.shown.lock().unwrap_or_else(PoisonError::into_inner));
+        let kernel = self.xolo.kernel();
+        for shown in shown {
+            match shown {
+                Shown::Admin(before) => {
+                    let token = self.header(ADMIN_TOKEN).ok_or_else(unauthorized)?;
+                    let now = kernel.authenticate_at_door(token, &self.op.source, &self.op.request).await;
+                    if !now.map_err(refused)?.may_the_same(&before) {
+                        let message = "what you may do changed while the body arrived; ask again";
+                        return Err(coded(cm_http::FailureClass::Forbidden, "XOLO.ACCESS_DENIED", message));
+                    }
+                }
+                Shown::Key(account, scope) => {
+                    let key = self.header(API_KEY).ok_or_else(unauthorized)?;
+                    kernel.freshen().await.map_err(refused)?;
+                    kernel.as_account_key(&self.op, key, &account, scope).await.map_err(refused)?;
+                }
+                Shown::User(account) => {
+                    self.shown_session(&account).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn header(&self, name: &str) -> Option<&str> {

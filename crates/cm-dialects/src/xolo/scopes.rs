@@ -115,18 +115,8 @@ async fn assign(Path(id): Path<String>, call: Call) -> Result<Json<Value>, Failu
     let (op, permit) = may_change(&call, &id, AccountScope::Scopes).await?;
     let xolo = call.xolo.clone();
     let Assignment { name, username } = call.body().await?;
-    // Whom a scope is given must exist, lest whoever gets the name later has it.
-    let known = xolo.kernel().look_up_principal::<cm_kernel::policy::Read>(&op, &username).await;
-    if let Err(cm_kernel::KernelError::NotFound(_)) = known {
-        return Err(Failure::new(cm_http::FailureClass::NotFound, format!("there is no user `{username}`")));
-    }
     let name = Scopes::name(&name);
-    let told = ("scope.assigned", format!("{username}/{name}"));
-    let (user, scope) = (username.clone(), name.clone());
-    let done = xolo
-        .kernel()
-        .change_declared(&op, &permit, told, move |scopes: &mut Scopes| scopes.assign(&user, &scope));
-    done.await.map_err(refused)?;
+    xolo.kernel().assign_scope(&op, &permit, (&username, &name)).await.map_err(refused)?;
     Ok(Json(json!({ "ok": true, "username": username, "name": name })))
 }
 

@@ -1,6 +1,7 @@
 //! Clients of both eras, written by hand: addresses, fields, headers and codes as they are on the wire.
 
 mod declared;
+mod late;
 mod seed;
 mod users;
 

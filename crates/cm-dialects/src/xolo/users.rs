@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::extract::Path;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -22,6 +23,9 @@ use super::Xolo;
 use super::call::{Call, account, admit, ensure_account, inactive};
 use super::duration;
 use super::shape::{coded, invalid, refused, unauthorized};
+
+/// Most users that one list shows.
+const LISTED_MAX: usize = 10_000;
 
 pub(super) fn routes() -> Router<Xolo> {
     Router::new()
@@ -279,20 +283,47 @@ async fn me(Path(id): Path<String>, call: Call) -> Result<Json<Value>, Failure> 
     Ok(Json(view(&live.principal, &profile)))
 }
 
-async fn list(Path(id): Path<String>, call: Call) -> Result<Json<Value>, Failure> {
+/// Which users a list is to show.
+#[derive(Deserialize)]
+struct Portion {
+    #[serde(default)]
+    limit: Option<usize>,
+    #[serde(default)]
+    after: Option<String>,
+}
+
+/// The users of an account. Earlier clients want all of them at once and get them, up to [`LISTED_MAX`]; beyond that a list is
+/// asked for in portions, by `limit` and `after`, the name of the last one that was shown. It is never cut off in silence.
+async fn list(
+    Path(id): Path<String>,
+    portion: Result<Query<Portion>, QueryRejection>,
+    call: Call,
+) -> Result<Json<Value>, Failure> {
     let op = call.application(&account(&id)?, AccountScope::Users).await?;
     let kernel = call.xolo.kernel();
     let permit = kernel.authorize::<List>(&op, ResourceKind::Principal).await.map_err(refused)?;
-    let (mut all, mut after): (Vec<Value>, Option<Cursor>) = (Vec::new(), None);
-    loop {
-        let page = kernel.list_principals(&permit, after, PageLimit::MAX).await.map_err(refused)?;
-        for principal in &page.items {
-            let profile = kernel.profile(&permit, &principal.id).await.map_err(refused)?;
-            all.push(view(principal, &profile));
-        }
+    let Query(portion) = portion.map_err(|error| invalid("limit", error.body_text()))?;
+    let wanted = portion.limit.unwrap_or(LISTED_MAX);
+    if wanted == 0 || wanted > LISTED_MAX {
+        return Err(invalid("limit", format!("expected 1 to {LISTED_MAX}")));
+    }
+    let (mut all, mut after) = (Vec::new(), portion.after.map(Cursor));
+    while all.len() < wanted {
+        let limit = PageLimit::clamped(wanted - all.len());
+        let page = kernel.list_profiles(&permit, after, limit).await.map_err(refused)?;
+        all.extend(page.items.iter().map(|(principal, profile)| view(principal, profile)));
         match page.next {
             Some(next) => after = Some(next),
             None => return Ok(Json(all.into())),
+        }
+    }
+    match portion.limit {
+        Some(_) => Ok(Json(all.into())),
+        None => {
+            let rule = format!(
+                "the account has more than {LISTED_MAX} users; ask in portions: ?limit=1000&after=NAME"
+            );
+            Err(invalid("limit", rule))
         }
     }
 }

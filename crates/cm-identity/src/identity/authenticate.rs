@@ -6,7 +6,7 @@ use cm_types::Sha256Digest;
 
 use super::api_keys::{API_KEY_PREFIX, parse_api_key, s3_key};
 use super::tokens::TokenClaims;
-use super::{Identity, key_of};
+use super::{Identity, key_of, require_open_doors};
 use crate::table::{ApiKeyRow, ApiKeys, Principals, RevokedTokens};
 use crate::{ApiKeyKind, Authenticated, Credential, CredentialProblem, IdentityError, Principal};
 
@@ -99,6 +99,7 @@ fn recognise_api_key(
 }
 
 fn recognise_holder(tx: &ReadTx<'_>, id: String, key: ApiKeyRow) -> Result<Authenticated, IdentityError> {
+    require_open_doors(tx, &key.tenant)?;
     let row = tx
         .get::<Principals>(&key_of(&key.tenant, &key.principal))?
         .ok_or(CredentialProblem::UnknownPrincipal)?;
@@ -115,6 +116,7 @@ impl Identity {
         tx: &ReadTx<'_>,
         claims: TokenClaims,
     ) -> Result<Authenticated, IdentityError> {
+        require_open_doors(tx, &claims.tid)?;
         let row = tx
             .get::<Principals>(&key_of(&claims.tid, &claims.sub))?
             .ok_or(CredentialProblem::UnknownPrincipal)?;
@@ -131,11 +133,14 @@ impl Identity {
         if revoked {
             return Err(CredentialProblem::Revoked.into());
         }
-        let session = self.require_live(tx, &claims)?;
+        let session = match &claims.within {
+            Some(within) => Some(self.require_standing_session(tx, within, (&claims.tid, &claims.sub))?),
+            None => self.require_live(tx, &claims)?,
+        };
         let principal = Principal::from_row(&claims.tid, &claims.sub, &row);
         let expires_at = claims.expires_at();
-        let TokenClaims { jti, key: api_key, sid, .. } = claims;
-        let credential = Credential::Token { jti, expires_at, api_key, session: sid };
+        let TokenClaims { jti, key: api_key, sid, within, .. } = claims;
+        let credential = Credential::Token { jti, expires_at, api_key, session: sid, within };
         let authenticated = Authenticated::new(principal, credential);
         Ok(match session.is_some_and(|session| session.second_factor) {
             true => authenticated.with_second_factor(),

@@ -27,7 +27,10 @@ impl Identity {
         let node = NodeRow { signing_key_id: self.keys().key_id(), created_at: now };
         tx.insert::<Nodes>(&THIS_NODE.to_owned(), &node)?;
         let (tenant, admin) = (TenantId::default_tenant(), PrincipalId::admin());
-        tx.insert::<Tenants>(&tenant, &TenantRow { created_at: now, name: None, open: false })?;
+        tx.insert::<Tenants>(
+            &tenant,
+            &TenantRow { created_at: now, name: None, open: false, leaving: false },
+        )?;
         tx.insert::<Principals>(&key_of(&tenant, &admin), &administrator(now))?;
         let node = PrincipalId::node();
         self.record(

@@ -8,7 +8,7 @@ use cm_db::WriteTx;
 use cm_events::Outcome;
 use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 
-use super::{Identity, PASSWORD_LEN_MAX, key_of};
+use super::{Identity, PASSWORD_LEN_MAX, key_of, require_tenant};
 use crate::lockout::{Attempts, Source, Sprays, UnknownNames};
 use crate::table::{LoginFailures, PrincipalRow, Principals, Tenants};
 use crate::trail::Entry;
@@ -173,9 +173,13 @@ impl Identity {
         if attempt.is_first && attempt.matches && row.password != attempt.compared {
             return Ok(Verdict::Replaced);
         }
+        let closed = match require_tenant(tx, &attempt.tenant) {
+            Err(IdentityError::NoSuchTenant) => true,
+            outcome => outcome.map(|()| false)?,
+        };
         let problem = if !attempt.matches || row.password != attempt.compared {
             CredentialProblem::WrongPassword
-        } else if row.disabled {
+        } else if row.disabled || closed {
             CredentialProblem::Disabled
         } else {
             attempts.succeed(&attempt.source, now);

@@ -9,7 +9,7 @@ use cm_events::Outcome;
 use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 
 use super::tokens::{CLOCK_SKEW_MAX, TokenClaims};
-use super::{Identity, TOKEN_TTL_MAX, key_of};
+use super::{Identity, TOKEN_TTL_MAX, key_of, require_open_doors};
 use crate::session::{LiveSession, SessionKind, SessionTokens, XoloClaims};
 use crate::signing::{Purpose, Signer};
 use crate::table::{ApiKeys, Mark, Principals, SessionRow, Sessions, SessionsByExpiry, SessionsOfPrincipal};
@@ -50,6 +50,7 @@ impl Identity {
     ) -> Result<SessionTokens, IdentityError> {
         self.require_ttl(new.kind, new.ttl)?;
         let (tenant, id) = (&authenticated.principal().tenant, &authenticated.principal().id);
+        require_open_doors(tx, tenant)?;
         let row = tx.get::<Principals>(&key_of(tenant, id))?.ok_or(CredentialProblem::UnknownPrincipal)?;
         if row.disabled {
             return Err(CredentialProblem::Disabled.into());
@@ -245,6 +246,21 @@ impl Identity {
         Ok(Some(row))
     }
 
+    /// The session in which a token was made, if it goes on: refreshed or not, but neither ended nor over.
+    pub(super) fn require_standing_session(
+        &self,
+        tx: &ReadTx<'_>,
+        session: &str,
+        (tenant, principal): (&TenantId, &PrincipalId),
+    ) -> Result<SessionRow, IdentityError> {
+        let row = tx.get::<Sessions>(&session.to_owned())?.ok_or(CredentialProblem::Replaced)?;
+        let stands = row.tenant == *tenant && row.principal == *principal && row.ends_at > self.now();
+        match stands {
+            true => Ok(row),
+            false => Err(CredentialProblem::Replaced.into()),
+        }
+    }
+
     /// Removes all sessions of a principal that is being deleted.
     pub(super) fn delete_sessions(
         &self,
@@ -271,11 +287,13 @@ impl Identity {
             key: row.api_key.clone(),
             aud: Some(issuer),
             sid: Some(session.to_owned()),
+            within: None,
         }
     }
 
     /// Whose session it is, if the principal may still be who it was when it began.
     fn owner_of(&self, tx: &ReadTx<'_>, row: &SessionRow) -> Result<Principal, IdentityError> {
+        require_open_doors(tx, &row.tenant)?;
         let owner = tx.get::<Principals>(&key_of(&row.tenant, &row.principal))?;
         let owner = owner.ok_or(CredentialProblem::UnknownPrincipal)?;
         let key_revoked = match &row.api_key {

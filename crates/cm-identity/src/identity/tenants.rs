@@ -31,7 +31,7 @@ impl Identity {
             return Err(IdentityError::WrongPermit);
         }
         check_name(new.name.as_deref())?;
-        let row = TenantRow { created_at: self.now(), name: new.name, open: new.open };
+        let row = TenantRow { created_at: self.now(), name: new.name, open: new.open, leaving: false };
         tx.insert::<Tenants>(&new.id, &row).map_err(|error| match error {
             DbError::Exists { .. } => IdentityError::TenantExists,
             other => IdentityError::Db(other),
@@ -67,16 +67,49 @@ impl Identity {
         Ok(rows.iter().map(|(id, row)| Tenant::from_row(id, row)).collect())
     }
 
-    /// The ids of a tenant's principals, at most `max`.
+    /// The ids of a tenant's principals that come after one, or from the first on; at most `max`.
     pub fn principals_of(
         &self,
         tx: &ReadTx<'_>,
         tenant: &TenantId,
+        after: Option<&PrincipalId>,
         max: usize,
     ) -> Result<Vec<PrincipalId>, IdentityError> {
         let prefix = KeyPrefix::new().part(tenant);
-        let rows = tx.prefix::<Principals>(&prefix, None, max)?;
+        let after = after.map(|id| key_of(tenant, id));
+        let rows = tx.prefix::<Principals>(&prefix, after.as_ref(), max)?;
         Ok(rows.into_iter().map(|((_, id), _)| id).collect())
+    }
+
+    /// Says that a tenant is being removed, or that it stays after all. While it is, no credential of it proves anything and
+    /// nobody is made in it, so that what was found about it holds until it is gone, however long that takes.
+    ///
+    /// The permit is for the tenants. Errors: `NoSuchTenant`, `TenantInUse` for the first one, `WrongPermit`. Events:
+    /// `tenant.closed`, `tenant.reopened`.
+    pub fn set_leaving(
+        &self,
+        tx: &mut WriteTx<'_>,
+        permit: &Permit<Delete>,
+        id: &TenantId,
+        leaving: bool,
+        request: Option<&RequestId>,
+    ) -> Result<(), IdentityError> {
+        if !permit.covers_collection(&TenantId::default_tenant(), ResourceKind::Tenant) {
+            return Err(IdentityError::WrongPermit);
+        }
+        if *id == TenantId::default_tenant() {
+            return Err(IdentityError::TenantInUse(id.clone()));
+        }
+        let row = tx.get::<Tenants>(id)?.ok_or(IdentityError::NoSuchTenant)?;
+        if row.leaving == leaving {
+            return Ok(());
+        }
+        tx.put::<Tenants>(id, &TenantRow { leaving, ..row })?;
+        let node = PrincipalId::node();
+        let actor = permit.principal().unwrap_or(&node);
+        let verb = if leaving { "tenant.closed" } else { "tenant.reopened" };
+        let entry = Entry::done(verb, permit.tenant(), Some(actor), actor, request);
+        self.record(tx, entry.fact("tenant", id.as_str()))
     }
 
     /// Removes a tenant with its keys of applications. Its principals must be gone; its records are the caller's business.
@@ -92,7 +125,7 @@ impl Identity {
         if !permit.covers_collection(&TenantId::default_tenant(), ResourceKind::Tenant) {
             return Err(IdentityError::WrongPermit);
         }
-        if *id == TenantId::default_tenant() || !self.principals_of(tx, id, 1)?.is_empty() {
+        if *id == TenantId::default_tenant() || !self.principals_of(tx, id, None, 1)?.is_empty() {
             return Err(IdentityError::TenantInUse(id.clone()));
         }
         if !tx.delete::<Tenants>(id)? {

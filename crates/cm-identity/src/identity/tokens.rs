@@ -51,6 +51,10 @@ pub(crate) struct TokenClaims {
     /// The session whose live token it is; without one it lives until it expires or is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sid: Option<String>,
+    /// The session by whose token it was made: it is worth nothing once that has ended, lest whoever stole the session's
+    /// token once kept what it made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) within: Option<String>,
 }
 
 /// What a token that holds is.
@@ -72,7 +76,7 @@ impl TokenClaims {
 
 impl Identity {
     /// Makes a token for who just authenticated. It ends after `ttl`, but not later than the token by which
-    /// the principal authenticated, and with the API key by which it did.
+    /// the principal authenticated, and with the API key by which it did or the session of whose token it was made.
     ///
     /// Errors: `Invalid` unless `ttl` is 1 s to [`TOKEN_TTL_MAX`]; `InvalidCredential` if the principal was
     /// disabled or deleted, or its credentials were changed, meanwhile.
@@ -97,11 +101,16 @@ impl Identity {
             return Err(CredentialProblem::Revoked.into());
         }
         let now = self.now();
-        let (latest, key) = match authenticated.credential() {
-            Credential::Password => (None, None),
-            Credential::ApiKey { id } => (None, Some(id.clone())),
-            Credential::Token { expires_at, api_key, .. } => (Some(*expires_at), api_key.clone()),
+        let (latest, key, within) = match authenticated.credential() {
+            Credential::Password => (None, None, None),
+            Credential::ApiKey { id } => (None, Some(id.clone()), None),
+            Credential::Token { expires_at, api_key, session, within, .. } => {
+                (Some(*expires_at), api_key.clone(), session.clone().or_else(|| within.clone()))
+            }
         };
+        if let Some(session) = &within {
+            self.require_standing_session(tx, session, (tenant, id))?;
+        }
         let signer = self.active_key(tx, Purpose::Tokens)?;
         let Signer::Ed25519(signing) = &signer.signer else { return Err(IdentityError::WrongPermit) };
         let issuer = self.issuer();
@@ -117,6 +126,7 @@ impl Identity {
             key,
             aud: Some(issuer),
             sid: None,
+            within,
         };
         let body = serde_json::to_vec(&claims).expect("the claims are strings and numbers");
         let text = jws::sign(signing, TokenType::ACCESS, &body);

@@ -227,3 +227,56 @@ async fn what_was_proven_before_new_credentials_gets_neither_tokens_nor_sessions
     let begun = world.write(move |identity, tx| identity.begin_session(tx, &alice, session, None)).await;
     is_revoked(begun.unwrap_err());
 }
+
+#[tokio::test]
+async fn what_is_made_of_a_session_ends_with_it_however_it_ends() {
+    for how in ["reuse", "end", "disable", "time"] {
+        let world = World::new().await;
+        let alice = alice(&world).await;
+        let session = begin(&world, &alice, SessionKind::Api, "").await;
+        let shown = world.identity.authenticate(session.token.expose()).await.unwrap();
+        let (derived, _) = world.token(&shown, 3600).await.unwrap();
+        let again = world.identity.authenticate(derived.expose()).await.unwrap();
+        let (twice, _) = world.token(&again, 3600).await.unwrap();
+        let second = refresh(&world, &session.refresh.clone().unwrap()).await.unwrap();
+        for token in [&derived, &twice] {
+            assert_eq!(
+                world.refusal(token.expose()).await,
+                None,
+                "refreshing ends only the session's own token"
+            );
+        }
+        match how {
+            "reuse" => {
+                let stolen = session.refresh.clone().unwrap();
+                assert_eq!(refresh(&world, &stolen).await.unwrap_err(), CredentialProblem::Reused);
+            }
+            "end" => {
+                let id = second.session.clone();
+                world.write(move |identity, tx| identity.end_session(tx, &id, None)).await.unwrap();
+            }
+            "disable" => drop(world.set_disabled("alice", true).await.unwrap()),
+            _ => world.advance(SESSION_MAX.as_secs() + 1),
+        }
+        for token in [&derived, &twice] {
+            assert!(world.refusal(token.expose()).await.is_some(), "{how}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_made_of_a_session_ends_alone_when_it_is_revoked() {
+    let world = World::new().await;
+    let alice = alice(&world).await;
+    let session = begin(&world, &alice, SessionKind::Api, "").await;
+    let shown = world.identity.authenticate(session.token.expose()).await.unwrap();
+    let (derived, _) = world.token(&shown, 3600).await.unwrap();
+    let authenticated = world.identity.authenticate(derived.expose()).await.unwrap();
+    world.write(move |identity, tx| identity.revoke_token(tx, &authenticated, None)).await.unwrap();
+    assert_eq!(world.refusal(derived.expose()).await, Some(CredentialProblem::Revoked));
+    assert_eq!(world.refusal(session.token.expose()).await, None);
+    // Nor is anything made of a session that has ended since its token was looked at.
+    world.write(move |identity, tx| identity.end_session(tx, &session.session, None)).await.unwrap();
+    let refused = world.token(&shown, 60).await.unwrap_err();
+    assert!(matches!(refused, IdentityError::InvalidCredential(CredentialProblem::Replaced)), "{refused:?}");
+}

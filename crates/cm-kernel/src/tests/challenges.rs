@@ -9,7 +9,7 @@ use crate::challenges::{Answered, CHALLENGE_LEN};
 
 const LASTS: Duration = Duration::from_secs(300);
 
-async fn house(clock: &ManualClock) -> House {
+pub(super) async fn house(clock: &ManualClock) -> House {
     let dir = tempfile::tempdir().unwrap();
     let kept: Arc<Mutex<Option<Secret<String>>>> = Arc::default();
     let keep = kept.clone();

@@ -120,19 +120,30 @@ async fn a_refusal_by_a_statement_is_an_event() {
 
 #[tokio::test]
 async fn how_one_asks_matters() {
-    let house = House::open().await;
+    let clock = cm_runtime::ManualClock::new();
+    let house = super::challenges::house(&clock).await;
     functions(&house).await;
-    let source = "pdl 1\nallow user ann to read on function \"f1\" when address in 10.0.0.0/8 and time in 08:00..18:00";
-    house.create(ResourceKind::PermissionPolicy, "house", policy(source)).await.unwrap();
+    let window = hour_of(house.kernel.now());
+    let source = format!(
+        "pdl 1\nallow user ann to read on function \"f1\" when address in 10.0.0.0/8 and time in {window}"
+    );
+    house.create(ResourceKind::PermissionPolicy, "house", policy(&source)).await.unwrap();
     let ann = house.principal("ann", &[]).await;
-    let at = |hour: u32, address: &str| {
-        let now = format!("2027-01-04T{hour:02}:00:00Z").parse().unwrap();
-        ann.clone().asked_at(now, Some(address.parse().unwrap()), None)
-    };
+    let from = |address: &str| ann.clone().asked_at(house.kernel.now(), Some(address.parse().unwrap()), None);
     assert!(!may::<Read>(&house, &ann, "f1").await, "what is not known does not hold");
-    assert!(may::<Read>(&house, &at(9, "10.1.1.1"), "f1").await);
-    assert!(!may::<Read>(&house, &at(9, "192.0.2.1"), "f1").await);
-    assert!(!may::<Read>(&house, &at(19, "10.1.1.1"), "f1").await);
+    let asked = from("10.1.1.1");
+    assert!(may::<Read>(&house, &asked, "f1").await);
+    assert!(!may::<Read>(&house, &from("192.0.2.1"), "f1").await);
+    clock.advance(std::time::Duration::from_secs(3600));
+    assert!(!may::<Read>(&house, &from("10.1.1.1"), "f1").await);
+    // A request may take its time; what it asked for is decided when it comes to that.
+    assert!(!may::<Read>(&house, &asked, "f1").await, "the window closed while the request was on its way");
+}
+
+/// The window of the hour in which a moment lies.
+fn hour_of(now: cm_types::Timestamp) -> String {
+    let hour = (now.as_secs() / 3600).rem_euclid(24);
+    format!("{hour:02}:00..{:02}:00", (hour + 1) % 24)
 }
 
 #[tokio::test]

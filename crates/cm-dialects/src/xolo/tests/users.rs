@@ -281,3 +281,45 @@ async fn measures_refuse_sources_and_users_here_too() {
     let admin = [("x-admin-token", world.admin.as_str())];
     world.ask_from(7, "GET", &format!("{USERS}/all"), &admin, Value::Null).await.expect(200);
 }
+
+#[tokio::test]
+async fn lists_of_users_come_in_portions_and_are_never_cut_off_in_silence() {
+    let world = World::start().await;
+    let key = world.account("acct").await;
+    for user in ["ann", "bob", "eve"] {
+        world.sign_up("acct", &key, user).await;
+    }
+    let ask = async |query: &str| {
+        let path = format!("{USERS}/all{query}");
+        world.ask("GET", &path, &[("x-api-key", &key)], Value::Null).await
+    };
+    let names = |body: &Value| -> Vec<String> {
+        body.as_array().unwrap().iter().map(|user| user["username"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&ask("").await.expect(200)), ["ann", "bob", "eve"]);
+    assert_eq!(names(&ask("?limit=2").await.expect(200)), ["ann", "bob"]);
+    assert_eq!(names(&ask("?limit=2&after=bob").await.expect(200)), ["eve"]);
+    assert_eq!(names(&ask("?after=eve").await.expect(200)), Vec::<String>::new());
+    for wrong in ["?limit=0", "?limit=10001", "?limit=x"] {
+        ask(wrong).await.expect(422);
+    }
+}
+
+#[tokio::test]
+async fn a_scope_is_given_to_users_that_exist_whoever_gives_it() {
+    let world = World::start().await;
+    let all = world.account("acct").await;
+    world.sign_up("acct", &all, "alice").await;
+    let narrow = json!({ "name": "narrow", "scopes": ["scopes"] });
+    let made = world.as_admin("POST", "/api/v4/accounts/acct/apikeys", narrow).await.expect(201);
+    let narrow = made["key"].as_str().unwrap();
+    let path = "/api/v4/accounts/acct/scopes/assign";
+    for key in [all.as_str(), narrow] {
+        for unknown in ["nobody", "not a name!", ""] {
+            let body = json!({ "name": "ops", "username": unknown });
+            world.ask("POST", path, &[("x-api-key", key)], body).await.expect(404);
+        }
+        let body = json!({ "name": "ops", "username": "alice" });
+        world.ask("POST", path, &[("x-api-key", key)], body).await.expect(200);
+    }
+}

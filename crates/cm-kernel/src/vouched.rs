@@ -13,7 +13,7 @@ impl Kernel {
     /// it cannot change its own, nor get tokens.
     ///
     /// # Errors
-    /// [`KernelError::Unauthenticated`] for a principal that is disabled or gone.
+    /// [`KernelError::Unauthenticated`] for a principal that is disabled or gone, and of a tenant that is being removed.
     pub async fn vouched_for(
         &self,
         tenant: &TenantId,
@@ -23,6 +23,9 @@ impl Kernel {
         let (book, catalog) = (self.policy_book().clone(), self.catalog().clone());
         self.db()
             .read(move |tx| {
+                if identity.get_tenant(tx, &tenant)?.is_none_or(|tenant| tenant.leaving) {
+                    return Err(KernelError::Unauthenticated);
+                }
                 let found = identity.get_principal(tx, &tenant, &principal)?;
                 let found = found.filter(|found| !found.disabled).ok_or(KernelError::Unauthenticated)?;
                 let roles = existing_roles(tx, &tenant, &found.roles)?;

@@ -14,9 +14,10 @@ use cm_crypto::secp256k1::Secp256k1PublicKey;
 use cm_crypto::secret::random_bytes;
 use cm_http::{Failure, JsonBody};
 use cm_kernel::events::{EventVerb, NewEvent, Outcome};
-use cm_kernel::{Access, OpContext};
+use cm_kernel::identity::CredentialProblem;
+use cm_kernel::{Access, Actor, KernelError, OpContext};
 use cm_mpc::{Client, MessageUse};
-use cm_types::{PrincipalId, RequestId, TenantId};
+use cm_types::{PrincipalId, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -89,33 +90,48 @@ pub(super) async fn authenticate(
     let Some(claims) = claims else {
         return cm_door::authenticate(State(shamira.gate()), request, next).await;
     };
-    let expired = || Failure::new(cm_http::FailureClass::Forbidden, "Invalid token or expired token.");
-    let now = shamira.kernel().now().as_micros() / 1_000_000;
-    let node = shamira.kernel().node_id().to_string();
-    if claims.exp <= now || claims.aud != node {
-        return Err(expired());
+    let kernel = shamira.kernel();
+    let op = cm_door::context(kernel, Actor::Anonymous, &request);
+    let now = kernel.now().as_micros() / 1_000_000;
+    if claims.exp <= now {
+        return Err(no_longer(&shamira, &op, &claims, CredentialProblem::Expired).await);
+    }
+    if claims.aud != kernel.node_id().to_string() {
+        return Err(no_longer(&shamira, &op, &claims, CredentialProblem::OtherAudience).await);
     }
     // Whoever took the key back, or was disabled, has no token any more.
     let clients = shamira.computations().clients().await.map_err(refused)?;
     if !clients.iter().any(|client| client.public_key == claims.key && client.principal == claims.sub) {
-        return Err(expired());
+        return Err(no_longer(&shamira, &op, &claims, CredentialProblem::Revoked).await);
     }
     // In open mode whoever registered was the node's own actor, which is no principal that could be looked up.
     let actor = match &shamira.0.access {
         Access::Open(actor) if claims.sub == PrincipalId::node() => actor.clone(),
-        _ => shamira.kernel().vouched_for(&claims.tid, &claims.sub).await.map_err(|_| expired())?,
+        _ => match kernel.vouched_for(&claims.tid, &claims.sub).await {
+            Ok(actor) => actor,
+            Err(KernelError::Unauthenticated) => {
+                return Err(no_longer(&shamira, &op, &claims, CredentialProblem::Disabled).await);
+            }
+            Err(error) => return Err(cm_door::refusal(error)),
+        },
     };
-    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
-    let mut op = OpContext::new(actor, id, shamira.kernel().tasks().token().child_token());
-    let peer = request.extensions().get::<cm_http::Peer>().map(|peer| peer.0.ip());
-    op = op.asked_at(shamira.kernel().now(), peer, None);
-    op.deadline =
-        shamira.kernel().clock().monotonic() + cm_http::RequestLimits::of(request.extensions()).deadline;
+    let op = op.by(actor);
     request.extensions_mut().insert(op);
     if claims.published {
         request.extensions_mut().insert(Published);
     }
     Ok(next.run(request).await)
+}
+
+/// What a token of ours that is of no use any more is answered with, as the earlier service does; after the event.
+async fn no_longer(
+    shamira: &Shamira,
+    op: &OpContext,
+    claims: &Claims,
+    problem: CredentialProblem,
+) -> Failure {
+    shamira.kernel().refuse_credential(op, &claims.tid, problem).await;
+    Failure::new(cm_http::FailureClass::Forbidden, "Invalid token or expired token.")
 }
 
 /// A message to sign, which can be used once and soon.

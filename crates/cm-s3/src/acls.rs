@@ -168,6 +168,9 @@ fn group(uri: &str) -> S3Result<Grantee> {
 }
 
 fn of_document(document: dto::AccessControlPolicy) -> S3Result<Vec<(Receiver, AclPermission)>> {
+    if document.owner.as_ref().and_then(|owner| owner.id.as_ref()).is_none() {
+        return Err(malformed("a list of grants says whose the thing is"));
+    }
     let one = |grant: dto::Grant| {
         let grantee = grant.grantee.ok_or_else(|| malformed("a grant has a grantee"))?;
         let permission = grant.permission.ok_or_else(|| malformed("a grant has a permission"))?;

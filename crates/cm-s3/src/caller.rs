@@ -142,14 +142,26 @@ impl Door {
 impl S3Access for Door {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let signer = context.credentials().cloned();
-        let mut op = context.extensions_mut().get::<OpContext>().cloned().ok_or_else(denied)?;
-        let circumstances = context.extensions_mut().get::<Circumstances>().cloned().unwrap_or_default();
+        self.admit(signer, context.extensions_mut()).await
+    }
+}
+
+impl Door {
+    /// Lets in whoever signed, or did not, and notes who it is.
+    pub(crate) async fn admit(
+        &self,
+        signer: Option<Credentials>,
+        extensions: &mut Extensions,
+    ) -> S3Result<()> {
+        let mut op = extensions.get::<OpContext>().cloned().ok_or_else(denied)?;
+        let circumstances = extensions.get::<Circumstances>().cloned().unwrap_or_default();
         // Whoever did not sign may do what owners of buckets let everybody do; each operation asks.
         if let Some(signer) = &signer {
             let actor = self.0.authenticate_s3(&signer.access_key, signer.secret_key.expose()).await;
             op = op.by(actor.map_err(unknown_key)?);
         }
-        if let Some(tenant) = context.extensions_mut().get::<AskingTenant>() {
+        self.0.admit(op.asked.address, &op.actor).map_err(failure::kernel)?;
+        if let Some(tenant) = extensions.get::<AskingTenant>() {
             tenant.set(op.tenant());
         }
         let span = tracing::Span::current();
@@ -157,7 +169,7 @@ impl S3Access for Door {
         if let Some(principal) = op.principal() {
             span.record("principal", principal.as_str());
         }
-        context.extensions_mut().insert(Caller::known(op, signer, circumstances));
+        extensions.insert(Caller::known(op, signer, circumstances));
         Ok(())
     }
 }

@@ -21,6 +21,8 @@ pub(crate) const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
 pub(crate) const FULL_OBJECT: &str = "FULL_OBJECT";
 const TRAILER: &str = "x-amz-trailer";
 const PREFIX: &str = "x-amz-checksum-";
+/// What a client says that its library sums up.
+const SDK_ALGORITHM: &str = "x-amz-sdk-checksum-algorithm";
 
 /// A body as the adapter takes it.
 pub(crate) fn body<B>(body: B) -> s3s::Body
@@ -244,6 +246,10 @@ fn sum(headers: &HeaderMap) -> S3Result<Option<Sum>> {
     if sums.len() > 1 {
         return Err(invalid("a body has one checksum"));
     }
+    let named = headers.get(SDK_ALGORITHM).map(|value| value.to_str().unwrap_or_default());
+    if named.is_some_and(|name| Algorithm::named(name).is_none()) {
+        return Err(invalid("the checksum algorithm is not known here"));
+    }
     Ok(sums.pop().map(|(algorithm, expected)| Sum { algorithm, hasher: algorithm.hasher(), expected }))
 }
 
@@ -276,7 +282,22 @@ pub(crate) fn checked(
 pub(crate) fn received(
     body: Option<StreamingBlob>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    stream::iter(body).flatten().map(|piece| piece.map_err(|error| io::Error::other(broken(&*error))))
+    stream::iter(body).flatten().map(|piece| piece.map_err(|error| io::Error::other(own(error))))
+}
+
+/// What refused a body: one of our own checks, or else whatever broke it.
+fn own(error: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
+    let error = match error.downcast::<io::Error>() {
+        Ok(error) => match error.into_inner() {
+            Some(inner) => inner,
+            None => return broken(&io::Error::from(io::ErrorKind::UnexpectedEof)),
+        },
+        Err(error) => error,
+    };
+    match error.downcast::<S3Error>() {
+        Ok(own) => *own,
+        Err(error) => broken(&*error),
+    }
 }
 
 /// What ended a body before its time. The adapter's own errors are known by their words only.

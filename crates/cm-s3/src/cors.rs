@@ -45,6 +45,9 @@ pub(crate) enum InvalidRule {
     /// More than one star.
     #[error("an origin or a header has one `*` at most")]
     Stars,
+    /// A star among the headers that a page may see.
+    #[error("the headers that a page may see are named, without `*`")]
+    Exposed,
 }
 
 impl Rule {
@@ -54,6 +57,9 @@ impl Rule {
         }
         if !self.methods.iter().all(|method| METHODS.contains(&method.as_str())) {
             return Err(InvalidRule::Method);
+        }
+        if self.exposed.iter().any(|name| name.contains('*')) {
+            return Err(InvalidRule::Exposed);
         }
         let stars = |text: &String| text.matches('*').count() > 1;
         match self.origins.iter().chain(&self.headers).any(stars) {

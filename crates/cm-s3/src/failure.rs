@@ -98,7 +98,11 @@ pub(crate) fn object(error: ObjectError) -> S3Error {
         ObjectError::NotFound { .. } => S3ErrorCode::NoSuchKey,
         ObjectError::VersionNotFound { .. } => S3ErrorCode::NoSuchVersion,
         ObjectError::IsMarker { version, .. } => {
-            return marked(S3ErrorCode::MethodNotAllowed, &error, *version);
+            let mut refusal = marked(S3ErrorCode::MethodNotAllowed, &error, *version);
+            let mut headers = refusal.headers().cloned().unwrap_or_default();
+            headers.insert(header::ALLOW, HeaderValue::from_static("DELETE"));
+            refusal.set_headers(headers);
+            return refusal;
         }
         ObjectError::Locked { .. } => S3ErrorCode::AccessDenied,
         ObjectError::NotLockable { .. } => S3ErrorCode::InvalidRequest,

@@ -121,6 +121,7 @@ impl Form<'_> {
         }
         let policy = fields.get("policy").map(|text| Policy::parse(text));
         let signed = self.signed(&fields, policy.is_some()).await?;
+        self.kernel.admit(self.op.asked.address, &self.op.actor).map_err(crate::failure::kernel)?;
         let length = match policy.transpose().map_err(|error| refused(&error))? {
             Some(policy) => {
                 policy.check(&fields, self.kernel.now()).map_err(|error| refused(&error))?;

@@ -4,6 +4,8 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use cm_http::local::require_local;
 use cm_http::{Failure, FailureClass};
+use time::format_description::well_known::Rfc2822;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::failure::CODE;
 use crate::forms;
@@ -12,6 +14,7 @@ use crate::framing::{Mode, Trailers};
 /// How long a presigned URL may be good for, in seconds: a week, as with S3.
 const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 3600;
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
+const AMZ_DATE: &str = "x-amz-date";
 const DECODED_LENGTH: &str = "x-amz-decoded-content-length";
 /// What presigned URLs carry.
 const PRESIGNED: [&str; 10] = [
@@ -41,7 +44,7 @@ pub enum Framed {
 ///
 /// # Errors
 /// 400 and 403.
-pub fn examine(request: Request) -> Result<(Request, Framed), Failure> {
+pub fn examine(mut request: Request) -> Result<(Request, Framed), Failure> {
     refuse_untaken(&request)?;
     let query = request.uri().query().unwrap_or_default();
     if parameter(query, "Signature").is_some() || parameter(query, "AWSAccessKeyId").is_some() {
@@ -59,6 +62,9 @@ pub fn examine(request: Request) -> Result<(Request, Framed), Failure> {
     };
     if let Some(signed) = signed {
         require_signed(request.headers(), &signed, in_query)?;
+        if !in_query {
+            take_date(request.headers_mut(), &signed);
+        }
     }
     let framed = match content_sha256(request.headers()) {
         Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER") => Framed::Chunks(Mode::Cut, Trailers::default()),
@@ -76,6 +82,9 @@ pub fn strip(mut request: Request) -> Result<(Request, Framed), Failure> {
     require_local(&request)?;
     refuse_untaken(&request)?;
     request.headers_mut().remove(header::AUTHORIZATION);
+    if crate::ranges::is_passed_over(request.method(), request.headers()) {
+        request.headers_mut().remove(header::RANGE);
+    }
     if let Some(uri) = without_signature(request.uri()) {
         *request.uri_mut() = uri;
     }
@@ -143,6 +152,36 @@ fn presigned(query: &str) -> Result<Vec<String>, Failure> {
     Ok(decoded("X-Amz-SignedHeaders").split(';').map(str::to_owned).collect())
 }
 
+/// A signature is of the moment that `x-amz-date` says, or else `Date`, which the adapter does not know of. Only one that is signed counts; the
+/// signature does not cover the header that is added, and need not: it covers the moment itself.
+fn take_date(headers: &mut HeaderMap, signed: &[String]) {
+    if headers.contains_key(AMZ_DATE) || !signed.iter().any(|name| name.eq_ignore_ascii_case("date")) {
+        return;
+    }
+    let text = headers.get(header::DATE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_basic = text.len() == 16 && text.ends_with('Z') && text.as_bytes().get(8) == Some(&b'T');
+    let moment = match is_basic {
+        true => Some(text.to_owned()),
+        // Clients of HTTP write `GMT`; some that sign write a number, as in mail.
+        false => OffsetDateTime::parse(text, &Rfc2822).ok().map(|at| {
+            let at = at.to_offset(UtcOffset::UTC);
+            let (date, time) = (at.date(), at.time());
+            format!(
+                "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+                date.year(),
+                u8::from(date.month()),
+                date.day(),
+                time.hour(),
+                time.minute(),
+                time.second()
+            )
+        }),
+    };
+    if let Some(value) = moment.and_then(|moment| HeaderValue::try_from(moment).ok()) {
+        headers.insert(AMZ_DATE, value);
+    }
+}
+
 /// A key's scope is `KEY/DATE/REGION/s3/aws4_request`.
 fn require_scope(credential: &str) -> Result<(), Failure> {
     match credential.ends_with("/s3/aws4_request") {
@@ -167,7 +206,7 @@ fn require_signed(headers: &HeaderMap, signed: &[String], in_query: bool) -> Res
 }
 
 /// The address without what presigned URLs carry; `None` if it carries nothing of it.
-fn without_signature(uri: &Uri) -> Option<Uri> {
+pub(crate) fn without_signature(uri: &Uri) -> Option<Uri> {
     let query = uri.query()?;
     let is_ours = |pair: &&str| {
         let name = decode(pair.split('=').next().unwrap_or_default());
@@ -273,6 +312,23 @@ mod tests {
         check("/b/k?AWSAccessKeyI%64=a&Si%67nature=b&Expires=1", &[], false);
         let (stripped, _) = strip(request("/b/k?X%2DAmz-Signature=0&prefix=a", &[])).unwrap();
         assert_eq!(stripped.uri(), "/b/k?prefix=a");
+    }
+
+    #[test]
+    fn a_signed_date_is_the_moment_of_a_signature() {
+        let check = |signed: &str, date: &str, expected: Option<&str>| {
+            let proof = format!("AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders={signed}, Signature=00");
+            let headers = [("authorization", proof.as_str()), ("date", date)];
+            let (request, _) = examine(request("/b/k", &headers)).unwrap();
+            let found = request.headers().get(AMZ_DATE).map(|value| value.to_str().unwrap());
+            assert_eq!(found, expected, "{signed} {date}");
+        };
+        check("date;host", "Thu, 01 Jan 2026 02:03:04 GMT", Some("20260101T020304Z"));
+        check("date;host", "Thu, 01 Jan 2026 02:03:04 -0000", Some("20260101T020304Z"));
+        check("date;host", "Thu, 01 Jan 2026 02:03:04 +0200", Some("20260101T000304Z"));
+        check("date;host", "20260101T020304Z", Some("20260101T020304Z"));
+        check("host", "Thu, 01 Jan 2026 02:03:04 GMT", None);
+        check("date;host", "yesterday", None);
     }
 
     #[test]

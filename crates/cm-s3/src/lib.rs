@@ -10,9 +10,10 @@
 //! - `circumstances` says what a request says about itself, for the conditions of bucket policies; `acls` translates lists of
 //!   grants. Who may what is decided in [`cm_kernel::policy::sharing`].
 //! - [`forms`] takes objects from forms, and `cors` answers browsers for pages of other sites; both stand before the adapter.
+//! - `ranges` passes over what is no range.
 //! - [`content`] compares bodies with what was announced of them; [`describe`] translates headers, [`failure`] errors.
 //!
-//! Deliberately absent: encryption by the server. Requests that ask for it are refused, never served without.
+//! Deliberately absent: keys of a key management service. Requests that ask for them are refused, never served without.
 
 mod acls;
 pub mod caller;
@@ -27,6 +28,7 @@ pub mod forms;
 pub mod framing;
 pub mod gate;
 mod operations;
+mod ranges;
 mod refused;
 
 pub use face::router;

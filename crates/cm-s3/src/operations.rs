@@ -26,6 +26,7 @@ use cm_types::{BucketName, ObjectKey};
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+pub(crate) use self::attributes::with_bare_tag;
 pub(crate) use self::tagging::header_tags;
 use crate::caller::Caller;
 
@@ -149,6 +150,9 @@ operations! {
     put_bucket_encryption as set_encryption: PutBucketEncryptionInput => PutBucketEncryptionOutput,
     delete_bucket_encryption as remove_encryption: DeleteBucketEncryptionInput => DeleteBucketEncryptionOutput,
     get_bucket_request_payment as request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput,
+    put_bucket_request_payment as set_request_payment: PutBucketRequestPaymentInput => PutBucketRequestPaymentOutput,
+    get_bucket_accelerate_configuration as acceleration:
+        GetBucketAccelerateConfigurationInput => GetBucketAccelerateConfigurationOutput,
     get_bucket_logging as logging: GetBucketLoggingInput => GetBucketLoggingOutput,
     get_bucket_notification_configuration as notifications:
         GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,

@@ -160,6 +160,15 @@ impl PolicyDocument {
         }
     }
 
+    /// Whether it speaks of this bucket alone, as far as it names resources: a policy that names another does nothing there.
+    pub fn is_of(&self, bucket: &str) -> bool {
+        let resource = |pattern: &String| {
+            let Some(pattern) = pattern.strip_prefix(RESOURCE_PREFIX) else { return true };
+            fits(pattern.split('/').next().unwrap_or(pattern), bucket)
+        };
+        self.statements.iter().all(|statement| statement.resources.of.iter().all(resource))
+    }
+
     /// Whether it allows something to everybody, from everywhere.
     pub fn is_public(&self) -> bool {
         self.statements.iter().any(|statement| {

@@ -56,7 +56,10 @@ fn tagging(document: &str) -> S3Result<String> {
                 .replace("&amp;", "&"),
         )
     };
-    if !document.contains("<Tagging") {
+    let document = document.trim();
+    let is_whole =
+        document.contains("<Tagging") && document.contains("<TagSet>") && document.ends_with("</Tagging>");
+    if !is_whole || !document.contains("</TagSet>") {
         return Err(wrong());
     }
     let mut pairs = Vec::new();

@@ -262,6 +262,12 @@ impl Store {
             None => S3Error::with_message(S3ErrorCode::NoSuchKey, "the object does not exist"),
         })?;
         let bucket_owner = &record.header.owner;
+        let sharing = self.kernel.sharing_of(permit, bucket).await.map_err(failure::kernel)?;
+        if !sharing.has_acls() {
+            // Whoever wrote it: the owner of the bucket owns all, and no grants count.
+            let acl = CannedAcl::Private.acl(Some(bucket_owner), bucket_owner);
+            return Ok((bucket_owner.clone(), acl));
+        }
         let owner = access.owner.unwrap_or_else(|| bucket_owner.clone());
         let acl = access.acl.unwrap_or_else(|| CannedAcl::Private.acl(Some(&owner), bucket_owner));
         Ok((owner, acl))

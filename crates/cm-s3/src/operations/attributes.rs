@@ -1,5 +1,8 @@
 //! What is known about an object, as far as it is asked for.
 
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::Response;
 use cm_kernel::policy::Read;
 use cm_kernel::policy::sharing::Use;
 use cm_types::PageLimit;
@@ -88,5 +91,35 @@ impl Store {
             });
         }
         Ok(S3Response::new(output))
+    }
+}
+
+/// Longest description of an object's attributes: a page of a thousand parts with their checksums.
+const ATTRIBUTES_LEN_MAX: usize = 1024 * 1024;
+
+/// The description with its entity tag as S3 writes it here, and nowhere else: without quotation marks, which the adapter puts everywhere.
+pub(crate) async fn with_bare_tag(answer: Response) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    let Ok(bytes) = axum::body::to_bytes(body, ATTRIBUTES_LEN_MAX).await else {
+        // No description is so long: it cannot be given back, for it was not read.
+        parts.status = StatusCode::INTERNAL_SERVER_ERROR;
+        return Response::from_parts(parts, Body::empty());
+    };
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let text = String::from_utf8_lossy(&bytes);
+    let bare = text.replacen("<ETag>\"", "<ETag>", 1).replacen("\"</ETag>", "</ETag>", 1);
+    Response::from_parts(parts, Body::from(bare))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_tag_is_bared() {
+        let text = "<R><ETag>\"00-2\"</ETag><StorageClass>\"x\"</StorageClass></R>";
+        let bared = with_bare_tag(Response::new(Body::from(text))).await;
+        let bytes = axum::body::to_bytes(bared.into_body(), 1024).await.unwrap();
+        assert_eq!(&bytes[..], b"<R><ETag>00-2</ETag><StorageClass>\"x\"</StorageClass></R>");
     }
 }

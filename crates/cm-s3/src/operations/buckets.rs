@@ -27,6 +27,14 @@ impl Store {
         request: S3Request<ListBucketsInput>,
     ) -> S3Result<S3Response<ListBucketsOutput>> {
         let input = request.input;
+        let max = match input.max_buckets {
+            None => LISTED_MAX,
+            Some(max) => {
+                usize::try_from(max).ok().filter(|max| (1..=LISTED_MAX).contains(max)).ok_or_else(|| {
+                    S3Error::with_message(S3ErrorCode::InvalidArgument, "a page has 1 to 10000 buckets")
+                })?
+            }
+        };
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = input.continuation_token.unwrap_or_default();
         let mut found = Vec::new();
@@ -41,7 +49,6 @@ impl Store {
         }
         found.retain(|header| header.id.as_str().starts_with(&prefix) && header.id.as_str() > after.as_str());
         found.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
-        let max = input.max_buckets.and_then(|max| usize::try_from(max).ok()).unwrap_or(LISTED_MAX);
         let more = found.len() > max;
         found.truncate(max);
         let next = found.last().filter(|_| more).map(|last| last.id.to_string());
@@ -72,6 +79,11 @@ impl Store {
         let with_locks = input.object_lock_enabled_for_bucket == Some(true);
         let name = BucketName::parse(input.bucket)
             .map_err(|error| S3Error::with_message(S3ErrorCode::InvalidBucketName, error.to_string()))?;
+        if !is_name_of_s3(name.as_str()) {
+            let message = "a name has 3 to 63 small letters, digits, dots and hyphens, begins and ends with a letter or a \
+                           digit, and looks like no address";
+            return Err(S3Error::with_message(S3ErrorCode::InvalidBucketName, message));
+        }
         let permit =
             self.kernel.authorize::<Create>(&caller, ResourceKind::Bucket).await.map_err(failure::kernel)?;
         let owner = permit.principal().ok_or_else(|| S3Error::new(S3ErrorCode::AccessDenied))?;
@@ -150,5 +162,53 @@ impl Store {
     async fn require_bucket(&self, caller: &Caller, used: Use, name: String) -> S3Result<()> {
         let name = bucket_name(name)?;
         self.permit_bucket::<Read>(caller, used, &name).await.map(drop)
+    }
+}
+
+/// Whether S3 lets a bucket be called so: it must be the name of a host, too. Buckets that were made natively may have other names.
+fn is_name_of_s3(name: &str) -> bool {
+    const BEGINNINGS: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+    const ENDS: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+    let is_label = |label: &str| {
+        let ends = [label.bytes().next(), label.bytes().last()];
+        ends.into_iter().all(|end| end.is_some_and(|end| end.is_ascii_lowercase() || end.is_ascii_digit()))
+    };
+    (3..=63).contains(&name.len())
+        && name.bytes().all(|letter| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
+        && name.split('.').all(is_label)
+        && name.parse::<std::net::Ipv4Addr>().is_err()
+        && !BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        && !ENDS.iter().any(|end| name.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_hosts() {
+        let check = |name: &str, expected: bool| assert_eq!(is_name_of_s3(name), expected, "{name}");
+        for good in ["abc", "a.b-c.1", "1abc", &"x".repeat(63), "a--b", "192.168.5"] {
+            check(good, true);
+        }
+        for bad in [
+            "a",
+            "ab",
+            "a_b",
+            "Abc",
+            "-abc",
+            "abc-",
+            "abc.",
+            ".abc",
+            "a..b",
+            "a.-b",
+            "a-.b",
+            "192.168.5.123",
+            "xn--a",
+            "a--x-s3",
+            &"x".repeat(64),
+        ] {
+            check(bad, false);
+        }
     }
 }

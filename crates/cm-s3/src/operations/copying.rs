@@ -51,6 +51,14 @@ impl Store {
             if_unmodified_since: input.copy_source_if_unmodified_since.take(),
         };
         let source = self.source(&caller, &input.copy_source, &conditions, None, key_of_source).await?;
+        let directives = [
+            input.metadata_directive.as_ref().map(MetadataDirective::as_str),
+            input.tagging_directive.as_ref().map(TaggingDirective::as_str),
+        ];
+        if !directives.into_iter().flatten().all(|directive| matches!(directive, "COPY" | "REPLACE")) {
+            let message = "what is said of an object is taken by COPY or REPLACE";
+            return Err(S3Error::with_message(S3ErrorCode::InvalidArgument, message));
+        }
         let replaces =
             input.metadata_directive.as_ref().is_some_and(|directive| directive.as_str() == "REPLACE");
         let is_earlier = matches!(&input.copy_source, CopySource::Bucket { version_id: Some(_), .. });

@@ -1,17 +1,22 @@
 //! Listing the objects of a bucket, in either of the two ways that S3 has.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::http::Uri;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cm_kernel::catalog::Record;
 use cm_kernel::objects::{ListQuery, Listing, ObjectInfo};
-use cm_kernel::policy::List;
 use cm_kernel::policy::sharing::Use;
-use cm_types::{Cursor, PageLimit};
+use cm_kernel::policy::{List, Permit};
+use cm_types::{BucketName, Cursor, PageLimit, PrincipalId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::refusals::refuse;
 use super::{Store, bucket_name};
+use crate::acls;
 use crate::caller::Caller;
 use crate::describe::{etag, time};
 use crate::failure;
@@ -36,8 +41,10 @@ impl Store {
         caller: Caller,
         request: S3Request<ListObjectsInput>,
     ) -> S3Result<S3Response<ListObjectsOutput>> {
-        let input = request.input;
+        let mut input = request.input;
         refuse!(input; optional_object_attributes);
+        input.delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+        require_order(&request.uri, input.delimiter.as_deref())?;
         let encode = encoder(input.encoding_type.as_ref())?;
         let limit = page_limit(input.max_keys)?;
         let wanted = Wanted {
@@ -48,18 +55,19 @@ impl Store {
             start_after: input.marker.clone().filter(|marker| !marker.is_empty()),
             limit,
         };
-        let (page, owner) = self.page(&caller, wanted).await?;
+        let (page, owners) = self.page(&caller, wanted, true).await?;
         // The cursor is the last thing on the page, behind two letters that say what it is.
         let next = page.next.as_ref().and_then(|cursor| cursor.0.get(2..)).map(encode);
         let output = ListObjectsOutput {
             name: Some(input.bucket),
             is_truncated: Some(page.next.is_some()),
-            contents: Some(contents(page.items, encode, Some(&owner))),
+            contents: Some(contents(page.items, encode, Some(&owners))),
             common_prefixes: Some(common_prefixes(page.common_prefixes, encode)),
             marker: Some(encode(&input.marker.unwrap_or_default())),
             next_marker: next.filter(|_| input.delimiter.is_some()),
             max_keys: Some(limit.map_or(0, |limit| limit.get() as i32)),
-            prefix: Some(encode(&input.prefix.unwrap_or_default())),
+            // Clients that ask for encoded names decode all of them in this answer but this one, which is their own.
+            prefix: Some(said_again(input.prefix.unwrap_or_default(), encode)),
             delimiter: encoded(encode, input.delimiter),
             encoding_type: input.encoding_type,
             ..ListObjectsOutput::default()
@@ -72,8 +80,10 @@ impl Store {
         caller: Caller,
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        let input = request.input;
+        let mut input = request.input;
         refuse!(input; optional_object_attributes);
+        input.delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+        require_order(&request.uri, input.delimiter.as_deref())?;
         let encode = encoder(input.encoding_type.as_ref())?;
         let limit = page_limit(input.max_keys)?;
         let wanted = Wanted {
@@ -89,8 +99,8 @@ impl Store {
             start_after: input.start_after.clone().filter(|text| !text.is_empty()),
             limit,
         };
-        let (page, owner) = self.page(&caller, wanted).await?;
-        let owner = Some(&owner).filter(|_| input.fetch_owner == Some(true));
+        let (page, owners) = self.page(&caller, wanted, input.fetch_owner == Some(true)).await?;
+        let owner = Some(&owners).filter(|_| input.fetch_owner == Some(true));
         let count = page.items.len() + page.common_prefixes.len();
         let output = ListObjectsV2Output {
             name: Some(input.bucket),
@@ -110,13 +120,13 @@ impl Store {
         Ok(S3Response::new(output))
     }
 
-    /// The page, and who owns the bucket and with it the objects.
-    async fn page(&self, caller: &Caller, wanted: Wanted) -> S3Result<(Listing, Owner)> {
+    /// The page, and who owns the objects on it, if that is wanted.
+    async fn page(&self, caller: &Caller, wanted: Wanted, with_owners: bool) -> S3Result<(Listing, Owners)> {
         let bucket = bucket_name(wanted.bucket)?;
         let (record, permit) = self.bucket::<List>(caller, Use::ListBucket, &bucket).await?;
-        let owner = self.owner(permit.tenant(), &record.header.owner).await?;
         let Some(limit) = wanted.limit else {
-            return Ok((Listing { items: Vec::new(), common_prefixes: Vec::new(), next: None }, owner));
+            let nothing = Listing { items: Vec::new(), common_prefixes: Vec::new(), next: None };
+            return Ok((nothing, Owners::default()));
         };
         let query = ListQuery {
             prefix: wanted.prefix.unwrap_or_default(),
@@ -126,18 +136,76 @@ impl Store {
             limit,
         };
         let page = self.kernel.objects().list(&permit, &bucket, query).await.map_err(failure::object)?;
-        Ok((page, owner))
+        let owners = match with_owners {
+            true => self.owners(&permit, &bucket, &record, page.items.iter()).await?,
+            false => Owners::default(),
+        };
+        Ok((page, owners))
+    }
+
+    /// Who owns these objects of a bucket: whoever wrote them, unless the owner of the bucket owns all.
+    pub(super) async fn owners(
+        &self,
+        permit: &Permit<List>,
+        bucket: &BucketName,
+        record: &Record,
+        items: impl Iterator<Item = &ObjectInfo>,
+    ) -> S3Result<Owners> {
+        let sharing = self.kernel.sharing_of(permit, bucket).await.map_err(failure::kernel)?;
+        let of_bucket = record.header.owner.clone();
+        let mut ids: BTreeSet<PrincipalId> = [of_bucket.clone()].into();
+        let enforced = !sharing.has_acls();
+        if !enforced {
+            ids.extend(items.filter_map(|info| info.writer.clone()));
+        }
+        let names = self.kernel.display_names(permit.tenant(), ids.into_iter().collect()).await;
+        Ok(Owners { of_bucket: Some(of_bucket), enforced, names: names.map_err(failure::kernel)? })
     }
 }
 
-fn contents(items: Vec<ObjectInfo>, encode: fn(&str) -> String, owner: Option<&Owner>) -> Vec<Object> {
+/// Who owns what is on a page.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Owners {
+    of_bucket: Option<PrincipalId>,
+    /// Whether the owner of the bucket owns all that is in it.
+    enforced: bool,
+    names: BTreeMap<PrincipalId, String>,
+}
+
+impl Owners {
+    /// The owner of what somebody wrote.
+    pub(super) fn of(&self, writer: Option<&PrincipalId>) -> Option<Owner> {
+        let writer = writer.filter(|_| !self.enforced);
+        writer.or(self.of_bucket.as_ref()).map(|id| acls::owner(id, &self.names))
+    }
+}
+
+/// Some stores list faster whoever needs no order (`allow-unordered`), and then group nothing. An order is given here all the same, but a client that asks for
+/// both is told that it cannot have them.
+fn require_order(uri: &Uri, delimiter: Option<&str>) -> S3Result<()> {
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    match delimiter.is_some() && pairs.any(|pair| pair == "allow-unordered=true") {
+        true => {
+            Err(S3Error::with_message(S3ErrorCode::InvalidArgument, "what has no order cannot be grouped"))
+        }
+        false => Ok(()),
+    }
+}
+
+/// What a client said, as it said it, unless it has letters that XML has no place for.
+fn said_again(text: String, encode: fn(&str) -> String) -> String {
+    let is_plain = |letter: char| letter >= ' ' || matches!(letter, '\t' | '\n' | '\r');
+    if text.chars().all(is_plain) { text } else { encode(&text) }
+}
+
+fn contents(items: Vec<ObjectInfo>, encode: fn(&str) -> String, owners: Option<&Owners>) -> Vec<Object> {
     let listed = |info: ObjectInfo| Object {
         key: Some(encode(info.key.as_str())),
         e_tag: Some(etag(&info)),
         last_modified: Some(time(info.created_at)),
         size: Some(info.size as i64),
         storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
-        owner: owner.cloned(),
+        owner: owners.and_then(|owners| owners.of(info.writer.as_ref())),
         ..Object::default()
     };
     items.into_iter().map(listed).collect()

@@ -14,7 +14,6 @@ use super::reading::version_name;
 use super::refusals::refuse;
 use super::{Store, bucket_name, object_key};
 use crate::caller::Caller;
-use crate::content::invalid;
 use crate::describe::{moment, time};
 use crate::failure;
 
@@ -103,7 +102,9 @@ impl Store {
         let retention = match (said.mode, said.retain_until_date) {
             (None, None) => None,
             (Some(mode), Some(until)) => {
-                Some(Retention { mode: mode_of(mode.as_str())?, until: moment(&until) })
+                let retention = Retention { mode: mode_of(mode.as_str())?, until: moment(&until) };
+                require_future(&retention, self.kernel.now())?;
+                Some(retention)
             }
             _ => return Err(malformed("a retention has a mode and a date")),
         };
@@ -243,6 +244,17 @@ fn default_retention(said: DefaultRetention) -> S3Result<Default_> {
     Ok(Default_ { mode, period })
 }
 
+/// A retention that has passed would keep nothing.
+fn require_future(retention: &Retention, now: cm_types::Timestamp) -> S3Result<()> {
+    match retention.until > now {
+        true => Ok(()),
+        false => Err(S3Error::with_message(
+            S3ErrorCode::InvalidArgument,
+            "the date until which a version is retained must be in the future",
+        )),
+    }
+}
+
 /// What headers say about the protection of a new object.
 pub(super) fn said_protection(
     mode: Option<&ObjectLockMode>,
@@ -252,7 +264,12 @@ pub(super) fn said_protection(
     let retention = match (mode, until) {
         (None, None) => None,
         (Some(mode), Some(until)) => Some(Retention { mode: mode_of(mode.as_str())?, until: moment(until) }),
-        _ => return Err(invalid("a retention has a mode and a date")),
+        _ => {
+            return Err(S3Error::with_message(
+                S3ErrorCode::InvalidArgument,
+                "a retention has a mode and a date",
+            ));
+        }
     };
     let legal_hold = hold.map(|hold| hold_of(hold.as_str())).transpose()?;
     Ok(Protection { retention, legal_hold })

@@ -49,9 +49,13 @@ impl Store {
         caller: Caller,
         request: S3Request<PutBucketPolicyInput>,
     ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
-        let text = request.input.policy;
+        let (text, name) = (request.input.policy, request.input.bucket.clone());
         self.reshare(&caller, Use::PutBucketPolicy, request.input.bucket, move |sharing| {
             let policy = PolicyDocument::parse(text).map_err(|error| malformed(&error))?;
+            if !policy.is_of(&name) {
+                let message = "the policy has a resource of another bucket";
+                return Err(S3Error::with_message(S3ErrorCode::MalformedPolicy, message));
+            }
             if sharing.block().block_public_policy && policy.is_public() {
                 let message = "the bucket blocks policies that allow something to everybody";
                 return Err(S3Error::with_message(S3ErrorCode::AccessDenied, message));

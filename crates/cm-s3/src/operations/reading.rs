@@ -25,6 +25,15 @@ impl Store {
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
+        let says_otherwise = input.response_cache_control.is_some()
+            || input.response_content_disposition.is_some()
+            || input.response_content_encoding.is_some()
+            || input.response_content_language.is_some()
+            || input.response_content_type.is_some()
+            || input.response_expires.is_some();
+        if says_otherwise && caller.principal().is_none() {
+            return Err(invalid("only whoever signs says how an answer is to be described"));
+        }
         let customer = customer_key(&request.headers)?;
         let version = version_name(input.version_id.as_deref())?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);

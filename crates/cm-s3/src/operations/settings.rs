@@ -111,6 +111,35 @@ impl Store {
         Ok(S3Response::new(GetBucketRequestPaymentOutput { payer }))
     }
 
+    /// What is true already may be said.
+    pub(super) async fn set_request_payment(
+        &self,
+        caller: Caller,
+        request: S3Request<PutBucketRequestPaymentInput>,
+    ) -> S3Result<S3Response<PutBucketRequestPaymentOutput>> {
+        let bucket = bucket_name(request.input.bucket)?;
+        self.permit_bucket::<Read>(&caller, Use::GetBucketSettings, &bucket).await?;
+        match request.input.request_payment_configuration.payer.as_str() {
+            Payer::BUCKET_OWNER => Ok(S3Response::new(PutBucketRequestPaymentOutput::default())),
+            Payer::REQUESTER => {
+                let message = "nobody is paid here: whoever owns a bucket pays";
+                Err(S3Error::with_message(S3ErrorCode::NotImplemented, message))
+            }
+            _ => Err(S3Error::with_message(S3ErrorCode::MalformedXML, "a payer is BucketOwner or Requester")),
+        }
+    }
+
+    /// Nothing is accelerated in the way of S3, which answers so, too.
+    pub(super) async fn acceleration(
+        &self,
+        caller: Caller,
+        request: S3Request<GetBucketAccelerateConfigurationInput>,
+    ) -> S3Result<S3Response<GetBucketAccelerateConfigurationOutput>> {
+        let bucket = bucket_name(request.input.bucket)?;
+        self.permit_bucket::<Read>(&caller, Use::GetBucketSettings, &bucket).await?;
+        Ok(S3Response::new(GetBucketAccelerateConfigurationOutput::default()))
+    }
+
     /// Requests are logged by the node, and not into buckets.
     pub(super) async fn logging(
         &self,

@@ -108,11 +108,20 @@ fn invalid(message: &'static str) -> S3Error {
     S3Error::with_message(S3ErrorCode::InvalidTag, message)
 }
 
+/// Names that begin so are those of the system.
+fn require_free(name: &str) -> S3Result<()> {
+    match name.get(..4).is_some_and(|beginning| beginning.eq_ignore_ascii_case("aws:")) {
+        true => Err(invalid("no tag of a user begins with `aws:`")),
+        false => Ok(()),
+    }
+}
+
 /// Tags as a document says them.
 pub(super) fn said_tags(set: TagSet) -> S3Result<Tags> {
     let mut tags = Tags::new();
     for Tag { key, value } in set {
         let name = key.ok_or_else(|| invalid("a tag has a name"))?;
+        require_free(&name)?;
         if tags.insert(name, value.unwrap_or_default()).is_some() {
             return Err(invalid("no two tags have the same name"));
         }
@@ -130,7 +139,9 @@ pub(crate) fn header_tags(header: Option<&str>) -> S3Result<Tags> {
             let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8();
             decoded.map(|text| text.into_owned()).map_err(|_| invalid("the tags are no UTF-8"))
         };
-        if tags.insert(decode(name)?, decode(value)?).is_some() {
+        let name = decode(name)?;
+        require_free(&name)?;
+        if tags.insert(name, decode(value)?).is_some() {
             return Err(invalid("no two tags have the same name"));
         }
     }

@@ -64,13 +64,13 @@ impl Store {
         caller: Caller,
         request: S3Request<ListObjectVersionsInput>,
     ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-        let input = request.input;
+        let mut input = request.input;
         refuse!(input; optional_object_attributes);
+        input.delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
         let encode = encoder(input.encoding_type.as_ref())?;
         let limit = page_limit(input.max_keys)?;
         let bucket = bucket_name(input.bucket.clone())?;
         let (record, permit) = self.bucket::<List>(&caller, Use::ListBucketVersions, &bucket).await?;
-        let owner = self.owner(permit.tenant(), &record.header.owner).await?;
         let version = version_name(input.version_id_marker.as_deref())?;
         let marker = input.key_marker.clone().filter(|key| !key.is_empty());
         if version.is_some() && marker.is_none() {
@@ -90,6 +90,11 @@ impl Store {
                 listed.map_err(failure::object)?
             }
         };
+        let objects = page.items.iter().filter_map(|(version, _)| match version {
+            Version::Object(info) => Some(info.as_ref()),
+            Version::Marker(_) => None,
+        });
+        let owners = self.owners(&permit, &bucket, &record, objects).await?;
         let (mut versions, mut markers) = (Vec::new(), Vec::new());
         for (version, is_latest) in page.items {
             match version {
@@ -100,7 +105,7 @@ impl Store {
                     e_tag: Some(etag(&info)),
                     last_modified: Some(time(info.created_at)),
                     size: Some(info.size as i64),
-                    owner: Some(owner.clone()),
+                    owner: owners.of(info.writer.as_ref()),
                     storage_class: Some(ObjectVersionStorageClass::from_static(
                         ObjectVersionStorageClass::STANDARD,
                     )),
@@ -111,7 +116,7 @@ impl Store {
                     version_id: Some(marker.version.to_string()),
                     is_latest: Some(is_latest),
                     last_modified: Some(time(marker.created_at)),
-                    owner: Some(owner.clone()),
+                    owner: owners.of(None),
                 }),
             }
         }

@@ -198,6 +198,11 @@ impl Store {
                 }),
             }
         }
+        // Where there is no bucket, nothing can be said of its objects.
+        let missing = |error: &Error| error.code.as_deref() == Some(S3ErrorCode::NoSuchBucket.as_str());
+        if deleted.is_empty() && !errors.is_empty() && errors.iter().all(missing) {
+            return Err(S3Error::with_message(S3ErrorCode::NoSuchBucket, "the bucket does not exist"));
+        }
         let output =
             DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), ..Default::default() };
         Ok(S3Response::new(output))

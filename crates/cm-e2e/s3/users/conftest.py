@@ -1,9 +1,9 @@
-"""Checks of who may what, by S3.
+"""Checks by two users of S3, and by nobody.
 
 They need two principals whose role permits `bucket:create` and `bucket:list` and nothing else, which `cargo xtask s3` makes; to run
 them against another node that demands credentials, name two of its principals:
 
-    S3_ENDPOINT=http://127.0.0.1:9000 S3_MAIN=ID:KEY:SECRET S3_ALT=ID:KEY:SECRET python -m pytest crates/cm-e2e/s3/access
+    S3_ENDPOINT=http://127.0.0.1:9000 S3_MAIN=ID:KEY:SECRET S3_ALT=ID:KEY:SECRET python -m pytest crates/cm-e2e/s3/users
 
 ID is the principal's id. They need requests besides. What they make begins with `cm-test-` and is removed.
 """

@@ -19,10 +19,10 @@ use crate::listing::NEXT_CURSOR;
 use crate::verifications::Verifications;
 use crate::{
     active_objects, api_keys, auth, buckets, choreography, computations, data_files, decisions,
-    earlier_errors, endpoints, endpoints_deploy, events, functions, hierarchy, history, instances, intel,
-    intel_exports, intel_peers, intel_watch, manifests, measures, microservices, network, node,
+    earlier_errors, elastic, endpoints, endpoints_deploy, events, functions, hierarchy, history, instances,
+    intel, intel_exports, intel_peers, intel_watch, manifests, measures, microservices, network, node,
     object_verification, object_versions, objects, paths, permission_policies, principals, probes, programs,
-    referrers, roles, security_policies, services, signing_keys, storage_network, storages, tenants,
+    quotas, referrers, roles, security_policies, services, signing_keys, storage_network, storages, tenants,
     threat_collections, tokens, watch,
 };
 
@@ -127,4 +127,6 @@ fn families() -> OpenApiRouter<Api> {
         .merge(measures::routes())
         .merge(network::routes())
         .merge(storage_network::routes())
+        .merge(elastic::routes())
+        .merge(quotas::routes())
 }

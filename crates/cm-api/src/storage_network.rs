@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use cm_http::{Failure, FailureClass, JsonBody};
-use cm_kernel::objects::{Keeping, PeerStatus};
+use cm_kernel::objects::{Extra, Keeping, PeerStatus};
 use cm_kernel::policy::{Read, Update};
 use cm_kernel::storage::{Domain, PeerState, StorageChange};
 use cm_types::{BucketName, PeerId, ResourceKind};
@@ -40,11 +40,26 @@ pub struct StorageNetworkView {
     pub lost_chunks: u64,
     /// Chunks that some node has yet to delete; counted up to 10,000. The last deletions stay in it.
     pub condemned_chunks: u64,
+    /// Copies beyond the promised ones, where there is much reading.
+    pub extra: ExtraCopiesView,
     /// The node that looks after all chunks.
     pub surveyor: Option<String>,
     /// When it has last looked at everything, RFC 3339.
     #[schema(format = "date-time")]
     pub surveyed_at: Option<String>,
+}
+
+/// Copies that follow the load.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExtraCopiesView {
+    /// Buckets that want them.
+    pub buckets: u64,
+    /// Chunks that have some.
+    pub chunks: u64,
+    /// The copies.
+    pub copies: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// One node of the storage network.
@@ -210,6 +225,7 @@ pub async fn read_storage_network(
             "the node keeps its objects alone; `cluster join` makes it a peer",
         )
     })?;
+    let Extra { buckets, chunks, copies, bytes } = status.extra;
     Ok(Json(StorageNetworkView {
         node: status.own.to_string(),
         epoch: status.epoch,
@@ -219,6 +235,7 @@ pub async fn read_storage_network(
         short_chunks: status.short_chunks,
         lost_chunks: status.lost_chunks,
         condemned_chunks: status.condemned_chunks,
+        extra: ExtraCopiesView { buckets, chunks, copies, bytes },
         surveyor: status.surveyor.map(|peer| peer.to_string()),
         surveyed_at: status.surveyed_at.map(|at| at.to_string()),
     }))

@@ -1,9 +1,14 @@
 //! `storage`: which nodes of a network keep the chunks of objects, and how they are doing.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
-use cm_client::{StorageNetworkInfo, StoragePeerInfo};
+use cm_client::{
+    BucketElasticInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf, StorageNetworkInfo, StoragePeerInfo,
+};
 use cm_types::ByteCount;
 use serde_json::{Value, json};
 
@@ -24,6 +29,10 @@ pub enum StorageCommand {
     Remove(RemoveArgs),
     /// Show or say how the chunks of a bucket are kept.
     Redundancy(RedundancyArgs),
+    /// Show or say how copies of a bucket's chunks follow the load.
+    Elastic(ElasticArgs),
+    /// Show or say how much a bucket or a tenant may keep.
+    Quota(QuotaArgs),
 }
 
 /// `cryptomesh storage layout`
@@ -72,6 +81,69 @@ pub struct RedundancyArgs {
     pub redundancy: Option<String>,
 }
 
+/// `cryptomesh storage elastic`
+#[derive(Args, Debug)]
+pub struct ElasticArgs {
+    /// The bucket.
+    pub bucket: String,
+    /// Chunks that are read much are kept by so many nodes at most, the promised ones included. Without any option, what holds is shown.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub copies: Option<u8>,
+    /// A file with a policy of replication, which says who is to have copies besides, and when.
+    #[arg(long, value_name = "FILE", requires = "copies")]
+    pub policy: Option<PathBuf>,
+    /// Copies follow the load no longer; those beyond the promised ones are dropped.
+    #[arg(long, conflicts_with = "copies")]
+    pub off: bool,
+}
+
+/// `cryptomesh storage quota`
+#[derive(Args, Debug)]
+#[group(id = "of", required = true, multiple = false)]
+pub struct QuotaArgs {
+    /// The bucket.
+    #[arg(long, group = "of")]
+    pub bucket: Option<String>,
+    /// The tenant, with all its buckets.
+    #[arg(long, group = "of")]
+    pub tenant: Option<String>,
+    /// So much at most, such as 500GiB, or `none`. Without any limit given, what holds is shown.
+    #[arg(long, value_name = "SIZE")]
+    pub bytes: Option<Limit<ByteCount>>,
+    /// So many versions of objects at most, or `none`.
+    #[arg(long, value_name = "COUNT")]
+    pub objects: Option<Limit<u64>>,
+}
+
+/// A limit, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit<T> {
+    /// Nothing is too much.
+    None,
+    /// This is the most.
+    Max(T),
+}
+
+impl<T: FromStr> FromStr for Limit<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        match text {
+            "none" => Ok(Self::None),
+            text => text.parse().map(Self::Max),
+        }
+    }
+}
+
+impl<T> Limit<T> {
+    fn max(self) -> Option<T> {
+        match self {
+            Self::None => None,
+            Self::Max(max) => Some(max),
+        }
+    }
+}
+
 /// Runs one of them.
 pub async fn run(command: StorageCommand, connection: &Connection) -> Outcome {
     let api = connection.api()?;
@@ -101,8 +173,64 @@ pub async fn run(command: StorageCommand, connection: &Connection) -> Outcome {
             let said = kept.clone().unwrap_or_else(|| "default".to_owned());
             output::done(connection, &said, &json!({ "bucket": bucket, "redundancy": kept }));
         }
+        StorageCommand::Elastic(args) => elastic(args, connection).await?,
+        StorageCommand::Quota(args) => quota(args, connection).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn elastic(args: ElasticArgs, connection: &Connection) -> anyhow::Result<()> {
+    let api = connection.api()?;
+    let ElasticArgs { bucket, copies, policy, off } = args;
+    if off || copies.is_some() {
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let policy = policy.as_ref().map(read).transpose()?;
+        api.set_bucket_elastic(&bucket, &BucketElasticInfo { copies_max: copies, policy }).await?;
+    }
+    let found = api.bucket_elastic(&bucket).await?;
+    let said = match (found.copies_max, &found.policy) {
+        (None, _) => "off".to_owned(),
+        (Some(copies), None) => format!("{copies} copies at most"),
+        (Some(copies), Some(policy)) => format!("{copies} copies at most, and by this policy:\n{policy}"),
+    };
+    output::done(connection, &said, &json!({ "bucket": bucket, "elastic": found }));
+    Ok(())
+}
+
+async fn quota(args: QuotaArgs, connection: &Connection) -> anyhow::Result<()> {
+    let api = connection.api()?;
+    let of = match (&args.bucket, &args.tenant) {
+        (Some(bucket), _) => QuotaOf::Bucket(bucket),
+        (None, Some(tenant)) => QuotaOf::Tenant(tenant),
+        (None, None) => return Err(UsageError("give --bucket or --tenant".to_owned()).into()),
+    };
+    let mut found = api.quota(of).await?;
+    if args.bytes.is_some() || args.objects.is_some() {
+        // What is not said stays as it is.
+        let bytes = args.bytes.map_or(found.bytes_max, |limit| limit.max().map(|max| max.bytes()));
+        let objects = args.objects.map_or(found.objects_max, Limit::max);
+        api.set_quota(of, bytes, objects).await?;
+        found = api.quota(of).await?;
+    }
+    output::done(connection, &told(&found), &json!({ "quota": found }));
+    Ok(())
+}
+
+fn told(quota: &QuotaInfo) -> String {
+    let bytes = |bytes: Option<u64>, otherwise: &str| {
+        bytes.map_or(otherwise.to_owned(), |bytes| ByteCount::from_bytes(bytes).to_string())
+    };
+    let count =
+        |count: Option<u64>, otherwise: &str| count.map_or(otherwise.to_owned(), |count| count.to_string());
+    format!(
+        "{} of {}, {} objects of {}",
+        bytes(quota.bytes, "not counted"),
+        bytes(quota.bytes_max, "any number of bytes"),
+        count(quota.objects, "uncounted"),
+        count(quota.objects_max, "any number"),
+    )
 }
 
 fn layout(args: LayoutArgs) -> Result<Vec<Value>, UsageError> {
@@ -151,6 +279,14 @@ fn status(storage: &StorageNetworkInfo, connection: &Connection) {
         storage.surveyed_at.as_deref().unwrap_or("never"),
     );
     output::note(connection, &counts);
+    if storage.extra.buckets + storage.extra.copies > 0 {
+        let ExtraCopiesInfo { buckets, chunks, copies, bytes } = storage.extra;
+        let bytes = ByteCount::from_bytes(bytes);
+        let extra = format!(
+            "copies follow the load of {buckets} buckets: {copies} of {chunks} chunks, {bytes}, beyond the promised ones"
+        );
+        output::note(connection, &extra);
+    }
     storage.peers.iter().for_each(|peer| output::line(&line(peer)));
 }
 
@@ -173,6 +309,15 @@ fn line(peer: &StoragePeerInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_said_or_lifted() {
+        assert_eq!("none".parse::<Limit<u64>>(), Ok(Limit::None));
+        assert_eq!("7".parse::<Limit<u64>>(), Ok(Limit::Max(7)));
+        assert!("some".parse::<Limit<u64>>().is_err());
+        let quota = QuotaInfo { bytes_max: Some(1 << 30), bytes: Some(1 << 20), ..QuotaInfo::default() };
+        assert_eq!(told(&quota), "1MiB of 1GiB, uncounted objects of any number");
+    }
 
     #[test]
     fn changes_are_those_of_the_api() {

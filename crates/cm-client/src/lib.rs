@@ -44,7 +44,9 @@ pub use object_cache::ObjectCache;
 pub use objects::{ObjectDownload, Progress};
 pub use removal::{DeletionPlan, Dependents};
 pub use resources::{NetworkInfo, NetworkNodeInfo, NodeInvitation};
-pub use storage_network::{StorageNetworkInfo, StoragePeerInfo};
+pub use storage_network::{
+    BucketElasticInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf, StorageNetworkInfo, StoragePeerInfo,
+};
 pub use terms::{BrokenTerm, Terms};
 pub use trust::{Trust, VerifiedInstance};
 

@@ -25,10 +25,66 @@ pub struct StorageNetworkInfo {
     pub lost_chunks: u64,
     /// Chunks that some node has yet to delete.
     pub condemned_chunks: u64,
+    /// Copies beyond the promised ones, where there is much reading; nothing from nodes that know of none.
+    #[serde(default)]
+    pub extra: ExtraCopiesInfo,
     /// The node that looks after all chunks.
     pub surveyor: Option<String>,
     /// When it has last looked at everything.
     pub surveyed_at: Option<String>,
+}
+
+/// Copies that follow the load.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct ExtraCopiesInfo {
+    /// Buckets that want them.
+    pub buckets: u64,
+    /// Chunks that have some.
+    pub chunks: u64,
+    /// The copies.
+    pub copies: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// How copies of a bucket's chunks follow the load.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct BucketElasticInfo {
+    /// Most holders of a chunk; `None` if copies do not follow the load.
+    pub copies_max: Option<u8>,
+    /// A policy of replication.
+    pub policy: Option<String>,
+}
+
+/// How much may be kept, and how much is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct QuotaInfo {
+    /// Bytes at most.
+    pub bytes_max: Option<u64>,
+    /// Versions of objects at most.
+    pub objects_max: Option<u64>,
+    /// The bytes that there are, if they are counted.
+    pub bytes: Option<u64>,
+    /// The versions that there are, if they are counted.
+    pub objects: Option<u64>,
+}
+
+/// Whose quota.
+#[derive(Clone, Copy, Debug)]
+pub enum QuotaOf<'a> {
+    /// A bucket's.
+    Bucket(&'a str),
+    /// A tenant's.
+    Tenant(&'a str),
+}
+
+impl QuotaOf<'_> {
+    fn path(self) -> String {
+        match self {
+            Self::Bucket(bucket) => format!("/api/v1/buckets/{}/quota", segment(bucket)),
+            Self::Tenant(tenant) => format!("/api/v1/tenants/{}/quota", segment(tenant)),
+        }
+    }
 }
 
 /// One node of the storage network.
@@ -81,6 +137,38 @@ impl Api {
     /// Has every chunk looked at.
     pub async fn repair_storage(&self) -> Result<(), ClientError> {
         self.call(reqwest::Method::POST, "/api/v1/storage/repair", None).await
+    }
+
+    /// How copies of a bucket's chunks follow the load.
+    pub async fn bucket_elastic(&self, bucket: &str) -> Result<BucketElasticInfo, ClientError> {
+        self.get(&format!("/api/v1/buckets/{}/elastic", segment(bucket))).await
+    }
+
+    /// Lets copies of a bucket's chunks follow the load, or no longer.
+    pub async fn set_bucket_elastic(
+        &self,
+        bucket: &str,
+        elastic: &BucketElasticInfo,
+    ) -> Result<(), ClientError> {
+        let path = format!("/api/v1/buckets/{}/elastic", segment(bucket));
+        let body = json!({ "copies_max": elastic.copies_max, "policy": elastic.policy });
+        self.call(reqwest::Method::PUT, &path, Some(&body)).await
+    }
+
+    /// How much a bucket or a tenant may keep, and how much it does.
+    pub async fn quota(&self, of: QuotaOf<'_>) -> Result<QuotaInfo, ClientError> {
+        self.get(&of.path()).await
+    }
+
+    /// Says how much a bucket or a tenant may keep.
+    pub async fn set_quota(
+        &self,
+        of: QuotaOf<'_>,
+        bytes_max: Option<u64>,
+        objects_max: Option<u64>,
+    ) -> Result<(), ClientError> {
+        let body = json!({ "bytes_max": bytes_max, "objects_max": objects_max });
+        self.call(reqwest::Method::PUT, &of.path(), Some(&body)).await
     }
 
     /// How the chunks of a bucket are kept.

@@ -30,6 +30,9 @@ pub fn refusal(error: KernelError) -> Failure {
                 return failure;
             }
         }
+        KernelError::Objects(ObjectError::QuotaExceeded { .. }) => {
+            return Failure::new(FailureClass::QuotaExceeded, error.to_string());
+        }
         _ if is_full(&error) => {
             return Failure::new(FailureClass::StorageFull, "no space left on the node").with_cause(error);
         }

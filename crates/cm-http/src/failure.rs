@@ -47,13 +47,15 @@ pub enum FailureClass {
     DeadlineExceeded,
     /// No room for what was sent.
     StorageFull,
+    /// A quota does not allow so much.
+    QuotaExceeded,
     /// Another service, which the request was passed on to, failed.
     UpstreamFailed,
 }
 
 impl FailureClass {
     /// All classes.
-    pub const ALL: [FailureClass; 18] = [
+    pub const ALL: [FailureClass; 19] = [
         FailureClass::Malformed,
         FailureClass::Unauthenticated,
         FailureClass::Forbidden,
@@ -71,6 +73,7 @@ impl FailureClass {
         FailureClass::Unavailable,
         FailureClass::DeadlineExceeded,
         FailureClass::StorageFull,
+        FailureClass::QuotaExceeded,
         FailureClass::UpstreamFailed,
     ];
 
@@ -95,6 +98,8 @@ impl FailureClass {
             FailureClass::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             FailureClass::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded"),
             FailureClass::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "storage-full"),
+            // As where the disk is full: the client cannot tell the difference, and need not.
+            FailureClass::QuotaExceeded => (StatusCode::INSUFFICIENT_STORAGE, "quota-exceeded"),
             // Not 502: the node is well, and whoever watches it by its 5xx must not be woken.
             FailureClass::UpstreamFailed => (StatusCode::FAILED_DEPENDENCY, "upstream-failed"),
         }

@@ -327,6 +327,8 @@ fn object_class(error: &ObjectError) -> ErrorClass {
         | ObjectError::Body(_)
         | ObjectError::InvalidCursor => ErrorClass::Invalid,
         ObjectError::TooLarge { .. } => ErrorClass::TooLarge,
+        ObjectError::QuotaExceeded { .. } => ErrorClass::Conflict,
+        ObjectError::Elastic(_) => ErrorClass::Invalid,
         ObjectError::RangeNotSatisfiable { .. } => ErrorClass::Range,
         ObjectError::Busy | ObjectError::Overtaken | ObjectError::TooManyUploads { .. } => {
             ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT }

@@ -1,7 +1,8 @@
 //! The storage network: chunks of objects on several nodes that share this catalogue.
 
 use cm_events::{EventVerb, NewEvent, Outcome};
-use cm_objects::{Peering, StorageStatus};
+use cm_identity::IdentityError;
+use cm_objects::{Peering, Quota, StorageStatus, Usage};
 use cm_policy::{List, Permit, Update};
 use cm_types::{PeerId, TenantId};
 use serde_json::{Map, Value};
@@ -59,6 +60,35 @@ impl Kernel {
     /// Whether a node may leave: nothing that only it has is left on it, as far as the layout says.
     pub async fn may_leave_storage(&self, peer: &PeerId) -> Result<bool, KernelError> {
         Ok(self.objects().may_leave(peer).await?)
+    }
+
+    /// How much a tenant may keep in all its buckets, and how much it does. The permit is one of [`Kernel::authorize_of_node`].
+    ///
+    /// # Errors
+    /// There must be such a tenant.
+    pub async fn tenant_quota(
+        &self,
+        _permit: &Permit<List>,
+        tenant: &TenantId,
+    ) -> Result<(Quota, Option<Usage>), KernelError> {
+        self.tenant(tenant).await?.ok_or(IdentityError::NoSuchTenant)?;
+        Ok(self.objects().tenant_quota(tenant).await?)
+    }
+
+    /// Says how much a tenant may keep in all its buckets, and answers with how much it does. The permit is one of
+    /// [`Kernel::authorize_of_node`].
+    ///
+    /// # Errors
+    /// There must be such a tenant.
+    pub async fn set_tenant_quota(
+        &self,
+        op: &OpContext,
+        permit: &Permit<Update>,
+        tenant: &TenantId,
+        quota: Quota,
+    ) -> Result<Usage, KernelError> {
+        self.tenant(tenant).await?.ok_or(IdentityError::NoSuchTenant)?;
+        Ok(self.objects().set_tenant_quota(permit, tenant, quota, Some(op.request.clone())).await?)
     }
 
     fn require_storage(&self) -> Result<(), KernelError> {

@@ -134,7 +134,7 @@ impl Kernel {
         id: &TenantId,
     ) -> Result<(), KernelError> {
         loop {
-            let identity = self.identity().clone();
+            let (identity, objects) = (self.identity().clone(), self.objects().clone());
             let (permit, request, id) = (permit.clone(), op.request.clone(), id.clone());
             let is_done = self
                 .db()
@@ -151,6 +151,7 @@ impl Kernel {
                         return Ok(false);
                     }
                     applications::forget(tx, &id)?;
+                    objects.forget_tenant(tx, &id)?;
                     identity.delete_tenant(tx, &permit, &id, Some(&request))?;
                     Ok(true)
                 })

@@ -30,6 +30,7 @@ use uuid::Uuid;
 
 use crate::objects::Engine;
 use crate::put::{Digests, Stored, Upload, hex_text};
+use crate::quota::Room;
 use crate::rows::UploadRow;
 use crate::settings::{BucketSettings, Setting};
 use crate::{CHUNK_BYTES, Damage, Flaw, ObjectError, ObjectInfo, Objects};
@@ -287,8 +288,10 @@ pub(crate) async fn fill(
     let filled = match &key {
         Some(key) => {
             let tasks = engine.tasks.clone();
-            let upload =
-                Upload::new(engine, place, Digests { keeping: digests.keeping, ..Digests::default() });
+            let upload = Upload::new(engine, place, {
+                let room = digests.room.clone().map(Room::for_stored);
+                Digests { keeping: digests.keeping, room, ..Digests::default() }
+            });
             let sealing = Sealing::new(key.frames(upload.version()), tasks, digests, plain.clone(), body);
             upload.fill(stream::try_unfold(sealing, Sealing::step)).await?
         }

@@ -9,7 +9,8 @@ use cm_types::{BucketName, ObjectKey, ResourceRef, Sha256Digest, TenantId, Times
 use uuid::Uuid;
 
 use crate::network::LayoutChange;
-use crate::{Condition, VersionName};
+use crate::network::elastic::settings::ElasticError;
+use crate::{Condition, QuotaScope, QuotaUnit, VersionName};
 
 /// Why an operation on objects failed.
 #[derive(Debug, thiserror::Error)]
@@ -204,6 +205,16 @@ pub enum ObjectError {
         /// The limit, in bytes.
         max: u64,
     },
+    /// A quota says that there may not be so much. Nothing changed.
+    #[error("{scope} may have {max} {unit} at most; delete some, or ask an administrator for more")]
+    QuotaExceeded {
+        /// Whose quota.
+        scope: QuotaScope,
+        /// Of what.
+        unit: QuotaUnit,
+        /// The limit.
+        max: u64,
+    },
     /// Metadata or content type is longer than allowed.
     #[error("{what} of {bytes} bytes is longer than {max} bytes")]
     DescriptionTooLong {
@@ -259,6 +270,9 @@ pub enum ObjectError {
     /// The layout of the storage network cannot be changed like this.
     #[error(transparent)]
     Layout(#[from] LayoutChange),
+    /// Copies of a bucket's chunks cannot follow the load like this.
+    #[error(transparent)]
+    Elastic(#[from] ElasticError),
     /// The node is a peer already, or something else answers its peers.
     #[error("the node takes part in a storage network already")]
     ConnectedAlready,
@@ -307,7 +321,7 @@ impl ObjectError {
         }
     }
 
-    /// Whether space ran out: on the disk or in a quota, for the chunks or the tables. The operation did
+    /// Whether space ran out: on the disk or in a quota of the file system, for the chunks or the tables. The operation did
     /// not happen, and may succeed once somebody makes room.
     pub fn is_full(&self) -> bool {
         match self {

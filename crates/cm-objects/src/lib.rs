@@ -23,6 +23,8 @@
 //! object_finished_parts       (version, number)         the parts that a version was completed of
 //! object_lifecycles           (tenant, bucket)          the rules by which its objects end
 //! object_bucket_tags          (tenant, bucket)          its tags
+//! object_bucket_usage         (tenant, bucket)          how much is in it, and how much may be
+//! object_tenant_usage         tenant                    how much is in all its buckets, and how much may be
 //! ```
 //!
 //! **Writing.** Chunks are hashed and made durable (temporary file, fsync, rename, fsync of the directory)
@@ -55,11 +57,11 @@
 //! everything beneath works on ciphertext. See [`encryption`].
 //!
 //! Deliberately absent here: who may do what (a [`cm_policy::Permit`] proves it), sealing (the client
-//! does it), quotas, copies on other nodes.
+//! does it).
 //!
 //! Reading order: [`object`], [`range`], [`error`], [`config`], [`objects`] (the engine), then what it does:
 //! `put`, [`removal`], [`versions`], [`uploads`], [`parts`], [`completion`], [`finished_parts`], [`encryption`], [`read`], [`list`],
-//! [`list_versions`], [`tags`], [`protection`], [`lifecycle`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims`, `abandoned`,
+//! [`list_versions`], [`tags`], [`protection`], [`lifecycle`], [`quota`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims`, `abandoned`,
 //! `tables` and `rows`.
 
 mod abandoned;
@@ -81,6 +83,7 @@ pub mod objects;
 pub mod parts;
 pub mod protection;
 mod put;
+pub mod quota;
 pub mod range;
 pub mod read;
 pub mod removal;
@@ -105,8 +108,10 @@ pub use lifecycle::worker::Expired;
 pub use lifecycle::{Expiration, Noncurrent, Rule, Scope, ScopeForm};
 pub use list::{ListQuery, Listing};
 pub use list_versions::{VersionListing, VersionQuery};
+pub use network::elastic::settings::{ELASTIC_BUCKETS_MAX, Elastic, ElasticError};
+pub use network::elastic::{EXTRA_CHUNKS_MAX, ElasticPace};
 pub use network::keeping::{Keeping, KeepingError};
-pub use network::status::{Kept, PeerStatus, StorageStatus};
+pub use network::status::{Extra, Kept, PeerStatus, StorageStatus};
 pub use network::{LayoutChange, Member, Offer, Pace, Peering};
 pub use object::{
     Condition, DeleteObject, LateHeaders, METADATA_BYTES_MAX, NewObject, ObjectInfo, PutAction, Tagging,
@@ -114,6 +119,7 @@ pub use object::{
 pub use objects::Objects;
 pub use parts::{NewPart, PART_NUMBER_MAX, PartInfo};
 pub use protection::{DefaultRetention, Locking, Mode, Period, Protection, ProtectionChange, Retention};
+pub use quota::{Quota, QuotaScope, QuotaUnit, Usage};
 pub use range::ByteRange;
 pub use read::{ObjectBody, ObjectRead, Piece, Reading};
 pub use removal::{Removal, Removed};

@@ -12,6 +12,7 @@
 //! fetch            a chunk wherever it is: here, with its holders, with anybody
 //! sweep, scrub     each peer for itself: deletes what was condemned, looks for orphans, for what belongs elsewhere and for rot
 //! survey           one peer for all: mends what is short, looks at every chunk after changes
+//! elastic          copies beyond the promised ones, where there is much reading
 //! status           what all this looks like
 //! ```
 //!
@@ -40,6 +41,7 @@
 
 pub(crate) mod admit;
 mod call;
+pub mod elastic;
 mod fetch;
 pub mod keeping;
 mod layouts;
@@ -72,6 +74,8 @@ pub use layouts::{LayoutChange, Member};
 // What whoever changes the layout needs of placement.
 pub use cm_placement::{Change as StorageChange, Domain, PeerState};
 
+pub use elastic::ElasticPace;
+pub(crate) use elastic::counts::{BucketId, Reads};
 pub(crate) use fetch::Found;
 
 use crate::chunks::ChunkStore;
@@ -102,7 +106,7 @@ pub struct Peering {
 }
 
 /// How fast and how often things are done. Every combination is legal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pace {
     /// How long one peer may take to store or to send a part. 10 s unless told.
     pub part_timeout: Duration,
@@ -128,6 +132,8 @@ pub struct Pace {
     pub repair_bytes_per_second: u64,
     /// How many bytes in a second a peer reads for a scrub. 32 MB unless told.
     pub scrub_bytes_per_second: u64,
+    /// How copies follow the load, in buckets that want it.
+    pub elastic: ElasticPace,
 }
 
 impl Default for Pace {
@@ -145,6 +151,7 @@ impl Default for Pace {
             look_every: Duration::from_secs(5),
             repair_bytes_per_second: 64_000_000,
             scrub_bytes_per_second: 32_000_000,
+            elastic: ElasticPace::default(),
         }
     }
 }
@@ -177,6 +184,8 @@ pub(crate) struct Network {
     down: Mutex<HashMap<PeerId, Instant>>,
     /// Chunks that a read found short.
     short: Mutex<HashSet<Sha256Digest>>,
+    /// How often this node reads what.
+    pub(crate) reads: Reads,
     /// Something is to be mended.
     mending: Notify,
     /// Something is to be deleted, or to be looked through.
@@ -220,6 +229,7 @@ impl Objects {
             suspects: Mutex::default(),
             down: Mutex::default(),
             short: Mutex::default(),
+            reads: Reads::default(),
             mending: Notify::new(),
             sweeping: Notify::new(),
             usage: Usage::default(),
@@ -235,6 +245,7 @@ impl Objects {
         layouts::follow(&network);
         spawn_worker(&engine.tasks, sweep::Sweeper::new(network.clone()), Backoff::default());
         spawn_worker(&engine.tasks, scrub::Scrubber::new(network.clone()), Backoff::default());
+        spawn_worker(&engine.tasks, elastic::Replicator::new(network.clone()), Backoff::default());
         spawn_worker(&engine.tasks, survey::Surveyor::new(network), Backoff::default());
         Ok(())
     }

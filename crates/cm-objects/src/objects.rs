@@ -24,7 +24,7 @@ use crate::object::object_ref;
 use crate::rows::{BucketRow, Lineage, ObjectRow};
 use crate::tables::{BucketTags, Buckets, Doomed, DoomedRow, Lifecycles, ObjectRows, VersionKey, Versions};
 use crate::versions::look;
-use crate::{Condition, Config, ObjectError, ObjectInfo, VersionName};
+use crate::{Condition, Config, ObjectError, ObjectInfo, VersionName, quota};
 
 /// The objects of all tenants. Clones share the same engine.
 #[derive(Clone)]
@@ -121,7 +121,10 @@ impl Objects {
         let row = BucketRow { created_at: self.0.now(), versioning: None, locking: None, keeping: None };
         match tx.insert::<Buckets>(&(tenant.clone(), bucket.clone()), &row) {
             Err(DbError::Exists { .. }) => Err(ObjectError::BucketExists { bucket: bucket.clone() }),
-            other => Ok(other?),
+            other => {
+                other?;
+                quota::begin(tx, tenant, bucket)
+            }
         }
     }
 
@@ -144,6 +147,7 @@ impl Objects {
         let id = (tenant.clone(), bucket.clone());
         tx.delete::<Lifecycles>(&id)?;
         tx.delete::<BucketTags>(&id)?;
+        quota::end(tx, tenant, bucket)?;
         let engine = self.0.clone();
         let gone = id.clone();
         tx.on_commit(Box::new(move || engine.rules.forget(&gone)));

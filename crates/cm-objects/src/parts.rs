@@ -13,9 +13,10 @@ use crate::encryption::{self, ContentKey, CustomerKey, EncryptedBy};
 use crate::object::check_description;
 use crate::objects::{bucket_row, require_object};
 use crate::put::{Digests, insert_last_segment};
+use crate::quota;
 use crate::rows::PartRow;
-use crate::tables::{Parts, VersionKey};
-use crate::{LateHeaders, ObjectError, Objects, UploadInfo, UploadRef};
+use crate::tables::{Parts, Uploads, VersionKey};
+use crate::{LateHeaders, ObjectError, Objects, UploadInfo, UploadRef, Usage};
 
 /// The highest number of a part, and so the most parts of an object: the limit of S3, which clients expect.
 pub const PART_NUMBER_MAX: u16 = 10_000;
@@ -83,31 +84,40 @@ impl Objects {
         }
         let place = self.0.puts.clone().try_acquire_owned().map_err(|_| ObjectError::Busy)?;
         let (tenant, early) = (permit.tenant().clone(), upload.clone());
-        let (row, keeping) = self
+        let (row, keeping, room) = self
             .0
             .db
             .read(move |tx| {
                 let row = early.find(tx, &tenant)?;
-                Ok::<_, ObjectError>((row, bucket_row(tx, &tenant, &early.bucket)?.keeping))
+                let old = tx.get::<Parts>(&(VersionKey(early.id), number))?.map_or(0, |old| old.size);
+                let room = quota::room(tx, &tenant, &early.bucket, old)?;
+                Ok::<_, ObjectError>((row, bucket_row(tx, &tenant, &early.bucket)?.keeping, room))
             })
             .await?;
         row.check_key(&upload.bucket, &upload.key, new.key.as_ref())?;
         let content_key = ContentKey::of_upload(&self.0, &row)?;
         let digests =
-            Digests { sha256: new.expected_sha256, md5: new.expected_md5, wants_md5: true, keeping };
+            Digests { sha256: new.expected_sha256, md5: new.expected_md5, wants_md5: true, keeping, room };
         let body = body.map(|piece| piece.map_err(ObjectError::Body));
         let (version, described) =
             encryption::fill(self.0.clone(), place, content_key, digests, body).await?;
         let (tenant, upload) = (permit.tenant().clone(), upload.clone());
         version
             .commit(move |engine, tx, stored, digests| {
-                upload.find(tx, &tenant)?;
+                let mut whole = upload.find(tx, &tenant)?;
                 let stored = described(stored);
                 insert_last_segment(tx, &stored, digests)?;
                 let key = (VersionKey(upload.id), number);
                 if let Some(old) = tx.get::<Parts>(&key)? {
                     engine.doom(tx, old.version)?;
+                    // Parts of an upload that is older than counts were not counted.
+                    let bytes = old.size.min(whole.bytes);
+                    quota::credit(tx, &tenant, &upload.bucket, Usage { bytes, objects: 0 })?;
+                    whole.bytes -= bytes;
                 }
+                quota::charge(tx, &tenant, &upload.bucket, Usage { bytes: stored.size, objects: 0 })?;
+                whole.bytes = whole.bytes.saturating_add(stored.size);
+                tx.put::<Uploads>(&upload.row_key(&tenant), &whole)?;
                 let mut headers = new.headers;
                 headers.extend(new.late_headers.get().cloned().unwrap_or_default());
                 let row = PartRow {

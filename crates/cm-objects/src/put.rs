@@ -22,11 +22,12 @@ use crate::network::keeping::Keeping;
 use crate::network::{Network, Promise};
 use crate::objects::{Engine, bucket_row, check_conditions, info, require_object};
 use crate::protection::Locking;
+use crate::quota::{self, Room};
 use crate::rows::{BucketRow, FinishedPartRow, ObjectRow};
 use crate::tables::{Doomed, FinishedParts, ObjectRows, SEGMENT_CHUNKS, VersionKey, insert_segment};
 use crate::trail::{self, Origin};
 use crate::versions::Succession;
-use crate::{CHUNK_BYTES, Condition, NewObject, ObjectError, ObjectInfo, Objects, PutAction, Tagging};
+use crate::{CHUNK_BYTES, Condition, NewObject, ObjectError, ObjectInfo, Objects, PutAction, Tagging, Usage};
 
 /// How many chunks of one put are on their way to peers at once, each with its shards.
 const PLACING_MAX: usize = 3;
@@ -44,7 +45,7 @@ impl Objects {
     ///
     /// # Errors
     /// [`ObjectError::BucketNotFound`], [`ObjectError::AlreadyExists`], [`ObjectError::PreconditionFailed`],
-    /// [`ObjectError::DigestMismatch`], [`ObjectError::TooLarge`], [`ObjectError::Body`],
+    /// [`ObjectError::DigestMismatch`], [`ObjectError::TooLarge`], [`ObjectError::QuotaExceeded`], [`ObjectError::Body`],
     /// [`ObjectError::Busy`], [`ObjectError::NotPermitted`], [`ObjectError::DescriptionTooLong`], and those
     /// of the storage.
     pub async fn put<A: PutAction>(
@@ -88,13 +89,15 @@ impl Objects {
             conditions,
         };
         let early = target.clone();
-        let (by_default, keeping) = self
+        let (by_default, keeping, room) = self
             .0
             .db
             .read(move |tx| {
-                let (settings, _) = early.check(tx)?;
-                let by_default = encryption::by_default(tx, &early.origin.tenant, &early.bucket)?;
-                Ok::<_, ObjectError>((by_default, settings.keeping))
+                let (settings, old) = early.check(tx)?;
+                let (tenant, bucket) = (&early.origin.tenant, &early.bucket);
+                let by_default = encryption::by_default(tx, tenant, bucket)?;
+                let goes = old.filter(|_| settings.versioning.is_none()).map_or(0, |old| old.size);
+                Ok::<_, ObjectError>((by_default, settings.keeping, quota::room(tx, tenant, bucket, goes)?))
             })
             .await?;
         let digests = Digests {
@@ -102,6 +105,7 @@ impl Objects {
             md5: new.expected_md5,
             wants_md5: new.tagging == Tagging::Md5,
             keeping,
+            room,
         };
         let asked = new.encryption.clone().or(by_default);
         let content_key = asked.map(|asked| ContentKey::new(&self.0, &asked));
@@ -120,6 +124,7 @@ async fn receive(
     body: impl Stream<Item = Result<Bytes, ObjectError>> + Send,
 ) -> Result<(), ObjectError> {
     let max = upload.engine.config.object_bytes_max;
+    let room = upload.expected.room.clone();
     let mut body = Box::pin(body);
     let mut size = 0u64;
     let mut pending = BytesMut::new();
@@ -128,6 +133,9 @@ async fn receive(
         size = size.saturating_add(piece.len() as u64);
         if size > max {
             return Err(ObjectError::TooLarge { max });
+        }
+        if let Some(room) = room.as_ref().filter(|room| size > room.bytes) {
+            return Err(room.exceeded());
         }
         while !piece.is_empty() {
             let taken = piece.len().min(CHUNK_BYTES - pending.len());
@@ -175,6 +183,8 @@ pub(crate) struct Digests {
     pub(crate) wants_md5: bool,
     /// How its chunks are to be kept in a storage network.
     pub(crate) keeping: Option<Keeping>,
+    /// How much there is room for by a quota.
+    pub(crate) room: Option<Room>,
 }
 
 impl Digests {
@@ -461,6 +471,8 @@ impl Target {
         let Target { origin, bucket, key, .. } = self;
         let name = (origin.tenant.clone(), bucket, key);
         let Succession { lineage, order } = engine.succeed(tx, &name, &settings, old)?;
+        // After what goes for it.
+        quota::charge(tx, &name.0, &name.1, Usage { bytes: stored.size, objects: 1 })?;
         let mut headers = new.headers;
         headers.extend(new.late_headers.get().cloned().unwrap_or_default());
         let row = ObjectRow {

@@ -11,13 +11,14 @@ use cm_types::{BucketName, ObjectKey, Sha256Digest, TenantId};
 use futures::future::Either;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::access::look_judged;
 use crate::claims::Shared;
 use crate::encryption::{ContentKey, CustomerKey, frames_of, opened};
 use crate::finished_parts::bytes_of;
-use crate::network::Found;
+use crate::network::{BucketId, Found};
 use crate::objects::{Engine, info, require_object};
 use crate::tables::{Manifests, SEGMENT_CHUNKS, VersionKey};
 use crate::versions::VersionName;
@@ -112,6 +113,10 @@ impl Objects {
         for _ in 0..OPEN_ATTEMPTS_MAX {
             let (info, wanted) = self.0.find_piece(permit, bucket, key, version, piece).await?;
             if let Some(lease) = self.0.lease(permit.tenant(), &info).await? {
+                if let Some(network) = self.0.network.get() {
+                    let name = (permit.tenant().clone(), bucket.clone(), key.clone());
+                    network.reads.object(name, self.0.now());
+                }
                 let content_key = ContentKey::of(&self.0, &info, customer.as_ref())?;
                 let chunks = content(
                     self.0.clone(),
@@ -192,13 +197,23 @@ impl Engine {
     }
 
     /// The bytes of a chunk, verified, or what is wrong with it.
-    async fn read_chunk(&self, digest: Sha256Digest, len: usize) -> Result<Result<Bytes, Flaw>, ObjectError> {
+    async fn read_chunk(
+        &self,
+        digest: Sha256Digest,
+        len: usize,
+        bucket: &Arc<BucketId>,
+    ) -> Result<Result<Bytes, Flaw>, ObjectError> {
         let Some(network) = self.network.get() else {
             let chunks = self.chunks.clone();
             let read = self.tasks.spawn_blocking("object-read", move || chunks.read(&digest, len));
             return read.await.map_err(|_| ObjectError::Lost);
         };
-        match network.fetch(digest).await? {
+        let begun = Instant::now();
+        let found = network.fetch(digest).await?;
+        if matches!(found, Found::Bytes(_)) {
+            network.reads.chunk(digest, len, bucket, begun.elapsed(), self.now());
+        }
+        match found {
             // What has the digest has the length, unless the manifest is wrong.
             Found::Bytes(bytes) if bytes.len() < len => {
                 Ok(Err(Flaw::Truncated { expected: len as u64, found: bytes.len() as u64 }))
@@ -290,8 +305,9 @@ pub(crate) fn verified(
         Ok::<_, ObjectError>(walk.step().await?.map(|step| (step, walk)))
     });
     let info = info.clone();
+    let id = Arc::new((tenant.clone(), info.bucket.clone()));
     jobs.map_ok(move |step| {
-        let (engine, tenant, info) = (engine.clone(), tenant.clone(), info.clone());
+        let (engine, tenant, info, id) = (engine.clone(), tenant.clone(), info.clone(), id.clone());
         async move {
             let damaged = |chunk, digest, flaw| {
                 let (bucket, key) = (info.bucket.clone(), info.key.clone());
@@ -299,7 +315,7 @@ pub(crate) fn verified(
             };
             let Some(job) = step else { return Ok(damaged(None, info.sha256, Flaw::Missing)) };
             let (index, digest) = (job.index, job.digest);
-            Ok(match engine.read_chunk(digest, job.len).await? {
+            Ok(match engine.read_chunk(digest, job.len, &id).await? {
                 Ok(bytes) => Ok(bytes.slice(job.wanted)),
                 Err(flaw) => damaged(Some(index), digest, flaw),
             })

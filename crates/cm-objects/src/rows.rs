@@ -160,6 +160,9 @@ pub(crate) struct UploadRow {
     pub(crate) acl: Option<Acl>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) encryption: Option<UploadEncryption>,
+    /// How long its parts are together.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use cm_types::{BucketName, RequestId, ResourceKind, ResourceRef, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::network::tables::BucketElastics;
 use crate::objects::{require_bucket, require_bucket_exists};
 use crate::{ObjectError, Objects};
 
@@ -214,6 +215,7 @@ impl Objects {
         bucket: &BucketName,
     ) -> Result<(), ObjectError> {
         tx.delete::<BucketSharings>(&(tenant.clone(), bucket.clone()))?;
+        tx.delete::<BucketElastics>(&(tenant.clone(), bucket.clone()))?;
         let all = KeyPrefix::new().part(tenant).part(bucket);
         for (key, _) in tx.prefix::<BucketSettings>(all, None, SETTINGS_MAX)? {
             tx.delete::<BucketSettings>(&key)?;

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::network::keeping::Keeping;
-use crate::network::tables::{Condemnations, Condemned, Layouts, Rounds, Short, Survey, Swept};
+use crate::network::tables::{
+    BucketElastics, Condemnations, Condemned, ExtraCopies, Layouts, Rounds, Short, Survey, Swept,
+};
+use crate::quota::{BucketUsages, TenantUsages};
 use crate::rows::{
     BucketRow, FinishedPartRow, LifecycleRow, ObjectRow, OrderRow, PartRow, TagsRow, UploadRow, VersionRow,
 };
@@ -39,6 +42,10 @@ pub const TABLES: &[&str] = &[
     Swept::NAME,
     Short::NAME,
     Survey::NAME,
+    ExtraCopies::NAME,
+    BucketElastics::NAME,
+    BucketUsages::NAME,
+    TenantUsages::NAME,
 ];
 
 /// How many digests one row of a manifest holds: 64 KiB of text, and 1 GiB of an object. Few in unit tests,

@@ -7,6 +7,7 @@ mod encryption;
 mod garbage;
 mod lifecycle;
 mod listing;
+mod quota;
 mod uploads;
 mod versions;
 mod whole;

@@ -13,10 +13,11 @@ use uuid::Uuid;
 use crate::encryption::{ContentKey, EncryptedBy, NewEncryption, by_default};
 use crate::object::check_description;
 use crate::objects::{Engine, bucket_row, require_bucket, require_bucket_exists, require_object};
+use crate::quota;
 use crate::rows::UploadRow;
 use crate::tables::{DoomedRow, EndedUploads, Parts, Uploads, VersionKey};
 use crate::tags::{OBJECT_TAGS_MAX, Tags, check_tags};
-use crate::{ObjectError, Objects, Protection};
+use crate::{ObjectError, Objects, Protection, Usage};
 
 /// Most uploads in parts that a bucket may have under way.
 const UPLOADS_MAX: usize = if cfg!(test) { 3 } else { 1000 };
@@ -131,6 +132,7 @@ impl Objects {
             object_owner: new.object_owner,
             acl: new.acl,
             encryption: None,
+            bytes: 0,
         };
         let (engine, asked) = (self.0.clone(), new.encryption);
         self.0
@@ -213,6 +215,8 @@ impl Engine {
         tx: &mut WriteTx<'_>,
         key: &(TenantId, BucketName, ObjectKey, VersionKey),
     ) -> Result<(), ObjectError> {
+        let bytes = tx.get::<Uploads>(key)?.map_or(0, |row| row.bytes);
+        quota::credit(tx, &key.0, &key.1, Usage { bytes, objects: 0 })?;
         tx.delete::<Uploads>(key)?;
         tx.put::<EndedUploads>(&key.3, &DoomedRow { since: self.now(), begun: false })?;
         let garbage = self.garbage.clone();

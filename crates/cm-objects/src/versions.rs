@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::objects::{Engine, bucket_row, info, require_bucket};
+use crate::quota;
 use crate::rows::{BucketRow, Lineage, MarkerRow, ObjectRow, OrderRow, VersionRow};
 use crate::tables::{Buckets, Newest, ObjectRows, VersionIds, VersionKey, Versions};
 use crate::trail::{self, Origin};
-use crate::{ObjectError, ObjectInfo, Objects};
+use crate::{ObjectError, ObjectInfo, Objects, Usage};
 
 /// What happens to an object that is replaced or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -353,6 +354,7 @@ impl Engine {
             let (_, bucket, key) = name.clone();
             return Err(ObjectError::Locked { bucket, key, version: row.name() });
         }
+        quota::credit(tx, &name.0, &name.1, Usage { bytes: row.size, objects: 1 })?;
         self.doom(tx, row.version)
     }
 }

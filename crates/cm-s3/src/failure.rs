@@ -91,6 +91,12 @@ pub(crate) fn object(error: ObjectError) -> S3Error {
         full.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
         return full;
     }
+    if let ObjectError::QuotaExceeded { .. } = &error {
+        let code = S3ErrorCode::Custom("QuotaExceeded".into());
+        let mut refused = S3Error::with_message(code, error.to_string());
+        refused.set_status_code(StatusCode::FORBIDDEN);
+        return refused;
+    }
     let code = match &error {
         ObjectError::NotFound { marker: Some(marker), .. } => {
             return marked(S3ErrorCode::NoSuchKey, &error, *marker);

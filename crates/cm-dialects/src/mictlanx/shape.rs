@@ -62,7 +62,7 @@ fn usual(failure: &Failure) -> (StatusCode, Value) {
         FailureClass::Forbidden => 403,
         FailureClass::NotFound => 404,
         FailureClass::Internal | FailureClass::TooMany => 500,
-        FailureClass::StorageFull => 502,
+        FailureClass::StorageFull | FailureClass::QuotaExceeded => 502,
         FailureClass::Unavailable => 1000,
         FailureClass::RequestTimeout | FailureClass::DeadlineExceeded => 1004,
         FailureClass::UpstreamFailed => 1005,

@@ -8,7 +8,7 @@ use cm_types::{Sha256Digest, Timestamp};
 
 use super::keeping::Keeping;
 use super::tables::{
-    CondemnationRow, Condemnations, Condemned, CondemnedRow, Rounds, RoundsRow, Short, ShortRow,
+    CondemnationRow, Condemnations, Condemned, CondemnedRow, ExtraCopies, Rounds, RoundsRow, Short, ShortRow,
 };
 use crate::ObjectError;
 use crate::tables::{ChunkRow, Chunks};
@@ -116,6 +116,7 @@ pub(crate) fn condemn(
         tx.put::<Condemned>(digest, &CondemnedRow { round })?;
         tx.put::<Condemnations>(&(round, *digest), &CondemnationRow { at: now })?;
         tx.delete::<Short>(digest)?;
+        tx.delete::<ExtraCopies>(digest)?;
     }
     Ok(())
 }

@@ -13,8 +13,9 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::wire::{
-    GET, GetAnswer, GetHead, HAVE, HaveAnswer, HaveHead, HaveItem, LEASED, LeasedAnswer, LeasedHead, PULL,
-    PUT, PullHead, PutAnswer, PutHead, STATISTICS, StatisticsAnswer, join, split,
+    DROP, DropHead, GET, GetAnswer, GetHead, HAVE, HEAT, HaveAnswer, HaveHead, HaveItem, HeatAnswer, LEASED,
+    LeasedAnswer, LeasedHead, PULL, PUT, PullHead, PutAnswer, PutHead, READINGS, ReadingsAnswer,
+    ReadingsHead, STATISTICS, StatisticsAnswer, join, split,
 };
 use super::{EXCHANGES_PER_PEER_MAX, Network, lock};
 use crate::chunks::Part;
@@ -190,6 +191,29 @@ impl Network {
             }
         }
         leased
+    }
+
+    pub(crate) async fn ask_heat(&self, peer: &PeerId) -> Result<HeatAnswer, CallError> {
+        Ok(self.ask(peer, HEAT, &(), &[]).await?.0)
+    }
+
+    /// How often each object was opened there, and how often per second now.
+    pub(crate) async fn ask_readings(
+        &self,
+        peer: &PeerId,
+        head: &ReadingsHead,
+    ) -> Result<Vec<(u64, f64)>, CallError> {
+        let answer: ReadingsAnswer = self.ask(peer, READINGS, head, &[]).await?.0;
+        match answer.counts.len() == head.keys.len() {
+            true => Ok(answer.counts),
+            false => Err(CallError::Answer(peer.clone())),
+        }
+    }
+
+    /// Has the peer delete what belongs elsewhere of these, at most [`ITEMS_MAX`](super::wire::ITEMS_MAX).
+    pub(crate) async fn ask_drop(&self, peer: &PeerId, head: &DropHead) -> Result<(), CallError> {
+        self.ask::<()>(peer, DROP, head, &[]).await?;
+        Ok(())
     }
 
     pub(crate) async fn ask_statistics(&self, peer: &PeerId) -> Result<StatisticsAnswer, CallError> {

@@ -13,6 +13,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::Network;
+use super::tables::ExtraCopies;
 use super::wire::GetHead;
 use crate::chunks::Part;
 use crate::tables::Chunks;
@@ -53,30 +54,62 @@ impl Network {
             Err(Flaw::Missing) => {}
             Err(_) => self.damaged(digest, Part::Whole).await,
         }
-        let row = self.db.look_up(move |tx| Ok::<_, ObjectError>(tx.get::<Chunks>(&digest)?)).await?;
+        let looked = self.db.look_up(move |tx| {
+            Ok::<_, ObjectError>((tx.get::<Chunks>(&digest)?, tx.get::<ExtraCopies>(&digest)?))
+        });
+        let (row, extra) = looked.await?;
         let redundancy = self.redundancy(row.and_then(|row| row.kept));
-        let found = self.search(digest, redundancy).await;
+        let mut extra = extra.map(|extra| extra.peers).unwrap_or_default();
+        extra.retain(|peer| !self.is_own(peer) && self.is_up(peer));
+        if redundancy.shards().is_some()
+            && let Some(bytes) = self.fetch_extra(digest, &extra).await
+        {
+            return Ok(Found::Bytes(bytes));
+        }
+        let found = self.search(digest, redundancy, &extra).await;
         if matches!(found, Found::Bytes(_)) || redundancy.shards().is_none() {
             return Ok(found);
         }
         // It may have been kept otherwise before.
         let whole = Redundancy::replicas(redundancy.width()).expect("as wide as another redundancy");
-        match self.search(digest, whole).await {
+        match self.search(digest, whole, &[]).await {
             Found::Bytes(bytes) => Ok(Found::Bytes(bytes)),
             Found::Flaw(_) | Found::Unreachable => Ok(found),
         }
     }
 
+    /// The bytes of a chunk that is kept in shards, from one of those who have all of it besides: one answer is enough then, if
+    /// it comes soon.
+    async fn fetch_extra(&self, digest: Sha256Digest, extra: &[PeerId]) -> Option<Bytes> {
+        let random = u64::from_be_bytes(random_bytes::<8>());
+        let peer = two_choices(extra, random, |peer| self.under_way(peer))?;
+        let head = GetHead { digest, parts: vec![Part::Whole] };
+        let _flight = self.flight(peer, crate::CHUNK_BYTES);
+        let answer = tokio::time::timeout(self.pace.hedge_after, self.ask_get(peer, &head)).await;
+        let parts = answer.ok()?.ok()?;
+        let whole = Redundancy::replicas(1).expect("one copy is a redundancy");
+        match self.take(digest, whole, parts, &mut Search::default()).await {
+            Taken::Chunk(bytes) => Some(bytes),
+            Taken::Something | Taken::Nothing => None,
+        }
+    }
+
     /// Asks holders, more of them whenever one has nothing or takes long.
-    async fn search(&self, digest: Sha256Digest, redundancy: Redundancy) -> Found {
+    async fn search(&self, digest: Sha256Digest, redundancy: Redundancy, extra: &[PeerId]) -> Found {
         let known = self.known();
         let width = redundancy.width();
         let mut peers = known.readers(&digest, width);
+        if redundancy.shards().is_none() {
+            // As good as holders, and behind them if all are equal.
+            peers.retain(|peer| !extra.contains(peer));
+            let at = width.min(peers.len());
+            peers.splice(at..at, extra.iter().cloned());
+        }
         // Whoever is down is asked last: it may have come back this moment.
         peers.sort_by_key(|peer| !self.is_up(peer));
         let home: BTreeSet<PeerId> = known.order(&digest).into_iter().take(width).collect();
         if redundancy.shards().is_none() {
-            self.prefer(&mut peers, width);
+            self.prefer(&mut peers, width + extra.len());
         }
         let parts: Vec<Part> = Part::all(redundancy).collect();
         let ask = |peer: PeerId| {

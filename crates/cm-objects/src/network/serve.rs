@@ -1,9 +1,11 @@
 //! How a peer answers.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use cm_db::{Direction, KeyRange};
 use cm_net::{Kind, Refusal};
 use cm_placement::WIDTH_MAX;
 use cm_types::{PeerId, Sha256Digest};
@@ -12,21 +14,28 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use super::Network;
+use super::elastic::settings::ELASTIC_BUCKETS_MAX;
+use super::tables::BucketElastics;
 use super::wire::{
-    GET, GetAnswer, GetHead, HAVE, HEAD_LEN_MAX, HaveAnswer, HaveHead, ITEMS_MAX, LEASED, LeasedAnswer,
-    LeasedHead, PULL, PUT, PullHead, PutAnswer, PutHead, STATISTICS, StatisticsAnswer, join, split,
+    DROP, DropHead, GET, GetAnswer, GetHead, HAVE, HEAD_LEN_MAX, HEAT, HOT_BUCKETS_MAX, HOT_MAX, HaveAnswer,
+    HaveHead, HeatAnswer, HotItem, ITEMS_MAX, LEASED, LeasedAnswer, LeasedHead, NAMES_MAX, PULL, PUT,
+    PullHead, PutAnswer, PutHead, READINGS, ReadingsAnswer, ReadingsHead, STATISTICS, StatisticsAnswer, join,
+    split,
 };
 use crate::chunks::{KeepError, PART_LEN_MAX, Part};
 use crate::{Flaw, ObjectError};
 
 /// What may be asked, and how long that is at most.
-const KINDS: [(Kind, usize); 6] = [
+const KINDS: [(Kind, usize); 9] = [
     (PUT, 4 + HEAD_LEN_MAX + PART_LEN_MAX),
     (GET, 4 + HEAD_LEN_MAX),
     (HAVE, 4 + HEAD_LEN_MAX),
     (PULL, 4 + HEAD_LEN_MAX),
     (LEASED, 4 + HEAD_LEN_MAX),
     (STATISTICS, 64),
+    (HEAT, 64),
+    (READINGS, 4 + HEAD_LEN_MAX),
+    (DROP, 4 + HEAD_LEN_MAX),
 ];
 
 /// Registers everything that peers may ask.
@@ -79,7 +88,67 @@ impl Network {
             let leased = versions.into_iter().filter(|version| self.leases.is_shared(*version)).collect();
             return Ok(join(&LeasedAnswer { leased }, &[]));
         }
+        if kind == HEAT {
+            return Ok(join(&self.serve_heat().await?, &[]));
+        }
+        if kind == READINGS {
+            return Ok(join(&self.serve_readings(head::<ReadingsHead>(message)?.0)?, &[]));
+        }
+        if kind == DROP {
+            let DropHead { digests } = head::<DropHead>(message)?.0;
+            if digests.len() > ITEMS_MAX {
+                return Err(Refusal::Malformed);
+            }
+            self.drop_surplus(digests).await.map_err(|_| Refusal::Unavailable)?;
+            return Ok(join(&(), &[]));
+        }
         Ok(join(&self.statistics(), &[]))
+    }
+
+    /// What is read most here of buckets whose copies follow the load.
+    async fn serve_heat(&self) -> Result<HeatAnswer, Refusal> {
+        let elastic = self.db.read(|tx| {
+            Ok::<_, ObjectError>(tx.range::<BucketElastics>(
+                KeyRange::all(),
+                Direction::Forward,
+                ELASTIC_BUCKETS_MAX,
+            )?)
+        });
+        let elastic = elastic.await.map_err(|_| Refusal::Unavailable)?;
+        let elastic: HashSet<_> = elastic.into_iter().map(|(bucket, _)| bucket).collect();
+        let now = self.clock.now().into();
+        let (hottest, per_second) = self.reads.hottest(HOT_MAX, now, |bucket| elastic.contains(bucket));
+        let (mut buckets, mut numbers, mut chunks) = (Vec::new(), HashMap::new(), Vec::new());
+        for (digest, reads) in hottest {
+            let bucket = match numbers.get(&reads.bucket) {
+                Some(number) => *number,
+                None if buckets.len() == HOT_BUCKETS_MAX => continue,
+                None => {
+                    let number = u16::try_from(buckets.len()).expect("fewer than the limit above");
+                    buckets.push(reads.bucket.as_ref().clone());
+                    numbers.insert(reads.bucket.clone(), number);
+                    number
+                }
+            };
+            chunks.push(HotItem {
+                digest,
+                bucket,
+                per_second: reads.per_second(now),
+                service_micros: u64::try_from(reads.service_time().as_micros()).unwrap_or(u64::MAX),
+                len: reads.len,
+            });
+        }
+        Ok(HeatAnswer { buckets, chunks, per_second })
+    }
+
+    fn serve_readings(&self, head: ReadingsHead) -> Result<ReadingsAnswer, Refusal> {
+        let ReadingsHead { tenant, bucket, keys } = head;
+        if keys.len() > NAMES_MAX {
+            return Err(Refusal::Malformed);
+        }
+        let now = self.clock.now().into();
+        let names = keys.into_iter().map(|key| (tenant.clone(), bucket.clone(), key));
+        Ok(ReadingsAnswer { counts: names.map(|name| self.reads.of(&name, now)).collect() })
     }
 
     pub(super) async fn serve_put(&self, head: PutHead, bytes: Bytes) -> Result<PutAnswer, Refusal> {

@@ -1,11 +1,13 @@
 //! What the network looks like from here.
 
-use cm_db::{Direction, KeyRange};
+use cm_db::{Direction, KeyRange, ReadTx};
 use cm_types::{PeerId, Timestamp};
 use futures::future::join_all;
 
+use super::elastic::EXTRA_CHUNKS_MAX;
+use super::elastic::settings::ELASTIC_BUCKETS_MAX;
 use super::layouts::{Member, read_known};
-use super::tables::{Condemnations, Short, Survey, SurveyRow};
+use super::tables::{BucketElastics, Condemnations, ExtraCopies, Short, Survey, SurveyRow};
 use crate::{ObjectError, Objects};
 
 /// Short chunks are counted up to so many.
@@ -30,10 +32,25 @@ pub struct StorageStatus {
     pub lost_chunks: u64,
     /// Deletions that some peer has not done yet, counted up to [`SHORT_COUNTED_MAX`].
     pub condemned_chunks: u64,
+    /// Copies beyond the promised ones, where there is much reading.
+    pub extra: Extra,
     /// Who surveys.
     pub surveyor: Option<PeerId>,
     /// When a survey has last looked at everything.
     pub surveyed_at: Option<Timestamp>,
+}
+
+/// Copies that follow the load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extra {
+    /// Buckets that want them.
+    pub buckets: u64,
+    /// Chunks that have some.
+    pub chunks: u64,
+    /// The copies.
+    pub copies: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// One peer.
@@ -71,13 +88,14 @@ impl Objects {
     /// Those of the tables.
     pub async fn storage_status(&self) -> Result<Option<StorageStatus>, ObjectError> {
         let Some(network) = self.0.network.get() else { return Ok(None) };
-        let (known, short, condemned, survey) = network
+        let (known, short, condemned, survey, extra) = network
             .db
             .read(|tx| {
                 let short = tx.range::<Short>(KeyRange::all(), Direction::Forward, SHORT_COUNTED_MAX)?.len();
                 let condemned =
                     tx.range::<Condemnations>(KeyRange::all(), Direction::Forward, SHORT_COUNTED_MAX)?.len();
-                Ok::<_, ObjectError>((read_known(tx)?, short, condemned, tx.get::<Survey>(&())?))
+                let extra = read_extra(tx)?;
+                Ok::<_, ObjectError>((read_known(tx)?, short, condemned, tx.get::<Survey>(&())?, extra))
             })
             .await?;
         let (epoch, members) = self.layout().await?;
@@ -105,6 +123,7 @@ impl Objects {
             short_chunks: short as u64,
             lost_chunks: survey.as_ref().map_or(0, |survey| survey.lost),
             condemned_chunks: condemned as u64,
+            extra,
             surveyed_at: survey.as_ref().and_then(|survey| survey.finished_at),
             surveyor: survey.map(|survey| survey.holder),
         }))
@@ -135,4 +154,15 @@ impl Objects {
         network.mending.notify_one();
         Ok(())
     }
+}
+
+fn read_extra(tx: &ReadTx<'_>) -> Result<Extra, ObjectError> {
+    let buckets = tx.range::<BucketElastics>(KeyRange::all(), Direction::Forward, ELASTIC_BUCKETS_MAX)?.len();
+    let rows = tx.range::<ExtraCopies>(KeyRange::all(), Direction::Forward, EXTRA_CHUNKS_MAX)?;
+    let mut extra = Extra { buckets: buckets as u64, chunks: rows.len() as u64, ..Extra::default() };
+    for (_, row) in rows {
+        extra.copies += row.peers.len() as u64;
+        extra.bytes += u64::from(row.len) * row.peers.len() as u64;
+    }
+    Ok(extra)
 }

@@ -13,7 +13,7 @@ use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::store::keeping_of;
-use super::tables::{Condemnations, Condemned, Rounds, Swept, SweptRow};
+use super::tables::{Condemnations, Condemned, ExtraCopies, Rounds, Swept, SweptRow};
 use super::wire::{HaveItem, ITEMS_MAX};
 use super::{Network, condemn};
 use crate::ObjectError;
@@ -178,7 +178,7 @@ impl Network {
         Ok(tidied)
     }
 
-    async fn tidy_batch(
+    pub(super) async fn tidy_batch(
         &self,
         batch: Listed,
         orphans: &mut Orphans,
@@ -190,23 +190,27 @@ impl Network {
         let epoch = known.current().epoch();
         let digests: Vec<Sha256Digest> = batch.iter().map(|(digest, _, _)| *digest).collect();
         let asked = digests.clone();
-        let (rows, round, condemned) = self
+        let (rows, round, condemned, extra) = self
             .db
             .read(move |tx| {
                 let rows = tx.get_many::<Chunks>(&asked)?;
                 let round = tx.get::<Rounds>(&())?.unwrap_or_default().round;
-                Ok::<_, ObjectError>((rows, round, tx.get_many::<Condemned>(&asked)?))
+                let extra = tx.get_many::<ExtraCopies>(&asked)?;
+                Ok::<_, ObjectError>((rows, round, tx.get_many::<Condemned>(&asked)?, extra))
             })
             .await?;
         let mut unknown = Vec::new();
         let mut elsewhere = Vec::new();
-        for ((entry, row), condemned) in batch.into_iter().zip(rows).zip(condemned) {
+        for (((entry, row), condemned), extra) in batch.into_iter().zip(rows).zip(condemned).zip(extra) {
             let (digest, part, _) = entry;
             let Some(row) = row else {
                 unknown.push(digest);
                 continue;
             };
             orphans.0.remove(&digest);
+            if part == Part::Whole && extra.is_some_and(|extra| extra.peers.contains(&self.own)) {
+                continue;
+            }
             let redundancy = self.redundancy(row.kept);
             let order = known.order(&digest);
             let wanted: Vec<PeerId> = order.into_iter().take(redundancy.width()).collect();

@@ -2,7 +2,7 @@
 
 use cm_db::Row;
 use cm_placement::{Domain, Epoch, Layout, LayoutError, Peer, PeerState};
-use cm_types::{PeerId, Sha256Digest, Timestamp};
+use cm_types::{BucketName, PeerId, Sha256Digest, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::tables::table;
@@ -34,6 +34,34 @@ table! {
 table! {
     /// Who looks after all chunks, and how far that is; one row.
     Survey, "object_survey", (), SurveyRow
+}
+
+table! {
+    /// Who has copies of a chunk besides those whom placement wants to have it.
+    ExtraCopies, "object_extra_copies", Sha256Digest, ExtraRow
+}
+table! {
+    /// Buckets whose copies follow the load.
+    BucketElastics, "object_bucket_elastic", (TenantId, BucketName), ElasticRow
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ExtraRow {
+    /// Where it was read when it first got one.
+    pub(crate) tenant: TenantId,
+    pub(crate) bucket: BucketName,
+    /// How long the chunk is.
+    pub(crate) len: u32,
+    pub(crate) peers: Vec<PeerId>,
+    pub(crate) changed_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ElasticRow {
+    pub(crate) copies_max: u8,
+    /// As its author wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,6 +177,8 @@ pub(crate) struct SurveyRow {
     pub(crate) asked: u64,
 }
 
+impl Row for ExtraRow {}
+impl Row for ElasticRow {}
 impl Row for LayoutRow {}
 impl Row for RoundsRow {}
 impl Row for CondemnedRow {}

@@ -1,5 +1,6 @@
 //! Several peers in one process: a database that they share, directories of their own, and links over loopback.
 
+mod elastic;
 mod faults;
 mod layout;
 mod storing;
@@ -47,6 +48,7 @@ fn pace() -> Pace {
         look_every: Duration::from_millis(100),
         repair_bytes_per_second: u64::MAX,
         scrub_bytes_per_second: u64::MAX,
+        elastic: ElasticPace::default(),
     }
 }
 
@@ -67,6 +69,7 @@ struct Running {
 struct Cluster {
     db: Db,
     events: EventLog,
+    clock: Arc<dyn Clock>,
     pace: Pace,
     config: Config,
     peers: Vec<Peer>,
@@ -105,6 +108,10 @@ impl Cluster {
     }
 
     async fn with_grace(count: usize, pace: Pace, garbage_grace: Duration) -> Self {
+        Self::with_clock(count, pace, garbage_grace, Arc::new(SystemClock)).await
+    }
+
+    async fn with_clock(count: usize, pace: Pace, garbage_grace: Duration, clock: Arc<dyn Clock>) -> Self {
         let db = open_memory(&Schema::new(1).with_tables(TABLES).with_tables(cm_events::TABLES));
         let events = EventLog::open(&db, Arc::new(SystemClock), SigningKey::generate()).await.unwrap();
         let config = Config {
@@ -114,7 +121,7 @@ impl Cluster {
             ..Config::default()
         };
         let bucket = BucketName::parse("scans").unwrap();
-        let mut cluster = Self { db, events, pace, config, peers: Vec::new(), bucket };
+        let mut cluster = Self { db, events, clock, pace, config, peers: Vec::new(), bucket };
         for n in 0..count {
             cluster.add(n).await;
         }
@@ -124,6 +131,8 @@ impl Cluster {
         }
         for n in 0..count {
             cluster.wait_connected(n).await;
+            // Whoever knows an earlier layout only stores by that.
+            cluster.peers[n].network().learn().await.unwrap();
         }
         let (objects, bucket) = (cluster.peers[0].objects().clone(), cluster.bucket.clone());
         let created = cluster.db.write(move |tx| objects.create_bucket(tx, &collection::<Create>(), &bucket));
@@ -187,7 +196,7 @@ impl Cluster {
         let directory = peer.directory.subscribe();
         let links = Links::start(peer.id.clone(), config, peer.identity.clone(), directory, &tasks).unwrap();
         links.listen(TcpListener::bind(peer.address).await.unwrap()).unwrap();
-        let (dir, clock) = (peer.dir.path().join("objects"), Arc::new(SystemClock));
+        let (dir, clock) = (peer.dir.path().join("objects"), self.clock.clone());
         let objects = crate::tests::open(&dir, &self.db, &self.events, clock, &tasks, self.config.clone());
         let objects = objects.await.unwrap();
         let offer = Offer { capacity_bytes: 1 << 30, domain: Domain::parse(format!("room {n}")).unwrap() };
@@ -226,11 +235,14 @@ impl Cluster {
 
     /// As a client that is told to try again.
     async fn put_patiently(&self, at: usize, name: &str, bytes: &[u8]) -> ObjectInfo {
-        let mut outcome = self.put(at, name, bytes).await;
-        while outcome.as_ref().is_err_and(ObjectError::retryable) {
-            outcome = self.put(at, name, bytes).await;
+        let (began, mut interval) = (Instant::now(), tokio::time::interval(Duration::from_millis(20)));
+        loop {
+            interval.tick().await;
+            match self.put(at, name, bytes).await {
+                Err(error) if error.retryable() && began.elapsed() < LONG => {}
+                outcome => return outcome.unwrap(),
+            }
         }
-        outcome.unwrap()
     }
 
     async fn read(&self, at: usize, name: &str) -> Result<Vec<u8>, ObjectError> {

@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use cm_net::Kind;
-use cm_types::{PeerId, Sha256Digest};
+use cm_types::{BucketName, ObjectKey, PeerId, Sha256Digest, TenantId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -24,6 +24,13 @@ pub(crate) const PULL: Kind = Kind::new("chunk.pull");
 pub(crate) const LEASED: Kind = Kind::new("chunk.leased");
 /// How much do you have?
 pub(crate) const STATISTICS: Kind = Kind::new("chunk.statistics");
+
+/// What is read most at your place?
+pub(crate) const HEAT: Kind = Kind::new("chunk.heat");
+/// How often were these objects read at your place?
+pub(crate) const READINGS: Kind = Kind::new("chunk.readings");
+/// Delete what you have of these and what belongs elsewhere.
+pub(crate) const DROP: Kind = Kind::new("chunk.drop");
 
 /// Longest head.
 pub(crate) const HEAD_LEN_MAX: usize = 256 * 1024;
@@ -135,6 +142,50 @@ pub(crate) struct StatisticsAnswer {
     pub(crate) tidy_in: Option<u64>,
 }
 
+/// How many chunks and buckets an answer about heat names at most; with their names they fit into a head.
+pub(crate) const HOT_MAX: usize = 1024;
+pub(crate) const HOT_BUCKETS_MAX: usize = 256;
+/// How many objects are asked about at once; with their names they fit into a head.
+pub(crate) const NAMES_MAX: usize = 64;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HeatAnswer {
+    pub(crate) buckets: Vec<(TenantId, BucketName)>,
+    /// The hottest first.
+    pub(crate) chunks: Vec<HotItem>,
+    /// How often objects are opened, per second.
+    pub(crate) per_second: f64,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HotItem {
+    pub(crate) digest: Sha256Digest,
+    /// Which of the buckets it is read in.
+    pub(crate) bucket: u16,
+    pub(crate) per_second: f64,
+    /// How long one read takes.
+    pub(crate) service_micros: u64,
+    pub(crate) len: u32,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ReadingsHead {
+    pub(crate) tenant: TenantId,
+    pub(crate) bucket: BucketName,
+    pub(crate) keys: Vec<ObjectKey>,
+}
+
+/// How often each was opened, and how often per second now.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ReadingsAnswer {
+    pub(crate) counts: Vec<(u64, f64)>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DropHead {
+    pub(crate) digests: Vec<Sha256Digest>,
+}
+
 /// Head and bytes as one message.
 pub(crate) fn join(head: &impl Serialize, bytes: &[&[u8]]) -> Bytes {
     let head = serde_json::to_vec(head).expect("heads are plain structs with texts and numbers");
@@ -184,6 +235,31 @@ mod tests {
         let answer = HaveAnswer { parts: items[..HaveItem::page(&items)].iter().map(all).collect() };
         assert_eq!(answer.parts.len(), 64);
         assert!(join(&answer, &[]).len() < HEAD_LEN_MAX, "{}", join(&answer, &[]).len());
+    }
+
+    #[test]
+    fn what_is_hot_and_is_asked_about_fits() {
+        let name = |n: usize| {
+            (TenantId::parse(format!("{n:0>64}")).unwrap(), BucketName::parse(format!("{n:0>63}")).unwrap())
+        };
+        let item = |_| HotItem {
+            digest: sha256(b"x"),
+            bucket: 255,
+            per_second: -1.234_567_890_123_456_7e-300,
+            service_micros: 500_000,
+            len: u32::MAX,
+        };
+        let answer = HeatAnswer {
+            buckets: (0..HOT_BUCKETS_MAX).map(name).collect(),
+            chunks: (0..HOT_MAX).map(item).collect(),
+            per_second: 1e-300,
+        };
+        assert!(join(&answer, &[]).len() < HEAD_LEN_MAX, "{}", join(&answer, &[]).len());
+        let (tenant, bucket) = name(1);
+        // Every character of it is written as two.
+        let key = ObjectKey::parse("\"".repeat(1024)).unwrap();
+        let head = ReadingsHead { tenant, bucket, keys: vec![key; NAMES_MAX] };
+        assert!(join(&head, &[]).len() < HEAD_LEN_MAX, "{}", join(&head, &[]).len());
     }
 
     proptest! {

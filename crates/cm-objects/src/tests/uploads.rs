@@ -11,7 +11,7 @@ async fn bench() -> Bench {
 }
 
 impl Bench {
-    async fn begin(&self, name: &str) -> UploadRef {
+    pub(super) async fn begin(&self, name: &str) -> UploadRef {
         let metadata = [("colour".to_owned(), "blue".to_owned())].into();
         let headers = [("content-encoding".to_owned(), "br".to_owned())].into();
         let new =
@@ -20,12 +20,21 @@ impl Bench {
         self.objects.begin_upload(&permit, &self.bucket, &key(name), new).await.unwrap().upload
     }
 
-    async fn part(&self, upload: &UploadRef, number: u16, bytes: &[u8]) -> Result<PartInfo, ObjectError> {
+    pub(super) async fn part(
+        &self,
+        upload: &UploadRef,
+        number: u16,
+        bytes: &[u8],
+    ) -> Result<PartInfo, ObjectError> {
         let permit = permit::<Update>("scans", upload.key.as_str());
         self.objects.put_part(&permit, upload, number, NewPart::default(), pieces(bytes, 300_000)).await
     }
 
-    async fn complete(&self, upload: &UploadRef, parts: &[&PartInfo]) -> Result<ObjectInfo, ObjectError> {
+    pub(super) async fn complete(
+        &self,
+        upload: &UploadRef,
+        parts: &[&PartInfo],
+    ) -> Result<ObjectInfo, ObjectError> {
         let parts = parts.iter().map(|part| (part.number, part.tag.clone())).collect();
         self.complete_if(upload, parts, Vec::new()).await
     }

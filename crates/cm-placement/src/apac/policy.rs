@@ -143,6 +143,18 @@ impl Policy {
         self.place.iter().filter(move |_| about && held && now)
     }
 
+    /// Whether it names objects that may be in the bucket.
+    pub fn is_about(&self, bucket: &BucketName) -> bool {
+        let bucket = bucket.as_str();
+        self.what.iter().any(|pattern| {
+            let beginning = pattern.strip_suffix('*');
+            let inside = |text: &str| text.strip_prefix(bucket).is_some_and(|rest| rest.starts_with('.'));
+            beginning.is_some_and(|beginning| bucket.starts_with(beginning))
+                || inside(beginning.unwrap_or(pattern))
+                || pattern == bucket
+        })
+    }
+
     /// The conditions with their names, of which one has to hold.
     pub fn conditions(&self) -> &[(String, Condition)] {
         &self.when

@@ -117,6 +117,7 @@ mod tests {
             extra: vec![],
             demanded: vec![],
             changed_at: None,
+            replicas_max: None,
         }
     }
 

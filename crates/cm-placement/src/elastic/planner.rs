@@ -79,6 +79,8 @@ pub struct ObjectFacts<K> {
     pub demanded: Vec<PeerId>,
     /// When its extra copies last changed.
     pub changed_at: Option<Timestamp>,
+    /// Most copies of it, the placed ones included, if other than [`PlannerConfig::replicas_max`].
+    pub replicas_max: Option<usize>,
 }
 
 impl<K> ObjectFacts<K> {
@@ -159,7 +161,16 @@ impl Planner {
     /// How many copies an object should have that has `have` of them, `placed` of them by its digest, when its reads take `demand`
     /// of one peer's time.
     pub fn target(&self, demand: f64, placed: usize, have: usize) -> usize {
-        let (min, max) = (placed, self.config.replicas_max.max(placed));
+        self.target_within(demand, placed, have, self.config.replicas_max)
+    }
+
+    fn target_of<K>(&self, object: &ObjectFacts<K>, have: usize) -> usize {
+        let max = object.replicas_max.unwrap_or(self.config.replicas_max);
+        self.target_within(object.demand(), object.placed.len(), have, max)
+    }
+
+    fn target_within(&self, demand: f64, placed: usize, have: usize, replicas_max: usize) -> usize {
+        let (min, max) = (placed, replicas_max.max(placed));
         let copies = |utilisation: f64| {
             // Saturates: what is no number counts as none.
             let wanted = (demand / utilisation.max(f64::MIN_POSITIVE)).ceil() as usize;
@@ -194,7 +205,7 @@ impl Planner {
                 continue;
             }
             let have = draft.holders[at].len();
-            let target = self.target(object.demand(), object.placed.len(), have);
+            let target = self.target_of(object, have);
             for _ in have..target {
                 if !draft.grow(at, f64::INFINITY) {
                     break;
@@ -357,7 +368,7 @@ impl<'a, K: Ord + Clone> Draft<'a, K> {
             served.sort_by(|a, b| share(*b).total_cmp(&share(*a)));
             for at in served {
                 let object = &self.objects[at];
-                let full = self.holders[at].len() >= self.config.replicas_max;
+                let full = self.holders[at].len() >= object.replicas_max.unwrap_or(self.config.replicas_max);
                 if full || object.demand() <= 0.0 || object.rests(self.now, self.config.grow_cooldown) {
                     continue;
                 }
@@ -378,7 +389,7 @@ impl<'a, K: Ord + Clone> Draft<'a, K> {
         loop {
             let have = self.holders[at].len();
             let grew = have > object.placed.len() + object.extra.len();
-            if grew || planner.target(object.demand(), object.placed.len(), have) >= have {
+            if grew || planner.target_of(object, have) >= have {
                 return;
             }
             let extra = object

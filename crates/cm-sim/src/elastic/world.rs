@@ -401,6 +401,7 @@ impl World {
                 extra: extra.iter().chain(&object.coming).cloned().collect(),
                 demanded: Vec::new(),
                 changed_at: object.changed_at,
+                replicas_max: None,
             }
         });
         facts.collect()

@@ -9,7 +9,7 @@ use crate::tests::sample;
 async fn rot_is_found_by_readers_and_scrubs_and_mended_from_others() {
     let cluster = Cluster::start(5).await;
     let bytes = sample(1_500_000, 6);
-    cluster.put(0, "film", &bytes).await.unwrap();
+    cluster.put_patiently(0, "film", &bytes).await;
     cluster.wait_settled(0).await;
     let holders: Vec<usize> = (0..5).filter(|n| !cluster.peers[*n].files().is_empty()).collect();
     // All copies but one of each chunk.
@@ -46,7 +46,7 @@ async fn what_a_peer_had_that_stays_away_is_made_anew_elsewhere() {
     let bytes = sample(1_500_000, 8);
     for text in ["3", "2+1"] {
         cluster.keep(text).await;
-        cluster.put(0, text, &[text.as_bytes(), &bytes].concat()).await.unwrap();
+        cluster.put_patiently(0, text, &[text.as_bytes(), &bytes].concat()).await;
     }
     cluster.wait_settled(0).await;
     // With its disk.
@@ -74,7 +74,7 @@ async fn who_has_no_room_is_passed_over() {
     }
     let bytes = sample(1_500_000, 9);
     for at in 0..5 {
-        cluster.put(at, &format!("film {at}"), &bytes[at..]).await.unwrap();
+        cluster.put_patiently(at, &format!("film {at}"), &bytes[at..]).await;
     }
     assert_eq!(cluster.peers[1].files().len() + cluster.peers[2].files().len(), 0);
     let objects = cluster.peers[0].objects().clone();

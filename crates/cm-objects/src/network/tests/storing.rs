@@ -12,8 +12,8 @@ use super::*;
 async fn an_object_written_at_one_peer_is_read_at_any() {
     let cluster = Cluster::start(5).await;
     let bytes = sample(2_500_000, 1);
-    cluster.put(0, "film", &bytes).await.unwrap();
-    cluster.put(1, "empty", b"").await.unwrap();
+    cluster.put_patiently(0, "film", &bytes).await;
+    cluster.put_patiently(1, "empty", b"").await;
     for at in 0..5 {
         assert_eq!(cluster.read(at, "film").await.unwrap(), bytes, "at {at}");
         assert_eq!(cluster.read(at, "empty").await.unwrap(), b"");
@@ -21,7 +21,7 @@ async fn an_object_written_at_one_peer_is_read_at_any() {
     // Three copies of three chunks.
     assert!(eventually(async || cluster.parts() == 9).await, "{} parts", cluster.parts());
     // The same bytes again cost nothing.
-    cluster.put(3, "again", &bytes).await.unwrap();
+    cluster.put_patiently(3, "again", &bytes).await;
     assert!(eventually(async || cluster.parts() == 9).await, "{} parts", cluster.parts());
     cluster.stop().await;
 }
@@ -31,7 +31,7 @@ async fn shards_are_spread_and_joined() {
     let mut cluster = Cluster::start(5).await;
     cluster.keep("3+2").await;
     let bytes = sample(2_500_000, 2);
-    cluster.put(4, "film", &bytes).await.unwrap();
+    cluster.put_patiently(4, "film", &bytes).await;
     assert!(eventually(async || cluster.parts() == 15).await, "{} parts", cluster.parts());
     assert!(cluster.peers.iter().all(|peer| peer.files().len() == 3), "one shard of each chunk each");
     cluster.kill(1).await;
@@ -41,7 +41,7 @@ async fn shards_are_spread_and_joined() {
     }
     // With three of five peers writing goes on, too: shards share peers.
     let later = sample(1_500_000, 22);
-    cluster.put(0, "later", &later).await.unwrap();
+    cluster.put_patiently(0, "later", &later).await;
     cluster.kill(3).await;
     let refused = cluster.put(0, "too late", &bytes[..10]).await.unwrap_err();
     assert!(matches!(refused, ObjectError::NotEnoughPeers { width: 5, .. }), "{refused:?}");
@@ -66,7 +66,7 @@ async fn equal_chunks_of_one_object_are_noted_as_they_are_kept() {
     let cluster = Cluster::start(5).await;
     cluster.keep("3+2").await;
     let bytes = vec![7; 2 * crate::CHUNK_BYTES];
-    cluster.put(0, "zeros", &bytes).await.unwrap();
+    cluster.put_patiently(0, "zeros", &bytes).await;
     assert_eq!(cluster.read(1, "zeros").await.unwrap(), bytes);
     let kept = cluster.db.read(|tx| {
         let all = tx.range::<crate::tables::Chunks>(cm_db::KeyRange::all(), cm_db::Direction::Forward, 10)?;
@@ -80,7 +80,7 @@ async fn equal_chunks_of_one_object_are_noted_as_they_are_kept() {
 async fn what_is_deleted_goes_everywhere_and_may_come_back_meanwhile() {
     let mut cluster = Cluster::start(3).await;
     let bytes = sample(1_200_000, 3);
-    cluster.put(0, "film", &bytes).await.unwrap();
+    cluster.put_patiently(0, "film", &bytes).await;
     cluster.delete(1, "film").await;
     assert!(eventually(async || cluster.parts() == 0).await, "{} parts are left", cluster.parts());
     // A peer that sleeps through the deletion of what it has, and through its return, keeps what is there again.

@@ -27,6 +27,14 @@ fn demands(policy: &Policy, bucket: &str, key: &str, holder: &str, gets: u64, pe
 }
 
 #[test]
+fn a_policy_says_about_which_buckets_it_is() {
+    let policy = Policy::parse(EXAMPLE).unwrap();
+    let about = |bucket: &str| policy.is_about(&bucket.parse().unwrap());
+    assert!(about("scans") && about("reports") && about("logs") && about("logs.app-1"));
+    assert!(!about("scan") && !about("report") && !about("films"));
+}
+
+#[test]
 fn a_policy_is_followed_when_its_condition_holds() {
     let policy = Policy::parse(EXAMPLE).unwrap();
     let all = ["peer-1", "peer-2", "peer-3"];

@@ -33,6 +33,7 @@ fn object(number: u32, bytes: u64, demand: f64, placed: &[usize], extra: &[usize
         extra: extra.iter().map(|n| id(*n)).collect(),
         demanded: vec![],
         changed_at: None,
+        replicas_max: None,
     }
 }
 

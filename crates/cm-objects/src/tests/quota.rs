@@ -1,0 +1,146 @@
+//! Quotas against what is written, replaced, kept in versions, uploaded in parts and removed.
+
+use super::*;
+use crate::quota::{BucketUsages, TenantUsages};
+
+impl Bench {
+    async fn set_quota(&self, bytes_max: Option<u64>, objects_max: Option<u64>) -> Usage {
+        let permit = permit_for::<Update>(ResourceKind::Tenant, None);
+        let quota = Quota { bytes_max, objects_max };
+        self.objects.set_bucket_quota(&permit, &self.bucket, quota, None).await.unwrap()
+    }
+
+    async fn set_tenant_quota(&self, bytes_max: Option<u64>, objects_max: Option<u64>) -> Usage {
+        let permit = permit_for::<Update>(ResourceKind::Tenant, None);
+        let quota = Quota { bytes_max, objects_max };
+        self.objects.set_tenant_quota(&permit, &TenantId::default_tenant(), quota, None).await.unwrap()
+    }
+
+    async fn usage(&self) -> (u64, u64) {
+        let permit = permit_for::<Read>(ResourceKind::Bucket, Some("scans"));
+        let usage = self.objects.bucket_quota(&permit, &self.bucket).await.unwrap().1.unwrap();
+        (usage.bytes, usage.objects)
+    }
+}
+
+fn refused<T: std::fmt::Debug>(outcome: Result<T, ObjectError>) -> (QuotaScope, QuotaUnit, u64) {
+    match outcome {
+        Err(ObjectError::QuotaExceeded { scope, unit, max }) => (scope, unit, max),
+        other => panic!("not refused for a quota: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_counts_until_it_is_removed() {
+    let bench = Bench::new().await;
+    let scope = QuotaScope::Bucket(bench.bucket.clone());
+    bench.put("a", &sample(600_000, 1)).await.unwrap();
+    assert_eq!(bench.usage().await, (600_000, 1), "it is counted before there is a quota");
+    bench.set_quota(Some(1_000_000), Some(2)).await;
+    // Longer than there is room for: it ends while the body comes.
+    let long = refused(bench.put("b", &sample(5_000_000, 2)).await);
+    assert_eq!(long, (scope.clone(), QuotaUnit::Bytes, 1_000_000));
+    bench.put("b", &sample(400_000, 3)).await.unwrap();
+    assert_eq!(refused(bench.put("c", b"").await), (scope.clone(), QuotaUnit::Objects, 2));
+    assert_eq!(bench.usage().await, (1_000_000, 2));
+    // What is replaced makes room for what replaces it.
+    bench.put("a", &sample(600_000, 4)).await.unwrap();
+    assert_eq!(refused(bench.put("a", &sample(600_001, 5)).await).1, QuotaUnit::Bytes);
+    assert_eq!(bench.read("a", None).await.unwrap(), sample(600_000, 4), "what was refused changed nothing");
+    bench.delete("b").await.unwrap();
+    assert_eq!(bench.usage().await, (600_000, 1));
+    bench.put("c", &sample(400_000, 6)).await.unwrap();
+    // Less than there is: nothing goes, nothing comes.
+    bench.set_quota(Some(10), None).await;
+    assert_eq!(refused(bench.put("a", b"x").await).2, 10);
+    bench.delete("a").await.unwrap();
+    bench.delete("c").await.unwrap();
+    bench.put("a", b"x").await.unwrap();
+    bench.set_quota(None, None).await;
+    bench.put("b", &sample(5_000_000, 2)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_at_once_do_not_pass_the_limit_together() {
+    let bench = Arc::new(Bench::new().await);
+    bench.set_quota(Some(50_000), Some(4)).await;
+    let puts = (0..20_u64).map(|n| {
+        let bench = bench.clone();
+        async move { bench.put(&format!("object {n}"), &sample(10_000, n)).await }
+    });
+    let mut written = 0;
+    for put in futures::future::join_all(puts).await {
+        match put {
+            Ok(_) => written += 1,
+            Err(ObjectError::QuotaExceeded { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!((written, bench.usage().await), (4, (40_000, 4)));
+}
+
+#[tokio::test]
+async fn versions_and_parts_count() {
+    let bench = Bench::with(Config { part_bytes_min: 10, ..Config::default() }).await;
+    let permit = permit_for::<Update>(ResourceKind::Bucket, Some("scans"));
+    bench.objects.set_versioning(&permit, &bench.bucket, Versioning::Enabled).await.unwrap();
+    let first = bench.put("a", &[1; 100]).await.unwrap();
+    bench.put("a", &[2; 100]).await.unwrap();
+    assert_eq!(bench.usage().await, (200, 2));
+    bench.delete("a").await.unwrap();
+    assert_eq!(bench.usage().await, (200, 2), "the mark of a deletion is no object");
+    bench.set_quota(Some(300), None).await;
+    let upload = bench.begin("b").await;
+    let part = bench.part(&upload, 1, &[3; 60]).await.unwrap();
+    assert_eq!(bench.usage().await, (260, 2));
+    assert_eq!(refused(bench.part(&upload, 2, &[4; 41]).await).1, QuotaUnit::Bytes);
+    let part = match bench.part(&upload, 1, &[5; 100]).await {
+        Ok(other) => other,
+        Err(error) => panic!("{part:?} gives way: {error:?}"),
+    };
+    bench.complete(&upload, &[&part]).await.unwrap();
+    assert_eq!(bench.usage().await, (300, 3), "parts become an object, and count once");
+    let version = first.version_name();
+    let permit = crate::tests::permit::<Delete>("scans", "a");
+    let which = Removal { version: Some(version), ..Removal::default() };
+    bench.objects.remove(&permit, &bench.bucket, &key("a"), which, None).await.unwrap();
+    assert_eq!(bench.usage().await, (200, 2));
+    let upload = bench.begin("c").await;
+    bench.part(&upload, 1, &[6; 100]).await.unwrap();
+    bench.objects.abort_upload(&crate::tests::permit::<Update>("scans", "c"), &upload).await.unwrap();
+    assert_eq!(bench.usage().await, (200, 2));
+}
+
+#[tokio::test]
+async fn a_tenant_has_a_quota_over_all_its_buckets() {
+    let bench = Bench::new().await;
+    bench.create_bucket("films").await;
+    bench.put("a", &[1; 100]).await.unwrap();
+    // As it was before there were counts.
+    let tenant = TenantId::default_tenant();
+    let old = (tenant.clone(), bench.bucket.clone());
+    bench.db.write(move |tx| tx.delete::<BucketUsages>(&old).map(drop)).await.unwrap();
+    bench.put("b", &[2; 50]).await.unwrap();
+    assert_eq!(bench.set_tenant_quota(Some(200), None).await, Usage { bytes: 150, objects: 2 });
+    let films = BucketName::parse("films").unwrap();
+    let put = async |name: &str, len: usize| {
+        let permit = permit::<Update>("films", name);
+        let body = pieces(&vec![3; len], 1000);
+        bench.objects.put(&permit, &films, &key(name), NewObject::default(), body).await
+    };
+    let scope = QuotaScope::Tenant(tenant.clone());
+    assert_eq!(refused(put("a", 51).await), (scope, QuotaUnit::Bytes, 200));
+    put("a", 50).await.unwrap();
+    bench.delete("b").await.unwrap();
+    assert_eq!(bench.usage().await, (100, 1));
+    let row = bench.db.read(move |tx| tx.get::<TenantUsages>(&tenant)).await.unwrap().unwrap();
+    assert_eq!((row.bytes, row.objects), (150, 2));
+}
+
+#[tokio::test]
+async fn a_quota_takes_who_may_change_the_tenant() {
+    let bench = Bench::new().await;
+    let permit = permit_for::<Update>(ResourceKind::Bucket, Some("scans"));
+    let outcome = bench.objects.set_bucket_quota(&permit, &bench.bucket, Quota::default(), None).await;
+    assert!(matches!(outcome, Err(ObjectError::NotPermitted { .. })), "{outcome:?}");
+}

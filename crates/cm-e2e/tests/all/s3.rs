@@ -376,3 +376,28 @@ async fn versions_are_the_same_by_s3_and_natively() {
     assert_eq!(removed.status(), 204);
     assert_eq!(http.get(format!("{base}/a/k")).send().await.unwrap().text().await.unwrap(), "second");
 }
+
+/// A measure counts once it is known who signed: whoever administers the first tenant is refused nowhere.
+#[tokio::test]
+async fn measures_refuse_whoever_signed_but_administrators() {
+    let root = tempfile::tempdir().unwrap();
+    let (node, store) = mesh(root.path()).await;
+    let admin = node.admin();
+    let role = json!({ "id": "reader", "name": "reader", "permissions": ["object:read", "bucket:list"] });
+    admin.create(ResourceKind::Role, &role).await.unwrap();
+    admin.create(ResourceKind::Principal, &json!({ "id": "rita", "roles": ["reader"] })).await.unwrap();
+    let key = admin.create_s3_key("rita", "test").await.unwrap();
+    let rita = signed(&node, (&key.id, &key.key));
+    let path = Path::from("k");
+    store.put(&path, Bytes::from_static(b"content").into()).await.unwrap();
+    rita.get(&path).await.unwrap();
+    let measure = json!({ "source": "127.0.0.1", "effect": "deny" });
+    admin.create(ResourceKind::Measure, &measure).await.unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while rita.get(&path).await.is_ok() {
+        assert!(std::time::Instant::now() < deadline, "the measure is not followed");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(code(rita.get(&path).await), "AccessDenied");
+    assert_eq!(read(&store, "k").await, Bytes::from_static(b"content"));
+}

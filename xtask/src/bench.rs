@@ -49,7 +49,7 @@ const BENCHMARKS: &[Benchmark] = &[
     },
     Benchmark {
         name: "mpc",
-        about: "computations between processes over TLS, for each tier and number of parties, against MPyC (`--python PATH`)",
+        about: "computations between processes over TLS, for each tier and number of parties, against MPyC in the same run (`--python PATH`; `--quick`)",
         cargo: &["run", "--release", "--package", "cm-mpc", "--example", "speed"],
         starts_product: false,
     },

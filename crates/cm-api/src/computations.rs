@@ -16,7 +16,7 @@ use cm_kernel::Part;
 use cm_kernel::catalog::Record;
 use cm_kernel::policy::{Create, Delete, Invoke, List, Read};
 use cm_mpc::computation::Program;
-use cm_mpc::{ComputationError, NewComputation, PeerRow};
+use cm_mpc::{ComputationError, ErrorClass, NewComputation, PeerRow};
 use cm_types::{Labels, ResourceKind};
 use futures::stream;
 use serde::{Deserialize, Serialize};
@@ -156,34 +156,21 @@ fn invalid(path: &str, reason: impl ToString) -> Failure {
 
 /// What the engine refused, as an answer.
 pub(crate) fn computation_refusal(error: ComputationError) -> Failure {
-    let told = |class| Failure::new(class, error.to_string());
-    match error {
-        ComputationError::Kernel(error) => refusal(error),
-        ComputationError::Plan(_)
-        | ComputationError::Program(_)
-        | ComputationError::UnknownParty(_)
-        | ComputationError::NotAParty(_)
-        | ComputationError::ShareLength { .. }
-        | ComputationError::Directory(_)
-        | ComputationError::PeerName(_) => told(FailureClass::Invalid),
-        ComputationError::Client(_) => told(FailureClass::NotFound),
-        ComputationError::NotYourInput { .. } => told(FailureClass::Forbidden),
-        ComputationError::InputsMissing(_)
-        | ComputationError::NotWaiting(_)
-        | ComputationError::InputsFixed
-        | ComputationError::NoResult(_)
-        | ComputationError::NoPlan => told(FailureClass::Conflict),
-        ComputationError::TooMany(_) => told(FailureClass::TooMany),
-        ComputationError::Party { .. } => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            Failure::new(FailureClass::UpstreamFailed, format!("{error}: {cause}"))
-        }
-        ComputationError::SwitchedOff => told(FailureClass::Unavailable),
-        ComputationError::Journal(_)
-        | ComputationError::File(_)
-        | ComputationError::SealingKey(_)
-        | ComputationError::Links(_) => Failure::internal(error),
-    }
+    let error = match error {
+        ComputationError::Kernel(error) => return refusal(error),
+        error => error,
+    };
+    let class = match error.class() {
+        ErrorClass::Kernel | ErrorClass::Internal => return Failure::internal(error),
+        ErrorClass::Invalid => FailureClass::Invalid,
+        ErrorClass::NoSuchPart => FailureClass::NotFound,
+        ErrorClass::NotTheirs => FailureClass::Forbidden,
+        ErrorClass::Conflict => FailureClass::Conflict,
+        ErrorClass::TooMany => FailureClass::TooMany,
+        ErrorClass::Party => FailureClass::UpstreamFailed,
+        ErrorClass::SwitchedOff => FailureClass::Unavailable,
+    };
+    Failure::new(class, error.told())
 }
 
 #[utoipa::path(
@@ -348,7 +335,7 @@ pub async fn run_computation(
     let op = op.again(&api.kernel).await?;
     let (record, permit) =
         api.kernel.look_up::<Invoke>(&op, ResourceKind::Computation, &id).await.map_err(refusal)?;
-    api.computations.start(&record, &permit, within).await.map_err(computation_refusal)?;
+    api.computations.start(&op, &record, &permit, within).await.map_err(computation_refusal)?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -369,7 +356,7 @@ pub async fn cancel_computation(
 ) -> Result<StatusCode, Failure> {
     let (record, permit) =
         api.kernel.look_up::<Invoke>(&op, ResourceKind::Computation, &id).await.map_err(refusal)?;
-    if api.computations.cancel(&record, &permit) {
+    if api.computations.cancel(&op, &record, &permit).map_err(computation_refusal)? {
         Ok(StatusCode::ACCEPTED)
     } else {
         Err(Failure::new(FailureClass::Conflict, "the computation does not run"))
@@ -398,9 +385,13 @@ pub async fn watch_computation(
     let messages = stream::unfold(Some((progress, true)), |state| async move {
         let (mut progress, first) = state?;
         if !first {
-            // A run of thousands of layers would say nothing else.
-            tokio::time::sleep(PROGRESS_EVERY).await;
-            if progress.changed().await.is_err() {
+            // A run of thousands of layers would say nothing else; its end is told at once.
+            let ended = async { progress.wait_for(|now| now.state != "running").await.map(|_| ()) };
+            let is_gone = match tokio::time::timeout(PROGRESS_EVERY, ended).await {
+                Ok(ended) => ended.is_err(),
+                Err(_) => progress.changed().await.is_err(),
+            };
+            if is_gone {
                 return None;
             }
         }

@@ -7,7 +7,7 @@
 //! JSON steps of the first system ([`Job`]); both are lowered through the same builder.
 //!
 //! Reading order: [`number`], [`shape`], [`program`], [`builder`], [`language`], [`steps`], [`mod@schedule`], [`mod@interpret`], [`plan`],
-//! [`client`], [`mod@explain`].
+//! [`client`], [`mod@explain`], [`published`].
 
 pub mod builder;
 pub mod client;
@@ -18,6 +18,7 @@ pub mod language;
 pub mod number;
 pub mod plan;
 pub mod program;
+pub mod published;
 pub mod schedule;
 pub mod shape;
 pub mod steps;

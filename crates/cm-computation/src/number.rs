@@ -228,8 +228,8 @@ pub fn of_fraction<F: Field>(element: F, kind: Kind, fraction_bits: u32) -> Lite
     }
 }
 
-/// Decimal digits of a big-endian number, by long division.
-fn decimal(mut bytes: Vec<u8>) -> String {
+/// Decimal digits of a big-endian number, by long division; none of zero.
+pub(crate) fn decimal(mut bytes: Vec<u8>) -> String {
     let mut digits = Vec::new();
     while bytes.iter().any(|byte| *byte != 0) {
         let mut rest = 0_u32;

@@ -1,19 +1,97 @@
-//! Signatures of the curve secp256k1, as earlier clients of computations make them: ECDSA over the SHA-256 of a message, without
-//! a demand on `s`. Only verified here, never made.
+//! Keys of the curve secp256k1, as earlier clients of computations have them. Their signatures are ECDSA over the SHA-256 of a message,
+//! without a demand on `s`; they are only verified here, never made. Their key files are no PKCS or SEC1 PEM:
+//!
+//! ```text
+//! -----BEGIN SHAMIRA PRIVATE KEY-----
+//! (64 hexadecimal digits)
+//! -----END SHAMIRA PRIVATE KEY-----
+//! -----BEGIN SHAMIRA PUBLIC KEY-----
+//! (130 hexadecimal digits: the uncompressed point)
+//! -----END SHAMIRA PUBLIC KEY-----
+//! ```
 
 use k256::ecdsa::signature::hazmat::PrehashVerifier as _;
-use k256::ecdsa::{Signature, VerifyingKey};
+use k256::ecdsa::{Signature, SigningKey, VerifyingKey};
+use k256::elliptic_curve::point::AffineCoordinates as _;
 use k256::pkcs8::DecodePublicKey as _;
+use k256::{ProjectivePoint, elliptic_curve};
 
 use crate::CryptoError;
 use crate::digest::sha256;
+use crate::secret::{Secret, random_bytes};
+
+const PRIVATE_HEAD: &str = "-----BEGIN SHAMIRA PRIVATE KEY-----";
+const PUBLIC_HEAD: &str = "-----BEGIN SHAMIRA PUBLIC KEY-----";
+
+/// The secret half of a key, to which earlier clients encrypt. Erased when dropped.
+pub struct Secp256k1SecretKey(SigningKey);
+
+impl std::fmt::Debug for Secp256k1SecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secp256k1SecretKey")
+    }
+}
+
+impl Secp256k1SecretKey {
+    /// A fresh key.
+    pub fn generate() -> Self {
+        loop {
+            let bytes = Secret::new(random_bytes::<32>());
+            // Not every number of 256 bits is below the order; hardly any is not.
+            if let Ok(key) = SigningKey::from_slice(bytes.expose().as_slice()) {
+                return Self(key);
+            }
+        }
+    }
+
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// [`CryptoError::Key`] for anything else, also for halves that do not belong together.
+    pub fn read(text: &str) -> Result<Self, CryptoError> {
+        let refused = || CryptoError::Key("secp256k1");
+        let digits =
+            text.trim_start().strip_prefix(PRIVATE_HEAD).and_then(|rest| rest.trim_start().lines().next());
+        let bytes = Secret::new(hex::decode(digits.ok_or_else(refused)?.trim()).map_err(|_| refused())?);
+        let key = Self(SigningKey::from_slice(bytes.expose()).map_err(|_| refused())?);
+        let public = text.find(PUBLIC_HEAD).and_then(|at| text.get(at..)).ok_or_else(refused)?;
+        if Secp256k1PublicKey::parse(public)? != key.public_key() {
+            return Err(refused());
+        }
+        Ok(key)
+    }
+
+    /// The key as a file.
+    pub fn to_file(&self) -> Secret<String> {
+        let scalar = Secret::new(hex::encode(self.0.to_bytes()));
+        let public = self.public_key().to_hex();
+        Secret::new(format!(
+            "{PRIVATE_HEAD}\n{}\n-----END SHAMIRA PRIVATE KEY-----\n{PUBLIC_HEAD}\n{public}\n-----END SHAMIRA PUBLIC KEY-----\n",
+            scalar.expose(),
+        ))
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> Secp256k1PublicKey {
+        Secp256k1PublicKey(*self.0.verifying_key())
+    }
+
+    /// The x coordinate of this key times another's point, big-endian: what an earlier client masked a number with for this key, where
+    /// the other is the ephemeral one that came with it.
+    pub fn shared_x(&self, other: &Secp256k1PublicKey) -> Secret<[u8; 32]> {
+        let point = ProjectivePoint::from(*other.0.as_affine()) * *self.0.as_nonzero_scalar().as_ref();
+        let x: elliptic_curve::FieldBytes<k256::Secp256k1> = point.to_affine().x();
+        Secret::new(x.into())
+    }
+}
 
 /// A public key of the curve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secp256k1PublicKey(VerifyingKey);
 
 impl Secp256k1PublicKey {
-    /// Reads a key: a SubjectPublicKeyInfo in PEM, or the point (SEC 1) in hexadecimal digits.
+    /// Reads a key: a SubjectPublicKeyInfo in PEM, the public part of a key file of earlier clients, or the point (SEC 1) in
+    /// hexadecimal digits.
     ///
     /// # Errors
     /// [`CryptoError::Key`] for anything that is no point of the curve.
@@ -23,6 +101,10 @@ impl Secp256k1PublicKey {
         let text = text.trim();
         if text.len() > LEN_MAX {
             return Err(refused());
+        }
+        if let Some(rest) = text.strip_prefix(PUBLIC_HEAD) {
+            let digits = rest.trim_start().lines().next().unwrap_or_default();
+            return if digits.starts_with('-') { Err(refused()) } else { Self::parse(digits) };
         }
         if text.starts_with("-----BEGIN") {
             return VerifyingKey::from_public_key_pem(text).map(Self).map_err(|_| refused());
@@ -89,6 +171,26 @@ mod tests {
             digits.push(char::from_digit(rest, 10).unwrap());
         }
         digits.iter().rev().collect()
+    }
+
+    #[test]
+    fn key_files_are_those_of_earlier_clients() {
+        let key = Secp256k1SecretKey::generate();
+        let file = key.to_file();
+        let lines: Vec<&str> = file.expose().lines().collect();
+        // Their reader takes the second line and the fifth.
+        assert_eq!((lines.len(), lines[1].len(), lines[4].len()), (6, 64, 130));
+        assert_eq!(lines[4], key.public_key().to_hex());
+        let again = Secp256k1SecretKey::read(file.expose()).unwrap();
+        assert_eq!(again.public_key(), key.public_key());
+        assert_eq!(Secp256k1PublicKey::parse(&lines[3..].join("\n")), Ok(key.public_key()));
+        let other = Secp256k1SecretKey::generate();
+        let both = |a: &Secp256k1SecretKey, b: &Secp256k1SecretKey| *a.shared_x(&b.public_key()).expose();
+        assert_eq!(both(&key, &other), both(&other, &key));
+        let foreign = [&lines[..4].join("\n"), other.public_key().to_hex().as_str()].join("\n");
+        for wrong in ["", &foreign, &lines[..3].join("\n"), &file.expose().replace("SHAMIRA", "EC")] {
+            assert!(Secp256k1SecretKey::read(wrong).is_err());
+        }
     }
 
     #[test]

@@ -9,8 +9,10 @@
 //! | `GET /jobs`, `/jobs/{id}` | `computation:list`, `:read` | jobs; results for their owner alone |
 //! | `GET /execute_step` | `computation:list` | how many steps wait and run; the engine needs no prompting |
 //! | `POST /receive_encrypted_variable` | `computation:invoke` | a sealed share of an input |
-//! | `GET /nodes`, `POST /set_health_status/{id}` | | parties and clients |
+//! | `POST /job` | `computation:create` | the same in the published client's form; answers at once with the job as it is kept |
+//! | `GET /nodes`, `POST /node`, `POST /set_health_status/{id}` | | parties and clients |
 //! | `GET /steps?status=` | `computation:list` | the steps of the caller's jobs |
+//! | `GET /dashboard` | `computation:list` | the same as a page: nodes, the caller's jobs and their steps, no value |
 //! | `GET /ping`, `/health` | anybody | |
 //!
 //! The seed's routes answer in the seed's words. What the published client says differently is told apart by the route that it logs
@@ -20,9 +22,11 @@
 //! is sealed to this node in the owner's name, put together when the owner asks, and shown to nobody else. Clients that let no node see a
 //! value use the native API.
 
+mod dashboard;
 mod jobs;
 mod login;
 mod nodes;
+mod published;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -36,7 +40,7 @@ use axum::{Json, Router};
 use cm_door::Gate;
 use cm_http::{Asked, Failure, FailureClass, Rendered, RequestLimits, frame};
 use cm_kernel::{Access, Kernel};
-use cm_mpc::{ComputationError, Computations};
+use cm_mpc::{ComputationError, Computations, ErrorClass};
 use serde_json::{Value, json};
 
 pub use nodes::{NodeList, NodeListError};
@@ -89,12 +93,15 @@ pub fn router(shamira: Shamira, limits: RequestLimits) -> Router {
         .route("/login", post(login::login))
         .route("/auth/login", post(login::login_published))
         .route("/execute_job", post(jobs::execute))
+        .route("/job", post(published::create))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{id}", get(jobs::read))
         .route("/execute_step", get(jobs::execute_step))
         .route("/steps", get(jobs::steps))
         .route("/receive_encrypted_variable", post(jobs::receive))
         .route("/nodes", get(nodes::list))
+        .route("/node", post(nodes::register_published))
+        .route("/dashboard", get(dashboard::show))
         .route("/set_health_status/{id}", post(nodes::set_health))
         .route("/ping", get(hello))
         .route("/health", get(hello))
@@ -109,34 +116,20 @@ async fn hello() -> Json<Value> {
 
 /// What the engine refused, as an answer.
 fn refused(error: ComputationError) -> Failure {
-    let told = |class| Failure::new(class, error.to_string());
-    match error {
-        ComputationError::Kernel(error) => cm_door::refusal(error),
-        ComputationError::Plan(_)
-        | ComputationError::Program(_)
-        | ComputationError::Client(_)
-        | ComputationError::UnknownParty(_)
-        | ComputationError::NotAParty(_)
-        | ComputationError::ShareLength { .. }
-        | ComputationError::Directory(_)
-        | ComputationError::PeerName(_) => told(FailureClass::Invalid),
-        ComputationError::NotYourInput { .. } => told(FailureClass::Forbidden),
-        ComputationError::InputsMissing(_)
-        | ComputationError::NotWaiting(_)
-        | ComputationError::InputsFixed
-        | ComputationError::NoResult(_)
-        | ComputationError::NoPlan => told(FailureClass::Conflict),
-        ComputationError::TooMany(_) => told(FailureClass::TooMany),
-        ComputationError::Party { .. } => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            Failure::new(FailureClass::UpstreamFailed, format!("{error}: {cause}"))
-        }
-        ComputationError::SwitchedOff => told(FailureClass::Unavailable),
-        ComputationError::Journal(_)
-        | ComputationError::File(_)
-        | ComputationError::SealingKey(_)
-        | ComputationError::Links(_) => Failure::internal(error),
-    }
+    let error = match error {
+        ComputationError::Kernel(error) => return cm_door::refusal(error),
+        error => error,
+    };
+    let class = match error.class() {
+        ErrorClass::Kernel | ErrorClass::Internal => return Failure::internal(error),
+        ErrorClass::Invalid | ErrorClass::NoSuchPart => FailureClass::Invalid,
+        ErrorClass::NotTheirs => FailureClass::Forbidden,
+        ErrorClass::Conflict => FailureClass::Conflict,
+        ErrorClass::TooMany => FailureClass::TooMany,
+        ErrorClass::Party => FailureClass::UpstreamFailed,
+        ErrorClass::SwitchedOff => FailureClass::Unavailable,
+    };
+    Failure::new(class, error.told())
 }
 
 fn invalid(reason: impl ToString) -> Failure {
@@ -145,9 +138,12 @@ fn invalid(reason: impl ToString) -> Failure {
 
 /// Refusals as the framework of the first system worded them.
 fn shape(failure: &Failure, _: &Asked) -> Rendered {
-    let detail = match failure.class() {
-        FailureClass::Unauthenticated => "Not authenticated",
-        _ => failure.message(),
+    let detail = match (failure.class(), failure.message()) {
+        (FailureClass::Unauthenticated, message @ (login::INVALID_SIGNATURE | login::NOT_REGISTERED)) => {
+            message
+        }
+        (FailureClass::Unauthenticated, _) => "Not authenticated",
+        (_, message) => message,
     };
     let status = match failure.class() {
         FailureClass::Invalid => StatusCode::UNPROCESSABLE_ENTITY,

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cm_crypto::Secret;
 use cm_crypto::seal::RecipientSecretKey;
+use cm_crypto::secp256k1::{Secp256k1PublicKey, Secp256k1SecretKey};
 use cm_kernel::policy::RoleFacts;
 use cm_kernel::{Actor, ActorFacts, Kernel, OpContext};
 use cm_net::{Contact, Directory, Identity, Links, PeerKey};
@@ -26,6 +28,8 @@ use crate::meeting::Meeting;
 
 /// The key that shares for this node are sealed to, within the data directory.
 pub const SEALING_KEY_FILE: &str = "mpc.key";
+/// The key that clients of the first system know this node by, in the form of their key files, within the data directory.
+pub const CLIENT_KEY_FILE: &str = "mpc-client.pem";
 /// How long another node may take to say who it is.
 const ABOUT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -56,6 +60,9 @@ pub(crate) struct Inner {
     pub(crate) own: PeerId,
     pub(crate) link_key: PeerKey,
     pub(crate) sealing_key: Arc<RecipientSecretKey>,
+    client_key: Secp256k1SecretKey,
+    /// The keys of that kind that peers have told of, by name.
+    client_keys: Mutex<BTreeMap<String, String>>,
     pub(crate) journal: Journal,
     pub(crate) tasks: Tasks,
     /// Absent when the listener for parties is off.
@@ -109,7 +116,14 @@ impl Computations {
     ) -> Result<Self, ComputationError> {
         let own: PeerId = config.name.parse().map_err(|_| ComputationError::PeerName(config.name.clone()))?;
         let journal = Journal::open(&config.data_dir, tasks).await?;
-        let sealing_key = open_sealing_key(&config.data_dir, tasks).await?;
+        let made = || Secret::new(RecipientSecretKey::generate().to_text().as_str().to_owned());
+        let sealing_key = open_key(&config.data_dir, SEALING_KEY_FILE, tasks, made).await?;
+        let sealing_key: RecipientSecretKey = (sealing_key.expose().trim().parse())
+            .map_err(|_| ComputationError::SealingKey(SEALING_KEY_FILE.to_owned()))?;
+        let made = || Secp256k1SecretKey::generate().to_file();
+        let client_key = open_key(&config.data_dir, CLIENT_KEY_FILE, tasks, made).await?;
+        let client_key = Secp256k1SecretKey::read(client_key.expose())
+            .map_err(|_| ComputationError::ClientKey(CLIENT_KEY_FILE.to_owned()))?;
         let mut peers: BTreeMap<String, PeerRow> = journal.peers().await?.into_iter().collect();
         peers.extend(config.peers.iter().cloned());
         let (directory, followed) = watch::channel(Arc::new(directory_of(&peers)?));
@@ -132,6 +146,8 @@ impl Computations {
             own,
             link_key,
             sealing_key: Arc::new(sealing_key),
+            client_key,
+            client_keys: Mutex::default(),
             journal,
             tasks: tasks.clone(),
             network,
@@ -174,6 +190,30 @@ impl Computations {
     /// The key that shares for this node are sealed to.
     pub fn sealing_key(&self) -> String {
         self.0.sealing_key.public_key().to_string()
+    }
+
+    /// The key that clients of the first system know this node by: the uncompressed point in hexadecimal digits.
+    pub fn client_key(&self) -> String {
+        self.0.client_key.public_key().to_hex()
+    }
+
+    /// The same of a peer, if it has told or answers now.
+    pub async fn client_key_of(&self, peer: &Peer) -> Option<String> {
+        let known = |own: &Self| own.client_keys().get(&peer.name).cloned();
+        if let Some(key) = known(self) {
+            return Some(key);
+        }
+        if peer.is_up && self.ask_about(&peer.name).await.is_ok() { known(self) } else { None }
+    }
+
+    fn client_keys(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.client_keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a client of the first system masked a number with for this node, of the ephemeral key that came with it.
+    pub fn unmask(&self, ephemeral: &str) -> Option<[u8; 32]> {
+        let key = Secp256k1PublicKey::parse(ephemeral).ok()?;
+        Some(*self.0.client_key.shared_x(&key).expose())
     }
 
     /// Whether this node takes part in computations.
@@ -252,6 +292,10 @@ impl Computations {
             source: cm_net::LinkError::Malformed(id.clone()),
         };
         let about: About = serde_json::from_slice(&answer).map_err(malformed)?;
+        // Whatever a peer says, only a key is shown on.
+        if let Some(Ok(key)) = about.client_key.as_deref().map(Secp256k1PublicKey::parse) {
+            self.client_keys().insert(name.to_owned(), key.to_hex());
+        }
         Ok((PeerKey(link_key), about))
     }
 
@@ -273,28 +317,30 @@ fn directory_of(peers: &BTreeMap<String, PeerRow>) -> Result<Directory, Computat
     Ok(Directory::new(contacts)?)
 }
 
-async fn open_sealing_key(data_dir: &Path, tasks: &Tasks) -> Result<RecipientSecretKey, ComputationError> {
-    let path = data_dir.join(SEALING_KEY_FILE);
+/// Reads a file with a key, or makes it.
+async fn open_key(
+    data_dir: &Path,
+    name: &str,
+    tasks: &Tasks,
+    make: impl FnOnce() -> Secret<String> + Send + 'static,
+) -> Result<Secret<String>, ComputationError> {
+    let path = data_dir.join(name);
     let opened = tasks.spawn_blocking("mpc-key-open", move || match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let text = cm_crypto::Secret::new(text);
-            let key = text.expose().trim().parse();
-            key.map_err(|_| ComputationError::SealingKey(path.display().to_string()))
-        }
+        Ok(text) => Ok(Secret::new(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             use std::io::Write as _;
             use std::os::unix::fs::OpenOptionsExt as _;
-            let key = RecipientSecretKey::generate();
+            let key = make();
             // A half-written key must not look like one: written aside, then moved.
-            let partial = path.with_extension("key.partial");
+            let partial = path.with_extension("partial");
             let mut options = std::fs::OpenOptions::new();
             let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&partial)?;
-            file.write_all(key.to_text().as_bytes())?;
+            file.write_all(key.expose().as_bytes())?;
             file.sync_all()?;
             std::fs::rename(&partial, &path)?;
             Ok(key)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     });
-    opened.await.map_err(|_| cm_db::DbError::Panicked)?
+    Ok(opened.await.map_err(|_| cm_db::DbError::Panicked)??)
 }

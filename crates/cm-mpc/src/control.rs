@@ -29,6 +29,9 @@ pub(crate) const HEAD_LEN_MAX: usize = 4 << 10;
 pub(crate) struct About {
     pub(crate) name: String,
     pub(crate) sealing_key: String,
+    /// The key that clients of the first system encrypt to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) client_key: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

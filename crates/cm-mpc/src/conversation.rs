@@ -16,7 +16,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
+use crate::patience::{Next, Patience};
 
+/// Length of what is no frame of the protocol: the step in which a party waits. Frames of the protocol are longer.
+const NOTE_LEN: usize = 4;
 /// Longest frame of a protocol: a chunk and its header, with room for those that round up.
 const FRAME_LEN_MAX: usize = 2 * CHUNK_BYTES + FRAME_HEADER_BYTES + 64;
 /// How often a waiting thread looks whether it is still wanted.
@@ -51,6 +54,8 @@ struct Wire {
     left: usize,
     /// Bytes that have come and are no whole frame yet.
     coming: Vec<u8>,
+    /// The step in which the other end said that it waits, if that was the last thing it said.
+    waits_in: Option<u32>,
     /// Why nothing more comes.
     ended: Option<io::ErrorKind>,
 }
@@ -58,8 +63,14 @@ struct Wire {
 impl Conversation {
     /// Connections by party; `None` for oneself, and for those that did not come.
     pub(crate) fn new(directs: Vec<Option<Direct>>) -> Self {
-        let wire =
-            |direct| Wire { direct, leaving: VecDeque::new(), left: 0, coming: Vec::new(), ended: None };
+        let wire = |direct| Wire {
+            direct,
+            leaving: VecDeque::new(),
+            left: 0,
+            coming: Vec::new(),
+            waits_in: None,
+            ended: None,
+        };
         Self(Arc::new(Mutex::new(directs.into_iter().map(|direct| direct.map(wire)).collect())))
     }
 
@@ -89,6 +100,7 @@ impl Conversation {
         parties: &[String],
     ) -> Result<T, Failure> {
         let mut lost = vec![None; parties.len()];
+        let mut patience = Patience::new(limits.patience, parties.len(), Instant::now());
         loop {
             match machine.advance() {
                 Progress::Done(Ok(result)) => {
@@ -106,7 +118,11 @@ impl Conversation {
                         _ => failure,
                     });
                 }
-                Progress::Waiting(party) => self.wait(machine, party, limits, &mut lost)?,
+                Progress::Waiting(party) => {
+                    let step = machine.waiting().map_or(0, |(_, step)| step);
+                    patience.await_frame(party, step, Instant::now());
+                    self.wait(machine, party, limits, &mut patience, &mut lost)?;
+                }
             }
         }
     }
@@ -117,17 +133,25 @@ impl Conversation {
         machine: &mut Machine<T>,
         awaited: Party,
         limits: &Limits,
+        patience: &mut Patience,
         lost: &mut [Option<String>],
     ) -> Result<(), Failure> {
-        let begun = Instant::now();
         let mut wires = self.wires();
         loop {
+            // Looked at before frames are: of a party that is never waited for long, something has always come.
+            if limits.cancel.is_cancelled() {
+                return Err(Failure::Cancelled);
+            }
+            if Instant::now() >= limits.deadline {
+                return Err(Failure::deadline(limits.within));
+            }
             let mut has_come = false;
             for (index, wire) in wires.iter_mut().enumerate() {
                 let Some(wire) = wire else { continue };
                 let party = party(index);
                 wire.receive(|frame| {
                     has_come = true;
+                    patience.heard(party, Instant::now());
                     machine.deliver(party, frame);
                 });
                 wire.flush();
@@ -142,19 +166,20 @@ impl Conversation {
                 }),
                 None => Some("it did not come".to_owned()),
             };
-            let silent = begun.elapsed() >= limits.patience;
+            let theirs = wires[awaited.index()].as_ref().and_then(|wire| wire.waits_in);
+            let next = patience.next(theirs, Instant::now());
+            if let Next::Tell(step) = next {
+                for wire in wires.iter_mut().flatten() {
+                    wire.send(&step.to_le_bytes());
+                }
+            }
+            let silent = next == Next::GiveUp;
             let why = is_gone
                 .or_else(|| silent.then(|| format!("it said nothing for {} s", limits.patience.as_secs())));
             if let Some(why) = why {
                 lost[awaited.index()].get_or_insert(why);
                 machine.lose(awaited);
                 return Ok(());
-            }
-            if limits.cancel.is_cancelled() {
-                return Err(Failure::Cancelled);
-            }
-            if Instant::now() >= limits.deadline {
-                return Err(Failure::deadline(limits.within));
             }
             watch(&wires, limits);
         }
@@ -266,7 +291,12 @@ impl Wire {
                 if rest.len() < len {
                     break;
                 }
-                take(rest[..len].to_vec());
+                if let Ok(note) = <[u8; NOTE_LEN]>::try_from(&rest[..len]) {
+                    self.waits_in = Some(u32::from_le_bytes(note));
+                } else {
+                    self.waits_in = None;
+                    take(rest[..len].to_vec());
+                }
                 at += 4 + len;
             }
             self.coming.drain(..at);

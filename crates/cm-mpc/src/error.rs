@@ -55,6 +55,9 @@ pub enum ComputationError {
         /// Whose it is.
         owner: String,
     },
+    /// A computation in which they have no part.
+    #[error("only the owner of a computation and the owners of its inputs start and end its runs")]
+    NotYours,
     /// A share that is longer or shorter than a sealed share of the input is.
     #[error("a sealed share of `{input}` has {expected} bytes, not {given}")]
     ShareLength {
@@ -95,9 +98,72 @@ pub enum ComputationError {
     /// The key that shares are sealed to cannot be read.
     #[error("the key in `{0}` is none; it begins with `cmsec1`")]
     SealingKey(String),
+    /// The key that clients of the first system know this node by cannot be read.
+    #[error("the key in `{0}` is none; move it away, and the node makes another")]
+    ClientKey(String),
     /// Links cannot be made.
     #[error("links to parties cannot be made")]
     Links(#[from] LinkError),
+}
+
+/// What whoever asked can do about a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// What was asked cannot be: something in it is wrong.
+    Invalid,
+    /// An input or a result that the plan does not have, or not for them.
+    NoSuchPart,
+    /// It is somebody else's.
+    NotTheirs,
+    /// Not in the state that the computation is in.
+    Conflict,
+    /// As much goes on as may; later.
+    TooMany,
+    /// Another party does not do its part.
+    Party,
+    /// This node does not compute.
+    SwitchedOff,
+    /// The kernel's own refusal.
+    Kernel,
+    /// A mistake of this node or its disk; nothing is said about the cause.
+    Internal,
+}
+
+impl ComputationError {
+    /// What kind of refusal it is. Faces choose their words and codes by it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Kernel(_) => ErrorClass::Kernel,
+            Self::Plan(_)
+            | Self::Program(_)
+            | Self::UnknownParty(_)
+            | Self::NotAParty(_)
+            | Self::ShareLength { .. }
+            | Self::Directory(_)
+            | Self::PeerName(_) => ErrorClass::Invalid,
+            Self::Client(_) => ErrorClass::NoSuchPart,
+            Self::NotYourInput { .. } | Self::NotYours => ErrorClass::NotTheirs,
+            Self::InputsMissing(_)
+            | Self::NotWaiting(_)
+            | Self::InputsFixed
+            | Self::NoResult(_)
+            | Self::NoPlan => ErrorClass::Conflict,
+            Self::TooMany(_) => ErrorClass::TooMany,
+            Self::Party { .. } => ErrorClass::Party,
+            Self::SwitchedOff => ErrorClass::SwitchedOff,
+            Self::Journal(_) | Self::File(_) | Self::SealingKey(_) | Self::ClientKey(_) | Self::Links(_) => {
+                ErrorClass::Internal
+            }
+        }
+    }
+
+    /// Its message, with the cause where that belongs to the answer.
+    pub fn told(&self) -> String {
+        match (self.class(), std::error::Error::source(self)) {
+            (ErrorClass::Party, Some(cause)) => format!("{self}: {cause}"),
+            _ => self.to_string(),
+        }
+    }
 }
 
 /// How a run of a computation failed, as it is told to its owner: nothing in it is secret.

@@ -62,7 +62,11 @@ impl Computations {
     pub(crate) fn answer_peers(&self) {
         let Some(network) = &self.0.network else { return };
         let links = &network.links;
-        let about = About { name: self.name().to_owned(), sealing_key: self.sealing_key() };
+        let about = About {
+            name: self.name().to_owned(),
+            sealing_key: self.sealing_key(),
+            client_key: Some(self.client_key()),
+        };
         let about = Bytes::from(serde_json::to_vec(&about).expect("plain data"));
         let taken = "each kind is registered once";
         links

@@ -1,45 +1,28 @@
-//! Leading runs: from a job to a record, from inputs to results.
+//! Computations that this node leads: from a job to a record, from inputs to results. A run itself is in `run`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use cm_computation::client::{open_output, seal_input};
 use cm_computation::{
     Advance, Agreed, Assigned, Opened, Owner, Plan, PlannedParty, Program, Receivers, schedule,
 };
 use cm_kernel::catalog::kinds::Computation;
 use cm_kernel::catalog::{NewRecord, Record};
-use cm_kernel::events::{EventVerb, NewEvent, Outcome};
 use cm_kernel::policy::{Create, Delete, Invoke, Permit, Read, Update};
 use cm_kernel::{KernelError, OpContext};
-use cm_net::LinkError;
-use cm_types::{Labels, PeerId, ResourceId, ResourceKind, ResourceRef, TenantId};
+use cm_types::{Labels, ResourceId, ResourceKind, TenantId};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::computations::Network;
-use crate::control::{INPUT, InputHead, Outcome as PartyOutcome, PROPOSE, Proposal, RUN, Reply, RunHead};
-use crate::guest::{holders, output_len, sealed_len};
-use crate::journal::{RunRow, ShareName};
-use crate::party::{Ended, Part};
+use crate::guest::{holders, sealed_len};
+use crate::journal::ShareName;
+use crate::run::Lead;
 use crate::{ComputationError, Computations, Failure};
-
-/// How long a party may take to answer a proposal.
-const PROPOSE_WITHIN: Duration = Duration::from_secs(30);
-/// How long a link that is down may take to come back before its party counts as lost.
-const RECONNECT_WITHIN: Duration = Duration::from_secs(4);
-/// How long a share may take to a party.
-const INPUT_WITHIN: Duration = Duration::from_secs(600);
-/// What the answer of a party may need beyond the run itself.
-const ANSWER_GRACE: Duration = Duration::from_secs(30);
-/// How often the progress of a run is looked at.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// A run that this node leads.
 pub(crate) struct Running {
@@ -196,7 +179,7 @@ impl Computations {
         Ok(())
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<(TenantId, ResourceId), Running>> {
+    pub(crate) fn running(&self) -> MutexGuard<'_, BTreeMap<(TenantId, ResourceId), Running>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -210,12 +193,14 @@ impl Computations {
         }
     }
 
-    /// Starts a run. It goes on by itself; [`Computations::progress`] tells how far it is.
+    /// Starts a run. It goes on by itself; [`Computations::progress`] tells how far it is. That is for whose computation it is, and for
+    /// those who have inputs in it: a permit to invoke computations in general is not enough.
     ///
     /// # Errors
-    /// When inputs are missing, it runs already, or too many do.
+    /// When it is somebody else's, inputs are missing, it runs already, or too many do.
     pub async fn start(
         &self,
+        op: &OpContext,
         record: &Record,
         permit: &Permit<Invoke>,
         within: Option<Duration>,
@@ -223,6 +208,7 @@ impl Computations {
         debug_assert_eq!(permit.kind(), ResourceKind::Computation);
         self.network()?;
         let agreed = Arc::new(self.plan(record)?);
+        demand_concerned(op, record, &agreed)?;
         self.demand_waiting(record)?;
         let mut missing = Vec::new();
         for (input, owner, _) in agreed.plan().program.inputs() {
@@ -275,15 +261,24 @@ impl Computations {
         watch::channel(Progress { state, layers_done: 0, layers: 0 }).1
     }
 
-    /// Ends a run; whether there was one.
-    pub fn cancel(&self, record: &Record, permit: &Permit<Invoke>) -> bool {
+    /// Ends a run; whether there was one. For the same people as [`Computations::start`]; who may delete it can end it, too.
+    ///
+    /// # Errors
+    /// When it is somebody else's.
+    pub fn cancel(
+        &self,
+        op: &OpContext,
+        record: &Record,
+        permit: &Permit<Invoke>,
+    ) -> Result<bool, ComputationError> {
         debug_assert_eq!(permit.kind(), ResourceKind::Computation);
+        demand_concerned(op, record, &self.plan(record)?)?;
         match self.running().get(&key(record)) {
             Some(running) => {
                 running.cancel.cancel();
-                true
+                Ok(true)
             }
-            None => false,
+            None => Ok(false),
         }
     }
 
@@ -372,7 +367,7 @@ impl Computations {
         Ok(())
     }
 
-    async fn set_status(
+    pub(crate) async fn set_status(
         &self,
         place: &(TenantId, ResourceId),
         status: Value,
@@ -398,6 +393,16 @@ pub fn state_of(record: &Record) -> &str {
     record.status.get("state").and_then(Value::as_str).unwrap_or("waiting")
 }
 
+/// That whoever asks owns the computation, or one of its inputs.
+fn demand_concerned(op: &OpContext, record: &Record, agreed: &Agreed) -> Result<(), ComputationError> {
+    let is_concerned = op.principal().is_some_and(|principal| {
+        let has_input = |owner: &Owner| matches!(owner, Owner::Client(name) if name == principal.as_str());
+        *principal == record.header.owner
+            || agreed.plan().program.inputs().any(|(_, owner, _)| has_input(owner))
+    });
+    if is_concerned { Ok(()) } else { Err(ComputationError::NotYours) }
+}
+
 fn demand_completed(record: &Record) -> Result<(), ComputationError> {
     match state_of(record) {
         "completed" => Ok(()),
@@ -405,327 +410,7 @@ fn demand_completed(record: &Record) -> Result<(), ComputationError> {
     }
 }
 
-fn failed(failure: &Failure) -> Value {
+pub(crate) fn failed(failure: &Failure) -> Value {
     let state = if *failure == Failure::Cancelled { "cancelled" } else { "failed" };
     json!({ "state": state, "failure": failure, "message": failure.to_string() })
-}
-
-/// One run, as its leader sees it.
-struct Lead {
-    computations: Computations,
-    place: (TenantId, ResourceId),
-    agreed: Arc<Agreed>,
-    run: Uuid,
-    within: Duration,
-    cancel: CancellationToken,
-    advance: Advance,
-    sender: watch::Sender<Progress>,
-}
-
-impl Lead {
-    async fn run(self) {
-        let began = Instant::now();
-        let row = RunRow { leads: Some(self.place.clone()), plan: *self.agreed.digest(), ended: false };
-        let journal = &self.computations.0.journal;
-        let status = match journal.begin(self.run, row).await {
-            Ok(true) => {
-                let running = json!({ "state": "running", "run": self.run });
-                if let Err(error) = self.computations.set_status(&self.place, running).await {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "state of a computation not written"
-                    );
-                }
-                match self.lead().await {
-                    Ok(ended) => self.finish(ended, began).await,
-                    Err(failure) => failed(&failure),
-                }
-            }
-            Ok(false) => failed(&Failure::Restarted),
-            Err(error) => self.internal(&error),
-        };
-        let state = status.get("state").and_then(Value::as_str).unwrap_or("failed").to_owned();
-        tracing::info!(computation = %self.place.1, run = %self.run, %state, message = %status["message"], "run has ended");
-        self.tell_of_cheating(&status).await;
-        if let Err(error) = self.computations.set_status(&self.place, status).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "state of a computation not written");
-        }
-        if let Err(error) = journal.end(self.run).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "end of a run not noted");
-        }
-        self.computations.running().remove(&self.place);
-        self.sender.send_modify(|progress| {
-            progress.layers_done = self.advance.layers();
-            progress.state = state;
-        });
-    }
-
-    /// Cheating is the business of more people than the computation's owner.
-    async fn tell_of_cheating(&self, status: &Value) {
-        let has_cheaters = status["cheaters"].as_array().is_some_and(|cheaters| !cheaters.is_empty());
-        if !has_cheaters && status["failure"]["reason"] != "cheating" {
-            return;
-        }
-        let mut event = NewEvent::new(self.place.0.clone(), EventVerb::fixed("computation.cheating"));
-        event.resource = Some(ResourceRef::new(ResourceKind::Computation, self.place.1.as_str()));
-        event.outcome = Outcome::Failed;
-        event.facts = serde_json::Map::from_iter([
-            ("run".to_owned(), self.run.to_string().into()),
-            ("cheaters".to_owned(), status["cheaters"].clone()),
-            ("failure".to_owned(), status["failure"].clone()),
-        ]);
-        if let Err(error) = self.computations.0.kernel.record_event(event).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "cheating not recorded");
-        }
-    }
-
-    fn internal(&self, error: &ComputationError) -> Value {
-        tracing::error!(error = error as &dyn std::error::Error, "run of a computation failed here");
-        failed(&Failure::Internal { party: self.computations.name().to_owned() })
-    }
-
-    fn parties(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.agreed.plan().parties.iter().enumerate().map(|(at, party)| (at, party.name.as_str()))
-    }
-
-    fn is_robust(&self) -> bool {
-        self.agreed.plan().program.settings().tier == cm_computation::TierName::Robust
-    }
-
-    /// From proposing to the parties' ends, by party. Under the robust tier some may be missing.
-    async fn lead(&self) -> Result<BTreeMap<usize, Ended>, Failure> {
-        let own = self.computations.name();
-        let network = self.computations.0.network.clone().ok_or(Failure::Cancelled)?;
-        let me = self.agreed.party(own).ok_or_else(|| Failure::Internal { party: own.to_owned() })?;
-        let proposing = self.parties().filter(|(at, _)| *at != me).map(|(at, name)| {
-            let network = &network;
-            async move { (at, self.prepare(network, at, name).await) }
-        });
-        let prepared = tokio::select! {
-            () = self.cancel.cancelled() => return Err(Failure::Cancelled),
-            prepared = join_all(proposing) => prepared,
-        };
-        let mut ready = Vec::new();
-        for (at, outcome) in prepared {
-            match outcome {
-                Ok(()) => ready.push(at),
-                // Who refuses is no better than who is away: one party must not prevent what the tier can do without it.
-                Err(failure @ (Failure::Lost { .. } | Failure::Refused { .. })) if self.is_robust() => {
-                    tracing::warn!(%failure, "run goes on without a party");
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-        let deadline = Instant::now() + self.within;
-        let others = ready.iter().map(|at| {
-            let (at, name, network) = (*at, self.agreed.plan().parties[*at].name.as_str(), &network);
-            async move { (at, self.hear(network, name).await) }
-        });
-        let part = Part {
-            agreed: self.agreed.clone(),
-            run: self.run,
-            me,
-            sealed: self.sealed_for(me).await?,
-            deadline,
-            within: self.within,
-            patience: self.computations.0.config.patience,
-            cancel: self.cancel.clone(),
-            advance: self.advance.clone(),
-        };
-        let own_part = self.computations.take_once(part);
-        let telling = async {
-            loop {
-                tokio::time::sleep(PROGRESS_EVERY).await;
-                let layers = self.advance.layers();
-                self.sender.send_if_modified(|progress| {
-                    std::mem::replace(&mut progress.layers_done, layers) != layers
-                });
-            }
-        };
-        let (mine, theirs) = tokio::select! {
-            () = self.cancel.cancelled() => return Err(Failure::Cancelled),
-            both = async { tokio::join!(own_part, join_all(others)) } => both,
-            () = telling => return Err(Failure::Cancelled),
-        };
-        let outcomes = std::iter::once((me, mine)).chain(theirs);
-        self.judge(outcomes.collect())
-    }
-
-    /// Proposes the run to a party and sends its shares of the inputs.
-    async fn prepare(&self, network: &Network, at: usize, name: &str) -> Result<(), Failure> {
-        let lost = |why: &LinkError| Failure::Lost { party: name.to_owned(), why: why.to_string() };
-        let Ok(peer) = name.parse::<PeerId>() else {
-            return Err(Failure::Refused { party: name.to_owned(), why: "it is no name".to_owned() });
-        };
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let proposal = Proposal {
-            run: self.run,
-            plan: self.agreed.text().to_owned(),
-            within_ms: ms(self.within),
-            patience_ms: ms(self.computations.0.config.patience),
-        };
-        let body = Bytes::from(serde_json::to_vec(&proposal).expect("plain data"));
-        network.links.wait_up(&peer, RECONNECT_WITHIN).await;
-        let answer = network.links.request(&peer, PROPOSE, body, PROPOSE_WITHIN).await;
-        let answer = answer.map_err(|error| lost(&error))?;
-        match serde_json::from_slice(&answer) {
-            Ok(Reply::Accepted) => {}
-            Ok(Reply::Refused(why)) => return Err(Failure::Refused { party: name.to_owned(), why }),
-            Err(_) => return Err(lost(&LinkError::Malformed(peer))),
-        }
-        for (input, bytes) in self.sealed_for(at).await? {
-            let head = InputHead { run: self.run, input };
-            let head = Bytes::from(serde_json::to_vec(&head).expect("plain data"));
-            let pieces = futures::stream::iter([Bytes::from(bytes)]);
-            let sent = network.links.send_stream(&peer, INPUT, head, pieces, INPUT_WITHIN).await;
-            sent.map_err(|error| lost(&error))?;
-        }
-        Ok(())
-    }
-
-    async fn sealed_for(&self, party: usize) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
-        let journal = &self.computations.0.journal;
-        let mut sealed = BTreeMap::new();
-        for (input, owner, _) in self.agreed.plan().program.inputs() {
-            if !holders(&self.agreed, owner).contains(&party) {
-                continue;
-            }
-            let name = ShareName::Input { input: input.to_owned(), party };
-            match journal.share((&self.place.0, &self.place.1), &name).await {
-                Ok(Some(bytes)) => drop(sealed.insert(input.to_owned(), bytes)),
-                Ok(None) => return Err(Failure::Protocol { what: format!("a share of `{input}` is gone") }),
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "share of an input not read");
-                    return Err(Failure::Internal { party: self.computations.name().to_owned() });
-                }
-            }
-        }
-        Ok(sealed)
-    }
-
-    /// Starts a party and hears how it ended.
-    async fn hear(&self, network: &Network, name: &str) -> Result<Ended, Failure> {
-        let lost = |error: &LinkError| Failure::Lost { party: name.to_owned(), why: error.to_string() };
-        let peer: PeerId = name
-            .parse()
-            .map_err(|_| Failure::Refused { party: name.to_owned(), why: "it is no name".to_owned() })?;
-        let head = Bytes::from(serde_json::to_vec(&RunHead { run: self.run }).expect("plain data"));
-        let within = self.within + ANSWER_GRACE;
-        let opened = network.links.open(&peer, RUN, head, within).await;
-        let mut exchange = opened.map_err(|error| lost(&error))?;
-        exchange.finish().await.map_err(|error| lost(&error))?;
-        let expected = self.results_len();
-        let most: usize = expected.values().sum();
-        let mut bytes = Vec::new();
-        while let Some(piece) = exchange.receive().await.map_err(|error| lost(&error))? {
-            if bytes.len() + piece.len() > most {
-                return Err(lost(&LinkError::Malformed(peer)));
-            }
-            bytes.extend_from_slice(&piece);
-        }
-        let answer = exchange.answer().await.map_err(|error| lost(&error))?;
-        let outcome: Option<PartyOutcome> = serde_json::from_slice(&answer).ok();
-        let joined = outcome.and_then(|outcome| outcome.joined(&bytes));
-        // Exactly the plan's results, each as long as it is: nothing else is kept.
-        let is_planned = |ended: &Ended| {
-            ended.sealed.len() == expected.len()
-                && ended.sealed.iter().all(|(name, bytes)| expected.get(name) == Some(&bytes.len()))
-        };
-        match joined {
-            Some(Err(failure)) => Err(failure),
-            Some(Ok(ended)) if is_planned(&ended) => Ok(ended),
-            _ => Err(lost(&LinkError::Malformed(peer))),
-        }
-    }
-
-    /// What the run came to, of what it came to for each party.
-    fn judge(
-        &self,
-        outcomes: Vec<(usize, Result<Ended, Failure>)>,
-    ) -> Result<BTreeMap<usize, Ended>, Failure> {
-        let threshold = self.agreed.terms("").map_or(0, |terms| terms.committee().threshold());
-        let (mut ended, mut failures) = (BTreeMap::new(), Vec::new());
-        for (at, outcome) in outcomes {
-            match outcome {
-                Ok(end) => drop(ended.insert(at, end)),
-                Err(failure) => failures.push((at, failure)),
-            }
-        }
-        let absent = self.agreed.plan().parties.len() - ended.len();
-        if absent == 0 || (self.is_robust() && absent <= threshold) {
-            return Ok(ended);
-        }
-        // Whoever fails closes its connections, so that the others lose it, too: the one to name is whom most have lost, or who told
-        // of something else than a loss.
-        let first = failures.iter().find(|(_, failure)| !matches!(failure, Failure::Lost { .. }));
-        if let Some((_, failure)) = first {
-            return Err(failure.clone());
-        }
-        let mut votes: BTreeMap<&str, (usize, &Failure)> = BTreeMap::new();
-        for (_, failure) in &failures {
-            if let Failure::Lost { party, .. } = failure {
-                votes.entry(party).or_insert((0, failure)).0 += 1;
-            }
-        }
-        let most = votes.into_values().max_by_key(|(count, _)| *count).map(|(_, failure)| failure.clone());
-        Err(most.unwrap_or(Failure::Cancelled))
-    }
-
-    /// The parties that more others have found cheating than may themselves be lying about it.
-    fn accused(&self, ended: &BTreeMap<usize, Ended>) -> Vec<String> {
-        let threshold = self.agreed.terms("").map_or(usize::MAX, |terms| terms.committee().threshold());
-        let accusers = |at: usize, name: &str| {
-            let by = ended
-                .iter()
-                .filter(|(other, end)| **other != at && end.told.cheaters.iter().any(|one| one == name));
-            by.count()
-        };
-        let accused = self.parties().filter(|(at, name)| accusers(*at, name) > threshold);
-        accused.map(|(_, name)| name.to_owned()).collect()
-    }
-
-    /// The length of all sealed shares of results of one party, by result and receiver.
-    fn results_len(&self) -> BTreeMap<(String, String), usize> {
-        let mut lengths = BTreeMap::new();
-        for output in self.agreed.plan().program.outputs() {
-            let Receivers::Clients(names) = output.to else { continue };
-            for receiver in names {
-                let len = output_len(&self.agreed, output.node);
-                lengths.insert((output.name.to_owned(), receiver.clone()), len);
-            }
-        }
-        lengths
-    }
-
-    /// Keeps the results, and says what the record shows of them.
-    async fn finish(&self, ended: BTreeMap<usize, Ended>, began: Instant) -> Value {
-        let own = self.agreed.party(self.computations.name()).unwrap_or_default();
-        let journal = &self.computations.0.journal;
-        for (party, end) in &ended {
-            for ((output, receiver), bytes) in &end.sealed {
-                let name =
-                    ShareName::Output { output: output.clone(), receiver: receiver.clone(), party: *party };
-                if let Err(error) = journal.put_share((&self.place.0, &self.place.1), &name, bytes).await {
-                    return self.internal(&error);
-                }
-            }
-        }
-        let settings = self.agreed.plan().program.settings();
-        let mine = ended.get(&own).cloned().unwrap_or_default();
-        let cheaters = self.accused(&ended);
-        let bytes_sent: u64 = ended.values().map(|end| end.told.bytes_sent).sum();
-        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        json!({
-            "state": "completed",
-            "run": self.run,
-            "tier": settings.tier.as_str(),
-            "field": settings.field.as_str(),
-            "plan_sha256": self.agreed.digest().to_string(),
-            "rounds": mine.told.rounds,
-            "bytes_sent": bytes_sent,
-            "took_ms": took_ms,
-            "cheaters": cheaters,
-            "open": mine.open,
-        })
-    }
 }

@@ -14,7 +14,7 @@
 //! A run never repeats: its id is noted in the journal before it starts, and its keys are made for it alone, so that no
 //! randomness serves twice. What an earlier process was taken from has failed, and says so.
 //!
-//! Reading order: [`computations`], [`lead`], `guest`, `party`, `meeting`, `conversation`, `journal`, [`error`].
+//! Reading order: [`computations`], [`lead`], `run`, `guest`, `party`, `meeting`, `conversation`, `patience`, `journal`, [`error`].
 
 pub mod computations;
 mod control;
@@ -25,10 +25,12 @@ mod journal;
 pub mod lead;
 mod meeting;
 mod party;
+mod patience;
 pub mod registry;
+mod run;
 
-pub use computations::{Computations, MpcConfig, Peer, SEALING_KEY_FILE};
-pub use error::{ComputationError, Failure};
+pub use computations::{CLIENT_KEY_FILE, Computations, MpcConfig, Peer, SEALING_KEY_FILE};
+pub use error::{ComputationError, ErrorClass, Failure};
 pub use journal::{JOURNAL_FILE, PeerRow, SHARES_DIR};
 pub use lead::{NewComputation, Progress, state_of};
 pub use party::Told;

@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-const MAGIC: [u8; 8] = *b"cmmpc/1\n";
+/// The second version: parties tell each other in which step they wait.
+const MAGIC: [u8; 8] = *b"cmmpc/2\n";
 const HELLO_LEN: usize = 8 + 16 + 32;
 /// Connections of one peer that wait for a run.
 const IDLE_PER_PEER_MAX: usize = 4;

@@ -143,7 +143,7 @@ impl Node {
     /// Starts it and waits for its end; returns the record as it is then.
     pub(crate) async fn run(&self, record: &Record) -> Record {
         let (record, permit) = self.look_up::<Invoke>(record).await;
-        let mut progress = self.computations.start(&record, &permit, None).await.unwrap();
+        let mut progress = self.computations.start(&self.op(), &record, &permit, None).await.unwrap();
         let ended = progress.wait_for(|progress| progress.state != "running");
         tokio::time::timeout(LONG, ended).await.expect("a run ends").unwrap();
         self.look_up::<Read>(&record).await.0

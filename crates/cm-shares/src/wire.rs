@@ -11,9 +11,12 @@ use crate::committee::{Party, Terms};
 use crate::error::MpcError;
 use crate::keys::Keys;
 
-/// Frames of one party that may wait for the protocol: half a gigabyte. What is sent ahead of the protocol is one step, so a step has at most 67 million
-/// elements of eight bytes.
-pub const FRAMES_AHEAD_MAX: usize = 1 << 14;
+/// Frames that one step of products or of an opening sends to each party: 32 megabytes. Longer vectors take more steps.
+pub(crate) const STEP_FRAMES_MAX: usize = if cfg!(test) { 1 << 4 } else { 1 << 10 };
+
+/// Frames of one party that may wait for the protocol: sixteen of the longest steps, half a gigabyte. A party that waits for others in each step is ahead of
+/// anybody by fewer steps than there are parties, and there are at most sixteen; only who deals one input after the other waits for nobody.
+pub const FRAMES_AHEAD_MAX: usize = 16 * STEP_FRAMES_MAX;
 
 /// Bytes in front of the body of a frame.
 pub const FRAME_HEADER_BYTES: usize = 16;

@@ -87,7 +87,7 @@ impl Party {
         Ok(Self {
             api: format!("http://{}", listener("api")?),
             mpc: format!("http://{}", listener("mpc")?),
-            peers: listener("mpc_peers")?,
+            peers: listener("mpc-peers")?,
             link_key: ready["link_key"].as_str().context("no link key")?.to_owned(),
             token: Secret::new(token.trim().to_owned()),
             name,

@@ -1,8 +1,10 @@
 //! Jobs and plans of computations, and lists of their nodes.
 
+use cm_computation::published::{PublishedJob, quote_large};
 use cm_computation::{Agreed, Job, Program, Settings, parse};
 
-/// A job in the language, or as JSON steps: what is accepted is a program that survives its journey unchanged.
+/// A job in the language, as JSON steps or as the published client writes it: what is accepted is a program that survives its journey
+/// unchanged.
 pub fn jobs(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(program) = parse(text) {
@@ -13,6 +15,20 @@ pub fn jobs(data: &[u8]) {
     {
         assert_eq!(lowered.steps.len(), job.steps.len(), "every step is answered for");
         journey(lowered.program);
+    }
+    let quoted = quote_large(text);
+    if serde_json::from_str::<serde_json::Value>(text).is_ok() {
+        assert!(serde_json::from_str::<serde_json::Value>(&quoted).is_ok(), "what was JSON stays JSON");
+    }
+    assert_eq!(quote_large(&quoted), quoted, "what is quoted is not quoted again");
+    if let Ok(job) = serde_json::from_str::<PublishedJob>(text)
+        && let Ok(translated) = job.translate(3, &|_| None)
+    {
+        let own = job.own_names();
+        assert!(own.iter().all(|(name, own)| translated.names.get(own) == Some(name)), "names come back");
+        if let Ok(lowered) = translated.job.lower("owner", &Settings::default(), |_| None) {
+            journey(lowered.program);
+        }
     }
     // A plan is taken to the byte.
     if let Ok(agreed) = Agreed::read(text.to_owned()) {

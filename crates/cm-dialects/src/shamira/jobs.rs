@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Json;
 use axum::extract::{Path, State};
 use base64::Engine as _;
@@ -13,14 +14,18 @@ use cm_kernel::OpContext;
 use cm_kernel::catalog::kinds::Computation;
 use cm_kernel::catalog::{Query, Record};
 use cm_kernel::policy::{Create, Invoke, List, Read};
+use cm_mpc::computation::published::quote_large;
 use cm_mpc::computation::{FieldName, Job, Receivers, Settings};
-use cm_mpc::{NewComputation, state_of};
+use cm_mpc::{NewComputation, Progress, state_of};
 use cm_types::{Labels, PageLimit, ResourceKind};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
+use super::login::Published;
 use super::nodes::parties;
-use super::{Shamira, invalid, refused};
+use super::{Shamira, invalid, published, refused};
 
 /// How long an answer waits for the end of its job; it goes on after that.
 const WAIT_FOR: Duration = Duration::from_secs(30);
@@ -37,17 +42,34 @@ pub(super) async fn execute(
     State(shamira): State<Shamira>,
     caller: Caller,
     deadline: Deadline,
-    body: JsonBody<Job>,
+    body: JsonBody<Box<RawValue>>,
 ) -> Result<Json<Value>, Failure> {
     let kernel = shamira.kernel();
     kernel.authorize::<Create>(&caller, ResourceKind::Computation).await.map_err(cm_door::refusal)?;
-    let job = body.decode().await?;
+    let body = body.decode().await?;
+    let job: Job = serde_json::from_str(&quote_large(body.get())).map_err(invalid)?;
     let caller = caller.again(kernel).await?;
-    let permit = kernel.authorize::<Create>(&caller, ResourceKind::Computation).await;
-    let permit = permit.map_err(cm_door::refusal)?;
     deadline.lift();
+    let source = without_values(&job)?;
+    let (record, mut progress) = begin(&shamira, &caller, &job, source).await?;
+    let ended = progress.wait_for(|progress| progress.state != "running");
+    // What has not ended by then is told as running.
+    let _ = tokio::time::timeout(WAIT_FOR, ended).await;
+    let (record, _) = look_up::<Read>(&shamira, &caller, record.header.id.as_str()).await?;
+    Ok(Json(shown(&shamira, &caller, &record).await?))
+}
+
+/// Makes a job's computation, splits its values here, and starts it.
+pub(super) async fn begin(
+    shamira: &Shamira,
+    caller: &Caller,
+    job: &Job,
+    source: String,
+) -> Result<(Record, watch::Receiver<Progress>), Failure> {
+    let permit = shamira.kernel().authorize::<Create>(caller, ResourceKind::Computation).await;
+    let permit = permit.map_err(cm_door::refusal)?;
     let owner = caller.principal().cloned().ok_or_else(Failure::not_found)?;
-    let names = parties(&shamira);
+    let names = parties(shamira);
     let party = |node: u32| names.get(usize::try_from(node).ok()?.checked_sub(1)?).cloned();
     let lowered = job.lower(owner.as_str(), &settings(), party).map_err(invalid)?;
     let mut receivers = BTreeMap::new();
@@ -65,24 +87,19 @@ pub(super) async fn execute(
         name: if job.name.is_empty() { "job".to_owned() } else { job.name.clone() },
         description: job.description.clone(),
         program: lowered.program,
-        source: Some(without_values(&job)?),
+        source: Some(source),
         parties: names.clone(),
         receivers,
         labels: Labels::new(),
     };
-    let record = computations.create(&caller, &permit, new).await.map_err(refused)?;
-    let id = record.header.id.to_string();
-    let (record, invoke) = look_up::<Invoke>(&shamira, &caller, &id).await?;
+    let record = computations.create(caller, &permit, new).await.map_err(refused)?;
+    let (record, invoke) = look_up::<Invoke>(shamira, caller, record.header.id.as_str()).await?;
     computations.put_values(&record, &invoke, &lowered.assigned).await.map_err(refused)?;
-    let mut progress = computations.start(&record, &invoke, None).await.map_err(refused)?;
-    let ended = progress.wait_for(|progress| progress.state != "running");
-    // What has not ended by then is told as running.
-    let _ = tokio::time::timeout(WAIT_FOR, ended).await;
-    let (record, _) = look_up::<Read>(&shamira, &caller, &id).await?;
-    Ok(Json(shown(&shamira, &caller, &record).await?))
+    let progress = computations.start(caller, &record, &invoke, None).await.map_err(refused)?;
+    Ok((record, progress))
 }
 
-async fn look_up<A: cm_kernel::policy::ActionKind>(
+pub(super) async fn look_up<A: cm_kernel::policy::ActionKind>(
     shamira: &Shamira,
     caller: &Caller,
     id: &str,
@@ -103,7 +120,7 @@ fn without_values(job: &Job) -> Result<String, Failure> {
 }
 
 /// How the first system calls a state.
-fn status(state: &str) -> &'static str {
+pub(super) fn status(state: &str) -> &'static str {
     match state {
         "waiting" => "pending",
         "running" => "in_progress",
@@ -114,6 +131,9 @@ fn status(state: &str) -> &'static str {
 
 async fn shown(shamira: &Shamira, op: &OpContext, record: &Record) -> Result<Value, Failure> {
     let state = status(state_of(record));
+    if let Some(job) = published::job_of(record) {
+        return published::shown(shamira, op, record, &job).await;
+    }
     let mut job = json!({
         "job_id": record.header.id,
         "id": record.header.id,
@@ -128,13 +148,17 @@ async fn shown(shamira: &Shamira, op: &OpContext, record: &Record) -> Result<Val
         }
     }
     if state == "completed" && op.principal() == Some(&record.header.owner) {
-        job["results"] = results(shamira, op, record).await?;
+        job["results"] = Value::Object(results(shamira, op, record).await?);
     }
     Ok(job)
 }
 
 /// The results, for the job's owner alone.
-async fn results(shamira: &Shamira, op: &OpContext, record: &Record) -> Result<Value, Failure> {
+pub(super) async fn results(
+    shamira: &Shamira,
+    op: &OpContext,
+    record: &Record,
+) -> Result<Map<String, Value>, Failure> {
     let id = record.header.id.as_str();
     let looked_up = shamira.kernel().look_up::<Read>(op, ResourceKind::Computation, id).await;
     let (record, permit) = looked_up.map_err(cm_door::refusal)?;
@@ -155,10 +179,13 @@ async fn results(shamira: &Shamira, op: &OpContext, record: &Record) -> Result<V
         let value = if is_scalar { values[0].clone() } else { values };
         results.insert(output.name.to_owned(), value);
     }
-    Ok(Value::Object(results))
+    Ok(results)
 }
 
-fn steps_of(record: &Record) -> Vec<Value> {
+pub(super) fn steps_of(record: &Record) -> Vec<Value> {
+    if let Some(job) = published::job_of(record) {
+        return published::steps_as_of_old(record, &job);
+    }
     let spec: Option<Computation> = record.spec_as().ok();
     let job: Option<Job> = spec.and_then(|spec| serde_json::from_str(spec.source.as_deref()?).ok());
     let state = status(state_of(record));
@@ -182,7 +209,7 @@ fn steps_of(record: &Record) -> Vec<Value> {
 }
 
 /// The caller's own jobs, newest first.
-async fn own_jobs(shamira: &Shamira, caller: &Caller) -> Result<Vec<Record>, Failure> {
+pub(super) async fn own_jobs(shamira: &Shamira, caller: &Caller) -> Result<Vec<Record>, Failure> {
     let kernel = shamira.kernel();
     let permit = kernel.authorize::<List>(caller, ResourceKind::Computation).await;
     let permit = permit.map_err(cm_door::refusal)?;
@@ -196,10 +223,17 @@ async fn own_jobs(shamira: &Shamira, caller: &Caller) -> Result<Vec<Record>, Fai
     Ok(own.collect())
 }
 
-pub(super) async fn list(State(shamira): State<Shamira>, caller: Caller) -> Result<Json<Value>, Failure> {
+pub(super) async fn list(
+    State(shamira): State<Shamira>,
+    caller: Caller,
+    is_published: Option<Extension<Published>>,
+) -> Result<Json<Value>, Failure> {
     let mut jobs = Vec::new();
     for record in own_jobs(&shamira, &caller).await? {
-        jobs.push(shown(&shamira, &caller, &record).await?);
+        // The published client knows one form of jobs.
+        if is_published.is_none() || published::job_of(&record).is_some() {
+            jobs.push(shown(&shamira, &caller, &record).await?);
+        }
     }
     Ok(Json(Value::from(jobs)))
 }

@@ -36,6 +36,14 @@ const CHALLENGE_TAG: &[u8] = b"cmpchal1";
 /// Longest message that is signed, in bytes.
 const MESSAGE_LEN_MAX: usize = 4096;
 
+/// What a signature that does not hold is answered with.
+pub(super) const INVALID_SIGNATURE: &str = "Invalid signature";
+/// What a key is answered with that nobody has registered.
+pub(super) const NOT_REGISTERED: &str = "Public key not registered";
+
+/// What a token is answered with that is none, or of no use any more.
+const NO_LONGER: &str = "Invalid token or expired token.";
+
 /// What a token claims.
 #[derive(Serialize, Deserialize)]
 struct Claims {
@@ -82,13 +90,20 @@ pub(super) async fn authenticate(
 ) -> Result<Response, Failure> {
     let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|text| text.strip_prefix("Bearer ")).map(str::to_owned);
+    let has_token = token.is_some();
     let trusted = [shamira.kernel().keys().verifying()];
     let claims = token.and_then(|token| {
         let (claims, _) = jws::verify(&token, TokenType::COMPUTATION, &trusted).ok()?;
         serde_json::from_slice::<Claims>(&claims).ok()
     });
     let Some(claims) = claims else {
-        return cm_door::authenticate(State(shamira.gate()), request, next).await;
+        // The first system tells a token that is none from none at all by the status.
+        return match cm_door::authenticate(State(shamira.gate()), request, next).await {
+            Err(failure) if has_token && failure.class() == cm_http::FailureClass::Unauthenticated => {
+                Err(Failure::new(cm_http::FailureClass::Forbidden, NO_LONGER))
+            }
+            answer => answer,
+        };
     };
     let kernel = shamira.kernel();
     let op = cm_door::context(kernel, Actor::Anonymous, &request);
@@ -131,7 +146,7 @@ async fn no_longer(
     problem: CredentialProblem,
 ) -> Failure {
     shamira.kernel().refuse_credential(op, &claims.tid, problem).await;
-    Failure::new(cm_http::FailureClass::Forbidden, "Invalid token or expired token.")
+    Failure::new(cm_http::FailureClass::Forbidden, NO_LONGER)
 }
 
 /// A message to sign, which can be used once and soon.
@@ -154,7 +169,7 @@ pub(super) async fn login(
     let login = body.decode().await?;
     match find(&shamira, &login.public_key).await? {
         Some(client) => verified(&shamira, login, client, false).await,
-        None => Err(Failure::unauthenticated("Public key not registered")),
+        None => Err(Failure::unauthenticated(NOT_REGISTERED)),
     }
 }
 
@@ -166,10 +181,7 @@ pub(super) async fn login_published(
     let login = body.decode().await?;
     match find(&shamira, &login.public_key).await? {
         Some(client) => verified(&shamira, login, client, true).await,
-        None => {
-            let detail = "Public key not registered";
-            Ok(Json(json!({ "status_code": 404, "detail": detail, "headers": null })))
-        }
+        None => Ok(Json(json!({ "status_code": 404, "detail": NOT_REGISTERED, "headers": null }))),
     }
 }
 
@@ -204,7 +216,7 @@ async fn verified(
         event.actor = Some(client.principal.clone());
         event.facts = serde_json::Map::from_iter([("reason".to_owned(), why.into())]);
         shamira.kernel().record_event(event).await.map_err(cm_door::refusal)?;
-        return Err(Failure::unauthenticated("Invalid signature"));
+        return Err(Failure::unauthenticated(INVALID_SIGNATURE));
     }
     let now = shamira.kernel().now().as_micros() / 1_000_000;
     let exp = now + i64::try_from(TOKEN_FOR.as_secs()).unwrap_or(3600);

@@ -224,13 +224,23 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Failure> {
     let kernel = shamira.kernel();
     kernel.authorize::<List>(&caller, ResourceKind::Computation).await.map_err(cm_door::refusal)?;
+    let nodes = all(&shamira).await?;
+    Ok(Json(if published.is_some() { Value::from(nodes) } else { json!({ "nodes": nodes }) }))
+}
+
+/// Every node, in the order of their numbers.
+pub(super) async fn all(shamira: &Shamira) -> Result<Vec<Value>, Failure> {
     let computations = shamira.computations();
     let peers = computations.peers();
     let mut nodes = Vec::new();
-    for (at, name) in parties(&shamira).iter().enumerate() {
+    for (at, name) in parties(shamira).iter().enumerate() {
         let listed = shamira.0.listed.0.iter().find(|node| node.alias == *name);
         let peer = peers.iter().find(|peer| peer.name == *name);
         let is_own = name == computations.name();
+        let public_key = match peer {
+            Some(peer) => computations.client_key_of(peer).await.unwrap_or_default(),
+            None => computations.client_key(),
+        };
         let health = if is_own || peer.is_some_and(|peer| peer.is_up) { "healthy" } else { "dead" };
         let hostname = listed.map(|node| node.hostname.clone());
         let hostname = hostname.or_else(|| peer.map(|peer| peer.address.clone())).unwrap_or_default();
@@ -241,13 +251,13 @@ pub(super) async fn list(
             "is_current_node": is_own,
             "description": listed.map_or("", |node| node.description.as_str()),
             "health_status": health,
-            "public_key": "",
+            "public_key": public_key,
         }));
     }
     let clients = computations.clients().await.map_err(refused)?;
     let first = nodes.len() + 1;
     nodes.extend(clients.iter().enumerate().map(|(at, client)| shown(first + at, client)));
-    Ok(Json(if published.is_some() { Value::from(nodes) } else { json!({ "nodes": nodes }) }))
+    Ok(nodes)
 }
 
 #[derive(Debug, Default, Deserialize)]

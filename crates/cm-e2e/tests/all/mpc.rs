@@ -111,6 +111,93 @@ async fn the_first_systems_examples_on_three_nodes() {
     assert!(refused["detail"].as_str().unwrap().contains("wait for each other"), "{refused}");
 }
 
+/// A value that is split among three as the published client does it, each share masked by a number that stands beside it.
+fn published_shares(name: &str, value: i64, keys: &[String]) -> Vec<Value> {
+    // The order less one: what is masked by it is one less.
+    let mask = "115792089237316195423570985008687907852837564279074904382605163141518161494336";
+    let masked = |value: i64| {
+        format!(
+            r#"{{"encrypted_value": {}, "ephemeral_public_key": "{}", "shared_secret": {mask}}}"#,
+            value - 1,
+            keys[0]
+        )
+    };
+    let step = |(at, key): (usize, &String)| {
+        let x = i64::try_from(at).unwrap() + 1;
+        let point = json!({ "x": masked(x), "y": masked(value + 7 * x + 3 * x * x) });
+        json!({
+            "step_type": "init_variable", "variable_name": name, "variable_type": "shard", "status": "waiting",
+            "assigned_node_public_key": key, "dest_node_public_key": key, "output_value": point.to_string(),
+        })
+    };
+    keys.iter().enumerate().map(step).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_in_the_published_clients_form() {
+    let cluster = cluster().await;
+    let node = &cluster.nodes[0];
+    let admin = node.admin_token();
+    let (post, get) = (reqwest::Method::POST, reqwest::Method::GET);
+    let (_, nodes) = ask(node, &admin, get.clone(), "/nodes", None).await;
+    let nodes = nodes["nodes"].as_array().unwrap().clone();
+    let keys: Vec<String> =
+        nodes.iter().map(|node| node["public_key"].as_str().unwrap().to_owned()).collect();
+    assert!(keys.iter().all(|key| key.len() == 130 && key.starts_with("04")), "{keys:?}");
+    let mut steps = published_shares("x", 4, &keys);
+    steps.extend(published_shares("y", 5, &keys));
+    for key in &keys {
+        steps.push(json!({
+            "step_type": "multiply", "variable_name": "(x) * (y)", "variable_type": "shard", "status": "waiting",
+            "parameters": r#"{"variable_a": "x", "variable_b": "y"}"#,
+            "assigned_node_public_key": key, "dest_node_public_key": key,
+        }));
+    }
+    let job = json!({ "name": "product", "steps": steps, "hash_id": "job-1" });
+    assert_eq!(ask(node, "", post.clone(), "/job", Some(job.clone())).await.0, 401);
+    assert_eq!(ask(node, "no-token", post.clone(), "/job", Some(job.clone())).await.0, 403);
+    let (status, unnamed) = ask(node, &admin, post.clone(), "/job", Some(json!({ "steps": [] }))).await;
+    assert_eq!(status, 422, "{unnamed}");
+    let (status, stored) = ask(node, &admin, post.clone(), "/job", Some(job)).await;
+    assert_eq!((status, &stored["hash_id"]), (200, &json!("job-1")), "{stored}");
+    assert!(!stored.to_string().contains("shared_secret"), "{stored}");
+    let id = stored["job_id"].as_str().unwrap().to_owned();
+    let began = std::time::Instant::now();
+    let done = loop {
+        let (_, shown) = ask(node, &admin, get.clone(), &format!("/jobs/{id}"), None).await;
+        if shown["status"] != "started" && shown["status"] != "waiting" {
+            break shown;
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "{shown}");
+    };
+    assert_eq!((&done["status"], &done["results"]["(x) * (y)"]), (&json!("completed"), &json!(20)), "{done}");
+    assert_eq!(done["steps"][8]["output_value"], "20");
+    let body = json!({ "id": "bob", "display_name": "Bob", "roles": ["operator"] });
+    let _: Value = node.admin().post("/api/v1/principals", &body).await.unwrap();
+    let bob = node.admin().create_api_key("bob", "test").await.unwrap().key;
+    let (_, foreign) = ask(node, &bob, get.clone(), &format!("/jobs/{id}"), None).await;
+    assert_eq!((foreign.get("results"), &foreign["steps"][8]["output_value"]), (None, &Value::Null));
+    let page = async |token: &str| {
+        let request = reqwest::Client::new().get(format!("http://{}/dashboard", node.address("mpc")));
+        let response = request.bearer_auth(token).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    assert_eq!(page("no-token").await.0, 403);
+    let (status, page) = page(&admin).await;
+    assert!(status == 200 && page.contains("(x) * (y)") && !page.contains(">20<"), "{page}");
+
+    // Whole numbers of 256 bits are taken as they are.
+    let large = "115792089237316195423570985008687907852837564279074904382605163141518161494335";
+    let body = format!(
+        r#"{{"steps": [{{"operation": "assign", "variable_name": "a", "value": {large}}},
+            {{"operation": "add", "variable_name": "b", "operand1": "a", "operand2": 5}}]}}"#
+    );
+    let request = reqwest::Client::new().post(format!("http://{}/execute_job", node.address("mpc")));
+    let request = request.bearer_auth(&admin).header("content-type", "application/json").body(body);
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["results"]["b"], 3, "{answer}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn owners_split_and_receivers_put_together() {
     let cluster = cluster().await;

@@ -1,8 +1,9 @@
 //! How fast computations are between processes: real engines, real TLS, one process for each party.
 //!
 //! Every figure is a slope: the same job with few and with many repetitions, so that what a job costs once (its record, its journal,
-//! its proposal, its connections) is not counted, and is told by itself. Processor time is of all parties together.
-//! With `--python PATH` MPyC does the same, three local processes as its manual says, over plain TCP.
+//! its proposal, its connections) is not counted, and is told by itself. Processor time is of all parties together, and so are bytes.
+//! MPyC does the same in the same run, three local processes as its manual says, over plain TCP: `--python PATH` says which Python has
+//! it (otherwise `python3`), `--without-mpyc` does without. `--quick` measures three parties only.
 
 #![allow(
     clippy::print_stdout,
@@ -139,7 +140,10 @@ fn cluster(parties: usize) -> Vec<Node> {
 }
 
 fn source(case: &Case, tier: &str, field: &str, repeat: u32) -> String {
-    let (head, body, result) = (case.head, case.body, case.result);
+    let (body, result) = (case.body, case.result);
+    // Shares of clients cannot be checked robustly, so that inputs of that tier are a party's own.
+    let head =
+        if tier == "robust" { case.head.replace("from ada", "from party n1") } else { case.head.to_owned() };
     format!("tier {tier}\nfield {field}\n{head}\nrepeat {repeat} {{ {body} }}\nreveal {result} as r to all\n")
 }
 
@@ -157,6 +161,47 @@ fn best(nodes: &mut [Node], source: &str) -> (f64, f64, f64) {
     best
 }
 
+/// One figure: how many in a second of the clock and of a core, and the bytes that each costs.
+pub(crate) struct Figure {
+    name: &'static str,
+    wall: f64,
+    core: f64,
+    bytes: f64,
+}
+
+/// Measures a case as the slope between few repetitions and many, and prints it.
+fn measure(nodes: &mut [Node], case: &Case, tier: &str, field: &str) -> Figure {
+    let few = best(nodes, &source(case, tier, field, case.few));
+    let many = best(nodes, &source(case, tier, field, case.many));
+    let repeats = f64::from(case.many - case.few);
+    let seconds = (many.0 - few.0).max(1.0) / 1000.0 / repeats;
+    let cpu = (many.1 - few.1).max(0.01) / repeats;
+    let figure = Figure {
+        name: case.name,
+        wall: case.count / seconds,
+        core: case.count / cpu,
+        bytes: (many.2 - few.2) / repeats / case.count,
+    };
+    println!(
+        "n={} {tier:<16} {field:<10} {:<18} {:>12.0} {:<14} {:>9.3} ms each  {:>12.0} per core-second  {:>7.1} B",
+        nodes.len(),
+        case.name,
+        figure.wall,
+        case.unit,
+        seconds * 1000.0,
+        figure.core,
+        figure.bytes,
+    );
+    figure
+}
+
+/// How busy the machine is besides.
+fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("load {} on {cores} cores", load.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [mode, name] = arguments.as_slice()
@@ -164,37 +209,40 @@ fn main() {
     {
         return party::run(name);
     }
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let python = arguments.iter().position(|argument| argument == "--python");
-    let python = python.and_then(|at| arguments.get(at + 1));
-    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let python = python.and_then(|at| arguments.get(at + 1)).map_or("python3", String::as_str);
+    let python = (!has("--without-mpyc")).then_some(python);
+    if let Some(python) = python {
+        match python::demand(python) {
+            Ok(version) => println!("{version}"),
+            Err(refusal) => {
+                eprintln!("{refusal}");
+                std::process::exit(2);
+            }
+        }
+    }
+    println!("{}", load());
     let mut ours = Vec::new();
-    for parties in if quick { vec![3] } else { vec![3, 5, 7] } {
+    for parties in if has("--quick") { vec![3] } else { vec![3, 4, 5, 7] } {
         let mut nodes = cluster(parties);
-        for tier in ["semi-honest", "malicious-abort"] {
+        // Robustness needs more than three times as many parties as may cheat.
+        let tiers: &[&str] = match parties {
+            3 | 5 => &["semi-honest", "malicious-abort"],
+            4 => &["robust"],
+            _ => &["semi-honest", "malicious-abort", "robust"],
+        };
+        for tier in tiers {
             for field in ["f61", "secp256k1"] {
                 for case in CASES {
-                    if field == "secp256k1" && (case.name != "multiply" || parties > 3) {
+                    let is_plain = matches!(case.name, "multiply" | "dependent round");
+                    let measures_field = field == "f61" || (case.name == "multiply" && parties == 3);
+                    if !measures_field || (parties > 3 && !is_plain) {
                         continue;
                     }
-                    if parties > 3 && !matches!(case.name, "multiply" | "dependent round") {
-                        continue;
-                    }
-                    let few = best(&mut nodes, &source(case, tier, field, case.few));
-                    let many = best(&mut nodes, &source(case, tier, field, case.many));
-                    let repeats = f64::from(case.many - case.few);
-                    let seconds = (many.0 - few.0).max(1.0) / 1000.0 / repeats;
-                    let cpu = (many.1 - few.1).max(0.01) / repeats;
-                    let bytes = (many.2 - few.2) / repeats / case.count;
-                    println!(
-                        "n={parties} {tier:<16} {field:<10} {:<18} {:>12.0} {:<14} {:>9.3} ms each  {:>12.0} per core-second  {bytes:>7.1} B",
-                        case.name,
-                        case.count / seconds,
-                        case.unit,
-                        seconds * 1000.0,
-                        case.count / cpu,
-                    );
-                    if parties == 3 && tier == "semi-honest" && field == "f61" {
-                        ours.push((case.name, case.count / seconds, case.count / cpu));
+                    let figure = measure(&mut nodes, case, tier, field);
+                    if parties == 3 && *tier == "semi-honest" && field == "f61" {
+                        ours.push(figure);
                     }
                 }
             }
@@ -207,6 +255,7 @@ fn main() {
     }
     match python {
         Some(python) => python::compare(python, &ours),
-        None => println!("MPyC is not measured; pass --python PATH of a Python that has mpyc"),
+        None => println!("MPyC was not measured"),
     }
+    println!("{}", load());
 }

@@ -107,7 +107,7 @@ async fn run_job(engine: &Computations, kernel: &Kernel, source: &str, parties: 
     let id = record.header.id.as_str();
     let (record, permit) = kernel.look_up::<Invoke>(&op, ResourceKind::Computation, id).await.unwrap();
     engine.put_values(&record, &permit, &ones).await.unwrap();
-    let mut progress = engine.start(&record, &permit, None).await.unwrap();
+    let mut progress = engine.start(&op, &record, &permit, None).await.unwrap();
     progress.wait_for(|progress| progress.state != "running").await.unwrap();
     kernel.look_up::<Read>(&op, ResourceKind::Computation, id).await.unwrap().0.status
 }

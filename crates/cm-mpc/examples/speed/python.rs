@@ -2,6 +2,27 @@
 
 use std::process::Command;
 
+use super::Figure;
+
+/// What to do when it is not there.
+const HOW_TO_INSTALL: &str = "MPyC is not installed for `{python}`, so there is nothing to compare with. Install it:\n\
+     \n    python3 -m venv /tmp/mpyc && /tmp/mpyc/bin/pip install mpyc numpy gmpy2\n\
+     \nand pass `--python /tmp/mpyc/bin/python`; or pass `--without-mpyc` to measure this product alone.";
+
+/// Demands a Python that has MPyC, and says which.
+///
+/// # Errors
+/// With what to do.
+pub(crate) fn demand(python: &str) -> Result<String, String> {
+    let line = "import mpyc, numpy; print('MPyC', mpyc.__version__, 'numpy', numpy.__version__)";
+    let refused = || HOW_TO_INSTALL.replace("{python}", python);
+    let output = Command::new(python).args(["-c", line]).output().map_err(|_| refused())?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        false => Err(refused()),
+    }
+}
+
 /// MPyC's array products, chain of products, inner product, matrix product and comparisons, each as its documentation advises: arrays
 /// where it has them. Three processes, `-M3`; the field is that of 2^61 - 1, and 64 bits for comparisons, which its fields
 /// do not have.
@@ -13,12 +34,14 @@ fld = mpc.SecFld(2**61 - 1)
 secint = mpc.SecInt(32)
 out = {}
 async def measure(name, count, make, few, many):
+    def sent():
+        return sum(peer.protocol.nbytes_sent for peer in mpc.parties if peer.pid != mpc.pid)
     async def go(times):
         await mpc.barrier()
-        begun, cpu = time.perf_counter(), time.process_time()
+        begun, cpu, bytes = time.perf_counter(), time.process_time(), sent()
         await make(times)
         await mpc.barrier()
-        return time.perf_counter() - begun, time.process_time() - cpu
+        return time.perf_counter() - begun, time.process_time() - cpu, sent() - bytes
     best = [1e9, 1e9, 1e9, 1e9]
     for _ in range(3):
         a, b = await go(few), await go(many)
@@ -26,7 +49,8 @@ async def measure(name, count, make, few, many):
     wall = max(best[1] - best[0], 1e-9) / (many - few)
     cpu = max(best[3] - best[2], 1e-9) / (many - few)
     cpus = await mpc.transfer(cpu)
-    out[name] = (count / wall, count / sum(cpus))
+    bytes = await mpc.transfer((b[2] - a[2]) / (many - few))
+    out[name] = (count / wall, count / sum(cpus), sum(bytes) / count)
 async def main():
     await mpc.start()
     x = fld.array(np.ones(100000, dtype=object))
@@ -68,7 +92,7 @@ mpc.run(main())
 "#;
 
 /// Runs MPyC and prints its figures beside ours, with the ratios.
-pub(crate) fn compare(python: &str, ours: &[(&str, f64, f64)]) {
+pub(crate) fn compare(python: &str, ours: &[Figure]) {
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("speed.py");
     std::fs::write(&script, SCRIPT).unwrap();
@@ -80,12 +104,15 @@ pub(crate) fn compare(python: &str, ours: &[(&str, f64, f64)]) {
     };
     let theirs: serde_json::Value = serde_json::from_str(result).unwrap();
     println!("\nn=3 semi-honest f61 against MPyC (three processes, plain TCP):");
-    for (name, wall, core) in ours {
-        let (their_wall, their_core) = (theirs[name][0].as_f64().unwrap(), theirs[name][1].as_f64().unwrap());
+    for own in ours {
+        let [wall, core, bytes] = [0, 1, 2].map(|at| theirs[own.name][at].as_f64().unwrap());
         println!(
-            "{name:<18} {wall:>12.0}/s against {their_wall:>10.0}/s: {:>7.1} x wall, {:>7.1} x per core-second",
-            wall / their_wall,
-            core / their_core
+            "{:<18} {:>12.0}/s against {wall:>10.0}/s: {:>7.1} x wall, {:>7.1} x per core-second; {:>8.1} B against {bytes:>8.1} B",
+            own.name,
+            own.wall,
+            own.wall / wall,
+            own.core / core,
+            own.bytes,
         );
     }
 }

@@ -29,7 +29,7 @@ async fn a_party_that_dies_in_the_middle_is_named_and_the_next_job_works() {
     for layers in [0, 1, 300] {
         let record = nodes[0].submit_text(CHAIN, &[("x", &[1.0; 2000])], 3).await;
         let (record, permit) = nodes[0].look_up::<Invoke>(&record).await;
-        let mut progress = nodes[0].computations.start(&record, &permit, None).await.unwrap();
+        let mut progress = nodes[0].computations.start(&nodes[0].op(), &record, &permit, None).await.unwrap();
         progress.wait_for(|progress| progress.layers_done >= layers).await.unwrap();
         // The third node dies; its name comes back with another key and place.
         let dying = nodes.remove(2);
@@ -58,9 +58,9 @@ async fn a_run_can_be_cancelled_and_started_again() {
     let nodes = cluster(3, LONG).await;
     let record = nodes[0].submit_text(CHAIN, &[("x", &[1.0; 2000])], 3).await;
     let (record, permit) = nodes[0].look_up::<Invoke>(&record).await;
-    let mut progress = nodes[0].computations.start(&record, &permit, None).await.unwrap();
+    let mut progress = nodes[0].computations.start(&nodes[0].op(), &record, &permit, None).await.unwrap();
     progress.wait_for(|progress| progress.layers_done > 2).await.unwrap();
-    assert!(nodes[0].computations.cancel(&record, &permit));
+    assert!(nodes[0].computations.cancel(&nodes[0].op(), &record, &permit).unwrap());
     progress.wait_for(|progress| progress.state != "running").await.unwrap();
     let (record, _) = nodes[0].look_up::<Invoke>(&record).await;
     assert_eq!((state_of(&record), failure(&record)), ("cancelled", Failure::Cancelled));

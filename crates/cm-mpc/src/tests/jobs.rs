@@ -79,7 +79,7 @@ async fn what_cannot_be_is_refused_before_it_starts() {
     let program = cm_computation::parse("input x from bob\nreveal x * x as y to ada").unwrap();
     let record = node.create(program.clone(), 3).await;
     let (record, permit) = node.look_up::<Invoke>(&record).await;
-    let missing = node.computations.start(&record, &permit, None).await.unwrap_err();
+    let missing = node.computations.start(&node.op(), &record, &permit, None).await.unwrap_err();
     assert_eq!(missing.to_string(), "inputs are missing: `x` of bob");
     let op = node.op();
     let foreign = node.computations.put_input(&op, &record, &permit, "x", "n1", &[0; 56]).await.unwrap_err();

@@ -12,6 +12,17 @@ use crate::operation::Operation;
 use crate::session::Session;
 use crate::shared::Shared;
 
+/// Shared elements that an operation makes at once; longer operands are worked on in slices. 32 megabytes in the field of order 2^61-1, 128 for scalars.
+pub(crate) const SLICE_ELEMENTS: usize = if cfg!(test) { 1 << 12 } else { 1 << 22 };
+
+/// Words of bits that a comparison by words takes for each value.
+const WORDS_EACH: usize = 16;
+
+/// Values that are masked at once, with a bit for each bit of the order.
+const fn masked_at_once<F: Field>() -> usize {
+    SLICE_ELEMENTS / F::BITS
+}
+
 /// A random value with its bits, from the lowest: one vector for each weight.
 pub(crate) struct Mask<F> {
     pub(crate) value: Shared<F>,
@@ -50,7 +61,7 @@ impl Session {
             if missing == 0 {
                 return Ok(());
             }
-            let random = self.random::<F>(missing).await?;
+            let random = self.random::<F>(missing.min(SLICE_ELEMENTS)).await?;
             let squares = self.mul(&random, &random).await?;
             let opened = self.open(&squares).await?;
             // Zero, one draw in 2^61, has no sign; it is left out.
@@ -73,9 +84,12 @@ impl Session {
     ///
     /// [`MpcError::InconsistentInput`] if one is something else; everybody then learns its `c·c - c`. Or what ends a run.
     pub async fn expect_bits<F: Field>(&mut self, c: &Shared<F>) -> Result<(), MpcError> {
-        let excess = self.mul(c, c).await?.sub(c);
-        if self.open(&excess).await?.iter().any(|&excess| excess != F::ZERO) {
-            return Err(MpcError::InconsistentInput);
+        for start in (0..c.len()).step_by(SLICE_ELEMENTS) {
+            let c = c.slice(start..c.len().min(start + SLICE_ELEMENTS));
+            let excess = self.mul(&c, &c).await?.sub(&c);
+            if self.open(&excess).await?.iter().any(|&excess| excess != F::ZERO) {
+                return Err(MpcError::InconsistentInput);
+            }
         }
         Ok(())
     }
@@ -95,12 +109,24 @@ impl Session {
     /// What ends a run.
     pub async fn less_than_zero<F: Field>(&mut self, x: &Shared<F>) -> Result<Shared<F>, MpcError> {
         self.expect::<F>(Operation::Less)?;
-        if x.is_empty() {
-            return Ok(x.clone());
+        let mut signs = Vec::with_capacity(x.len());
+        let mut rest = 0..x.len();
+        while !rest.is_empty() {
+            let words = x.slice(rest.start..rest.end.min(rest.start + SLICE_ELEMENTS / WORDS_EACH));
+            if let Some(by_words) = self.signs_by_words(&words).await? {
+                signs.extend_from_slice(by_words.as_slice());
+                rest.start += words.len();
+                continue;
+            }
+            let slice = x.slice(rest.start..rest.end.min(rest.start + masked_at_once::<F>()));
+            signs.extend_from_slice(self.signs_by_bits(&slice).await?.as_slice());
+            rest.start += slice.len();
         }
-        if let Some(signs) = self.signs_by_words(x).await? {
-            return Ok(signs);
-        }
+        Ok(Shared::from_shares(signs))
+    }
+
+    /// What [`Session::less_than_zero`] says, by random bits.
+    async fn signs_by_bits<F: Field>(&mut self, x: &Shared<F>) -> Result<Shared<F>, MpcError> {
         // A value is in the upper half if its double, reduced, is odd.
         let mask = self.masks_with_bits::<F>(x.len()).await?;
         let opened = self.open(&x.add(x).add(&mask.value)).await?;
@@ -126,9 +152,15 @@ impl Session {
     /// What ends a run.
     pub async fn eq_zero<F: Field>(&mut self, x: &Shared<F>) -> Result<Shared<F>, MpcError> {
         self.expect::<F>(Operation::Equal)?;
-        if x.is_empty() {
-            return Ok(x.clone());
+        let mut zeros = Vec::with_capacity(x.len());
+        for start in (0..x.len()).step_by(masked_at_once::<F>()) {
+            let slice = x.slice(start..x.len().min(start + masked_at_once::<F>()));
+            zeros.extend_from_slice(self.slice_eq_zero(&slice).await?.as_slice());
         }
+        Ok(Shared::from_shares(zeros))
+    }
+
+    async fn slice_eq_zero<F: Field>(&mut self, x: &Shared<F>) -> Result<Shared<F>, MpcError> {
         let mask = self.masks_with_bits::<F>(x.len()).await?;
         let opened = self.open(&x.add(&mask.value)).await?;
         let equal = mask
@@ -178,6 +210,21 @@ impl Session {
         if x.is_empty() || count == 0 {
             return Ok(vec![x.clone(); count]);
         }
+        let mut all: Vec<Vec<F>> = vec![Vec::with_capacity(x.len()); count];
+        for start in (0..x.len()).step_by(masked_at_once::<F>()) {
+            let slice = x.slice(start..x.len().min(start + masked_at_once::<F>()));
+            for (all, bits) in all.iter_mut().zip(self.slice_bits(&slice, count).await?) {
+                all.extend_from_slice(bits.as_slice());
+            }
+        }
+        Ok(all.into_iter().map(Shared::from_shares).collect())
+    }
+
+    async fn slice_bits<F: Field>(
+        &mut self,
+        x: &Shared<F>,
+        count: usize,
+    ) -> Result<Vec<Shared<F>>, MpcError> {
         let len = x.len();
         let mask = self.masks_with_bits::<F>(len).await?;
         let opened = self.open(&x.add(&mask.value)).await?;
@@ -231,6 +278,19 @@ impl Session {
         if x.is_empty() || places == 0 {
             return Ok(x.clone());
         }
+        let mut truncated = Vec::with_capacity(x.len());
+        for start in (0..x.len()).step_by(masked_at_once::<F>()) {
+            let slice = x.slice(start..x.len().min(start + masked_at_once::<F>()));
+            truncated.extend_from_slice(self.slice_truncate(&slice, places).await?.as_slice());
+        }
+        Ok(Shared::from_shares(truncated))
+    }
+
+    async fn slice_truncate<F: Field>(
+        &mut self,
+        x: &Shared<F>,
+        places: usize,
+    ) -> Result<Shared<F>, MpcError> {
         let len = x.len();
         let offset = F::power_of_two(F::BITS - 2);
         let positive = x.add_constant(offset);

@@ -3,15 +3,15 @@
 use crate::error::MpcError;
 use crate::field::Field;
 use crate::operation::Operation;
-use crate::operation::bits::weigh;
+use crate::operation::bits::{SLICE_ELEMENTS, weigh};
 use crate::session::Session;
 use crate::shared::Shared;
 
 /// Bits of the keys by which values are shuffled: two are equal with a probability of 2^-58 for each pair.
 const SHUFFLE_KEY_BITS: usize = 58;
 
-/// Pairs that the size of an intersection may take: all of their differences are in memory at once, two gigabytes in the field of order 2^61-1.
-pub const INTERSECTION_PAIRS_MAX: u64 = 1 << 28;
+/// Pairs that the size of an intersection may take: some half an hour for a core under `semi-honest`.
+pub const INTERSECTION_PAIRS_MAX: u64 = 1 << 32;
 
 /// The steps of a sorting network: pairs of places that are put in order, at the same time within a step.
 ///
@@ -148,10 +148,16 @@ impl Session {
     pub async fn shuffle<F: Field>(&mut self, columns: &[Shared<F>]) -> Result<Vec<Shared<F>>, MpcError> {
         self.expect::<F>(Operation::Shuffle)?;
         let len = columns.first().map_or(0, Shared::len);
-        let bits = self.random_bits::<F>(len * SHUFFLE_KEY_BITS).await?;
-        let bits: Vec<Shared<F>> =
-            (0..SHUFFLE_KEY_BITS).map(|weight| bits.slice(weight * len..(weight + 1) * len)).collect();
-        Ok(self.sort_by(&weigh(&bits, len), columns).await?.1)
+        let at_once = SLICE_ELEMENTS / SHUFFLE_KEY_BITS;
+        let mut keys = Vec::with_capacity(len);
+        for start in (0..len).step_by(at_once) {
+            let len = at_once.min(len - start);
+            let bits = self.random_bits::<F>(len * SHUFFLE_KEY_BITS).await?;
+            let bits: Vec<Shared<F>> =
+                (0..SHUFFLE_KEY_BITS).map(|weight| bits.slice(weight * len..(weight + 1) * len)).collect();
+            keys.extend_from_slice(weigh(&bits, len).as_slice());
+        }
+        Ok(self.sort_by(&Shared::from_shares(keys), columns).await?.1)
     }
 
     /// How many values of `b` are in `a`, as one element: the size of the intersection of sets, which have no value twice. `|a|·|b|` products.
@@ -170,13 +176,20 @@ impl Session {
         }
         if a.len() as u64 * b.len() as u64 > INTERSECTION_PAIRS_MAX {
             return Err(MpcError::Parameter(
-                "two sets whose intersection is counted may have at most 2^28 pairs (2^14 values each); compare them in parts",
+                "two sets whose intersection is counted may have at most 2^32 pairs (2^16 values each); compare them in parts",
             ));
         }
-        // The product of a value's differences from all of `a` is zero if it is one of them.
-        let differences = a.as_slice().iter().map(|&share| Shared::constant(share, b.len()).sub(b).neg());
-        let product = self.product_of_columns(differences.collect()).await?;
-        Ok(self.eq_zero(&product).await?.sum())
+        // The product of a value's differences from all of `a` is zero if it is one of them. What is made at once is bounded by the longer of a slice and `a`.
+        let at_once = (SLICE_ELEMENTS / a.len()).max(1);
+        let mut products = Vec::with_capacity(b.len());
+        for start in (0..b.len()).step_by(at_once) {
+            let b = b.slice(start..b.len().min(start + at_once));
+            let differences =
+                a.as_slice().iter().map(|&share| Shared::constant(share, b.len()).sub(&b).neg());
+            let product = self.product_of_columns(differences.collect()).await?;
+            products.extend_from_slice(product.as_slice());
+        }
+        Ok(self.eq_zero(&Shared::from_shares(products)).await?.sum())
     }
 }
 

@@ -4,6 +4,8 @@
 //! `2t+1` parties shares the product of its shares; the product of the values is a fixed combination of those. `t` shares of each sharing come out
 //! of common seeds (Cramer, Damgård and Ishai, TCC 2005, for the principle), so that a party sends `n-t-1` elements per product: one among three parties.
 
+use std::ops::Range;
+
 use crate::committee::Party;
 use crate::error::MpcError;
 use crate::field::{Field, decode};
@@ -11,11 +13,26 @@ use crate::keys::Domain;
 use crate::session::ledger::seeded_by;
 use crate::session::{CHUNK_BYTES, Session};
 use crate::shared::Shared;
-use crate::wire::FRAME_HEADER_BYTES;
+use crate::wire::{FRAME_HEADER_BYTES, STEP_FRAMES_MAX};
 
 /// Elements per frame.
 pub(super) fn chunk_elements<F: Field>() -> usize {
     CHUNK_BYTES / F::BYTES
+}
+
+/// The parts of a long vector, each of which is a step of at most [`STEP_FRAMES_MAX`] frames; one for none.
+pub(super) fn step_parts<F: Field>(len: usize) -> impl Iterator<Item = Range<usize>> + use<F> {
+    let size = STEP_FRAMES_MAX * chunk_elements::<F>();
+    (0..len.div_ceil(size).max(1)).map(move |part| part * size..len.min((part + 1) * size))
+}
+
+/// Adds a part to the whole; most often it is the whole.
+pub(super) fn append<F: Field>(whole: &mut Vec<F>, mut part: Vec<F>) {
+    if whole.is_empty() {
+        *whole = part;
+    } else {
+        whole.append(&mut part);
+    }
 }
 
 impl Session {
@@ -23,13 +40,19 @@ impl Session {
     pub(super) async fn reduce_degree<F: Field>(
         &mut self,
         len: usize,
-        local: impl FnMut(usize, &mut [F]),
+        mut local: impl FnMut(usize, &mut [F]),
     ) -> Result<Shared<F>, MpcError> {
         let dealers: Vec<Party> = (0..2 * self.t() + 1).map(Party::at).collect();
         let weight = self.ledger::<F>().dealing.weight;
-        let step = self.next_step()?;
-        let sums = self.deal_out(&dealers, step, len, weight, local);
-        self.deal_in(&dealers, step, sums).await
+        let mut reduced = Vec::new();
+        for part in step_parts::<F>(len) {
+            let step = self.next_step()?;
+            let from_part = |start: usize, out: &mut [F]| local(part.start + start, out);
+            let sums = self.deal_out(&dealers, step, part.len(), weight, from_part);
+            let sums = self.deal_in(&dealers, step, sums).await?;
+            append(&mut reduced, sums);
+        }
+        Ok(Shared::from_shares(reduced))
     }
 
     /// Shares of values that one party knows; `local` is asked at that party only. Without protection from a dealer that cheats.
@@ -39,13 +62,18 @@ impl Session {
         len: usize,
         values: &[F],
     ) -> Result<Shared<F>, MpcError> {
-        let step = self.next_step()?;
-        let copy = |start: usize, out: &mut [F]| {
-            let len = out.len();
-            out.copy_from_slice(&values[start..start + len]);
-        };
-        let sums = self.deal_out(&[dealer], step, len, F::ONE, copy);
-        self.deal_in(&[dealer], step, sums).await
+        let mut dealt = Vec::new();
+        for part in step_parts::<F>(len) {
+            let step = self.next_step()?;
+            let copy = |start: usize, out: &mut [F]| {
+                let (start, len) = (part.start + start, out.len());
+                out.copy_from_slice(&values[start..start + len]);
+            };
+            let sums = self.deal_out(&[dealer], step, part.len(), F::ONE, copy);
+            let sums = self.deal_in(&[dealer], step, sums).await?;
+            append(&mut dealt, sums);
+        }
+        Ok(Shared::from_shares(dealt))
     }
 
     /// Sends shares chunk by chunk, and adds up those which need no sending.
@@ -118,7 +146,7 @@ impl Session {
         dealers: &[Party],
         step: u32,
         mut sums: Vec<F>,
-    ) -> Result<Shared<F>, MpcError> {
+    ) -> Result<Vec<F>, MpcError> {
         let (me, n, t) = (self.me, self.n(), self.t());
         let sends = |dealer: Party| dealer != me && seeded_by(dealer, n, t).all(|party| party != me);
         let senders: Vec<Party> = dealers.iter().copied().filter(|&dealer| sends(dealer)).collect();
@@ -134,7 +162,7 @@ impl Session {
                 }
             }
         }
-        Ok(Shared::from_shares(sums))
+        Ok(sums)
     }
 
     /// Sends elements to a party, chunk by chunk.

@@ -5,6 +5,7 @@ use crate::error::{Check, MpcError};
 use crate::field::{Field, lagrange, point};
 use crate::reconstruct::decode_all;
 use crate::session::Session;
+use crate::session::deal::{append, step_parts};
 use crate::shared::Shared;
 
 /// Whether a sharing is known to lie on polynomials.
@@ -64,6 +65,26 @@ impl Session {
 
     /// Opens values to parties. In the tier `semi-honest` only as many shares travel as are needed.
     pub(super) async fn open_among<F: Field>(
+        &mut self,
+        x: &Shared<F>,
+        sharing: Sharing,
+        receives: impl Fn(Party) -> bool + Copy,
+    ) -> Result<Option<Vec<F>>, MpcError> {
+        let mut opened = receives(self.me).then(Vec::new);
+        for part in step_parts::<F>(x.len()) {
+            let values = if part.len() == x.len() {
+                self.open_step(x, sharing, receives).await?
+            } else {
+                self.open_step(&x.slice(part), sharing, receives).await?
+            };
+            if let (Some(opened), Some(values)) = (&mut opened, values) {
+                append(opened, values);
+            }
+        }
+        Ok(opened)
+    }
+
+    async fn open_step<F: Field>(
         &mut self,
         x: &Shared<F>,
         sharing: Sharing,

@@ -108,6 +108,128 @@ fn the_robust_tier_gives_the_right_result_and_the_name() {
     }
 }
 
+/// The cheater's steps, each with how many frames it has.
+fn steps_of(terms: Terms, cheater: Party) -> Vec<u32> {
+    let mut steps = Vec::new();
+    agreed(rehearse_with(terms, 11, some_products, |from, _, frame| {
+        if from == cheater && steps.last() != Some(&step_of(frame)) {
+            steps.push(step_of(frame));
+        }
+        Fate::Arrives
+    }));
+    steps.sort_unstable();
+    steps.dedup();
+    steps
+}
+
+/// What honest parties may come to beside a cheater: the right result, or under `malicious-abort` none. Whether one of them noticed.
+fn honest_ends(terms: Terms, cheater: Party, rehearsal: Rehearsal<Vec<F61>>) -> bool {
+    let mut has_noticed = false;
+    let honest = rehearsal.results.into_iter().zip(rehearsal.cheaters).enumerate();
+    for (index, (result, caught)) in honest.filter(|(index, _)| *index != cheater.index()) {
+        assert!(caught.iter().all(|&caught| caught == cheater), "party {index} caught {caught:?} in vain");
+        has_noticed |= !caught.is_empty();
+        match result {
+            Ok(values) => assert_eq!(values, right_products(), "party {index}, {terms:?}"),
+            Err(error) => {
+                assert_ne!(terms.tier(), Tier::Robust, "party {index}: {error}");
+                has_noticed = true;
+            }
+        }
+    }
+    has_noticed
+}
+
+/// Terms of both tiers that withstand cheaters, with a cheater that has no input: who changes its own input does not cheat.
+fn withstanding() -> [(Terms, Party); 5] {
+    [
+        (terms(3, Tier::MaliciousAbort), Party(1)),
+        (terms(3, Tier::MaliciousAbort), Party(2)),
+        (terms(5, Tier::MaliciousAbort), Party(3)),
+        (terms(4, Tier::Robust), Party(1)),
+        (terms(7, Tier::Robust), Party(6)),
+    ]
+}
+
+#[test]
+fn a_lie_that_everybody_is_told_does_not_pass() {
+    // One and the same wrong share to all, a wrong product dealt out in full: nothing that parties could compare among themselves.
+    for (terms, cheater) in withstanding() {
+        let (mut noticed, steps) = (0, steps_of(terms, cheater));
+        for &target in &steps {
+            let rehearsal = rehearse_with(terms, 11, some_products, |from, _, frame| {
+                if from == cheater && step_of(frame) == target {
+                    spoil(frame);
+                }
+                Fate::Arrives
+            });
+            noticed += usize::from(honest_ends(terms, cheater, rehearsal));
+        }
+        match terms.tier() {
+            Tier::Robust => assert!(noticed > 0, "{terms:?}"),
+            _ => assert_eq!(noticed, steps.len(), "{terms:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_before_does_not_pass_again() {
+    // Parts of an earlier product, opening or triple in the place of those of a later one.
+    for (terms, cheater) in withstanding().into_iter().filter(|(terms, _)| terms.committee().parties() < 7) {
+        let (mut changed, mut noticed) = (0, 0);
+        for target in 0..frames_of(terms, cheater) {
+            let mut earlier: Vec<(Party, Vec<u8>)> = Vec::new();
+            let (mut count, mut is_changed) = (0, false);
+            let rehearsal = rehearse_with(terms, 11, some_products, |from, to, frame| {
+                if from == cheater {
+                    let body = frame[FRAME_HEADER_BYTES..].to_vec();
+                    let old =
+                        earlier.iter().rev().find(|(was_to, old)| (*was_to, old.len()) == (to, body.len()));
+                    if let Some((_, old)) = old.filter(|(_, old)| count == target && *old != body) {
+                        frame[FRAME_HEADER_BYTES..].copy_from_slice(old);
+                        is_changed = true;
+                    }
+                    earlier.push((to, body));
+                    count += 1;
+                }
+                Fate::Arrives
+            });
+            let has_noticed = honest_ends(terms, cheater, rehearsal);
+            changed += usize::from(is_changed);
+            noticed += usize::from(has_noticed && is_changed);
+        }
+        assert!(changed > 3, "{terms:?}: there is something to use again");
+        match terms.tier() {
+            Tier::Robust => assert!(noticed > 0, "{terms:?}"),
+            _ => assert_eq!(noticed, changed, "{terms:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_party_that_falls_silent_in_any_step_is_given_up_on() {
+    // Its links stay open: who waits longest for it gives up, as a deadline has it.
+    for terms in [terms(3, Tier::SemiHonest), terms(3, Tier::MaliciousAbort), terms(4, Tier::Robust)] {
+        for target in 0..frames_of(terms, Party(1)) {
+            let mut count = 0;
+            let rehearsal = rehearse_with(terms, 11, some_products, |from, _, _| {
+                count += usize::from(from == Party(1));
+                if from == Party(1) && count > target { Fate::Vanishes } else { Fate::Arrives }
+            });
+            for (index, result) in rehearsal.results.into_iter().enumerate().filter(|(index, _)| *index != 1)
+            {
+                match result {
+                    Ok(values) => assert_eq!(values, right_products(), "frame {target}"),
+                    Err(error) => {
+                        assert_ne!(terms.tier(), Tier::Robust, "frame {target}: {error}");
+                        assert!(matches!(error, MpcError::Lost { .. }), "party {index}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn frames_that_vanish_double_or_come_from_elsewhere_do_not_pass() {
     for tier in [Tier::SemiHonest, Tier::MaliciousAbort] {

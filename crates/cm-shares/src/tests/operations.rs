@@ -376,3 +376,27 @@ fn an_intersection_beyond_its_budget_is_refused() {
         assert!(matches!(result, Err(MpcError::Parameter(_))), "{result:?}");
     }
 }
+
+#[test]
+fn long_operands_are_worked_on_in_slices() {
+    // Tests have short slices: 67 values under masks, 256 under words, 65536 elements in a step.
+    for terms in [terms(3, Tier::SemiHonest), terms(4, Tier::SemiHonest)] {
+        let opened = agreed(rehearse(terms, 3, |mut session| async move {
+            let values: Vec<F61> = (0..300).map(|value| F61::from_u64(value) - F61::from_u64(150)).collect();
+            let x = owned(&mut session, &values).await?;
+            let less = session.less_than_zero(&x).await?;
+            let zero = session.eq_zero(&x).await?;
+            let common = session.intersection_size(&x, &x.slice(10..110)).await?;
+            let long = owned(&mut session, &numbers::<F61>(140_000, 1)).await?;
+            let squares = session.mul(&long, &long).await?;
+            let squares = session.open(&squares).await?;
+            assert!(squares.iter().zip(numbers::<F61>(140_000, 1)).all(|(&square, x)| square == x * x));
+            session.open(&Shared::concat([&less, &zero, &common])).await
+        }));
+        for place in 0..300 {
+            assert_eq!(opened[place], F61::from_u64(u64::from(place < 150)), "{place}");
+            assert_eq!(opened[300 + place], F61::from_u64(u64::from(place == 150)), "{place}");
+        }
+        assert_eq!(opened[600], F61::from_u64(100));
+    }
+}

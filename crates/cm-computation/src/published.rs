@@ -118,6 +118,12 @@ struct Point {
     y: String,
 }
 
+/// A split value: where its first share stands, and the points.
+struct Split {
+    at: usize,
+    points: Vec<(Scalar, Scalar)>,
+}
+
 /// Opens what was masked for this node: from the ephemeral key of a ciphertext to the x coordinate of the shared point, big-endian.
 pub type Unmask<'a> = dyn Fn(&str) -> Option<[u8; 32]> + 'a;
 
@@ -131,7 +137,7 @@ impl PublishedJob {
             return Err(PublishedError { step: STEPS_MAX + 1, problem: "a job has at most 10000 steps" });
         }
         let mut translating = Translating::of(self);
-        let mut shares: BTreeMap<&str, (usize, Vec<(Scalar, Scalar)>)> = BTreeMap::new();
+        let mut split: BTreeMap<&str, Split> = BTreeMap::new();
         // What a variable was defined by: its kind of step and its parameters.
         let mut defined: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
         for (at, step) in self.steps.iter().enumerate() {
@@ -171,19 +177,14 @@ impl PublishedJob {
             if step.step_type == "init_variable" {
                 let sealed = step.output_value.as_deref();
                 let sealed = sealed.ok_or_else(|| wrong("output_value: the value is missing"))?;
-                let (_, points) = shares.entry(name).or_insert_with(|| (at, Vec::new()));
                 if is_split {
                     let point: Point = serde_json::from_str(sealed)
                         .map_err(|_| wrong("output_value: no point of a share"))?;
                     let open = |text: &str| opened(text, unmask).map_err(wrong);
-                    points.push((open(&point.x)?, open(&point.y)?));
+                    let point = (open(&point.x)?, open(&point.y)?);
+                    split.entry(name).or_insert_with(|| Split { at, points: Vec::new() }).points.push(point);
                 } else if is_first {
-                    let value = opened(sealed, unmask).map_err(wrong)?;
-                    points.push((Scalar::ONE, value));
-                }
-                if is_first && !is_split {
-                    let (_, points) = shares.remove(name).unwrap_or_default();
-                    translating.value(name, points.first().map_or(Scalar::ZERO, |(_, value)| *value));
+                    translating.value(name, opened(sealed, unmask).map_err(wrong)?);
                 }
                 continue;
             }
@@ -191,7 +192,7 @@ impl PublishedJob {
                 translating.operation(name, &step.step_type, &read).map_err(wrong)?;
             }
         }
-        for (name, (at, points)) in shares {
+        for (name, Split { at, points }) in split {
             let value =
                 joined(&points, parties).map_err(|problem| PublishedError { step: at + 1, problem })?;
             translating.value(name, value);

@@ -240,6 +240,8 @@ impl Lead {
         let opened = network.links.open(&peer, RUN, head, within).await;
         let mut exchange = opened.map_err(|error| lost(&error))?;
         exchange.finish().await.map_err(|error| lost(&error))?;
+        // It says nothing before the run has ended, which may take as long as it may.
+        exchange.let_it_work();
         let expected = self.results_len();
         let most: usize = expected.values().sum();
         let mut bytes = Vec::new();

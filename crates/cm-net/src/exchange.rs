@@ -133,6 +133,11 @@ impl Outgoing {
         }
     }
 
+    /// Lets the peer say nothing until the deadline: it has to work before it answers. Whether it is still there, the link's probes tell.
+    pub fn let_it_work(&mut self) {
+        self.wire.stalled_after = self.timeout;
+    }
+
     /// The next piece that the peer sends, or `None` once it has answered.
     ///
     /// # Errors

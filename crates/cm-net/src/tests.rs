@@ -88,7 +88,12 @@ impl Node {
 
 /// Two ends that know each other, connected both ways.
 pub(crate) async fn pair() -> (Node, Node) {
-    let (a, b) = (Node::start("a", config()).await, Node::start("b", config()).await);
+    pair_with(config()).await
+}
+
+/// Two nodes that know each other, the first of which is configured like this.
+pub(crate) async fn pair_with(first: Config) -> (Node, Node) {
+    let (a, b) = (Node::start("a", first).await, Node::start("b", config()).await);
     let both = [a.contact(), b.contact()];
     a.knows(&both);
     b.knows(&both);

@@ -76,7 +76,7 @@ pub(super) async fn bench(args: &BenchArgs, connection: &Connection) -> Outcome 
         info.peers.into_iter().filter(|peer| peer.up).map(|peer| peer.name).collect();
     parties.push(info.name);
     parties.sort();
-    let bench = Bench { api: &api, who: &who, parties: &parties };
+    let bench = Bench { api: &api, parties: &parties };
     let mut told = BTreeMap::new();
     output::note(
         connection,
@@ -128,7 +128,6 @@ fn line(connection: &Connection, text: &str) {
 
 struct Bench<'a> {
     api: &'a Api,
-    who: &'a str,
     parties: &'a [String],
 }
 

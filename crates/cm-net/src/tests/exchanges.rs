@@ -6,9 +6,9 @@ use bytes::Bytes;
 use cm_runtime::CancellationToken;
 use futures::stream;
 
-use super::{ECHO, LONG, eventually, id, pair};
+use super::{ECHO, LONG, config, eventually, id, pair, pair_with};
 use crate::frame::PIECE_LEN_MAX;
-use crate::{Kind, LinkError, Refusal};
+use crate::{Config, Kind, LinkError, Refusal};
 
 const STUCK: Kind = Kind::new("test.stuck");
 const SINK: Kind = Kind::new("test.sink");
@@ -156,6 +156,35 @@ async fn a_stream_arrives_whole_and_no_faster_than_it_is_read() {
     let (len, sum) = ((PIECE_LEN_MAX + 1) * PIECES, (0..PIECES).sum::<usize>() * (PIECE_LEN_MAX + 1));
     assert_eq!((&mut sending).await.unwrap(), format!("{len} {sum}"));
     drop(sending);
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_let_work_may_say_nothing_for_longer_than_a_link_waits() {
+    let stalled_after = Duration::from_millis(300);
+    let (a, b) = pair_with(Config { stalled_after, ..config() }).await;
+    let is_done = CancellationToken::new();
+    let wait = is_done.clone();
+    b.links
+        .on_stream(SOURCE, 16, move |_, incoming| {
+            let wait = wait.clone();
+            async move {
+                wait.cancelled().await;
+                // Whoever asked may have given up on it.
+                let _ = incoming.answer(Bytes::from("done")).await;
+            }
+        })
+        .unwrap();
+    let mut unwaited = a.links.open(&b.id, SOURCE, Bytes::new(), LONG).await.unwrap();
+    assert!(matches!(unwaited.receive().await, Err(LinkError::Timeout { .. })));
+    let mut waited = a.links.open(&b.id, SOURCE, Bytes::new(), LONG).await.unwrap();
+    waited.let_it_work();
+    let mut answer = Box::pin(waited.answer());
+    let silent = tokio::time::timeout(3 * stalled_after, &mut answer).await;
+    assert!(silent.is_err(), "it is waited for");
+    is_done.cancel();
+    assert_eq!(answer.await.unwrap(), "done");
     a.stop().await;
     b.stop().await;
 }

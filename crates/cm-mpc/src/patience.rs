@@ -111,7 +111,7 @@ mod tests {
         let mut now = begun;
         let mut waits = 0;
         while patience.next(Some(0), now) != Next::GiveUp {
-            now = now + LIMIT / 2;
+            now += LIMIT / 2;
             waits += 1;
             assert!(waits < 100, "it ends");
         }

@@ -23,6 +23,8 @@ pub struct NodeOptions {
     pub variables: Vec<(String, String)>,
     /// Whether to serve without authentication.
     pub open: bool,
+    /// A command that is to start the node, such as one that enters a namespace, by its full path; it must become the node's process.
+    pub wrapper: Vec<String>,
 }
 
 /// A running node. Killed when dropped.
@@ -44,7 +46,14 @@ impl Node {
         let log = root.join("node.log");
         let file =
             std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log can be opened");
-        let mut command = Command::new(cryptomesh());
+        let mut command = match options.wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(cryptomesh());
+                command
+            }
+            None => Command::new(cryptomesh()),
+        };
         command.arg("up").arg("--data-dir").arg(&data_dir).args(["--output", "json"]);
         for listener in [
             "api",

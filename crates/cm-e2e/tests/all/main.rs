@@ -14,6 +14,7 @@ mod earlier_clients;
 mod endpoints;
 mod enforced;
 mod examples;
+mod failures;
 mod instance_tools;
 mod instances;
 mod key_release;

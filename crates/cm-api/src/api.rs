@@ -10,6 +10,7 @@ use cm_intel::Intel;
 use cm_kernel::{Access, Kernel};
 use cm_mpc::Computations;
 
+use crate::key_sets::KeySets;
 use crate::shieldx::ShieldX;
 
 /// Writes the metrics of the process in Prometheus' text format.
@@ -17,11 +18,14 @@ pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// What the handlers are given: the engines behind the API. Cheap to clone, which happens several times per request.
 #[derive(Clone)]
-pub struct Api(Arc<Engines>);
+pub struct Api {
+    engines: Arc<Engines>,
+    pub(crate) key_sets: KeySets,
+}
 
 impl From<Engines> for Api {
     fn from(engines: Engines) -> Self {
-        Self(Arc::new(engines))
+        Self { engines: Arc::new(engines), key_sets: KeySets::default() }
     }
 }
 
@@ -29,7 +33,7 @@ impl Deref for Api {
     type Target = Engines;
 
     fn deref(&self) -> &Engines {
-        &self.0
+        &self.engines
     }
 }
 

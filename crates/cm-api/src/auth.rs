@@ -40,6 +40,9 @@ pub struct Login {
     /// Its password.
     #[schema(format = "password")]
     pub password: String,
+    /// A code of its second factor, or a recovery code, if it has one.
+    #[serde(default)]
+    pub code: Option<String>,
 }
 
 /// A token to be issued.
@@ -132,7 +135,7 @@ pub struct WhoAmI {
     extensions(("x-permission" = json!("self"))),
     responses(
         (status = 200, description = "A session of the principal: a token, and what carries it on", body = BegunSession),
-        (status = 401, description = "No such principal, or another password", body = ErrorBody),
+        (status = 401, description = "No such principal, another password, or no code where one is needed: `details.second_factor` is `required` then", body = ErrorBody),
         (status = 429, description = "Too many failures; `Retry-After` says when to try again", body = ErrorBody),
     )
 )]
@@ -153,7 +156,10 @@ pub async fn login(
     })?;
     let tenant = login.tenant.unwrap_or_else(TenantId::default_tenant);
     let password = login.password.into();
-    let authenticated = api.kernel.login(&op, &tenant, &login.principal, password).await.map_err(refusal)?;
+    let authenticated = {
+        let shown = (password, login.code.map(Into::into));
+        api.kernel.login_with_code(&op, (&tenant, &login.principal), shown).await.map_err(refusal)?
+    };
     let session = NewSession { kind: SessionKind::Api, label: String::new(), ttl: TOKEN_TTL_DEFAULT };
     let tokens = api.kernel.begin_session(&op, &authenticated, session).await.map_err(refusal)?;
     Ok(Json(tokens.into()))
@@ -236,6 +242,7 @@ fn credential_name(credential: &Credential) -> &'static str {
     match credential {
         Credential::Password => "password",
         Credential::ApiKey { .. } => "api-key",
+        Credential::External { .. } => "external",
         Credential::Token { .. } => "token",
     }
 }

@@ -9,7 +9,7 @@ use cm_http::Failure;
 use crate::api::Engines;
 
 /// The operations whose credentials are in their bodies, as seen within `/api/v1`.
-const CREDENTIAL_IN_BODY: [&str; 3] = ["/auth/login", "/auth/refresh", "/auth/revoke"];
+const CREDENTIAL_IN_BODY: [&str; 4] = ["/auth/login", "/auth/refresh", "/auth/revoke", "/auth/exchange"];
 
 /// The operation that is answered by this node alone, as seen within `/api/v1`.
 const NETWORK: &str = "/network";

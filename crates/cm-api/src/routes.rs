@@ -20,10 +20,10 @@ use crate::verifications::Verifications;
 use crate::{
     active_objects, api_keys, auth, buckets, choreography, computations, data_files, decisions,
     earlier_errors, elastic, endpoints, endpoints_deploy, events, functions, hierarchy, history, instances,
-    intel, intel_exports, intel_peers, intel_watch, manifests, measures, microservices, network, node,
+    intel, intel_exports, intel_peers, intel_watch, manifests, measures, mfa, microservices, network, node,
     object_verification, object_versions, objects, paths, permission_policies, principals, probes, programs,
-    quotas, referrers, roles, security_policies, services, signing_keys, storage_network, storages, tenants,
-    threat_collections, tokens, watch,
+    providers, quotas, referrers, roles, security_policies, services, signing_keys, storage_network,
+    storages, tenants, threat_collections, tokens, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -88,6 +88,8 @@ fn families() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(auth::routes())
         .merge(tokens::routes())
+        .merge(providers::routes())
+        .merge(mfa::routes())
         .merge(tenants::routes())
         .merge(signing_keys::routes())
         .merge(principals::routes())

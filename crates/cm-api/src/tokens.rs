@@ -1,6 +1,8 @@
 //! What the standards around tokens ask for: introspection (RFC 7662), revocation (RFC 7009), the public keys (RFC 7517) and the
 //! description by which clients of OpenID Connect find them.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -99,12 +101,33 @@ async fn shown(body: Upload) -> Result<String, Failure> {
     if !is_form {
         return Ok(cm_http::body::from_json::<ShownToken>(&bytes)?.token);
     }
-    let text = String::from_utf8_lossy(&bytes).replace('+', " ");
-    let fields = text.split('&').filter_map(|field| field.split_once('='));
-    let token = fields.into_iter().find(|(name, _)| *name == "token").map(|(_, value)| value);
-    let token =
-        token.and_then(|value| percent_decode_str(value).decode_utf8().ok().map(|text| text.into_owned()));
-    token.ok_or_else(|| Failure::new(FailureClass::Invalid, "the form has no `token`"))
+    fields_of(&bytes)
+        .remove("token")
+        .ok_or_else(|| Failure::new(FailureClass::Invalid, "the form has no `token`"))
+}
+
+/// The fields of a form, each as it comes first.
+///
+/// # Errors
+/// 422 for a body of another kind.
+pub(crate) async fn form_fields(body: Upload, max: usize) -> Result<HashMap<String, String>, Failure> {
+    let is_form = body.content_type().is_some_and(|text| text.split(';').next().map(str::trim) == Some(FORM));
+    if !is_form {
+        return Err(Failure::new(FailureClass::Invalid, format!("expected a form: {FORM}")));
+    }
+    Ok(fields_of(&body.read_to_end(max).await?))
+}
+
+fn fields_of(form: &[u8]) -> HashMap<String, String> {
+    let text = String::from_utf8_lossy(form).replace('+', " ");
+    let mut fields = HashMap::new();
+    for (name, value) in text.split('&').filter_map(|field| field.split_once('=')) {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
+        if let (Some(name), Some(value)) = (decoded(name), decoded(value)) {
+            fields.entry(name).or_insert(value);
+        }
+    }
+    fields
 }
 
 #[utoipa::path(
@@ -206,6 +229,9 @@ pub(crate) async fn configuration(State(api): State<Api>) -> Result<Json<Value>,
         "issuer": issuer,
         "jwks_uri": at(JWKS_PATH),
         "introspection_endpoint": at(&format!("{PREFIX}/auth/introspect")),
+        "token_endpoint": at(&format!("{PREFIX}/auth/exchange")),
+        "grant_types_supported": ["urn:ietf:params:oauth:grant-type:token-exchange"],
+        "token_endpoint_auth_methods_supported": ["none"],
         "revocation_endpoint": at(&format!("{PREFIX}/auth/revoke")),
         "response_types_supported": [],
         "subject_types_supported": ["public"],

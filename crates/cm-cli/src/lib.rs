@@ -22,6 +22,7 @@ pub mod key_files;
 pub mod keys;
 mod kinds;
 pub mod manifest;
+pub mod mfa;
 pub mod mpc;
 pub mod object;
 pub mod output;
@@ -182,6 +183,9 @@ pub enum Command {
     Principal(principal::PrincipalCommand),
     /// Exchange a password for a token and keep it in the local data directory.
     Login(session::LoginArgs),
+    /// Guard your password by one-time codes of a device.
+    #[command(subcommand)]
+    Mfa(mfa::MfaCommand),
     /// Revoke the kept token and forget it.
     Logout,
     /// Show who the node takes you for.
@@ -246,6 +250,7 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Intel(command) => intel::run(command, connection).await,
         Command::Principal(command) => principal::run(command, connection).await,
         Command::Login(args) => session::login(args, connection).await,
+        Command::Mfa(command) => mfa::run(command, connection).await,
         Command::Logout => session::logout(connection).await,
         Command::Whoami => session::whoami(connection).await,
         Command::Can(args) => decision::can(args, connection).await,

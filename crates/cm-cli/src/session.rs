@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use cm_client::Location;
+use cm_client::{ClientError, Location};
 use cm_types::TenantId;
 
 use crate::{Connection, Format, Outcome, output};
@@ -20,6 +20,9 @@ pub struct LoginArgs {
     /// Its tenant.
     #[arg(long, default_value_t = TenantId::default_tenant().to_string())]
     pub tenant: String,
+    /// A code of its second factor, or a recovery code; asked for at a terminal when one is needed.
+    #[arg(long)]
+    pub code: Option<String>,
     /// Print the token instead of keeping it in the local data directory.
     #[arg(long)]
     pub print: bool,
@@ -31,7 +34,13 @@ pub async fn login(args: LoginArgs, connection: &Connection) -> Outcome {
     let token_file = location.token_file.clone();
     let password = ask_password(&args.principal)?;
     let api = cm_client::Api::new(Location { token: None, ..location })?;
-    let issued = api.login(&args.tenant, &args.principal, &password).await?;
+    let name = (args.tenant.as_str(), args.principal.as_str());
+    let issued = match api.login_with_code(name, &password, args.code.as_deref()).await {
+        Err(ClientError::Refused(refusal)) if args.code.is_none() && needs_code(&refusal.details) => {
+            api.login_with_code(name, &password, Some(&ask_code()?)).await?
+        }
+        outcome => outcome?,
+    };
     let mut document = serde_json::json!({ "principal": args.principal, "expires_at": issued.expires_at });
     if args.print {
         match connection.output {
@@ -47,6 +56,20 @@ pub async fn login(args: LoginArgs, connection: &Connection) -> Outcome {
         output::done(connection, &said, &document);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn needs_code(details: &serde_json::Value) -> bool {
+    details.get("second_factor").and_then(serde_json::Value::as_str) == Some("required")
+}
+
+/// A code of a second factor, typed or taken from the next line of standard input.
+pub(crate) fn ask_code() -> anyhow::Result<String> {
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password("Code: ").context("cannot read the code");
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context("cannot read the code")?;
+    Ok(line.trim().to_owned())
 }
 
 /// A password, typed unseen or taken from the first line of standard input.

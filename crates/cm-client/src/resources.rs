@@ -227,6 +227,30 @@ impl Api {
         self.post("/api/v1/auth/login", &body).await
     }
 
+    /// As [`Api::login`], with a code of the second factor besides.
+    pub async fn login_with_code(
+        &self,
+        (tenant, principal): (&str, &str),
+        password: &str,
+        code: Option<&str>,
+    ) -> Result<IssuedToken, ClientError> {
+        let body = serde_json::json!({
+            "tenant": tenant, "principal": principal, "password": password, "code": code,
+        });
+        self.post("/api/v1/auth/login", &body).await
+    }
+
+    /// Takes one's own second factor away, by a code.
+    pub async fn remove_second_factor(&self, code: &str) -> Result<(), ClientError> {
+        let body = serde_json::json!({ "code": code });
+        self.call(Method::POST, "/api/v1/auth/mfa/remove", Some(&body)).await
+    }
+
+    /// Takes the second factor of somebody away who lost it.
+    pub async fn reset_second_factor(&self, principal: &str) -> Result<(), ClientError> {
+        self.delete(&format!("{}/mfa", item(ResourceKind::Principal, principal))).await
+    }
+
     /// Revokes the token in use.
     pub async fn logout(&self) -> Result<(), ClientError> {
         self.call(Method::POST, "/api/v1/auth/logout", None).await

@@ -175,7 +175,8 @@ function loginPage(note) {
   const password = form([
     field('Name', h('input', { name: 'principal', autocomplete: 'username', required: true, spellcheck: 'false', autocapitalize: 'off' })),
     field('Password', h('input', { name: 'password', type: 'password', autocomplete: 'current-password', required: true })),
-  ], { action: 'Log in', submit: ({ principal, password: secret }) => enter({ principal, password: secret }) });
+    field('Code', h('input', { name: 'code', type: 'text', inputmode: 'numeric', autocomplete: 'one-time-code', spellcheck: 'false' }), { hint: 'Of your device, if your password has a second factor.' }),
+  ], { action: 'Log in', submit: ({ principal, password: secret, code }) => enter(code ? { principal, password: secret, code } : { principal, password: secret }) });
   const token = form([
     field('API key or token', h('input', { name: 'token', type: 'password', autocomplete: 'off', required: true, spellcheck: 'false' }), { hint: 'The administrator’s lies in admin.token of the data directory.' }),
   ], { action: 'Log in with it', kind: '', submit: ({ token: key }) => enter({ token: key.trim() }) });

@@ -46,6 +46,9 @@ struct Password {
     tenant: Option<String>,
     principal: String,
     password: String,
+    /// Of a second factor, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
 }
 
 /// An API key, or a token.

@@ -7,7 +7,7 @@
 //!
 //! Nothing here reads a clock: whoever needs the present moment passes it in.
 //!
-//! Reading order: [`secret`] (how secrets are held), [`digest`], [`sign`] (Ed25519), [`pss`] (RSA), [`jws`] and [`es256`] (signed
+//! Reading order: [`secret`] (how secrets are held), [`digest`], [`sign`] (Ed25519), [`pss`] (RSA), [`foreign`], [`jws`] and [`es256`] (signed
 //! tokens), [`password`], [`mod@derive`], [`exchange`] (secrets of two), [`stream`] (pseudorandom bytes), [`sealed`] (bytes at rest under a symmetric key), [`frames`] (long ones, read in part), [`seal`] (objects
 //! for recipients), [`cert`].
 
@@ -18,6 +18,7 @@ pub mod digest;
 mod error;
 pub mod es256;
 pub mod exchange;
+pub mod foreign;
 pub mod frames;
 pub mod jws;
 pub mod mac;

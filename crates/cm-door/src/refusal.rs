@@ -33,6 +33,10 @@ pub fn refusal(error: KernelError) -> Failure {
         KernelError::Objects(ObjectError::QuotaExceeded { .. }) => {
             return Failure::new(FailureClass::QuotaExceeded, error.to_string());
         }
+        KernelError::Identity(IdentityError::SecondFactorRequired) => {
+            let message = "the password is right; a code of the second factor is needed besides";
+            return Failure::unauthenticated(message).with_detail("second_factor", "required");
+        }
         _ if is_full(&error) => {
             return Failure::new(FailureClass::StorageFull, "no space left on the node").with_cause(error);
         }

@@ -1,7 +1,7 @@
 //! Credentials as callers see them.
 
 use cm_policy::{Grant, Permit, Update};
-use cm_types::{PrincipalId, TenantId, Timestamp};
+use cm_types::{PrincipalId, ResourceId, TenantId, Timestamp};
 
 use crate::Principal;
 
@@ -49,6 +49,13 @@ pub enum Credential {
         /// The key's id, which is no secret.
         id: String,
     },
+    /// A token of an identity provider, just now.
+    External {
+        /// What the tenant calls the provider.
+        provider: ResourceId,
+        /// When that token ends.
+        expires_at: Timestamp,
+    },
     /// A token.
     Token {
         /// The token's id, which is no secret.
@@ -62,6 +69,8 @@ pub enum Credential {
         /// The session by whose token it was made, if any: it ends with that session, however it ends, and ending it ends
         /// nothing else.
         within: Option<String>,
+        /// The provider of whose token it was made, if any; it ends with the trust in that.
+        via: Option<ResourceId>,
     },
 }
 

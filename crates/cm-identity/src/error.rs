@@ -71,6 +71,30 @@ pub enum IdentityError {
         /// The limit.
         max: usize,
     },
+    /// The tenant trusts no such identity provider.
+    #[error("there is no such identity provider")]
+    NoSuchProvider,
+    /// The tenant trusts as many identity providers as one may.
+    #[error("a tenant may trust at most {max} identity providers")]
+    TooManyProviders {
+        /// The limit.
+        max: usize,
+    },
+    /// The password is right, and a code of the second factor is needed besides.
+    #[error("a code of the second factor is required")]
+    SecondFactorRequired,
+    /// The principal has a second factor already.
+    #[error("there is a second factor already; remove it first")]
+    SecondFactorExists,
+    /// The principal has no second factor.
+    #[error("there is no second factor")]
+    NoSuchSecondFactor,
+    /// A code of the second factor is another one, or was used before.
+    #[error("the code is wrong, or was used before")]
+    WrongCode,
+    /// The secret of a second factor is none.
+    #[error("the second factor cannot be used")]
+    SecondFactorUnusable,
     /// The id of a tenant is taken.
     #[error("a tenant of this id exists already")]
     TenantExists,
@@ -163,6 +187,12 @@ pub enum CredentialProblem {
     /// The principal does not exist.
     #[error("the principal does not exist")]
     UnknownPrincipal,
+    /// A token of an identity provider that says nothing by which a role is given.
+    #[error("the provider's token gives no role here")]
+    NoRole,
+    /// The password is right, but the code of the second factor is another one, or was used before.
+    #[error("the code of the second factor is wrong or was used before")]
+    WrongCode,
     /// The password is another one, or the principal has none.
     #[error("the password is wrong")]
     WrongPassword,
@@ -213,6 +243,14 @@ pub enum InvalidInput {
         field: &'static str,
         /// The most bytes.
         max: usize,
+    },
+    /// Something about an identity provider.
+    #[error("{field}: {rule}")]
+    Provider {
+        /// Which field.
+        field: &'static str,
+        /// What is expected.
+        rule: &'static str,
     },
     /// An id that the product uses itself.
     #[error("the id is reserved")]

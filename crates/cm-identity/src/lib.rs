@@ -7,6 +7,7 @@
 //!
 //! - **Passwords** are hashed with argon2id, off the runtime, a few at a time. An unknown name costs what a
 //!   wrong password costs. Failures in a row lock a name, known or not, for a growing while.
+//! - **Codes** of a device are a [second factor](second_factor) of passwords.
 //! - **API keys** read `cmk_<id>_<secret>` and last until revoked. Only a digest of the secret is kept.
 //! - **Keys of S3** are API keys that requests are signed with ([`ApiKeyKind::S3`]); they open nothing else.
 //! - **Sessions** are begun by a login, carried on by refreshing and ended by a logout; see [`session`].
@@ -18,8 +19,8 @@
 //! allows it, and appends its event to the same transaction. Changing somebody else's credentials or
 //! anybody's roles takes a permit to *grant*, see [`CredentialRight`].
 //!
-//! Reading order: [`principal`], [`tenant`], [`profile`], [`credential`], [`session`], [`identity`], [`lockout`],
-//! [`account_key`], [`node_keys`], [`signing`], [`master`].
+//! Reading order: [`principal`], [`tenant`], [`profile`], [`credential`], [`second_factor`], [`session`], [`identity`], [`lockout`],
+//! [`provider`], [`account_key`], [`node_keys`], [`signing`], [`master`].
 
 pub mod account_key;
 pub mod credential;
@@ -31,6 +32,8 @@ pub mod master;
 pub mod node_keys;
 pub mod principal;
 pub mod profile;
+pub mod provider;
+pub mod second_factor;
 pub mod session;
 pub mod signing;
 mod table;
@@ -38,6 +41,7 @@ pub mod tenant;
 mod trail;
 
 pub use account_key::{AccountKeyInfo, AccountScope};
+pub use cm_crypto::foreign::{ForeignKeys, KEY_SET_LEN_MAX, claimed_issuer};
 pub use credential::{ApiKeyInfo, ApiKeyKind, Authenticated, Credential, CredentialRight, TokenInfo};
 pub use error::{CredentialProblem, IdentityError, InvalidInput, NodeKeyError};
 pub use identity::{Identity, Introspection, NewSession, Presented, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
@@ -46,6 +50,8 @@ pub use master::MasterKey;
 pub use node_keys::{NodeKeys, recorded_node_key};
 pub use principal::{NewPrincipal, Principal, PrincipalChange};
 pub use profile::Profile;
+pub use provider::{External, Provider, is_safe_url};
+pub use second_factor::{Enrolment, SecondFactor};
 pub use session::{LiveSession, SessionKind, SessionTokens};
 pub use signing::{PublicKey, Purpose, SigningKeyInfo};
 pub use table::TABLES;

@@ -98,6 +98,7 @@ impl LiveSession {
             api_key: None,
             session: Some(self.id.clone()),
             within: None,
+            via: None,
         };
         Authenticated::new(self.principal.clone(), credential)
     }

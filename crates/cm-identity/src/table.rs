@@ -24,6 +24,9 @@ pub const TABLES: &[&str] = &[
     Profiles::NAME,
     AccountKeys::NAME,
     AccountKeysOfTenant::NAME,
+    Providers::NAME,
+    Externals::NAME,
+    SecondFactors::NAME,
 ];
 
 macro_rules! tables {
@@ -72,6 +75,12 @@ tables! {
     AccountKeys = "identity_account_keys": String => AccountKeyRow;
     /// The ids of a tenant's keys of applications.
     AccountKeysOfTenant = "identity_account_keys_of_tenant": (TenantId, String) => Mark;
+    /// Identity providers that tenants trust, by what those call them.
+    Providers = "identity_providers": (TenantId, ResourceId) => ProviderRow;
+    /// Principals whom a provider vouches for.
+    Externals = "identity_externals": (TenantId, PrincipalId) => ExternalRow;
+    /// Second factors of passwords.
+    SecondFactors = "identity_second_factors": (TenantId, PrincipalId) => SecondFactorRow;
 }
 
 /// The key of the one row of [`Nodes`].
@@ -190,6 +199,38 @@ pub(crate) struct RevokedTokenRow {
     pub(crate) expires_at: Timestamp,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct ProviderRow {
+    pub(crate) provider: crate::provider::Provider,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExternalRow {
+    /// The provider that vouched last.
+    pub(crate) provider: ResourceId,
+    pub(crate) subject: String,
+    /// The roles that it gave last, besides those that people gave.
+    pub(crate) roles: Vec<ResourceId>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SecondFactorRow {
+    /// The secret of the device, sealed, in base64.
+    pub(crate) sealed: String,
+    /// The name of the master key.
+    pub(crate) master: String,
+    pub(crate) confirmed: bool,
+    pub(crate) created_at: Timestamp,
+    /// The step of the last code that was taken.
+    pub(crate) last_step: u64,
+    /// Digests of the recovery codes that are left.
+    pub(crate) recovery: Vec<Sha256Digest>,
+    /// Wrong codes in a row by which the factor was to be taken away.
+    pub(crate) wrong: u32,
+    pub(crate) wait_until: Option<Timestamp>,
+}
+
 /// Says only that it is there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Mark {}
@@ -203,6 +244,9 @@ impl Row for Mark {}
 impl Row for SigningKeyRow {}
 impl Row for SessionRow {}
 impl Row for AccountKeyRow {}
+impl Row for ProviderRow {}
+impl Row for ExternalRow {}
+impl Row for SecondFactorRow {}
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@
 use cm_crypto::Secret;
 use cm_db::ReadTx;
 use cm_identity::{
-    ApiKeyInfo, Authenticated, CredentialRight, Identity, IdentityError, Principal, TokenInfo,
+    ApiKeyInfo, Authenticated, CredentialRight, Enrolment, Identity, IdentityError, Principal, SecondFactor,
+    TokenInfo,
 };
 use cm_policy::{Grant, Permit, RoleFacts, Subject, Target, Update, decide};
 use cm_types::{Labels, PrincipalId, ResourceKind, ResourceRef, TenantId};
@@ -198,8 +199,82 @@ impl Kernel {
         principal: &PrincipalId,
         password: Secret<String>,
     ) -> Result<Authenticated, KernelError> {
-        let outcome = self.identity().login(tenant, principal, password, &op.source, Some(&op.request)).await;
+        self.login_with_code(op, (tenant, principal), (password, None)).await
+    }
+
+    /// As [`Kernel::login`], with a code of the second factor besides.
+    pub async fn login_with_code(
+        &self,
+        op: &OpContext,
+        name: (&TenantId, &PrincipalId),
+        shown: (Secret<String>, Option<Secret<String>>),
+    ) -> Result<Authenticated, KernelError> {
+        let outcome = self.identity().login_with_code(name, shown, &op.source, Some(&op.request)).await;
         outcome.map_err(unproven)
+    }
+
+    /// Begins to enrol a second factor of the actor's own.
+    ///
+    /// # Errors
+    /// [`KernelError::Unauthenticated`] for an actor that is no principal; one that has a second factor.
+    pub async fn enrol_second_factor(&self, op: &OpContext) -> Result<Enrolment, KernelError> {
+        let (identity, (id, permit)) = (self.identity().clone(), self.own_credentials(op).await?);
+        self.db().write(move |tx| Ok(identity.enrol_second_factor(tx, permit.right(), &id)?)).await
+    }
+
+    /// Confirms the enrolment of the actor's own second factor by a code; the recovery codes, once.
+    pub async fn confirm_second_factor(
+        &self,
+        op: &OpContext,
+        code: Secret<String>,
+    ) -> Result<Vec<Secret<String>>, KernelError> {
+        let (identity, (id, permit)) = (self.identity().clone(), self.own_credentials(op).await?);
+        let request = op.request.clone();
+        self.db()
+            .write(move |tx| {
+                let shown = (&id, code.expose().as_str());
+                Ok(identity.confirm_second_factor(tx, permit.right(), shown, Some(&request))?)
+            })
+            .await
+    }
+
+    /// Takes a second factor away: one's own by a code, somebody else's with the power to become them.
+    pub async fn remove_second_factor(
+        &self,
+        op: &OpContext,
+        permit: impl Into<CredentialPermit>,
+        principal: &PrincipalId,
+        code: Option<Secret<String>>,
+    ) -> Result<(), KernelError> {
+        let permit = permit.into();
+        let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
+        let (op, id) = (op.clone(), principal.clone());
+        let outcome = self
+            .db()
+            .write(move |tx| {
+                let principal = existing(tx, &identity, permit.tenant(), &id)?;
+                demand_power_to_become(tx, &catalog, &op.subject(), &principal)?;
+                let shown = (&id, code.as_ref().map(|code| code.expose().as_str()));
+                Ok::<_, KernelError>(identity.remove_second_factor(
+                    tx,
+                    permit.right(),
+                    shown,
+                    Some(&op.request),
+                )?)
+            })
+            .await?;
+        Ok(outcome?)
+    }
+
+    /// What is known of the actor's own second factor.
+    pub async fn own_second_factor(&self, op: &OpContext) -> Result<Option<SecondFactor>, KernelError> {
+        let (identity, (id, permit)) = (self.identity().clone(), self.own_credentials(op).await?);
+        self.db().read(move |tx| Ok(identity.second_factor(tx, permit.tenant(), &id)?)).await
+    }
+
+    async fn own_credentials(&self, op: &OpContext) -> Result<(PrincipalId, CredentialPermit), KernelError> {
+        let own = op.authenticated().ok_or(KernelError::Unauthenticated)?.principal().id.clone();
+        Ok((own.clone(), self.look_up_credentials(op, own.as_str()).await?.1))
     }
 }
 

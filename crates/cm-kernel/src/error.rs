@@ -250,26 +250,35 @@ fn declaration_class(error: &DeclarationError) -> ErrorClass {
 
 fn identity_class(error: &IdentityError) -> ErrorClass {
     match error {
-        IdentityError::InvalidCredential(_) => ErrorClass::Unauthenticated,
+        IdentityError::InvalidCredential(_) | IdentityError::SecondFactorRequired => {
+            ErrorClass::Unauthenticated
+        }
         IdentityError::Locked { retry_after } | IdentityError::Busy { retry_after } => {
             ErrorClass::TooMany { retry_after: *retry_after }
         }
         IdentityError::NoSuchPrincipal
         | IdentityError::NoSuchTenant
         | IdentityError::NoSuchApiKey
+        | IdentityError::NoSuchProvider
+        | IdentityError::NoSuchSecondFactor
         | IdentityError::NoSuchAccountKey
         | IdentityError::NoSuchSession => ErrorClass::NotFound,
         IdentityError::Exists
         | IdentityError::LastAdministrator
         | IdentityError::TooManyApiKeys { .. }
+        | IdentityError::TooManyProviders { .. }
+        | IdentityError::SecondFactorExists
         | IdentityError::TooManyAccountKeys { .. }
         | IdentityError::TenantExists
         | IdentityError::TenantInUse(_) => ErrorClass::Conflict,
         IdentityError::Stale { .. } => ErrorClass::Stale,
         IdentityError::Invalid(InvalidInput::ReservedId) => ErrorClass::Conflict,
-        IdentityError::Invalid(_) | IdentityError::NotAToken => ErrorClass::Invalid,
+        IdentityError::Invalid(_) | IdentityError::NotAToken | IdentityError::WrongCode => {
+            ErrorClass::Invalid
+        }
         IdentityError::RolesNeedGrant => ErrorClass::Forbidden,
         IdentityError::WrongPermit
+        | IdentityError::SecondFactorUnusable
         | IdentityError::NodeKeys(_)
         | IdentityError::Key(_)
         | IdentityError::MasterKey { .. } => ErrorClass::Internal,

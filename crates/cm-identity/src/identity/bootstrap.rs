@@ -90,6 +90,6 @@ pub(super) fn administrator(now: Timestamp) -> PrincipalRow {
 }
 
 /// A credential epoch that no principal has had before.
-pub(super) fn new_epoch() -> String {
+pub(crate) fn new_epoch() -> String {
     hex::encode(secret::random_bytes::<8>())
 }

@@ -10,7 +10,8 @@ use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 
 use super::{Identity, PASSWORD_LEN_MAX, key_of, require_tenant};
 use crate::lockout::{Attempts, Source, Sprays, UnknownNames};
-use crate::table::{LoginFailures, PrincipalRow, Principals, Tenants};
+use crate::second_factor::Code;
+use crate::table::{LoginFailures, PrincipalRow, Principals, SecondFactors, Tenants};
 use crate::trail::Entry;
 use crate::{Authenticated, Credential, CredentialProblem, IdentityError, Principal};
 
@@ -22,6 +23,8 @@ struct Attempt {
     /// The hash that the password was compared with.
     compared: Option<PasswordHash>,
     matches: bool,
+    /// The code of the second factor, if one was shown.
+    code: Option<Secret<String>>,
     /// What takes the place of an outdated hash.
     renewed: Option<PasswordHash>,
     /// Whether it may be made once more.
@@ -33,6 +36,8 @@ struct Attempt {
 enum Verdict {
     In(Box<Authenticated>),
     Out(CredentialProblem),
+    /// The password is right, and a code was not shown.
+    CodeMissing,
     /// The password was right for a hash that has been replaced since: by somebody else's login, or by another password.
     Replaced,
     Locked(std::time::Duration),
@@ -58,11 +63,24 @@ impl Identity {
         source: &Source,
         request: Option<&RequestId>,
     ) -> Result<Authenticated, IdentityError> {
-        let name = (tenant, principal);
-        if let Some(authenticated) = self.attempt(name, password.clone(), source, (request, true)).await? {
+        self.login_with_code((tenant, principal), (password, None), source, request).await
+    }
+
+    /// As [`Identity::login`], with a code of the [second factor](crate::second_factor) besides.
+    ///
+    /// Errors: `SecondFactorRequired` for a right password without a code where one is needed. A wrong code is
+    /// `InvalidCredential`, and counts as a wrong password does.
+    pub async fn login_with_code(
+        &self,
+        name: (&TenantId, &PrincipalId),
+        shown: (Secret<String>, Option<Secret<String>>),
+        source: &Source,
+        request: Option<&RequestId>,
+    ) -> Result<Authenticated, IdentityError> {
+        if let Some(authenticated) = self.attempt(name, shown.clone(), source, (request, true)).await? {
             return Ok(authenticated);
         }
-        let again = self.attempt(name, password, source, (request, false)).await?;
+        let again = self.attempt(name, shown, source, (request, false)).await?;
         again.ok_or_else(|| CredentialProblem::WrongPassword.into())
     }
 
@@ -70,7 +88,7 @@ impl Identity {
     async fn attempt(
         &self,
         (tenant, principal): (&TenantId, &PrincipalId),
-        password: Secret<String>,
+        (password, code): (Secret<String>, Option<Secret<String>>),
         source: &Source,
         (request, is_first): (Option<&RequestId>, bool),
     ) -> Result<Option<Authenticated>, IdentityError> {
@@ -102,7 +120,8 @@ impl Identity {
         };
         let (tenant, principal) = name;
         let (source, request) = (source.clone(), request.cloned());
-        let attempt = Attempt { tenant, principal, source, compared, matches, renewed, is_first, request };
+        let attempt =
+            Attempt { tenant, principal, source, compared, matches, code, renewed, is_first, request };
         self.conclude(attempt).await
     }
 
@@ -141,6 +160,7 @@ impl Identity {
             Verdict::In(authenticated) => Ok(Some(*authenticated)),
             Verdict::Replaced => Ok(None),
             Verdict::Out(problem) => Err(problem.into()),
+            Verdict::CodeMissing => Err(IdentityError::SecondFactorRequired),
             Verdict::Locked(retry_after) => Err(IdentityError::Locked { retry_after }),
             Verdict::Unknown => {
                 let mut names = self.unknown_names();
@@ -181,6 +201,11 @@ impl Identity {
             CredentialProblem::WrongPassword
         } else if row.disabled || closed {
             CredentialProblem::Disabled
+        } else if let Some(verdict) = self.judge_factor(tx, attempt)? {
+            match verdict {
+                Verdict::Out(problem) => problem,
+                other => return Ok(other),
+            }
         } else {
             attempts.succeed(&attempt.source, now);
             tx.put::<LoginFailures>(&key, &attempts)?;
@@ -190,7 +215,12 @@ impl Identity {
             }
             self.record(tx, attempt.entry("login.succeeded", Outcome::Allowed))?;
             let principal = Principal::from_row(&attempt.tenant, &attempt.principal, &row);
-            return Ok(Verdict::In(Box::new(Authenticated::new(principal, Credential::Password))));
+            let authenticated = Authenticated::new(principal, Credential::Password);
+            let has_factor = tx.get::<SecondFactors>(&key)?.is_some_and(|factor| factor.confirmed);
+            return Ok(Verdict::In(Box::new(match has_factor {
+                true => authenticated.with_second_factor(),
+                false => authenticated,
+            })));
         };
         attempts.fail(&attempt.source, now);
         tx.put::<LoginFailures>(&key, &attempts)?;
@@ -201,6 +231,23 @@ impl Identity {
             self.record(tx, entry.fact("seconds", lock.as_secs()))?;
         }
         Ok(Verdict::Out(problem))
+    }
+
+    /// What somebody is kept out by whose password is right; `None` if by nothing. A code that was right is used by then.
+    fn judge_factor(
+        &self,
+        tx: &mut WriteTx<'_>,
+        attempt: &Attempt,
+    ) -> Result<Option<Verdict>, IdentityError> {
+        let who = (&attempt.tenant, &attempt.principal);
+        Ok(match self.judge_code(tx, who, attempt.code.as_ref(), attempt.request.as_ref())? {
+            Code::NotNeeded | Code::Right => None,
+            Code::Wrong => Some(Verdict::Out(CredentialProblem::WrongCode)),
+            Code::Missing => {
+                self.record(tx, attempt.entry("login.code-missing", Outcome::Denied))?;
+                Some(Verdict::CodeMissing)
+            }
+        })
     }
 
     /// Leaves an event now and then, if there is a tenant to leave it in. Always writes the row of a name

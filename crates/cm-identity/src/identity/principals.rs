@@ -12,7 +12,8 @@ use super::api_keys::has_api_key;
 use super::bootstrap::new_epoch;
 use super::{Identity, existing, key_of, require_tenant};
 use crate::principal::{check_display_name, check_roles};
-use crate::table::{LoginFailures, PrincipalRow, Principals, Profiles};
+use crate::provider::EXTERNAL_PREFIX;
+use crate::table::{Externals, LoginFailures, PrincipalRow, Principals, Profiles, SecondFactors};
 use crate::trail::Entry;
 use crate::{CredentialRight, IdentityError, InvalidInput, NewPrincipal, Principal, PrincipalChange};
 
@@ -41,7 +42,7 @@ impl Identity {
         let tenant = permit.tenant();
         require_cover(permit, tenant, &new.id)?;
         require_tenant(tx, tenant)?;
-        if new.id == PrincipalId::node() {
+        if new.id == PrincipalId::node() || new.id.as_str().starts_with(EXTERNAL_PREFIX) {
             return Err(InvalidInput::ReservedId.into());
         }
         let display_name = new.display_name.unwrap_or_else(|| new.id.to_string());
@@ -179,6 +180,8 @@ impl Identity {
     ) -> Result<(), IdentityError> {
         self.delete_api_keys(tx, tenant, id)?;
         self.delete_sessions(tx, tenant, id)?;
+        tx.delete::<Externals>(&key_of(tenant, id))?;
+        tx.delete::<SecondFactors>(&key_of(tenant, id))?;
         tx.delete::<Profiles>(&key_of(tenant, id))?;
         tx.delete::<LoginFailures>(&key_of(tenant, id))?;
         tx.delete::<Principals>(&key_of(tenant, id))?;

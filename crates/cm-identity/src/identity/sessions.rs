@@ -288,6 +288,7 @@ impl Identity {
             aud: Some(issuer),
             sid: Some(session.to_owned()),
             within: None,
+            via: None,
         }
     }
 

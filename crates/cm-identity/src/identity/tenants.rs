@@ -7,7 +7,7 @@ use cm_types::{PrincipalId, RequestId, ResourceKind, TenantId};
 
 use super::bootstrap::administrator;
 use super::{Identity, key_of};
-use crate::table::{AccountKeys, AccountKeysOfTenant, Principals, TenantRow, Tenants};
+use crate::table::{AccountKeys, AccountKeysOfTenant, Principals, Providers, TenantRow, Tenants};
 use crate::tenant::check_name;
 use crate::trail::Entry;
 use crate::{IdentityError, InvalidInput, NewTenant, Tenant};
@@ -135,6 +135,9 @@ impl Identity {
         for (key, _) in tx.prefix::<AccountKeysOfTenant>(&prefix, None, crate::account_key::KEYS_MAX)? {
             tx.delete::<AccountKeys>(&key.1)?;
             tx.delete::<AccountKeysOfTenant>(&key)?;
+        }
+        for (key, _) in tx.prefix::<Providers>(&prefix, None, crate::provider::PROVIDERS_MAX)? {
+            tx.delete::<Providers>(&key)?;
         }
         let node = PrincipalId::node();
         let actor = permit.principal().unwrap_or(&node);

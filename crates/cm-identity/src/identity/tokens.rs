@@ -8,7 +8,7 @@ use std::time::Duration;
 use cm_crypto::jws::{self, TokenType};
 use cm_crypto::{Secret, secret};
 use cm_db::{Direction, KeyRange, ReadTx, WriteTx};
-use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
+use cm_types::{PrincipalId, RequestId, ResourceId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Identity, key_of};
@@ -55,6 +55,9 @@ pub(crate) struct TokenClaims {
     /// token once kept what it made of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) within: Option<String>,
+    /// The provider of whose token it was made: it is worth nothing once that is trusted no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) via: Option<ResourceId>,
 }
 
 /// What a token that holds is.
@@ -101,11 +104,15 @@ impl Identity {
             return Err(CredentialProblem::Revoked.into());
         }
         let now = self.now();
-        let (latest, key, within) = match authenticated.credential() {
-            Credential::Password => (None, None, None),
-            Credential::ApiKey { id } => (None, Some(id.clone()), None),
-            Credential::Token { expires_at, api_key, session, within, .. } => {
-                (Some(*expires_at), api_key.clone(), session.clone().or_else(|| within.clone()))
+        let (latest, key, within, via) = match authenticated.credential() {
+            Credential::Password => (None, None, None, None),
+            Credential::ApiKey { id } => (None, Some(id.clone()), None, None),
+            Credential::External { provider, expires_at } => {
+                (Some(*expires_at), None, None, Some(provider.clone()))
+            }
+            Credential::Token { expires_at, api_key, session, within, via, .. } => {
+                let within = session.clone().or_else(|| within.clone());
+                (Some(*expires_at), api_key.clone(), within, via.clone())
             }
         };
         if let Some(session) = &within {
@@ -127,6 +134,7 @@ impl Identity {
             aud: Some(issuer),
             sid: None,
             within,
+            via,
         };
         let body = serde_json::to_vec(&claims).expect("the claims are strings and numbers");
         let text = jws::sign(signing, TokenType::ACCESS, &body);

@@ -23,7 +23,7 @@ pub struct NodeOptions {
     pub variables: Vec<(String, String)>,
     /// Whether to serve without authentication.
     pub open: bool,
-    /// A command that is to start the node, such as one that enters a namespace, by its full path; it must become the node's process.
+    /// A command that is to start the node, such as one that enters a namespace, by its full path; it must become the node's process. It stands before commands against the node, too.
     pub wrapper: Vec<String>,
 }
 
@@ -33,6 +33,19 @@ pub struct Node {
     data_dir: PathBuf,
     log: PathBuf,
     listeners: BTreeMap<String, String>,
+    within: Vec<String>,
+}
+
+/// A line that runs the executable.
+fn line(within: &[String]) -> Command {
+    match within {
+        [] => Command::new(cryptomesh()),
+        [first, others @ ..] => {
+            let mut command = Command::new(first);
+            command.args(others).arg(cryptomesh());
+            command
+        }
+    }
 }
 
 impl Node {
@@ -46,14 +59,7 @@ impl Node {
         let log = root.join("node.log");
         let file =
             std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log can be opened");
-        let mut command = match options.wrapper.split_first() {
-            Some((first, rest)) => {
-                let mut command = Command::new(first);
-                command.args(rest).arg(cryptomesh());
-                command
-            }
-            None => Command::new(cryptomesh()),
-        };
+        let mut command = line(&options.wrapper);
         command.arg("up").arg("--data-dir").arg(&data_dir).args(["--output", "json"]);
         for listener in [
             "api",
@@ -99,7 +105,7 @@ impl Node {
             let _ = process.kill();
             panic!("the node did not become ready: {ready:?}\n{said}");
         };
-        Node { process, data_dir, log, listeners }
+        Node { process, data_dir, log, listeners, within: options.wrapper.clone() }
     }
 
     /// The address of a listener.
@@ -151,7 +157,7 @@ impl Node {
 
     /// Runs a command against this node as its administrator.
     pub fn command(&self, arguments: &[&str]) -> Output {
-        Command::new(cryptomesh())
+        line(&self.within)
             .arg("--data-dir")
             .arg(&self.data_dir)
             .args(arguments)

@@ -14,10 +14,10 @@ const COLUMNS = [
   { title: 'Number', cell: (event) => h('code', {}, event.seq), class: 'narrow' },
   { title: 'When', cell: (event) => moment(event.at) },
   { title: 'What', cell: (event) => h('strong', { class: 'wrap' }, event.verb) },
-  { title: 'Outcome', cell: (event) => badge(event.outcome) },
-  { title: 'Who', cell: (event) => (event.actor ? reference(`principal/${event.actor}`) : h('span', { class: 'muted' }, 'unknown')) },
+  { title: 'Outcome', cell: (event) => badge(event.outcome), class: 'roomy' },
+  { title: 'Who', cell: (event) => (event.actor ? reference(`principal/${event.actor}`) : h('span', { class: 'muted' }, 'unknown')), class: 'roomy' },
   { title: 'To what', cell: (event) => reference(event.resource) },
-  { title: 'Facts', cell: (event) => h('details', { class: 'facts-fold' }, h('summary', {}, plural(Object.keys(event.facts).length, 'fact')), json({ ...event.facts, request: event.request })) },
+  { title: 'Facts', cell: (event) => h('details', { class: 'facts-fold' }, h('summary', {}, plural(Object.keys(event.facts).length, 'fact')), json({ ...event.facts, request: event.request })), class: 'roomy' },
 ];
 
 export async function audit({ query, signal }) {

@@ -26,7 +26,7 @@ export async function peers({ signal }) {
     { title: 'Score', cell: (peer) => score(peer.score) },
     { title: 'Received', cell: (peer) => `${count(peer.received)}, ${count(peer.accepted)} new, ${count(peer.invalid)} invalid` },
     { title: 'Sent', cell: (peer) => count(peer.sent) },
-    { title: 'Ignored', cell: (peer) => (peer.ignored ? h('span', { class: 'note bad' }, peer.ignored) : h('span', { class: 'muted' }, 'no')) },
+    { title: 'Problem', cell: (peer) => (peer.ignored ? h('span', { class: 'note bad' }, peer.ignored) : h('span', { class: 'muted' }, 'none')) },
   ];
   const reputations = await page(['intel', 'reputations'], { query: { limit: PAGE }, signal });
   return [

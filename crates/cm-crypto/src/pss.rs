@@ -10,7 +10,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize, PublicKey};
 use aws_lc_rs::signature::{
     KeyPair as _, ParsedPublicKey, RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaParameters, RsaPssSaltLength,
-    RsaSignatureEncoding,
+    RsaSignatureEncoding, UnparsedPublicKey,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +20,12 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use crate::{CryptoError, Secret, digest};
 
 const VERIFY: RsaParameters = RSA_PSS_2048_8192_SHA256.with_pss_salt_length(RsaPssSaltLength::Max);
+const fn with_salt(len: u16) -> RsaParameters {
+    RSA_PSS_2048_8192_SHA256.with_pss_salt_length(RsaPssSaltLength::Custom(len))
+}
+/// With the salts that other programs choose: none, and the lengths of the usual digests.
+static OTHER_SALTS: [RsaParameters; 6] =
+    [with_salt(32), with_salt(20), with_salt(0), with_salt(64), with_salt(48), with_salt(28)];
 const SIGN: RsaSignatureEncoding = RSA_PSS_SHA256.with_pss_salt_length(RsaPssSaltLength::Max);
 
 const PRIVATE_KEY: &str = "PRIVATE KEY";
@@ -87,6 +93,7 @@ impl std::fmt::Debug for PssSigningKey {
 #[derive(Clone)]
 pub struct PssKey {
     key: Arc<ParsedPublicKey>,
+    spki: Arc<[u8]>,
     id: Sha256Digest,
 }
 
@@ -111,7 +118,8 @@ impl PssKey {
         }
         let spki = public.as_der().map_err(|_| refused())?;
         let key = ParsedPublicKey::new(&VERIFY, spki.as_ref()).map_err(|_| refused())?;
-        Ok(Self { key: Arc::new(key), id: digest::sha256(spki.as_ref()) })
+        let spki = spki.as_ref();
+        Ok(Self { key: Arc::new(key), id: digest::sha256(spki), spki: spki.into() })
     }
 
     /// The name of the key: SHA-256 of its SubjectPublicKeyInfo in DER, the same however it was written.
@@ -125,6 +133,15 @@ impl PssKey {
     /// [`CryptoError::Signature`] if not.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
         self.key.verify_sig(message, signature).map_err(|_| CryptoError::Signature)
+    }
+
+    /// Whether the signature is the key's after all, with a salt of 0, 20, 28, 32, 48 or 64 bytes. Such a signature proves as much as one with the longest salt; it is
+    /// only that not everybody takes it. Takes as long as six verifications at worst.
+    pub fn is_signed_with_another_salt(&self, message: &[u8], signature: &[u8]) -> bool {
+        let is_so = |salt: &'static RsaParameters| {
+            UnparsedPublicKey::new(salt, &*self.spki).verify(message, signature).is_ok()
+        };
+        OTHER_SALTS.iter().any(is_so)
     }
 }
 
@@ -158,6 +175,26 @@ mod tests {
         assert!(PssKey::from_pem(&other.public_pem()).unwrap().verify(b"message", &signature).is_err());
         let again = PssSigningKey::from_pkcs8_pem(key.to_pkcs8_pem().expose()).unwrap();
         assert_eq!(again.public_pem(), key.public_pem());
+    }
+
+    #[test]
+    fn another_salt_is_told_from_another_key() {
+        let key = PssSigningKey::generate().unwrap();
+        let (public, other) = (
+            PssKey::from_pem(&key.public_pem()).unwrap(),
+            PssKey::from_pem(&PssSigningKey::generate().unwrap().public_pem()).unwrap(),
+        );
+        let mut signature = vec![0; 256];
+        for len in [32, 20, 0, 64] {
+            let salted = RSA_PSS_SHA256.with_pss_salt_length(RsaPssSaltLength::Custom(len));
+            // The encodings must live for ever; a test may leak some bytes.
+            let salted: &'static RsaSignatureEncoding = Box::leak(Box::new(salted));
+            key.0.sign(salted, &SystemRandom::new(), b"message", &mut signature).unwrap();
+            assert_eq!(public.verify(b"message", &signature), Err(CryptoError::Signature));
+            assert!(public.is_signed_with_another_salt(b"message", &signature));
+            assert!(!public.is_signed_with_another_salt(b"massage", &signature));
+            assert!(!other.is_signed_with_another_salt(b"message", &signature));
+        }
     }
 
     #[test]

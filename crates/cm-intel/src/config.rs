@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::KeyId;
+use crate::automatic::Automatic;
 use crate::ledger::Mode;
 
 /// What the engine is told. [`Default`] is what a node has when nothing is configured.
@@ -38,6 +39,8 @@ pub struct IntelConfig {
     pub announced_port: u16,
     /// Whether what happens to the node itself becomes events.
     pub own_events: bool,
+    /// What follows from indicators by itself; nothing unless told.
+    pub automatic: Option<Automatic>,
 }
 
 impl Default for IntelConfig {
@@ -57,6 +60,7 @@ impl Default for IntelConfig {
             connections_per_address_max: 32,
             announced_port: 0,
             own_events: true,
+            automatic: None,
         }
     }
 }

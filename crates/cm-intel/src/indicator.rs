@@ -36,9 +36,9 @@ pub struct Indicator {
     pub threat_types: Vec<String>,
     /// The gravest of what is said.
     pub severity: String,
-    /// When it was first reported.
+    /// When it was first seen, by what its reporters say.
     pub first_seen: Timestamp,
-    /// When it was last reported.
+    /// When it was last seen, by what its reporters say; never later than they said so.
     pub last_seen: Timestamp,
     /// Until when it holds.
     pub expires: Timestamp,
@@ -66,18 +66,29 @@ pub struct Sightings {
     reporters: Vec<(KeyId, Timestamp)>,
     #[serde(default)]
     tlp: Tlp,
+    /// The number of the last event that told of it.
+    #[serde(default)]
+    pub(crate) seq: u64,
 }
 
 /// What an indicator is called: an address in its one form, any other source as it is said, without spaces around it.
-pub fn value_of(event: &ThreatEvent) -> String {
-    match event.address() {
-        Some(address) => address.to_string(),
-        None => {
-            let text = event.source_ip.trim();
+pub fn value_of(source_ip: &str) -> String {
+    let text = source_ip.trim();
+    match text.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().to_string(),
+        Err(_) => {
             let end = (0..=text.len().min(VALUE_LEN_MAX)).rev().find(|at| text.is_char_boundary(*at));
             text[..end.unwrap_or(0)].to_owned()
         }
     }
+}
+
+/// When an event says that it was: one of the future is of now, as is one without a time that can be read. An old one that comes late, or again, is no
+/// news.
+pub fn seen_at(event: &ThreatEvent, now: Timestamp) -> Timestamp {
+    let said = cm_stix::moment::said(&event.timestamp).unwrap_or(now);
+    // Before 1970 nobody saw anything; such times do not print.
+    said.clamp(Timestamp::from_micros(0).min(now), now)
 }
 
 /// How grave a word is; words that nobody agreed on come after those that are known, before `info`.
@@ -102,24 +113,25 @@ pub struct Confirmed {
 }
 
 impl Sightings {
-    /// Of a source that nobody reported before.
-    pub fn new(now: Timestamp) -> Self {
+    /// Of a source that nobody reported before, seen at this moment.
+    pub fn new(seen: Timestamp) -> Self {
         let (types, severity) = (Vec::new(), String::new());
         Self {
             types,
             severity,
-            first_seen: now,
-            last_seen: now,
+            first_seen: seen,
+            last_seen: seen,
             events: 0,
             reporters: Vec::new(),
             tlp: Tlp::Clear,
+            seq: 0,
         }
     }
 
-    /// Adds a report; returns whom it confirms. Only somebody's first report of a source does. `weight` is that of a reporter's word.
+    /// Adds a report, which is kept under a number; returns whom it confirms. Only somebody's first report of a source does. `weight` is that of a reporter's word.
     pub fn add(
         &mut self,
-        event: &ThreatEvent,
+        (event, seq): (&ThreatEvent, u64),
         reporter: KeyId,
         tlp: Tlp,
         now: Timestamp,
@@ -127,7 +139,9 @@ impl Sightings {
         weight: impl Fn(&KeyId) -> f64,
     ) -> Vec<Confirmed> {
         self.events += 1;
-        self.last_seen = self.last_seen.max(now);
+        self.seq = seq;
+        let seen = seen_at(event, now);
+        (self.first_seen, self.last_seen) = (self.first_seen.min(seen), self.last_seen.max(seen));
         self.tlp = self.tlp.max(tlp);
         if self.severity.is_empty() || gravity(&event.severity) > gravity(&self.severity) {
             self.severity = event.severity.chars().take(64).collect();
@@ -264,9 +278,9 @@ mod tests {
             ("2001:DB8::0:1", "2001:db8::1"),
             (" evil.example ", "evil.example"),
         ] {
-            assert_eq!(value_of(&event(source, "")), expected);
+            assert_eq!(value_of(source), expected);
         }
-        assert!(value_of(&event(&"ä".repeat(500), "")).len() <= VALUE_LEN_MAX);
+        assert!(value_of(&"ä".repeat(500)).len() <= VALUE_LEN_MAX);
     }
 
     #[test]
@@ -275,7 +289,7 @@ mod tests {
         let mut sightings = Sightings::new(now);
         let mut add = |by: u8| -> Vec<(KeyId, usize)> {
             let added =
-                sightings.add(&event("198.51.100.7", "low"), key(by), Tlp::Clear, now, &terms, |_| 1.0);
+                sightings.add((&event("198.51.100.7", "low"), 1), key(by), Tlp::Clear, now, &terms, |_| 1.0);
             added.iter().map(|confirmed| (confirmed.reporter, confirmed.position)).collect()
         };
         assert_eq!(add(1), []);
@@ -292,7 +306,7 @@ mod tests {
         for (severity, tlp) in
             [("info", Tlp::Green), ("Critical", Tlp::Clear), ("high", Tlp::Clear), ("odd", Tlp::Clear)]
         {
-            sightings.add(&event("x", severity), key(3), tlp, now, &terms, |_| 1.0);
+            sightings.add((&event("x", severity), 1), key(3), tlp, now, &terms, |_| 1.0);
         }
         let indicator = sightings.indicator("x".into(), Duration::from_secs(60), &terms, |_| 1.0);
         assert_eq!(
@@ -303,16 +317,39 @@ mod tests {
     }
 
     #[test]
+    fn an_old_event_is_no_news_and_one_of_the_future_is_of_now() {
+        let (terms, now) = (terms(), Timestamp::from_micros(1_795_000_000_000_000));
+        let said = |at: &str| ThreatEvent { timestamp: at.into(), ..event("x", "low") };
+        let first = said("2026-11-01 10:00:00");
+        let mut sightings = Sightings::new(seen_at(&first, now));
+        sightings.add((&said("2026-11-01 10:00:00"), 1), key(3), Tlp::Clear, now, &terms, |_| 1.0);
+        let first = sightings.indicator("x".into(), Duration::from_secs(60), &terms, |_| 1.0);
+        assert_eq!(
+            (first.last_seen.to_string(), first.first_seen),
+            ("2026-11-01T10:00:00Z".into(), first.last_seen)
+        );
+        for at in ["2025-01-01 00:00:00", "2026-10-31 10:00:00"] {
+            sightings.add((&said(at), 2), key(3), Tlp::Clear, now, &terms, |_| 1.0);
+        }
+        assert_eq!(sightings.last_seen, first.last_seen, "said again, nothing was seen again");
+        assert_eq!(sightings.first_seen.to_string(), "2025-01-01T00:00:00Z");
+        for at in ["2999-01-01 00:00:00", "yesterday"] {
+            sightings.add((&said(at), 3), key(3), Tlp::Clear, now, &terms, |_| 1.0);
+            assert_eq!(sightings.last_seen, now, "{at}");
+        }
+    }
+
+    #[test]
     fn a_farm_neither_convinces_nor_crowds_out() {
         let (terms, now) = (terms(), Timestamp::from_micros(0));
         let mut sightings = Sightings::new(now);
         let weight = |key: &KeyId| f64::from(u8::from(key.0.as_bytes()[0] >= 200));
         for by in 10..190 {
-            sightings.add(&event("x", "low"), key(by), Tlp::Clear, now, &terms, weight);
+            sightings.add((&event("x", "low"), 1), key(by), Tlp::Clear, now, &terms, weight);
         }
         assert!(sightings.indicator("x".into(), Duration::ZERO, &terms, weight).confidence <= 10);
         for by in 200..240 {
-            sightings.add(&event("x", "low"), key(by), Tlp::Clear, now, &terms, weight);
+            sightings.add((&event("x", "low"), 1), key(by), Tlp::Clear, now, &terms, weight);
         }
         let indicator = sightings.indicator("x".into(), Duration::ZERO, &terms, weight);
         assert!(indicator.organisations >= 8 && indicator.reporters <= REPORTERS_MAX as u64, "{indicator:?}");
@@ -326,7 +363,7 @@ mod tests {
             let mut sightings = Sightings::new(now);
             let mut last = 0;
             for by in 0..weights.len() {
-                sightings.add(&event("x", "low"), key(10 + by as u8), Tlp::Clear, now, &terms, weight);
+                sightings.add((&event("x", "low"), 1), key(10 + by as u8), Tlp::Clear, now, &terms, weight);
                 let confidence = sightings.indicator("x".into(), Duration::ZERO, &terms, weight).confidence;
                 prop_assert!(confidence >= last && confidence <= 100);
                 last = confidence;

@@ -8,8 +8,9 @@
 //! Version 1 of the protocol is that of the published Python node ([`wire`]); version 2 spreads events between known keys ([`gossip`]). The engine ([`Intel`]) keeps its events in a database of its own ([`store`])
 //! and speaks no HTTP.
 //!
-//! Reading order: [`event`], [`verify`], [`wire`], [`ledger`], [`indicator`], [`store`], [`pipeline`], [`gossip`], [`link`], [`intel`].
+//! Reading order: [`event`], [`verify`], [`wire`], [`ledger`], [`indicator`], [`automatic`], [`store`], [`pipeline`], [`gossip`], [`link`], [`intel`].
 
+pub mod automatic;
 pub mod config;
 pub mod effects;
 pub mod error;
@@ -36,6 +37,7 @@ pub mod tlp;
 pub mod verify;
 pub mod wire;
 
+pub use automatic::Automatic;
 pub use config::IntelConfig;
 pub use error::IntelError;
 pub use event::{EventKey, KeyId, NoEvent, ThreatEvent};

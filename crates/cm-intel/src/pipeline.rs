@@ -266,11 +266,12 @@ impl Pipeline {
             Ok(verified) => Arrival::Valid { verified, origin, tlp },
             Err(refused) => {
                 let (event, invalid) = *refused;
-                // Published nodes take keys of other sizes, and pass on what those signed.
+                // Published nodes take keys of other sizes and most of them other salts, and pass on what was signed so.
                 job.excused =
-                    invalid == Invalid::Key && job.from.as_ref().is_some_and(|link| link.version == 1);
+                    invalid != Invalid::Signature && job.from.as_ref().is_some_and(|link| link.version == 1);
                 Arrival::Forged {
-                    claimed: self.0.verifier.claimed(&event),
+                    // Whose key did sign it is charged for nothing.
+                    claimed: self.0.verifier.claimed(&event).filter(|_| invalid != Invalid::Salt),
                     event: Box::new(event),
                     link: job.from.as_ref().map_or_else(|| origin.to_string(), |link| link.party.text()),
                     reason: invalid.to_string(),

@@ -10,6 +10,8 @@
 mod query;
 pub mod tables;
 
+use std::collections::HashMap;
+
 use cm_db::{Db, DbError, Direction, KeyPrefix, KeyRange, WriteTx};
 use cm_types::{PrincipalId, ResourceId, TenantId, Timestamp};
 use serde_json::value::RawValue;
@@ -21,6 +23,10 @@ use tables::{
 
 /// Most objects of one shelf.
 pub const OBJECTS_MAX: u64 = 2_000_000;
+/// Most versions of one object: whoever asks for some looks at all of them.
+pub const VERSIONS_OF_OBJECT_MAX: usize = 1000;
+/// Counts the reports, among the shelves. No shelf has this name: ids of tenants do not begin with a point.
+const COUNT_OF_STATUSES: &str = ".statuses";
 /// Most reports on what was put in that are kept, of all shelves.
 const STATUSES_MAX: usize = 10_000;
 
@@ -66,6 +72,8 @@ pub enum Put {
     Known,
     /// There is no room.
     Full,
+    /// There are as many versions of it as may be.
+    ManyVersions,
 }
 
 /// What happens when a shelf is full.
@@ -108,17 +116,29 @@ pub struct Status {
 pub struct Shelf {
     db: Db,
     objects_max: u64,
+    versions_max: usize,
+    statuses_max: u64,
 }
 
 impl Shelf {
     /// Shelves in this database, whose schema has [`tables::TABLES`].
     pub fn new(db: Db) -> Self {
-        Self { db, objects_max: OBJECTS_MAX }
+        Self {
+            db,
+            objects_max: OBJECTS_MAX,
+            versions_max: VERSIONS_OF_OBJECT_MAX,
+            statuses_max: STATUSES_MAX as u64,
+        }
     }
 
     #[cfg(test)]
     fn bounded_to(self, objects_max: u64) -> Self {
         Self { objects_max, ..self }
+    }
+
+    #[cfg(test)]
+    fn with_versions_and_statuses(self, versions_max: usize, statuses_max: u64) -> Self {
+        Self { versions_max, statuses_max, ..self }
     }
 
     /// Puts objects in, all in one transaction, and says of each what became of it.
@@ -137,6 +157,7 @@ impl Shelf {
         fed: Option<(u64, u64)>,
     ) -> Result<Vec<Put>, DbError> {
         let (shelf, objects_max) = (shelf.key(), self.objects_max);
+        let mut counts = VersionCounts { most: self.versions_max, of: HashMap::new() };
         let write = self.db.write(move |tx| {
             let mut row = tx.get::<Shelves>(&shelf)?.unwrap_or_default();
             if let Some((before, after)) = fed {
@@ -148,9 +169,10 @@ impl Shelf {
             let mut outcomes = Vec::with_capacity(objects.len());
             for object in objects {
                 if row.count >= objects_max && when_full == WhenFull::DropOldest {
-                    drop_oldest(tx, &shelf, &mut row)?;
+                    drop_oldest(tx, &shelf, &mut row, &mut counts)?;
                 }
-                outcomes.push(put_one(tx, &shelf, &mut row, object, now, objects_max)?);
+                let room = Room { objects_max, counts: &mut counts, when_full };
+                outcomes.push(put_one(tx, &shelf, &mut row, object, now, room)?);
             }
             tx.put::<Shelves>(&shelf, &row)?;
             Ok::<_, DbError>(outcomes)
@@ -229,15 +251,29 @@ impl Shelf {
     /// When the database fails.
     pub async fn keep_status(&self, id: &str, status: Status, now: Timestamp) -> Result<(), DbError> {
         let id = id.to_owned();
+        let statuses_max = self.statuses_max;
         let row = StatusRow { tenant: status.tenant, principal: status.principal, body: status.body };
         let write = self.db.write(move |tx| {
             tx.put::<Statuses>(&id, &row)?;
             tx.put::<StatusesByAge>(&(now, id), &Mark {})?;
-            let all = tx.range::<StatusesByAge>(KeyRange::all(), Direction::Forward, STATUSES_MAX + 1)?;
-            if let Some((oldest, _)) = all.first().filter(|_| all.len() > STATUSES_MAX) {
-                tx.delete::<Statuses>(&oldest.1)?;
-                tx.delete::<StatusesByAge>(oldest)?;
+            let counter = COUNT_OF_STATUSES.to_owned();
+            let mut counted = match tx.get::<Shelves>(&counter)? {
+                Some(counted) => ShelfRow { count: counted.count + 1, ..counted },
+                // Nobody counted so far.
+                None => {
+                    let all =
+                        tx.range::<StatusesByAge>(KeyRange::all(), Direction::Forward, STATUSES_MAX + 1)?;
+                    ShelfRow { count: all.len() as u64, ..ShelfRow::default() }
+                }
+            };
+            if counted.count > statuses_max {
+                for (oldest, _) in tx.range::<StatusesByAge>(KeyRange::all(), Direction::Forward, 1)? {
+                    tx.delete::<Statuses>(&oldest.1)?;
+                    tx.delete::<StatusesByAge>(&oldest)?;
+                    counted.count -= 1;
+                }
             }
+            tx.put::<Shelves>(&counter, &counted)?;
             Ok::<_, DbError>(())
         });
         write.await
@@ -265,7 +301,7 @@ fn put_one(
     row: &mut ShelfRow,
     object: NewObject,
     now: Timestamp,
-    objects_max: u64,
+    room: Room<'_>,
 ) -> Result<Put, DbError> {
     let known = match object.version {
         Some(version) => {
@@ -277,9 +313,17 @@ fn put_one(
     if known {
         return Ok(Put::Known);
     }
-    if row.count >= objects_max {
+    if row.count >= room.objects_max {
         return Ok(Put::Full);
     }
+    if room.counts.are_all(tx, shelf, &object.id)? {
+        if room.when_full == WhenFull::Refuse {
+            return Ok(Put::ManyVersions);
+        }
+        drop_oldest_version(tx, shelf, row, &object.id)?;
+        room.counts.of.remove(&object.id);
+    }
+    room.counts.added(tx, shelf, &object.id)?;
     // Never the same moment twice, whatever the clock does.
     let added = u64::try_from(now.as_micros()).unwrap_or_default().max(row.last + 1);
     let moment = moment(added);
@@ -293,9 +337,63 @@ fn put_one(
     Ok(Put::Added(moment))
 }
 
-fn drop_oldest(tx: &mut WriteTx<'_>, shelf: &str, row: &mut ShelfRow) -> Result<(), DbError> {
+/// What there is room for.
+struct Room<'a> {
+    objects_max: u64,
+    counts: &'a mut VersionCounts,
+    when_full: WhenFull,
+}
+
+/// How many versions there are of the objects that one transaction met: counted once each.
+struct VersionCounts {
+    most: usize,
+    of: HashMap<String, usize>,
+}
+
+impl VersionCounts {
+    fn count(&mut self, tx: &WriteTx<'_>, shelf: &str, id: &str) -> Result<usize, DbError> {
+        if let Some(count) = self.of.get(id) {
+            return Ok(*count);
+        }
+        let count = tx.prefix::<Versions>(versions_of(shelf, id), None, self.most)?.len();
+        self.of.insert(id.to_owned(), count);
+        Ok(count)
+    }
+
+    fn are_all(&mut self, tx: &WriteTx<'_>, shelf: &str, id: &str) -> Result<bool, DbError> {
+        Ok(self.count(tx, shelf, id)? >= self.most)
+    }
+
+    fn added(&mut self, tx: &WriteTx<'_>, shelf: &str, id: &str) -> Result<(), DbError> {
+        let count = self.count(tx, shelf, id)?;
+        self.of.insert(id.to_owned(), count + 1);
+        Ok(())
+    }
+}
+
+fn drop_oldest_version(
+    tx: &mut WriteTx<'_>,
+    shelf: &str,
+    row: &mut ShelfRow,
+    id: &str,
+) -> Result<(), DbError> {
+    for (key, version) in tx.prefix::<Versions>(versions_of(shelf, id), None, 1)? {
+        tx.delete::<Versions>(&key)?;
+        tx.delete::<Objects>(&(shelf.to_owned(), version.added))?;
+        row.count = row.count.saturating_sub(1);
+    }
+    Ok(())
+}
+
+fn drop_oldest(
+    tx: &mut WriteTx<'_>,
+    shelf: &str,
+    row: &mut ShelfRow,
+    counts: &mut VersionCounts,
+) -> Result<(), DbError> {
     let prefix = KeyPrefix::new().part(&shelf.to_owned());
     for (key, oldest) in tx.prefix::<Objects>(prefix, None, 1)? {
+        counts.of.remove(&oldest.id);
         tx.delete::<Versions>(&(shelf.to_owned(), oldest.id, oldest.version, oldest.spec))?;
         tx.delete::<Objects>(&key)?;
         row.count = row.count.saturating_sub(1);

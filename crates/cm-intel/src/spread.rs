@@ -77,7 +77,8 @@ impl Spread {
         links: Arc<Links>,
         tasks: &Tasks,
     ) -> Result<Self, IntelError> {
-        let known = db.read(|tx| read::keys(tx, INVENTORY_MAX)).await?;
+        let (terms, now) = (rules.borrow().terms.clone(), links.now());
+        let known = db.read(move |tx| read::keys(tx, &terms, now, INVENTORY_MAX)).await?;
         let seed = u64::from_be_bytes(cm_crypto::secret::random_bytes());
         let inventory = Inventory::of(known.iter().map(|(key, _)| *key));
         let (sender, inputs) = mpsc::channel(WAITING_MAX);
@@ -86,6 +87,7 @@ impl Spread {
             numbers: known.into_iter().collect(),
             members: HashMap::new(),
             begun: Instant::now(),
+            inputs: sender.downgrade(),
             db,
             rules,
             links,
@@ -162,6 +164,7 @@ struct Task {
     numbers: HashMap<EventKey, u64>,
     members: HashMap<u64, Member>,
     begun: Instant,
+    inputs: mpsc::WeakSender<Input>,
     db: Db,
     rules: watch::Receiver<Rules>,
     links: Arc<Links>,
@@ -250,12 +253,20 @@ impl Task {
             Step::Examine(..) => {}
             Step::Fetch(to, keys) => {
                 let Some(link) = self.members.get(&to).map(|member| member.link.clone()) else { return };
-                let numbers: Vec<u64> =
-                    keys.iter().filter_map(|key| self.numbers.get(key).copied()).collect();
+                let kept: Vec<(EventKey, u64)> =
+                    keys.iter().filter_map(|key| Some((*key, *self.numbers.get(key)?))).collect();
                 let (db, rules, now) = (self.db.clone(), self.rules.borrow().clone(), self.links.now());
                 let token = self.tasks.token();
+                let inputs = self.inputs.clone();
                 self.tasks.spawn("intel-fetch", async move {
-                    token.run_until_cancelled(send_kept(db, rules, now, link, numbers)).await;
+                    let sending = async {
+                        let withdrawn = send_kept(db, rules, now, link, kept).await;
+                        if let (false, Some(inputs)) = (withdrawn.is_empty(), inputs.upgrade()) {
+                            // Without a receiver the node is ending.
+                            let _ = inputs.send(Input::Forgotten(withdrawn)).await;
+                        }
+                    };
+                    token.run_until_cancelled(sending).await;
                 });
             }
             Step::Blame(peer) => {
@@ -267,25 +278,38 @@ impl Task {
     }
 }
 
-/// Reads events that somebody asked for, and sends them.
-async fn send_kept(db: Db, rules: Rules, now: cm_types::Timestamp, link: Arc<Link>, numbers: Vec<u64>) {
-    for some in numbers.chunks(READ_AT_ONCE) {
-        let (some, terms) = (some.to_vec(), rules.terms.clone());
+/// Reads events that somebody asked for, and sends them. Those that are not to be shared any more, which are announced no longer.
+async fn send_kept(
+    db: Db,
+    rules: Rules,
+    now: cm_types::Timestamp,
+    link: Arc<Link>,
+    kept: Vec<(EventKey, u64)>,
+) -> Vec<EventKey> {
+    let mut withdrawn = Vec::new();
+    for some in kept.chunks(READ_AT_ONCE) {
+        let (numbers, terms): (Vec<u64>, _) =
+            (some.iter().map(|(_, seq)| *seq).collect(), rules.terms.clone());
         let read = db.read(move |tx| {
-            let found = some.iter().map(|seq| read::event(tx, &terms, now, *seq));
+            let found = numbers.iter().map(|seq| read::event(tx, &terms, now, *seq));
             found.collect::<Result<Vec<_>, cm_db::DbError>>()
         });
         let found = match read.await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "events for a peer not read");
-                return;
+                break;
             }
         };
-        for stored in found.iter().flatten().filter(|stored| read::shareable(stored)) {
+        for ((key, _), stored) in some.iter().zip(found) {
+            let Some(stored) = stored.filter(read::shareable) else {
+                withdrawn.push(*key);
+                continue;
+            };
             let carried = Carried { tlp: stored.tlp, payload: stored.event.payload().into() };
             let queued = link.send(framed(&Packet::Event(carried)));
             one(if queued { &link.tally.sent } else { &link.tally.dropped });
         }
     }
+    withdrawn
 }

@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod read;
+pub(crate) mod sweep;
 pub mod tables;
 
 use std::path::Path;
@@ -14,11 +15,14 @@ use cm_db::{Db, DbError, Schema};
 
 /// The database within the data directory.
 pub const DATABASE_FILE: &str = "intel.db";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The tables and migrations.
 pub fn schema() -> Schema {
-    Schema::new(VERSION).with_tables(tables::TABLES).with_tables(crate::shelf::tables::TABLES)
+    Schema::new(VERSION)
+        .with_tables(tables::TABLES)
+        .with_tables(tables::TABLES_2)
+        .with_tables(crate::shelf::tables::TABLES)
 }
 
 /// Opens the database of a data directory. Blocks.

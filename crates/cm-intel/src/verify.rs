@@ -64,6 +64,9 @@ pub enum Invalid {
     /// The signature was not made by that key over this event with the salt of the protocol.
     #[error("the signature was not made by the key that the event names")]
     Signature,
+    /// The key signed it, with a salt of another length: some nodes of version 1 take that, others do not, and it cannot be passed on to those.
+    #[error("the signature has another salt than the longest that fits the key")]
+    Salt,
 }
 
 /// Verifies events; remembers keys. Shared by the threads that verify.
@@ -93,7 +96,12 @@ impl Verifier {
         let signature = base64_text(&event.signature).ok_or(Invalid::Signature)?;
         let signature = BASE64.decode(signature).map_err(|_| Invalid::Signature)?;
         let signed = event.canonical();
-        key.verify(signed.as_bytes(), &signature).map_err(|_| Invalid::Signature)?;
+        key.verify(signed.as_bytes(), &signature).map_err(|_| {
+            match key.is_signed_with_another_salt(signed.as_bytes(), &signature) {
+                true => Invalid::Salt,
+                false => Invalid::Signature,
+            }
+        })?;
         Ok((KeyId(key.id()), beginning(&signed)))
     }
 

@@ -43,8 +43,8 @@ fn written(moment: Timestamp, format: &[time::format_description::BorrowedFormat
     moment.format(format).expect("a time within the range of years formats")
 }
 
-/// Reads when an event is said to have happened: the earlier node writes local time without a zone, which is taken for UTC; others write RFC 3339.
-pub(crate) fn said(text: &str) -> Option<Timestamp> {
+/// Reads when an event is said to have happened: the earlier node writes local time without a zone, which is taken for UTC; others write RFC 3339. `None` for anything else.
+pub fn said(text: &str) -> Option<Timestamp> {
     if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
         return i64::try_from(moment.unix_timestamp_nanos().div_euclid(1000))
             .ok()

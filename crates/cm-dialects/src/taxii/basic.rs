@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use cm_crypto::Secret;
 use cm_crypto::mac::hmac_sha256;
 use cm_door::{refusal, source_of};
-use cm_http::{Failure, FailureClass};
+use cm_http::{Failure, FailureClass, Peer};
 use cm_kernel::{Access, Actor, OpContext};
 use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 use uuid::Uuid;
@@ -79,6 +79,8 @@ pub(crate) async fn exchanged(
         let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
         let mut op = OpContext::new(Actor::Anonymous, id, taxii.kernel().tasks().token().child_token());
         op.source = source_of(&request);
+        let peer = request.extensions().get::<Peer>().map(|Peer(address)| address.ip());
+        op = op.asked_at(taxii.kernel().now(), peer, None);
         let bearer = bearer(&taxii, op, name, password).await?;
         let mut value =
             HeaderValue::try_from(format!("Bearer {}", bearer.expose())).map_err(|_| unknown())?;
@@ -125,6 +127,8 @@ async fn bearer(
     let tenant =
         tenant.map_or_else(|| Ok(TenantId::default_tenant()), TenantId::parse).map_err(|_| unknown())?;
     let principal = PrincipalId::parse(principal).map_err(|_| unknown())?;
+    // Whoever is refused tries no passwords: they are not even looked at.
+    kernel.admit_source(op.asked.address, true).map_err(refusal)?;
     let authenticated = kernel.login(&op, &tenant, &principal, password).await;
     let authenticated = authenticated.map_err(|error| challenged(refusal(error)))?;
     let (token, info) = kernel.issue_token(&op, &authenticated, TOKEN_TTL).await.map_err(refusal)?;

@@ -8,8 +8,8 @@ use cm_http::Failure;
 use cm_intel::shelf::ShelfId;
 use cm_kernel::OpContext;
 use cm_kernel::catalog::{Query, Record};
-use cm_kernel::policy::{Create, List, Permit, Read, Update};
-use cm_types::{PageLimit, ResourceKind};
+use cm_kernel::policy::{Create, List, Permit, Read, RoleFacts, Subject, Target, Update, decide};
+use cm_types::{Labels, PageLimit, PrincipalId, ResourceKind, TenantId};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -23,6 +23,9 @@ const EVENTS: Uuid = Uuid::from_u128(0x2f3c_1b0a_6b7e_4d58_9c61_0e4d_8a7f_5b12);
 const EVENTS_ALIAS: &str = "events";
 /// The namespace of ids of collections whose records have other ids than UUIDs. It stands in configurations of others: never change it.
 const NAMESPACE: Uuid = Uuid::from_u128(0x7d1a_54c3_02f8_4e0b_b1c6_93ee_5f27_a48d);
+
+/// Pages of collections that are looked through for one that a UUID means.
+const LOOKED_PAGES_MAX: usize = 10;
 
 /// A collection as it is described (section 5.2.1).
 #[derive(Serialize)]
@@ -172,10 +175,31 @@ impl Taxii {
         if quietly.await.map_err(refusal)?.is_some() {
             return Ok(id.to_owned());
         }
-        // Made of the record's id, which only the list can tell.
-        let records = self.records(op).await?;
-        let found = records.iter().find(|record| uuid_of(record) == uuid);
-        Ok(found.map_or_else(|| id.to_owned(), |record| record.header.id.to_string()))
+        // Made of the record's id, which only the list can tell. Whoever may use a collection need not be allowed to list them: the node looks, and
+        // what the caller may do with what it finds is decided afterwards.
+        let found = self.made_of(&op.tenant(), uuid).await?;
+        Ok(found.unwrap_or_else(|| id.to_owned()))
+    }
+
+    /// The id of the tenant's record of which a UUID is made.
+    async fn made_of(&self, tenant: &TenantId, uuid: Uuid) -> Result<Option<String>, Failure> {
+        let kernel = self.kernel();
+        let node = OpContext::node(kernel.tasks().token());
+        let permit = nodes_listing(tenant);
+        let mut after = None;
+        for _ in 0..LOOKED_PAGES_MAX {
+            let kind = ResourceKind::ThreatCollection;
+            let query = Query { after, limit: PageLimit::MAX, ..Query::of(kind) };
+            let page = kernel.list_records(&node, &permit, query).await.map_err(refusal)?;
+            if let Some(record) = page.items.iter().find(|record| uuid_of(record) == uuid) {
+                return Ok(Some(record.header.id.to_string()));
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// A collection from which the caller may take objects.
@@ -184,8 +208,8 @@ impl Taxii {
     /// 403 and 404.
     pub(crate) async fn readable(&self, op: &OpContext, id: &str) -> Result<Readable, Failure> {
         if is_events(id) {
-            let permit =
-                self.kernel().authorize::<List>(op, ResourceKind::ThreatEvent).await.map_err(refusal)?;
+            let permit = self.kernel().authorize_of_node::<List>(op, ResourceKind::ThreatEvent);
+            let permit = permit.await.map_err(refusal)?;
             return Ok(Readable { shelf: ShelfId::events(permit.tenant()), events: Some(permit) });
         }
         let name = self.name_of(op, id).await?;
@@ -200,8 +224,8 @@ impl Taxii {
     /// 403 and 404.
     pub(crate) async fn writable(&self, op: &OpContext, id: &str) -> Result<Writable, Failure> {
         if is_events(id) {
-            let permit =
-                self.kernel().authorize::<Create>(op, ResourceKind::ThreatEvent).await.map_err(refusal)?;
+            let permit = self.kernel().authorize_of_node::<Create>(op, ResourceKind::ThreatEvent);
+            let permit = permit.await.map_err(refusal)?;
             return Ok(Writable::Events(permit));
         }
         let name = self.name_of(op, id).await?;
@@ -211,7 +235,16 @@ impl Taxii {
     }
 }
 
-/// Whether the caller may do something with threat events, without asking in earnest.
+/// The node's own permit to list the collections of a tenant, decided as every other.
+fn nodes_listing(tenant: &TenantId) -> Permit<List> {
+    let (node, labels, roles) = (PrincipalId::node(), Labels::new(), [RoleFacts::administrator()]);
+    let kind = ResourceKind::ThreatCollection;
+    let target = Target { kind, id: None, tenant, owner: None, labels: &labels, guard: None };
+    decide::<List>(&Subject::principal(&node, tenant, &roles), &target)
+        .expect("an administrator may list collections in its own tenant")
+}
+
+/// Whether the caller may do something with threat events, which are the node's, without asking in earnest.
 fn may<A: cm_kernel::policy::ActionKind>(op: &OpContext) -> bool {
-    op.subject().holds_some(ResourceKind::ThreatEvent, A::ACTION)
+    op.tenant() == TenantId::default_tenant() && op.subject().holds_some(ResourceKind::ThreatEvent, A::ACTION)
 }

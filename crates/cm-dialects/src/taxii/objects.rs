@@ -124,18 +124,21 @@ pub(crate) async fn versions(
     let query = Query { versions: vec![Match::All], ..query };
     let mut all = shelf.versions(&readable.shelf, &object, query).await.map_err(Failure::internal)?;
     // The newest first: the next page begins with what is older than the last of this one.
-    all.retain(|version| at.is_none_or(|at| version.version < at));
+    all.retain(|version| at.is_none_or(|at| (version.version, version.added) < at));
     let more = all.len() > limit;
     all.truncate(limit);
-    let next = all.last().filter(|_| more).map(|last| last.version.as_micros().to_string());
+    let next = all.last().filter(|_| more).map(|last| format!("{}-{}", last.version.as_micros(), last.added));
     let texts = all.iter().map(|version| moment::text(version.version)).collect();
     let added =
         all.iter().map(|version| Timestamp::from_micros(i64::try_from(version.added).unwrap_or(i64::MAX)));
     page(&Versions { more, next, versions: texts }, added)
 }
 
+/// A version and the moment at which it was added: a version may be there in two versions of STIX.
+type VersionCursor = (Timestamp, u64);
+
 /// The query of versions: `next` counts in versions there, not in moments of addition.
-fn versions_after(query: Option<&str>) -> Result<(Option<Timestamp>, Query), Failure> {
+fn versions_after(query: Option<&str>) -> Result<(Option<VersionCursor>, Query), Failure> {
     let parts: Vec<&str> = query.unwrap_or_default().split('&').collect();
     let (next, others): (Vec<&str>, Vec<&str>) =
         parts.into_iter().partition(|part| part.starts_with("next="));
@@ -143,8 +146,12 @@ fn versions_after(query: Option<&str>) -> Result<(Option<Timestamp>, Query), Fai
     if next.is_empty() {
         return Ok((None, parsed));
     }
-    let at = parse(Some(&next.join("&")), OF_VERSIONS)?.after;
-    Ok((Some(Timestamp::from_micros(i64::try_from(at).unwrap_or(i64::MAX))), parsed))
+    let next = next.join("&");
+    let (version, added) = next.rsplit_once('-').unwrap_or((next.as_str(), "0"));
+    let version = parse(Some(version), OF_VERSIONS)?.after;
+    let added = parse(Some(&format!("next={added}")), OF_VERSIONS)?.after;
+    let version = Timestamp::from_micros(i64::try_from(version).unwrap_or(i64::MAX));
+    Ok((Some((version, added)), parsed))
 }
 
 pub(crate) async fn delete(
@@ -224,9 +231,14 @@ mod tests {
 
     #[test]
     fn versions_go_on_below_the_last() {
-        let (at, query) = versions_after(Some("limit=2&next=17")).unwrap();
-        assert_eq!((at, query.limit, query.after), (Some(Timestamp::from_micros(17)), 2, 0));
-        assert!(versions_after(Some("next=x")).is_err());
+        let at = Timestamp::from_micros;
+        let (after, query) = versions_after(Some("limit=2&next=17-5")).unwrap();
+        assert_eq!((after, query.limit, query.after), (Some((at(17), 5)), 2, 0));
+        // As it was written before.
+        assert_eq!(versions_after(Some("next=17")).unwrap().0, Some((at(17), 0)));
+        for bad in ["next=x", "next=17-x", "next=-5", "next=17-", "next=1-2-3", "next=1-2&next=3-4"] {
+            assert!(versions_after(Some(bad)).is_err(), "{bad}");
+        }
         assert!(versions_after(Some("match[version]=all")).is_err());
     }
 }

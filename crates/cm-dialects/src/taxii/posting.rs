@@ -8,6 +8,7 @@ use cm_http::{Failure, FailureClass, Upload};
 use cm_intel::shelf::{NewObject, Put, Status, WhenFull};
 use cm_stix::{StixObject, moment};
 use cm_types::Timestamp;
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -18,6 +19,11 @@ use super::collections::Writable;
 use super::events::{Taken, spec_of};
 use super::media::require_taxii;
 use super::{CONTENT_LENGTH_MAX, OBJECTS_MAX, Taxii};
+
+/// Most details of each kind that a report keeps.
+const DETAILS_KEPT_MAX: usize = 200;
+/// Signed events that are taken at the same time: as many signatures as are checked and written together.
+const TAKEN_AT_ONCE: usize = 32;
 
 /// What is put in. Objects are kept as they were written.
 #[derive(Deserialize)]
@@ -100,13 +106,28 @@ pub(crate) async fn add(
                         version.unwrap_or(now),
                         Some("the collection is full".to_owned()),
                     )),
+                    Put::ManyVersions => failures.push(detail(
+                        id,
+                        version.unwrap_or(now),
+                        Some("the collection has as many versions of it as it may; delete some".to_owned()),
+                    )),
                 }
             }
         }
         Writable::Events(permit) => {
-            for (object, _) in good {
-                let (id, version) = (object.id().to_owned(), object.version().unwrap_or(now));
-                match taxii.take_event(&op, &permit, &object.into_value()).await? {
+            let objects: Vec<(String, Timestamp, Value)> = good
+                .map(|(object, _)| {
+                    let (id, version) = (object.id().to_owned(), object.version().unwrap_or(now));
+                    (id, version, object.into_value())
+                })
+                .collect();
+            let mut outcomes = Vec::with_capacity(objects.len());
+            for some in objects.chunks(TAKEN_AT_ONCE) {
+                let taking = some.iter().map(|(_, _, object)| taxii.take_event(&op, &permit, object));
+                outcomes.extend(try_join_all(taking).await?);
+            }
+            for ((id, version, _), taken) in objects.into_iter().zip(outcomes) {
+                match taken {
                     Taken::Event { known: false } => successes.push(detail(id, version, None)),
                     Taken::Event { known: true } => {
                         successes.push(detail(id, version, Some("was there already".to_owned())))
@@ -130,10 +151,21 @@ pub(crate) async fn add(
         failures,
         pending_count: 0,
     };
-    let body = serde_json::to_value(&report).map_err(Failure::internal)?;
+    let body = kept(&report).map_err(Failure::internal)?;
     let kept = Status { tenant: op.tenant(), principal: op.principal().cloned(), body };
     taxii.intel().shelf().keep_status(&report.id.to_string(), kept, now).await.map_err(Failure::internal)?;
     answer(StatusCode::ACCEPTED, &report)
+}
+
+/// The report as it is kept: what became of the first of each kind, and how many there were of all. The answer said the rest.
+fn kept(report: &Report) -> Result<Value, serde_json::Error> {
+    let mut body = serde_json::to_value(report)?;
+    for list in ["successes", "failures"] {
+        if let Some(details) = body.get_mut(list).and_then(Value::as_array_mut) {
+            details.truncate(DETAILS_KEPT_MAX);
+        }
+    }
+    Ok(body)
 }
 
 pub(crate) async fn status(
@@ -197,6 +229,29 @@ mod tests {
         assert_eq!(count("{"), Err(FailureClass::Malformed));
         let many = format!(r#"{{"objects":[{}0]}}"#, "0,".repeat(OBJECTS_MAX));
         assert_eq!(count(&many), Err(FailureClass::Invalid));
+    }
+
+    #[test]
+    fn a_report_is_kept_with_true_counts_and_bounded_details() {
+        let details = |count: usize| -> Vec<Detail> {
+            (0..count).map(|at| detail(format!("x--{at}"), Timestamp::from_micros(0), None)).collect()
+        };
+        let report = Report {
+            id: Uuid::nil(),
+            status: "complete",
+            request_timestamp: String::new(),
+            total_count: 10_007,
+            success_count: 7,
+            successes: details(7),
+            failure_count: 10_000,
+            failures: details(10_000),
+            pending_count: 0,
+        };
+        let body = kept(&report).unwrap();
+        assert_eq!((&body["success_count"], &body["failure_count"]), (&7.into(), &10_000.into()));
+        assert_eq!(body["successes"].as_array().unwrap().len(), 7);
+        assert_eq!(body["failures"].as_array().unwrap().len(), DETAILS_KEPT_MAX);
+        assert_eq!(body["failures"][0]["id"], "x--0");
     }
 
     #[test]

@@ -1,5 +1,9 @@
-//! How many events a node takes in a second, verified, kept and passed on, on disk and in memory, beside what a core verifies; and how long a
-//! hop takes: `cargo run --release -p cm-intel --example throughput -- [DIRECTORY [EVENTS]]`.
+//! How many events a node takes in a second, verified, kept and passed on, on disk and in memory, beside what a core and all cores verify, and beside a
+//! peer in Python; how long a hop takes; and how fast shelves are that TAXII serves:
+//! `cargo run --release -p cm-intel --example throughput -- [DIRECTORY [EVENTS [OBJECTS]]]`.
+
+mod python;
+mod shelves;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +20,11 @@ use tokio::net::{TcpListener, TcpStream};
 const EVENTS: usize = 40_000;
 const HOPS: usize = 500;
 const KEYS: usize = 20;
+/// Events for the peer in Python: as many as it takes in a second or two.
+const FOR_PYTHON: usize = 2000;
+/// Objects on the shelf, at first and at last.
+const OBJECTS: usize = 1_000_000;
+const OBJECTS_FIRST: usize = 10_000;
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -126,10 +135,28 @@ async fn hops(
         while !read_frame(&mut to).await?.windows(7).any(|part| part == b"\"event\"") {}
         times.push(begun.elapsed());
     }
-    times.sort();
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
-    print(&format!("{what}: hop p50 {:.2?}, p99 {:.2?}", at(50), at(99)));
+    print(&format!("{what}: hop {}", percentiles(times)));
     Ok(())
+}
+
+fn percentiles(mut times: Vec<Duration>) -> String {
+    times.sort();
+    let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1)));
+    let at = |percent| at(percent).copied().unwrap_or_default();
+    format!("p50 {:.2?}, p99 {:.2?}", at(50), at(99))
+}
+
+/// What all cores verify together.
+fn verified_by_all(all: &[ThreatEvent]) -> Result<f64, Failed> {
+    let (parts, verifier) = (std::thread::available_parallelism()?.get(), Verifier::default());
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for part in all.chunks(all.len().div_ceil(parts)) {
+            let verifier = &verifier;
+            scope.spawn(move || part.iter().all(|event| verifier.verify(ThreatEvent::clone(event)).is_ok()));
+        }
+    });
+    Ok(all.len() as f64 / begun.elapsed().as_secs_f64())
 }
 
 async fn read_frame(stream: &mut TcpStream) -> Result<Vec<u8>, Failed> {
@@ -149,6 +176,7 @@ async fn main() -> Result<(), Failed> {
     let mut args = std::env::args().skip(1);
     let place = args.next().map_or_else(std::env::temp_dir, Into::into);
     let count = args.next().map_or(Ok(EVENTS), |text| text.parse())?;
+    let objects = args.next().map_or(Ok(OBJECTS), |text| text.parse())?;
     let (keys, all) = events(count + 2 * HOPS)?;
     let verifier = Verifier::default();
     let begun = Instant::now();
@@ -156,6 +184,8 @@ async fn main() -> Result<(), Failed> {
         all.iter().take(10_000).filter(|event| verifier.verify(ThreatEvent::clone(event)).is_ok()).count();
     let bare = valid as f64 / begun.elapsed().as_secs_f64();
     print(&format!("bare verification, one core: {bare:.0} events/s"));
+    let together = verified_by_all(&all[..10_000.min(all.len())])?;
+    print(&format!("bare verification, all cores: {together:.0} events/s"));
     let frames = frames(&all);
     for (what, on_disk) in [("on disk", true), ("in memory", false)] {
         let dir = place.join(format!("intel-bench-{}", std::process::id()));
@@ -165,7 +195,14 @@ async fn main() -> Result<(), Failed> {
         let (intel, stream) = engine(&dir, db, &keys, &tasks).await?;
         let address = stream.peer_addr()?;
         let rate = ingest(&format!("taken in {what}"), &intel, stream, &frames[..count]).await?;
-        print(&format!("  that is {:.2} of what a core verifies", rate / bare));
+        print(&format!(
+            "  that is {:.2} of what a core verifies, {:.2} of what all cores do",
+            rate / bare,
+            rate / together
+        ));
+        if on_disk {
+            python::measure(&frames[..FOR_PYTHON.min(count)], rate).await?;
+        }
         let from = TcpStream::connect(address).await?;
         from.set_nodelay(true)?;
         let part = if on_disk { count..count + HOPS } else { count + HOPS..count + 2 * HOPS };
@@ -174,5 +211,9 @@ async fn main() -> Result<(), Failed> {
         intel.close().await?;
         std::fs::remove_dir_all(&dir)?;
     }
-    Ok(())
+    let dir = place.join(format!("intel-shelf-{}", std::process::id()));
+    std::fs::create_dir_all(&dir)?;
+    let measured = shelves::measure(&dir, &[OBJECTS_FIRST.min(objects), objects]).await;
+    std::fs::remove_dir_all(&dir)?;
+    measured
 }

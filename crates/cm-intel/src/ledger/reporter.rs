@@ -28,6 +28,8 @@ const DOUBT: f64 = 2.0;
 const GAIN_PER_DAY_MAX: f64 = 5.0;
 /// How many confirmations of full weight end a probation.
 const CONFIRMED_MIN: f64 = 1.0;
+/// So little of what was confirmed gives no weight to anything.
+const NEGLIGIBLE: f64 = 0.05;
 /// From this score on somebody is trusted.
 const TRUSTED_FROM: f64 = 0.6;
 /// So much more bad than good makes somebody distrusted; so much bad, and hardly any good, banned.
@@ -191,6 +193,11 @@ impl ReporterLedger {
     /// Takes one event off the rate of its standing; whether that was allowed.
     pub fn take(&mut self, rate: Option<Rate>, now: Timestamp) -> bool {
         rate.is_none_or(|rate| self.bucket.take(rate, now))
+    }
+
+    /// Whether it makes no difference if this is forgotten: nobody confirmed it, or long ago. What the earlier node counts is never forgotten so.
+    pub fn is_of_no_account(&self, mode: Mode, now: Timestamp) -> bool {
+        mode == Mode::Hardened && self.balance(now).0 < NEGLIGIBLE
     }
 
     /// Notes a score for the history, now and then.

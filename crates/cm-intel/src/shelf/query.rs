@@ -3,6 +3,9 @@
 //! Filters hold together, values of one filter each by themselves (TAXII 2.1, section 3.4). Which version of an object counts is decided among all
 //! that the shelf has of it, not among those of the page, so that a page tells the same whatever its size.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
 use cm_db::{DbError, KeyPrefix, ReadTx};
 use cm_types::Timestamp;
 
@@ -147,6 +150,8 @@ fn scanned(tx: &ReadTx<'_>, shelf: &str, query: &Query) -> Result<ShelfPage, DbE
     let prefix = KeyPrefix::new().part(&shelf.to_owned());
     let everything = query.versions.contains(&Match::All) && !query.specs.is_empty();
     let (mut items, mut after, mut looked_at): (Vec<Shelved>, u64, usize) = (Vec::new(), query.after, 0);
+    // Which versions count, of every object that was met: those of one object are read once, however many there are.
+    let mut counting: HashMap<String, HashSet<u64>> = HashMap::new();
     loop {
         let rows = tx.prefix::<Objects>(prefix.clone(), Some(&(shelf.to_owned(), after)), BATCH_LEN)?;
         let is_last = rows.len() < BATCH_LEN;
@@ -156,9 +161,15 @@ fn scanned(tx: &ReadTx<'_>, shelf: &str, query: &Query) -> Result<ShelfPage, DbE
                 && match everything {
                     true => query.specs.contains(&row.spec),
                     false => {
-                        let all = versions(tx, shelf, &row.id)?;
-                        let selected = selected(&all, &query.specs, &query.versions);
-                        selected.iter().any(|version| version.added == added)
+                        let moments = match counting.entry(row.id.clone()) {
+                            Entry::Occupied(known) => known.into_mut(),
+                            Entry::Vacant(unknown) => {
+                                let all = versions(tx, shelf, &row.id)?;
+                                let selected = selected(&all, &query.specs, &query.versions);
+                                unknown.insert(selected.into_iter().map(|version| version.added).collect())
+                            }
+                        };
+                        moments.contains(&added)
                     }
                 };
             if counts && items.len() == query.limit {

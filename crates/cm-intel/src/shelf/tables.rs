@@ -5,6 +5,8 @@ use cm_types::{PrincipalId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub(crate) use crate::store::tables::Mark;
+
 /// All of them.
 pub const TABLES: &[&str] =
     &[Shelves::NAME, Objects::NAME, Versions::NAME, Statuses::NAME, StatusesByAge::NAME];
@@ -84,9 +86,3 @@ pub(crate) struct StatusRow {
 }
 
 impl Row for StatusRow {}
-
-/// A row whose key says everything.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Mark {}
-
-impl Row for Mark {}

@@ -170,3 +170,36 @@ async fn reports_are_kept_for_whom_they_are() {
     assert_eq!(shelf.status("x").await.unwrap(), Some(status));
     assert_eq!(shelf.status("y").await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn of_one_object_there_are_so_many_versions_and_no_more() {
+    let (shelf, id) = shelf();
+    let shelf = shelf.with_versions_and_statuses(2, 10);
+    let outcomes = put(&shelf, &id, (1..=3).map(|version| object("a", 1, version, 21)).collect()).await;
+    assert!(matches!(outcomes[..], [Put::Added(_), Put::Added(_), Put::ManyVersions]));
+    assert!(matches!(
+        put(&shelf, &id, vec![object("a", 1, 3, 21), object("b", 1, 1, 21)]).await[..],
+        [Put::ManyVersions, Put::Added(_)]
+    ));
+    assert_eq!(put(&shelf, &id, vec![object("a", 1, 2, 21)]).await, [Put::Known]);
+    let feed = vec![object("a", 1, 3, 21), object("a", 1, 4, 21)];
+    let fed = shelf.put(&id, feed, now(), WhenFull::DropOldest, None).await.unwrap();
+    assert!(matches!(fed[..], [Put::Added(_), Put::Added(_)]));
+    let all = Query { versions: vec![Match::All], ..Query::default() };
+    let left = ids(&shelf, &id, all).await;
+    assert_eq!(left, [("b--1".into(), 1), ("a--1".into(), 3), ("a--1".into(), 4)]);
+}
+
+#[tokio::test]
+async fn the_oldest_report_goes() {
+    let (shelf, _) = shelf();
+    let shelf = shelf.with_versions_and_statuses(10, 2);
+    let body = serde_json::json!({});
+    for (second, id) in ["x", "y", "z"].into_iter().enumerate() {
+        let status = Status { tenant: TenantId::default_tenant(), principal: None, body: body.clone() };
+        let at = Timestamp::from_micros(second as i64);
+        shelf.keep_status(id, status, at).await.unwrap();
+    }
+    assert_eq!(shelf.status("x").await.unwrap(), None);
+    assert!(shelf.status("y").await.unwrap().is_some() && shelf.status("z").await.unwrap().is_some());
+}

@@ -1,5 +1,7 @@
 //! Taking events in: the one place that writes them, with everything that follows from them in the same transaction.
 
+mod prune;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use super::tables::{
     EventRow, Events, Evidence, EvidenceRow, Indicators, NameRow, Names, Origin, ReporterRow, Reporters,
 };
 use crate::event::PAYLOAD_LEN_MAX;
-use crate::indicator::{Sightings, value_of};
+use crate::indicator::{Sightings, seen_at, value_of};
 use crate::ledger::Mode;
 use crate::ledger::reporter::{Fault, ReporterLedger, Standing, Terms};
 use crate::{EventKey, KeyId, Stored, ThreatEvent, Tlp, Verified};
@@ -22,8 +24,6 @@ pub const ID_LEN_MAX: usize = 256;
 const EVIDENCE_MAX: u64 = 1000;
 /// How much of a forged event is kept, in characters.
 const EVIDENCE_CHARS: usize = 2048;
-/// How many of the oldest events go for one new one, when there are too many.
-const PRUNED_PER_EVENT: usize = 2;
 
 /// Something that arrived and was looked at.
 #[derive(Clone, Debug)]
@@ -124,10 +124,11 @@ pub fn accept(
 ) -> Result<Accepted, DbError> {
     let last = tx.range::<Events>(KeyRange::all(), Direction::Backward, 1)?.pop();
     let (seq, received) = last.map_or((0, Timestamp::from_micros(0)), |(seq, row)| (seq, row.received));
-    let mut taking =
-        Taking { rules, now, seq, received, reporters: HashMap::new(), indicators: HashMap::new() };
+    let kept = prune::Kept::read(tx)?;
+    let (reporters, indicators) = (HashMap::new(), HashMap::new());
+    let mut taking = Taking { rules, now, seq, received, kept, reporters, indicators };
     let mut outcomes = Vec::with_capacity(arrivals.len());
-    let mut kept = 0;
+    let mut new = 0;
     for arrival in arrivals {
         let outcome = match arrival {
             Arrival::Valid { verified, origin, tlp } => taking.valid(tx, &verified, origin, tlp)?,
@@ -135,11 +136,11 @@ pub fn accept(
                 taking.forged(tx, *event, claimed, link, reason)?
             }
         };
-        kept += usize::from(matches!(outcome, Outcome::Kept(_)));
+        new += usize::from(matches!(outcome, Outcome::Kept(_)));
         outcomes.push(outcome);
     }
+    let pruned = taking.prune(tx, new)?;
     taking.finish(tx)?;
-    let pruned = prune(tx, rules.events_max, kept)?;
     Ok(Accepted { outcomes, pruned })
 }
 
@@ -148,6 +149,7 @@ struct Taking<'a> {
     now: Timestamp,
     seq: u64,
     received: Timestamp,
+    kept: prune::Kept,
     /// Rows that were read, and are written once at the end.
     reporters: HashMap<KeyId, ReporterRow>,
     indicators: HashMap<String, Sightings>,
@@ -195,12 +197,17 @@ impl Taking<'_> {
         }
         ledger.keep(now);
         let weight = terms.weight(&reporter, ledger, now);
+        if let Some(row) = self.reporters.get_mut(&reporter) {
+            row.kept = row.kept.map(|kept| kept + 1);
+        }
         if origin != Origin::Own && self.rules.exempt.is_exempt(event) {
             self.ledger(tx, &reporter, event)?.fault(Fault::Exempt, now);
         } else {
             self.sight(tx, event, reporter, weight, tlp)?;
         }
+        let is_weightless = weight <= 0.0 && matches!(origin, Origin::Link(_));
         let stored = self.insert(tx, verified, origin, tlp, standing, text)?;
+        self.kept.add(tx, stored.seq, is_weightless)?;
         Ok(Outcome::Kept(Arc::new(stored)))
     }
 
@@ -254,13 +261,13 @@ impl Taking<'_> {
         weight: f64,
         tlp: Tlp,
     ) -> Result<(), DbError> {
-        let value = value_of(event);
+        let value = value_of(&event.source_ip);
         if value.is_empty() {
             return Ok(());
         }
         let mut sightings = match self.indicators.remove(&value) {
             Some(read) => read,
-            None => tx.get::<Indicators>(&value)?.unwrap_or_else(|| Sightings::new(self.now)),
+            None => tx.get::<Indicators>(&value)?.unwrap_or_else(|| Sightings::new(seen_at(event, self.now))),
         };
         let others: Vec<KeyId> = sightings.reporters().copied().collect();
         for other in &others {
@@ -272,7 +279,7 @@ impl Taking<'_> {
             Some(row) => terms.weight(key, &row.ledger, now),
             None => 0.0,
         };
-        let confirmed = sightings.add(event, reporter, tlp, now, &terms, weigh);
+        let confirmed = sightings.add((event, self.seq + 1), reporter, tlp, now, &terms, weigh);
         for confirmed in confirmed {
             if let Some(row) = self.reporters.get_mut(&confirmed.reporter) {
                 row.ledger.confirm(weight, confirmed.position, now);
@@ -306,7 +313,7 @@ impl Taking<'_> {
         let payload = event.payload().chars().take(EVIDENCE_CHARS).collect();
         tx.insert::<Evidence>(&number, &EvidenceRow { at: self.now, link, reason, claimed, payload })?;
         if number > EVIDENCE_MAX {
-            tx.delete::<Evidence>(&(number - EVIDENCE_MAX))?;
+            self.forget_evidence(tx, number - EVIDENCE_MAX)?;
         }
         Ok(Outcome::Evidence)
     }
@@ -329,41 +336,10 @@ impl Taking<'_> {
         event: &ThreatEvent,
     ) -> Result<&mut ReporterLedger, DbError> {
         self.read(tx, key)?;
-        let new =
-            || ReporterRow { pem: event.reporter_pubkey.clone(), ledger: ReporterLedger::new(self.now) };
+        let (pem, ledger) = (&event.reporter_pubkey, ReporterLedger::new(self.now));
+        let new = || ReporterRow { pem: pem.clone(), ledger, kept: Some(0) };
         Ok(&mut self.reporters.entry(*key).or_insert_with(new).ledger)
     }
-
-    fn finish(self, tx: &mut WriteTx<'_>) -> Result<(), DbError> {
-        for (key, mut row) in self.reporters {
-            let (score, _) = self.rules.terms.score(&key, &row.ledger, self.now);
-            row.ledger.note(score, self.now);
-            tx.put::<Reporters>(&key.0, &row)?;
-        }
-        for (value, sightings) in self.indicators {
-            tx.put::<Indicators>(&value, &sightings)?;
-        }
-        Ok(())
-    }
-}
-
-/// Lets the oldest events go, when there are too many: no more than some for each new one, so that nobody waits long.
-fn prune(tx: &mut WriteTx<'_>, events_max: u64, kept: usize) -> Result<Vec<EventKey>, DbError> {
-    let mut pruned = Vec::new();
-    if kept == 0 {
-        return Ok(pruned);
-    }
-    let last = tx.raw_range::<Events>(KeyRange::all(), Direction::Backward, 1)?.pop();
-    let last = last.and_then(|(key, _)| <u64 as cm_db::Key>::decode(&key).ok()).unwrap_or(0);
-    // Numbers have no gaps, except that the oldest are gone.
-    let Some(beyond) = last.checked_sub(events_max).filter(|beyond| *beyond > 0) else { return Ok(pruned) };
-    let range = KeyRange::of(..=beyond);
-    for (seq, row) in tx.range::<Events>(range, Direction::Forward, kept * PRUNED_PER_EVENT)? {
-        pruned.push(EventKey::of(&row.id, &row.reporter));
-        tx.delete::<Names>(&(row.id, row.reporter.0))?;
-        tx.delete::<Events>(&seq)?;
-    }
-    Ok(pruned)
 }
 
 /// Writes down that an operator found an event to be false; once, however often it is said. Its reporter is no witness of its source any more.
@@ -383,7 +359,7 @@ pub fn dismiss(
     }
     row.dismissed = true;
     tx.put::<Events>(&seq, &row)?;
-    let value = value_of(&row.clone().event(&reporter.pem));
+    let value = value_of(&row.source_ip);
     if let Some(mut sightings) = tx.get::<Indicators>(&value)? {
         sightings.withdraw(&row.reporter);
         if sightings.reporters().next().is_none() {

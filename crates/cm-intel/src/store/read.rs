@@ -123,20 +123,27 @@ pub(crate) fn last_until(tx: &ReadTx<'_>, until: Timestamp) -> Result<u64, DbErr
     if newest.received <= until {
         return Ok(last);
     }
-    // Always: the one at `low` came by then, the one at `high` did not.
+    // Always: the one at `low` came by then, the first from `high` on did not.
     let (mut low, mut high) = (first, last);
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        match tx.get::<Events>(&middle)? {
-            Some(row) if row.received > until => high = middle,
-            _ => low = middle,
+        // Numbers have gaps: the first from there on, which is the one at `high` at the latest.
+        match tx.range::<Events>(KeyRange::of(middle..), Direction::Forward, 1)?.pop() {
+            Some((seq, row)) if row.received <= until => low = seq,
+            _ => high = middle,
         }
     }
     Ok(low)
 }
 
 /// Keys and numbers of the newest events that peers may have, so many at most.
-pub(crate) fn keys(tx: &ReadTx<'_>, max: usize) -> Result<Vec<(EventKey, u64)>, DbError> {
+pub(crate) fn keys(
+    tx: &ReadTx<'_>,
+    terms: &Terms,
+    now: Timestamp,
+    max: usize,
+) -> Result<Vec<(EventKey, u64)>, DbError> {
+    let mut reading = reading(tx, terms, now);
     let (mut found, mut before) = (Vec::new(), None);
     while found.len() < max {
         let range = before.map_or_else(KeyRange::all, |before| KeyRange::all().before(&before));
@@ -144,8 +151,9 @@ pub(crate) fn keys(tx: &ReadTx<'_>, max: usize) -> Result<Vec<(EventKey, u64)>, 
         let is_last = rows.len() < BATCH_LEN;
         for (seq, row) in rows {
             before = Some(seq);
-            if row.tlp.for_peers() {
-                found.push((EventKey::of(&row.id, &row.reporter), seq));
+            let stored = reading.stored(seq, row)?;
+            if shareable(&stored) {
+                found.push((EventKey::of(&stored.event.id, &stored.key), seq));
             }
         }
         if is_last {

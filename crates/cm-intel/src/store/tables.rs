@@ -11,6 +11,8 @@ use crate::{KeyId, ThreatEvent, Tlp};
 /// All of them.
 pub const TABLES: &[&str] =
     &[Events::NAME, Names::NAME, Reporters::NAME, Indicators::NAME, Evidence::NAME, Positions::NAME];
+/// Those that came with the second version.
+pub const TABLES_2: &[&str] = &[Weightless::NAME];
 
 /// How an event came here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,9 +129,27 @@ pub struct ReporterRow {
     /// Its key as it was first written.
     pub(crate) pem: String,
     pub(crate) ledger: ReporterLedger,
+    /// How many events of it are kept; not known of reporters that were written down before this was counted, which stay.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) kept: Option<u64>,
 }
 
 impl Row for ReporterRow {}
+
+/// The numbers of events that links brought and whose reporters had no weight.
+pub struct Weightless;
+
+impl Table for Weightless {
+    const NAME: &'static str = "intel_weightless";
+    type Key = u64;
+    type Row = Mark;
+}
+
+/// That something is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {}
+
+impl Row for Mark {}
 
 /// Sources of threats by what they are called.
 pub struct Indicators;

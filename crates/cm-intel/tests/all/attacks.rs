@@ -49,6 +49,51 @@ async fn a_claim_of_validity_and_an_empty_signature_are_worth_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_squatter_hides_nothing_and_takes_no_name() {
+    let node = Node::start(|_| {}).await;
+    let (victim, squatter) = (Reporter::new(), Reporter::new());
+    let (mut attacker, mut honest) = (Peer::connect(node.address).await, Peer::connect(node.address).await);
+    let real = victim.report("198.51.100.1");
+    // The name that is to come, before it comes: with a broken signature, then properly signed by somebody else.
+    let broken = ThreatEvent { signature: squatter.report("198.51.100.1").signature, ..real.clone() };
+    attacker.event(&broken).await;
+    attacker.event(&squatter.sign_as(&real.id, "203.0.113.66")).await;
+    node.until_events(1).await;
+    honest.event(&real).await;
+    node.until_events(2).await;
+    let kept = node.events().await;
+    assert_eq!((kept[0].key, kept[1].key), (squatter.id(), victim.id()));
+    assert_eq!(*kept[1].event, real, "the real one is there, as it was signed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_no_news_not_even_after_it_was_forgotten() {
+    let node = Node::start(|config| config.events_max = 4).await;
+    let (reporter, mut peer) = (Reporter::new(), Peer::connect(node.address).await);
+    let old = reporter.sign_at("198.51.100.1", "2020-01-01 00:00:00");
+    for _ in 0..5 {
+        peer.event(&old).await;
+        Peer::connect(node.address).await.event(&old).await;
+    }
+    node.until_events(1).await;
+    // It is pushed out, and comes again from elsewhere with a mark that makes other bytes of it.
+    for number in 2..5 {
+        peer.event(&reporter.report(&format!("198.51.100.{number}"))).await;
+    }
+    until("it is forgotten", || async { node.events().await.iter().all(|kept| *kept.event != old) }).await;
+    let mut payload = serde_json::to_value(&old).unwrap();
+    payload["again"] = true.into();
+    let mut other = Peer::connect(node.address).await;
+    other.send(&json!({ "type": "event", "payload": payload }).to_string()).await;
+    until("it is taken for what it is", || async {
+        node.events().await.iter().any(|kept| *kept.event == old)
+    })
+    .await;
+    let found = node.intel.indicators(&node.list().await, None, PageLimit::MAX).await.unwrap().items;
+    assert!(found.iter().all(|found| found.value != "198.51.100.1"), "nobody saw it again: {found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_counts_once_however_many_bring_it_at_once() {
     let node = Node::start(|_| {}).await;
     let reporter = Reporter::new();

@@ -129,3 +129,33 @@ async fn what_published_nodes_take_is_not_held_against_who_passes_it_on() {
     let links = node.intel.peers(&node.list().await);
     assert!(links.iter().all(|link| link.score >= 0.0 && link.ignored.is_none()), "{links:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn measures_follow_from_indicators_where_the_operator_wants_that() {
+    use cm_intel::Automatic;
+    use cm_kernel::catalog::kinds::Effect;
+    let node = Node::start(|config| {
+        config.automatic = Some(Automatic { effect: Effect::Deny, confidence_min: 80 });
+    })
+    .await;
+    let admitted = |address: &str| node.kernel.admit_source(address.parse().ok(), false).is_ok();
+    let (op, create) = (node.op(), node.create().await);
+    let stranger = Reporter::new();
+    Peer::connect(node.address).await.event(&stranger.report("203.0.113.1")).await;
+    node.until_events(1).await;
+    for source in ["198.51.100.1", "198.51.100.2", "127.0.0.1"] {
+        node.intel.report(&op, &create, threat(source, Tlp::Clear)).await.unwrap();
+    }
+    until("what the node reports is refused", || async {
+        !admitted("198.51.100.1") && !admitted("198.51.100.2")
+    })
+    .await;
+    assert!(admitted("203.0.113.1") && admitted("127.0.0.1"), "nobody sure said so; its own machine");
+    // An operator finds one of them to be false.
+    let found = node.events().await.into_iter().find(|stored| stored.event.source_ip == "198.51.100.1");
+    node.intel.dismiss(&op, &create, found.unwrap().seq).await.unwrap();
+    // Something has to come for the node to look at once.
+    node.intel.report(&op, &create, threat("198.51.100.3", Tlp::Clear)).await.unwrap();
+    until("it is not refused any more", || async { admitted("198.51.100.1") }).await;
+    assert!(!admitted("198.51.100.2"));
+}

@@ -169,13 +169,28 @@ impl Reporter {
     }
 
     pub(crate) fn report(&self, source: &str) -> ThreatEvent {
+        // Not yet: it is of now, whenever the tests run.
+        self.sign_at(source, "2999-11-21 10:00:00")
+    }
+
+    /// A report of something that was at another time.
+    pub(crate) fn sign_at(&self, source: &str, timestamp: &str) -> ThreatEvent {
         let draft = Draft {
             source_ip: source.into(),
             threat_type: "scan".into(),
             severity: "high".into(),
-            timestamp: "2026-11-21 10:00:00".into(),
+            timestamp: timestamp.into(),
         };
         ThreatEvent::clone(sign(&self.0, draft).event())
+    }
+
+    /// A report under a name of the reporter's choice.
+    pub(crate) fn sign_as(&self, id: &str, source: &str) -> ThreatEvent {
+        use base64::Engine as _;
+        let mut event = ThreatEvent { id: id.to_owned(), ..self.report(source) };
+        let signature = self.0.sign(event.canonical().as_bytes());
+        event.signature = base64::engine::general_purpose::STANDARD.encode(signature);
+        event
     }
 
     pub(crate) fn id(&self) -> KeyId {

@@ -3,12 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cm_intel::{IntelConfig, Mode};
+use cm_intel::{Automatic, IntelConfig, Mode};
+use cm_kernel::catalog::kinds::Effect;
 
 use super::{ConfigError, IntelToml, wrong};
 
 /// Fewest events that are kept: a page of them.
 const EVENTS_MIN: u64 = 1000;
+/// How sure a node must be of an indicator before it acts by itself, unless told, and at least.
+const CONFIDENCE: u8 = 80;
+const CONFIDENCE_MIN: u8 = 50;
 
 /// What the engine is told; the directory follows.
 pub(super) fn settings(written: IntelToml) -> Result<IntelConfig, ConfigError> {
@@ -23,6 +27,8 @@ pub(super) fn settings(written: IntelToml) -> Result<IntelConfig, ConfigError> {
         events_max,
         indicator_days,
         own_events,
+        measure_effect,
+        measure_confidence,
     } = written;
     let default = IntelConfig::default();
     let mode = match mode.as_deref() {
@@ -49,6 +55,7 @@ pub(super) fn settings(written: IntelToml) -> Result<IntelConfig, ConfigError> {
     if events_max < EVENTS_MIN {
         return Err(wrong("intel.events_max", format!("must be at least {EVENTS_MIN}")));
     }
+    let automatic = automatic(measure_effect.as_deref(), measure_confidence)?;
     Ok(IntelConfig {
         mode,
         legacy: legacy.unwrap_or(default.legacy),
@@ -60,8 +67,28 @@ pub(super) fn settings(written: IntelToml) -> Result<IntelConfig, ConfigError> {
         events_max,
         indicator_lifetime: indicator_days.map_or(default.indicator_lifetime, days),
         own_events: own_events.unwrap_or(default.own_events),
+        automatic,
         ..default
     })
+}
+
+/// What follows from indicators by itself.
+fn automatic(effect: Option<&str>, confidence: Option<u8>) -> Result<Option<Automatic>, ConfigError> {
+    let confidence_min = confidence.unwrap_or(CONFIDENCE);
+    // Reporters without weight come to ten together: whoever asks for less could be told by anybody whom to refuse.
+    if !(CONFIDENCE_MIN..=100).contains(&confidence_min) {
+        return Err(wrong("intel.measure_confidence", format!("must be {CONFIDENCE_MIN} to 100")));
+    }
+    let effect = match effect {
+        None | Some("off") => return Ok(None),
+        Some("deny") => Effect::Deny,
+        Some("challenge") => Effect::Challenge,
+        Some(other) => {
+            let problem = format!("`{other}` is none of `off`, `deny` and `challenge`");
+            return Err(wrong("intel.measure_effect", problem));
+        }
+    };
+    Ok(Some(Automatic { effect, confidence_min }))
 }
 
 /// The settings for a data directory.
@@ -95,6 +122,8 @@ mod tests {
             IntelToml { organisations: Some(vec![key.clone()]), ..IntelToml::default() },
             IntelToml { organisations: Some(vec![format!("{key}= ")]), ..IntelToml::default() },
             IntelToml { events_max: Some(1), ..IntelToml::default() },
+            IntelToml { measure_confidence: Some(49), ..IntelToml::default() },
+            IntelToml { measure_effect: Some("allow".into()), ..IntelToml::default() },
         ] {
             assert!(settings(bad).is_err());
         }

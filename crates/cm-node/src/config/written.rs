@@ -96,6 +96,8 @@ pub const KEYS: &[&str] = &[
     "intel.events_max",
     "intel.indicator_days",
     "intel.own_events",
+    "intel.measure_effect",
+    "intel.measure_confidence",
     "log.level",
     "log.format",
     "log.to_file",
@@ -450,4 +452,8 @@ pub struct IntelToml {
     pub indicator_days: Option<u64>,
     /// Whether what happens to the node itself becomes events.
     pub own_events: Option<bool>,
+    /// What is done about addresses of indicators by itself: `off`, `deny` or `challenge`.
+    pub measure_effect: Option<String>,
+    /// From which confidence on.
+    pub measure_confidence: Option<u8>,
 }

@@ -239,3 +239,100 @@ async fn numbers_and_moments_rise_and_the_oldest_go() {
     let none = db.read(move |tx| read::last_until(tx, Timestamp::from_micros(before.as_micros() - 1))).await;
     assert_eq!(none.unwrap(), 20);
 }
+
+/// How many rows a table has.
+async fn rows<T: cm_db::Table>(db: &Db) -> usize {
+    db.read(|tx| tx.raw_range::<T>(KeyRange::all(), Direction::Forward, 10_000)).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn strangers_push_out_strangers_and_leave_nothing_behind() {
+    let db = open_memory(&schema());
+    let anchor = PssSigningKey::generate().unwrap();
+    let of_anchor: Vec<Verified> =
+        (0..8).map(|at| sign(&anchor, draft(&format!("203.0.113.{at}")))).collect();
+    let mut rules = rules(Mode::Hardened, vec![of_anchor[0].reporter()]);
+    rules.events_max = 16;
+    take(&db, &rules, of_anchor.iter().cloned().map(valid).collect(), 1).await;
+    // A new key for each event, as many as anybody likes; one of them says what the anchor said.
+    let mut keys = Vec::new();
+    for at in 0..30 {
+        let stranger = PssSigningKey::generate().unwrap();
+        let source = if at == 0 { "203.0.113.0".to_owned() } else { format!("198.51.100.{at}") };
+        let event = sign(&stranger, draft(&source));
+        keys.push(event.reporter());
+        assert!(matches!(take(&db, &rules, vec![valid(event)], 2).await[0], Outcome::Kept(_)));
+    }
+    assert_eq!(count(&db, &rules).await, 8 + 4, "a quarter is for strangers");
+    for of_anchor in &of_anchor {
+        let name = (of_anchor.event().id.clone(), of_anchor.reporter().0);
+        assert!(db.read(move |tx| tx.get::<Names>(&name)).await.unwrap().is_some(), "what counts stays");
+    }
+    assert_eq!(rows::<Reporters>(&db).await, 1 + 4, "nobody is remembered of whom nothing is kept");
+    assert_eq!(rows::<Indicators>(&db).await, 8 + 4, "what an anchor tells of holds");
+    assert_eq!(rows::<crate::store::tables::Weightless>(&db).await, 4);
+    // What counts takes the room that it needs, and the oldest go.
+    let more: Vec<Arrival> = (0..9).map(|at| valid(sign(&anchor, draft(&format!("192.0.2.{at}"))))).collect();
+    let outcomes = take(&db, &rules, more, 3).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Kept(_))));
+    assert_eq!(count(&db, &rules).await, 16);
+    let last = stored(outcomes.last().unwrap());
+    let (at, seq) = (last.received, last.seq);
+    assert_eq!(db.read(move |tx| read::last_until(tx, at)).await.unwrap(), seq, "whatever gaps there are");
+}
+
+#[tokio::test]
+async fn moments_are_found_between_gaps() {
+    let (db, rules) = (open_memory(&schema()), rules(Mode::Seed, Vec::new()));
+    let key = PssSigningKey::generate().unwrap();
+    let mut kept = Vec::new();
+    for at in 0..20u64 {
+        let event = sign(&key, draft(&format!("203.0.113.{at}")));
+        kept.push(stored(&take(&db, &rules, vec![valid(event)], at).await[0]).clone());
+    }
+    let gone: Vec<u64> = (2..19).filter(|seq| seq % 3 != 0).collect();
+    db.write(move |tx| gone.iter().try_for_each(|seq| tx.delete::<Events>(seq).map(drop))).await.unwrap();
+    for stored in kept.iter().filter(|stored| !(2..19).contains(&stored.seq) || stored.seq % 3 == 0) {
+        let at = stored.received;
+        assert_eq!(db.read(move |tx| read::last_until(tx, at)).await.unwrap(), stored.seq);
+    }
+}
+
+#[tokio::test]
+async fn who_is_named_by_forgeries_alone_is_forgotten_with_them() {
+    let (db, rules) = (open_memory(&schema()), rules(Mode::Seed, Vec::new()));
+    let event = sign(&PssSigningKey::generate().unwrap(), draft("198.51.100.1"));
+    let someone = |number: u16| {
+        let mut bytes = [0; 32];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        KeyId(cm_types::Sha256Digest::from_bytes(bytes))
+    };
+    for some in (0..EVIDENCE_MAX as u16 + 50).collect::<Vec<_>>().chunks(100) {
+        let arrivals = some.iter().map(|number| forged(event.event(), someone(*number))).collect();
+        take(&db, &rules, arrivals, 1).await;
+    }
+    assert_eq!(rows::<Evidence>(&db).await as u64, EVIDENCE_MAX);
+    assert_eq!(rows::<Reporters>(&db).await as u64, EVIDENCE_MAX);
+}
+
+#[tokio::test]
+async fn what_expired_is_swept_away_and_the_rest_is_not() {
+    let (db, mut rules) = (open_memory(&schema()), rules(Mode::Seed, Vec::new()));
+    rules.events_max = 1;
+    let (old, new) = (PssSigningKey::generate().unwrap(), PssSigningKey::generate().unwrap());
+    let day = 24 * 3600;
+    let said = |key: &PssSigningKey, source: &str, at: &str| {
+        valid(sign(key, Draft { timestamp: at.into(), ..draft(source) }))
+    };
+    take(&db, &rules, vec![said(&old, "198.51.100.1", "1970-01-02 00:00:00")], 2 * day).await;
+    take(&db, &rules, vec![said(&new, "198.51.100.2", "1970-01-09 00:00:00")], 9 * day).await;
+    let lifetime = Duration::from_secs(7 * day);
+    let at = |days: u64| Timestamp::from_micros(0).after(Duration::from_secs(days * day));
+    crate::store::sweep::sweep(&db, lifetime, at(9)).await.unwrap();
+    let left = db.read(|tx| tx.range::<Indicators>(KeyRange::all(), Direction::Forward, 10)).await.unwrap();
+    assert_eq!(left.iter().map(|(value, _)| value.as_str()).collect::<Vec<_>>(), ["198.51.100.2"]);
+    crate::store::sweep::sweep(&db, lifetime, at(400)).await.unwrap();
+    assert_eq!(rows::<Indicators>(&db).await, 0);
+    assert_eq!(rows::<Reporters>(&db).await, 1, "the event of one of them is kept");
+    assert_eq!(count(&db, &rules).await, 1);
+}

@@ -1,9 +1,4 @@
 //! Following threat events as they come, by server-sent events.
-//!
-//! As with the event log, a watcher reads by cursor at its own pace: nothing is buffered for it, and it misses nothing.
-
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -14,9 +9,7 @@ use cm_http::sse as http_sse;
 use cm_http::{Failure, Params};
 use cm_intel::{EventFilter, Stored};
 use cm_kernel::policy::{List, Permit};
-use cm_types::PageLimit;
-use futures::{Stream, stream};
-use tokio::sync::watch;
+use cm_types::{Page, PageLimit};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -25,11 +18,7 @@ use crate::authentication::Op;
 use crate::intel::{ThreatEventParams, intel_refusal, may_list};
 use crate::intel_views::ThreatEventView;
 use crate::listing::{Order, bad_parameter};
-
-/// How long a watcher is believed before its credential and its permission are looked at again.
-const RECHECK_AFTER: Duration = Duration::from_secs(60);
-/// Events read at a time.
-const BATCH: usize = 100;
+use crate::watcher::{Source, Watcher};
 
 #[utoipa::path(
     get, path = "/intel/events/watch", operation_id = "watch_threat_events", tag = "intel",
@@ -62,83 +51,39 @@ pub async fn watch_threat_events(
     let now = *head.borrow();
     let after = http_sse::last_event_id(&headers).or(params.after).unwrap_or(now);
     let shutdown = api.kernel.tasks().token();
-    let checked = api.kernel.clock().monotonic();
-    let watcher = Watcher { api, op, permit, filter, after, head, checked, ready: VecDeque::new() };
+    let watcher = Watcher::new(Threats(filter), api, op, permit, after, head);
     Ok(http_sse::answer(watcher.messages(), shutdown))
 }
 
-/// One client that follows.
-struct Watcher {
-    api: Api,
-    op: Caller,
-    permit: Permit<List>,
-    filter: EventFilter,
-    /// Everything up to here was read.
-    after: u64,
-    head: watch::Receiver<u64>,
-    /// When the credential was last looked at.
-    checked: Instant,
-    /// Read, but not taken by the client.
-    ready: VecDeque<Stored>,
-}
+/// Threats, as far as somebody asked for them.
+struct Threats(EventFilter);
 
-impl Watcher {
-    fn messages(self) -> impl Stream<Item = sse::Event> + Send {
-        stream::unfold(self, |mut watcher| async move {
-            match watcher.next().await {
-                Ok(event) => Some((message(event), watcher)),
-                Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "watch ended");
-                    None
-                }
-            }
-        })
+impl Source for Threats {
+    type Entry = Stored;
+
+    async fn permit(&self, api: &Api, op: &Caller) -> Result<Permit<List>, Failure> {
+        may_list(api, op).await
     }
 
-    async fn next(&mut self) -> Result<Stored, Failure> {
-        loop {
-            self.recheck().await?;
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(event);
-            }
-            let last = *self.head.borrow_and_update();
-            if self.after < last {
-                self.read(last).await?;
-            } else {
-                let _woken = tokio::time::timeout(RECHECK_AFTER, self.head.changed()).await;
-            }
-        }
+    async fn page(
+        &self,
+        api: &Api,
+        permit: &Permit<List>,
+        after: u64,
+        limit: PageLimit,
+    ) -> Result<Page<Stored>, Failure> {
+        api.intel.event_page(permit, after, limit, self.0.clone()).await.map_err(intel_refusal)
     }
 
-    async fn read(&mut self, last: u64) -> Result<(), Failure> {
-        let limit = PageLimit::clamped(BATCH);
-        let page = self.api.intel.event_page(&self.permit, self.after, limit, self.filter.clone());
-        let page = page.await.map_err(intel_refusal)?;
-        let next = page.next.and_then(|cursor| cursor.0.parse().ok());
-        let newest = page.items.last().map_or(0, |event| event.seq);
-        // Without a next page everything that was there when the read began was looked at, matching or not.
-        self.after = next.unwrap_or(last).max(newest);
-        self.ready.extend(page.items);
-        Ok(())
+    fn number(event: &Stored) -> u64 {
+        event.seq
     }
 
-    async fn recheck(&mut self) -> Result<(), Failure> {
-        let now = self.api.kernel.clock().monotonic();
-        if now.saturating_duration_since(self.checked) < RECHECK_AFTER {
-            return Ok(());
-        }
-        self.op = self.op.clone().again(&self.api.kernel).await?;
-        self.permit = may_list(&self.api, &self.op).await?;
-        self.checked = now;
-        Ok(())
+    fn message(event: Stored) -> sse::Event {
+        let view = ThreatEventView::from(event);
+        let data = serde_json::to_string(&view).expect("an event is plain data with text keys");
+        sse::Event::default().event("threat").data(data)
     }
-}
-
-fn message(event: Stored) -> sse::Event {
-    let id = event.seq.to_string();
-    let view = ThreatEventView::from(event);
-    let data = serde_json::to_string(&view).expect("an event is plain data with text keys");
-    sse::Event::default().id(id).event("threat").data(data)
 }
 
 /// The routes of this module.

@@ -82,6 +82,7 @@ pub mod threat_collections;
 pub mod tokens;
 mod verifications;
 pub mod watch;
+mod watcher;
 
 pub use api::{Api, Engines, MetricsText, Settings};
 pub use document::{openapi, openapi_text};

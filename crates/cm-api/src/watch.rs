@@ -1,10 +1,4 @@
 //! Following the event log as it grows, by server-sent events.
-//!
-//! A watcher reads the log by cursor at its own pace: nothing is buffered for it, however slow it is, and it
-//! misses nothing, for it can always resume after the last number that it has seen.
-
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -15,9 +9,7 @@ use cm_http::sse as http_sse;
 use cm_http::{Failure, Params};
 use cm_kernel::events::{Event, EventFilter};
 use cm_kernel::policy::{List, Permit};
-use cm_types::{PageLimit, ResourceKind};
-use futures::{Stream, stream};
-use tokio::sync::watch;
+use cm_types::{Page, PageLimit, ResourceKind};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -26,12 +18,7 @@ use crate::authentication::Op;
 use crate::events::{EventParams, EventView};
 use crate::failure::refusal;
 use crate::listing::{Order, bad_parameter};
-
-/// How long a watcher is believed before its credential and its permission are looked at again. A watch
-/// lasts for days; a revoked token must not.
-const RECHECK_AFTER: Duration = Duration::from_secs(60);
-/// Events read at a time.
-const BATCH: usize = 100;
+use crate::watcher::{Source, Watcher};
 
 #[utoipa::path(
     get, path = "/events/watch", operation_id = "watch_events", tag = "events",
@@ -62,86 +49,40 @@ pub async fn watch_events(
     let after = http_sse::last_event_id(&headers).unwrap_or(params.after);
     let shutdown = api.kernel.tasks().token();
     let head = api.kernel.events().head();
-    let checked = api.kernel.clock().monotonic();
-    let watcher = Watcher { api, op, permit, filter, after, head, checked, ready: VecDeque::new() };
+    let watcher = Watcher::new(Log(filter), api, op, permit, after, head);
     Ok(http_sse::answer(watcher.messages(), shutdown))
 }
 
-/// One client that follows the log.
-struct Watcher {
-    api: Api,
-    op: Caller,
-    permit: Permit<List>,
-    filter: EventFilter,
-    /// Everything up to here was read.
-    after: u64,
-    /// The number of the last committed event.
-    head: watch::Receiver<u64>,
-    /// When the credential was last looked at.
-    checked: Instant,
-    /// Read, but not taken by the client.
-    ready: VecDeque<Event>,
-}
+/// The event log, as far as somebody asked for it.
+struct Log(EventFilter);
 
-impl Watcher {
-    fn messages(self) -> impl Stream<Item = sse::Event> + Send {
-        stream::unfold(self, |mut watcher| async move {
-            match watcher.next().await {
-                Ok(event) => Some((message(event), watcher)),
-                Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "watch ended");
-                    None
-                }
-            }
-        })
+impl Source for Log {
+    type Entry = Event;
+
+    async fn permit(&self, api: &Api, op: &Caller) -> Result<Permit<List>, Failure> {
+        api.kernel.authorize::<List>(op, ResourceKind::Event).await.map_err(refusal)
     }
 
-    async fn next(&mut self) -> Result<Event, Failure> {
-        loop {
-            self.recheck().await?;
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(event);
-            }
-            let committed = *self.head.borrow_and_update();
-            if self.after < committed {
-                self.read(committed).await?;
-            } else {
-                // A closed channel means that the log is gone with its node; the token ends the stream then.
-                let changed = self.head.changed();
-                let _woken = tokio::time::timeout(RECHECK_AFTER, changed).await;
-            }
-        }
+    async fn page(
+        &self,
+        api: &Api,
+        permit: &Permit<List>,
+        after: u64,
+        limit: PageLimit,
+    ) -> Result<Page<Event>, Failure> {
+        api.kernel.event_page(permit, after, limit, self.0.clone()).await.map_err(refusal)
     }
 
-    async fn read(&mut self, committed: u64) -> Result<(), Failure> {
-        let limit = PageLimit::clamped(BATCH);
-        let page = self.api.kernel.event_page(&self.permit, self.after, limit, self.filter.clone());
-        let page = page.await.map_err(refusal)?;
-        let next = page.next.and_then(|cursor| cursor.0.parse().ok());
-        let last = page.items.last().map_or(0, |event| event.seq);
-        // Without a next page everything committed when the read began was looked at, matching or not.
-        self.after = next.unwrap_or(committed).max(last);
-        self.ready.extend(page.items);
-        Ok(())
+    fn number(event: &Event) -> u64 {
+        event.seq
     }
 
-    async fn recheck(&mut self) -> Result<(), Failure> {
-        let now = self.api.kernel.clock().monotonic();
-        if now.saturating_duration_since(self.checked) < RECHECK_AFTER {
-            return Ok(());
-        }
-        self.op = self.op.clone().again(&self.api.kernel).await?;
-        let permit = self.api.kernel.authorize::<List>(&self.op, ResourceKind::Event);
-        self.permit = permit.await.map_err(refusal)?;
-        self.checked = now;
-        Ok(())
+    fn message(event: Event) -> sse::Event {
+        let verb = event.verb.as_str().to_owned();
+        let data =
+            serde_json::to_string(&EventView::from(event)).expect("an event is plain data with text keys");
+        sse::Event::default().event(verb).data(data)
     }
-}
-
-fn message(event: Event) -> sse::Event {
-    let (id, verb) = (event.seq.to_string(), event.verb.as_str().to_owned());
-    let data = serde_json::to_string(&EventView::from(event)).expect("an event is plain data with text keys");
-    sse::Event::default().id(id).event(verb).data(data)
 }
 
 /// The routes of this module.

@@ -1,5 +1,6 @@
 //! `intel`: report threats, see what others report, and who they are.
 
+mod events;
 mod import;
 mod lines;
 
@@ -15,6 +16,8 @@ use crate::{Connection, Format, Outcome, UsageError, output};
 
 /// Entries of one page: as many as a node sends.
 const PAGE: usize = 1000;
+
+pub use events::EventsArgs;
 
 /// `cryptomesh intel …`
 #[derive(Debug, Subcommand)]
@@ -61,29 +64,6 @@ pub struct ReportArgs {
     /// With whom it may be shared; peers are given clear and green.
     #[arg(long, value_name = "MARKING", value_parser = ["clear", "green", "amber", "amber-strict", "red"])]
     pub tlp: Option<String>,
-}
-
-/// `cryptomesh intel events`
-#[derive(Args, Debug)]
-pub struct EventsArgs {
-    /// Most events to show.
-    #[arg(long, default_value_t = 20, value_name = "COUNT")]
-    pub limit: usize,
-    /// Only of this source.
-    #[arg(long, value_name = "TEXT")]
-    pub source: Option<String>,
-    /// Only of this type.
-    #[arg(long = "type", value_name = "TEXT")]
-    pub threat_type: Option<String>,
-    /// Only of this severity.
-    #[arg(long, value_name = "TEXT")]
-    pub severity: Option<String>,
-    /// Only of this reporter, the SHA-256 of its key.
-    #[arg(long, value_name = "KEY")]
-    pub reporter: Option<String>,
-    /// Only with this in source or type.
-    #[arg(long, value_name = "TEXT")]
-    pub text: Option<String>,
 }
 
 /// `cryptomesh intel dismiss`
@@ -173,7 +153,7 @@ pub async fn run(command: IntelCommand, connection: &Connection) -> Outcome {
             let stored = api.report_threat(&source, &threat_type, &severity, tlp.as_deref()).await?;
             output::entry(connection, &shown(stored, connection));
         }
-        IntelCommand::Events(args) => events(args, connection).await?,
+        IntelCommand::Events(args) => return events::run(args, connection).await,
         IntelCommand::Dismiss(DismissArgs { seq }) => {
             let held = connection.api()?.dismiss_threat_event(seq).await?;
             output::entry(connection, &explained(held, connection));
@@ -224,24 +204,6 @@ fn without_controls(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(without_controls),
         _ => {}
     }
-}
-
-async fn events(args: EventsArgs, connection: &Connection) -> anyhow::Result<()> {
-    let EventsArgs { limit, source, threat_type, severity, reporter, text } = args;
-    let mut query = vec![("limit", limit.to_string()), ("order", "newest-first".to_owned())];
-    let given = [
-        ("source", source),
-        ("type", threat_type),
-        ("severity", severity),
-        ("reporter", reporter),
-        ("text", text),
-    ];
-    query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    let mut newest = connection.api()?.threat_events(&query).await?.items;
-    newest.reverse();
-    let newest: Vec<Entry> = newest.into_iter().map(|event| shown(event, connection)).collect();
-    output::entries(connection, &newest);
-    Ok(())
 }
 
 async fn add_peer(args: PeerAddArgs, connection: &Connection) -> anyhow::Result<()> {

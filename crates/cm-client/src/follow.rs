@@ -1,4 +1,4 @@
-//! Following the event log as it grows, across lost connections.
+//! Following the event log as it grows, and threats as they come, across lost connections.
 
 use std::time::Duration;
 
@@ -40,10 +40,33 @@ impl Api {
         &self,
         after: u64,
         filters: &[(&str, String)],
+        seen: impl FnMut(Followed) -> bool,
+    ) -> Result<(), ClientError> {
+        self.follow("/api/v1/events/watch", after, filters, seen).await
+    }
+
+    /// As [`Api::follow_events`], with threats as they come. `filters` are query parameters of `/api/v1/intel/events/watch`.
+    ///
+    /// # Errors
+    /// As [`Api::follow_events`].
+    pub async fn follow_threats(
+        &self,
+        after: u64,
+        filters: &[(&str, String)],
+        seen: impl FnMut(Followed) -> bool,
+    ) -> Result<(), ClientError> {
+        self.follow("/api/v1/intel/events/watch", after, filters, seen).await
+    }
+
+    async fn follow(
+        &self,
+        place: &str,
+        after: u64,
+        filters: &[(&str, String)],
         mut seen: impl FnMut(Followed) -> bool,
     ) -> Result<(), ClientError> {
         let mut last = after;
-        let mut stream = self.watch(last, filters).await?;
+        let mut stream = self.watch(place, last, filters).await?;
         loop {
             match read(&mut stream, &mut last, &mut seen).await {
                 Ok(End::Enough) => return Ok(()),
@@ -53,27 +76,37 @@ impl Api {
             if !seen(Followed::Lost) {
                 return Ok(());
             }
-            stream = self.watch_again(last, filters).await?;
+            stream = self.watch_again(place, last, filters).await?;
             if !seen(Followed::Resumed) {
                 return Ok(());
             }
         }
     }
 
-    async fn watch(&self, after: u64, filters: &[(&str, String)]) -> Result<Response, ClientError> {
+    async fn watch(
+        &self,
+        place: &str,
+        after: u64,
+        filters: &[(&str, String)],
+    ) -> Result<Response, ClientError> {
         let request = self
-            .request(Method::GET, "/api/v1/events/watch")
+            .request(Method::GET, place)
             .query(filters)
             .header("accept", "text/event-stream")
             .header("last-event-id", after.to_string());
         self.send(request).await
     }
 
-    async fn watch_again(&self, after: u64, filters: &[(&str, String)]) -> Result<Response, ClientError> {
+    async fn watch_again(
+        &self,
+        place: &str,
+        after: u64,
+        filters: &[(&str, String)],
+    ) -> Result<Response, ClientError> {
         let mut pause = RESUME_AFTER;
         loop {
             tokio::time::sleep(pause).await;
-            match self.watch(after, filters).await {
+            match self.watch(place, after, filters).await {
                 Err(error) if passes(&error) => pause = (pause * 2).min(RESUME_AFTER_MAX),
                 watched => return watched,
             }

@@ -8,6 +8,7 @@ mod attestation;
 mod axo;
 mod computation;
 mod instance;
+mod intel;
 mod manifest;
 mod network;
 mod quorum;
@@ -23,6 +24,7 @@ pub use computation::jobs;
 pub use instance::{
     frames, guest_paths, instance_certificates, pipelines, policies, posts, requests_of_both_eras,
 };
+pub use intel::{gossip_packets, threat_frames, threat_messages, threat_payloads};
 pub use manifest::manifests;
 pub use network::{links, replication_policies};
 pub use quorum::quorum_messages;

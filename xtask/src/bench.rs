@@ -54,14 +54,8 @@ const BENCHMARKS: &[Benchmark] = &[
         starts_product: false,
     },
     Benchmark {
-        name: "gossip",
-        about: "how threat events spread among thousands of nodes, simulated: delay, duplicates, bytes, with hostile nodes and churn",
-        cargo: &["run", "--release", "--package", "cm-sim", "--example", "gossip"],
-        starts_product: false,
-    },
-    Benchmark {
         name: "intel",
-        about: "threat events verified, kept and passed on in a second, on disk and in memory, beside bare verification; time of a hop",
+        about: "threat events verified, kept and passed on in a second, on disk and in memory, beside bare verification and a peer in Python; time of a hop; shelves of TAXII",
         cargo: &["run", "--release", "--package", "cm-intel", "--example", "throughput"],
         starts_product: false,
     },

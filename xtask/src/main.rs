@@ -72,12 +72,15 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Simulate clusters under random faults; each schedule is determined by its seed
+    /// Simulate clusters under random faults, or networks that share threats under attack; each run is determined by its seed
     Sim {
-        /// How many schedules
+        /// What to simulate
+        #[arg(value_enum, default_value_t = sim::Subject::Quorum)]
+        subject: sim::Subject,
+        /// How many schedules of a cluster
         #[arg(long, default_value_t = 1000)]
         schedules: u64,
-        /// The seed of the first; the others follow it
+        /// The seed, of schedules that of the first; the others follow it
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -118,7 +121,8 @@ fn run(task: Task) -> Result<()> {
         Task::Launchers { arguments } => launchers::run(&arguments),
         Task::S3 { python, arguments } => s3::run(&python, &arguments),
         Task::Taxii { python, arguments } => taxii::run(&python, &arguments),
-        Task::Sim { schedules, seed } => sim::run(schedules, seed),
+        Task::Sim { subject: sim::Subject::Quorum, schedules, seed } => sim::quorum(schedules, seed),
+        Task::Sim { subject: sim::Subject::Gossip, seed, .. } => sim::gossip(seed),
         Task::Openapi { check: true } => openapi::check(),
         Task::Openapi { check: false } => openapi::write(),
         Task::Examples { check: true, .. } => examples::check(),

@@ -1,13 +1,19 @@
 //! Nodes, links, and what goes over them, in virtual time.
 
+mod attack;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use cm_intel::EventKey;
 use cm_intel::gossip::{Gossip, Inventory, Moment, Packet, Step};
+use cm_intel::ledger::link::{Deed, LinkLedger};
 use cm_quorum::Rng;
-use cm_types::Sha256Digest;
+use cm_types::{Sha256Digest, Timestamp};
+
+pub use attack::Attack;
+use attack::{SYBILS, VICTIMS_PERMILLE, is_censored};
 
 /// How often each node is told the time.
 const TICK: Duration = Duration::from_millis(200);
@@ -16,9 +22,6 @@ const EVENT_BYTES: u64 = 1100;
 const KEY_BYTES: u64 = 32;
 /// What stands before each packet: length, kind, TLS record.
 const PACKET_BYTES: u64 = 27;
-/// After how long a blamed peer is forgiven, and how many deeds put it below zero.
-const BLAMED_MAX: u32 = 3;
-
 /// What to simulate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -32,6 +35,8 @@ pub struct Settings {
     pub every: Duration,
     /// How many of a hundred nodes are hostile.
     pub hostile_percent: u64,
+    /// What those do, besides passing no event on.
+    pub attack: Attack,
     /// How many of a hundred nodes leave for a while.
     pub churn_percent: u64,
     /// Whether the network is parted in two for the middle third of the events.
@@ -48,6 +53,7 @@ impl Default for Settings {
             events: 60,
             every: Duration::from_millis(500),
             hostile_percent: 0,
+            attack: Attack::Forge,
             churn_percent: 0,
             parted: false,
             seed: 1,
@@ -72,6 +78,22 @@ pub struct Report {
     pub bytes_per_event: f64,
     /// Forgeries that a node had to look at, on average.
     pub forgeries: f64,
+    /// How many of a thousand (node, event) pairs were reached of those that an attack is aimed at: nodes that are eclipsed, events that are censored.
+    pub aimed_at_permille: u64,
+    /// How many honest nodes there are to whom other honest ones do not listen any more, or whose links those cut; once for each who does so.
+    pub honest_silenced: u64,
+    /// Of the links of honest nodes to hostile ones, how many of a thousand are not listened to any more, or cut.
+    pub hostile_silenced_permille: u64,
+    /// How many of a thousand pairs were reached within each of [`STEPS`] delays: every one is a quarter longer than the one before, from 10 ms on.
+    pub reached_within: Vec<u64>,
+}
+
+/// Delays at which [`Report::reached_within`] is told.
+pub const STEPS: usize = 48;
+
+/// The delay of a step.
+pub fn step_delay(step: usize) -> Duration {
+    Duration::from_secs_f64(0.01 * 1.25f64.powi(i32::try_from(step).unwrap_or(i32::MAX)))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +110,10 @@ enum Happening {
 struct World {
     rng: Rng,
     nodes: Vec<Gossip<usize, u32>>,
+    attack: Attack,
     hostile: Vec<bool>,
+    /// Whom an attack on single nodes is aimed at.
+    victims: Vec<bool>,
     there: Vec<bool>,
     links: BTreeSet<(usize, usize)>,
     delays: BTreeMap<(usize, usize), Duration>,
@@ -99,7 +124,10 @@ struct World {
     now: Moment,
     published: Vec<Moment>,
     arrivals: Vec<BTreeMap<u32, Moment>>,
-    blamed: BTreeMap<(usize, usize), u32>,
+    /// What a node holds of another one.
+    ledgers: BTreeMap<(usize, usize), LinkLedger>,
+    cut: BTreeSet<(usize, usize)>,
+    begun_with: usize,
     received: u64,
     duplicates: u64,
     bytes: u64,
@@ -152,12 +180,29 @@ impl World {
         let nodes = (0..count)
             .map(|at| Gossip::new(Inventory::default(), settings.seed ^ (at as u64) << 20, Moment::ZERO));
         let nodes = nodes.collect();
+        let hostile: Vec<bool> = (0..count).map(|_| rng.per_mille(settings.hostile_percent * 10)).collect();
+        let eclipse = settings.attack == Attack::Eclipse;
+        let victims: Vec<bool> =
+            hostile.iter().map(|hostile| eclipse && !hostile && rng.per_mille(VICTIMS_PERMILLE)).collect();
+        let chosen: Vec<usize> = (0..count).filter(|at| victims[*at]).collect();
         let mut links = BTreeSet::new();
         let mut delays = BTreeMap::new();
         for at in 0..count {
-            // One to the next, so that the network is one; the others anywhere.
-            let anywhere = (1..settings.links).map(|_| rng.below(count as u64) as usize);
-            let others: Vec<usize> = [(at + 1) % count].into_iter().chain(anywhere).collect();
+            let anywhere = |rng: &mut Rng, links: usize| -> Vec<usize> {
+                (0..links).map(|_| rng.below(count as u64) as usize).collect()
+            };
+            let mut others = match settings.attack {
+                // As many nodes as addresses: each is in many places.
+                Attack::Sybil if hostile[at] => anywhere(&mut rng, settings.links * SYBILS),
+                // All that hostile nodes have is turned on few others, who have hardly anybody else.
+                Attack::Eclipse if hostile[at] && !chosen.is_empty() => {
+                    (0..settings.links).map(|_| chosen[rng.below(chosen.len() as u64) as usize]).collect()
+                }
+                Attack::Eclipse if victims[at] => anywhere(&mut rng, 1),
+                _ => anywhere(&mut rng, settings.links - 1),
+            };
+            // One to the next, so that the network is one.
+            others.push((at + 1) % count);
             for other in others.into_iter().filter(|other| *other != at) {
                 let delay = rng.duration(Duration::from_millis(5), Duration::from_millis(100));
                 for pair in [(at, other), (other, at)] {
@@ -166,11 +211,13 @@ impl World {
                 }
             }
         }
-        let hostile = (0..count).map(|_| rng.per_mille(settings.hostile_percent * 10)).collect();
+        let begun_with = links.iter().filter(|(a, b)| hostile[*a] != hostile[*b]).count();
         Self {
             rng,
             nodes,
+            attack: settings.attack,
             hostile,
+            victims,
             there: vec![true; count],
             links,
             delays,
@@ -181,7 +228,9 @@ impl World {
             now: Moment::ZERO,
             published: Vec::new(),
             arrivals: vec![BTreeMap::new(); count],
-            blamed: BTreeMap::new(),
+            ledgers: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            begun_with,
             received: 0,
             duplicates: 0,
             bytes: 0,
@@ -225,7 +274,8 @@ impl World {
 
     fn is_open(&self, a: usize, b: usize) -> bool {
         let half = self.nodes.len() / 2;
-        self.there[a] && self.there[b] && !(self.parted && (a < half) != (b < half))
+        let parted = self.parted && (a < half) != (b < half);
+        self.there[a] && self.there[b] && !parted && !self.cut.contains(&(a.min(b), a.max(b)))
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -239,14 +289,9 @@ impl World {
             }
             Happening::Tick(at) => {
                 if self.there[at] {
-                    let blamed = &self.blamed;
-                    let standing = |peer: &usize| {
-                        if blamed.get(&(at, *peer)).is_some_and(|deeds| *deeds >= BLAMED_MAX) {
-                            -1.0
-                        } else {
-                            0.0
-                        }
-                    };
+                    let (ledgers, now) = (&self.ledgers, self.clock());
+                    let standing =
+                        |peer: &usize| ledgers.get(&(at, *peer)).map_or(0.0, |ledger| ledger.score(now));
                     let steps = self.nodes[at].tick(self.now, standing);
                     self.act(at, steps);
                     if self.hostile[at] {
@@ -311,27 +356,46 @@ impl World {
     fn act(&mut self, at: usize, steps: Vec<Step<usize, u32>>) {
         for step in steps {
             match step {
-                // Hostile nodes keep to the mesh and let no event through.
-                Step::Send(_, Packet::Event(_)) if self.hostile[at] => {}
+                // Hostile nodes keep to the mesh and let no event through; censors those that they do not like.
+                Step::Send(_, Packet::Event(number)) if self.withholds(at, number) => {}
                 Step::Send(to, packet) => self.send(at, to, packet),
                 Step::Examine(from, number) => self.examine(at, from, number),
                 Step::Fetch(to, keys) => {
-                    if !self.hostile[at] {
-                        let kept: Vec<u32> = self.arrivals[at].keys().copied().collect();
-                        for number in kept.into_iter().filter(|number| keys.contains(&key(*number))) {
+                    let kept: Vec<u32> = self.arrivals[at].keys().copied().collect();
+                    for number in kept.into_iter().filter(|number| keys.contains(&key(*number))) {
+                        if !self.withholds(at, number) {
                             self.send(at, to, Packet::Event(number));
                         }
                     }
                 }
-                Step::Blame(peer) => *self.blamed.entry((at, peer)).or_default() += 1,
+                Step::Blame(peer) => self.record(at, peer, Deed::Misbehaved),
             }
         }
     }
 
+    fn clock(&self) -> Timestamp {
+        Timestamp::from_micros(0).after(self.now)
+    }
+
+    /// Writes down a deed, and cuts the link if the product would.
+    fn record(&mut self, at: usize, peer: usize, deed: Deed) {
+        let now = self.clock();
+        let ledger = self.ledgers.entry((at, peer)).or_default();
+        ledger.record(deed, now);
+        if ledger.cut(now) && self.cut.insert((at.min(peer), at.max(peer))) {
+            self.nodes[at].disconnected(&peer);
+            self.nodes[peer].disconnected(&at);
+        }
+    }
+
     fn examine(&mut self, at: usize, from: usize, number: u32) {
+        let now = self.clock();
+        if self.ledgers.get(&(at, from)).is_some_and(|ledger| ledger.ignored(now).is_some()) {
+            return;
+        }
         if number >= FORGED {
-            self.forgeries += 1;
-            *self.blamed.entry((at, from)).or_default() += 1;
+            self.forgeries += u64::from(!self.hostile[at]);
+            self.record(at, from, Deed::Invalid);
             return;
         }
         // Meshes are choosing their eager peers at first.
@@ -342,23 +406,10 @@ impl World {
             self.nodes[at].duplicate(from);
         } else {
             self.arrivals[at].insert(number, self.now);
+            self.record(at, from, Deed::Delivered);
             let steps = self.nodes[at].accepted(key(number), number, Some(from));
             self.act(at, steps);
         }
-    }
-
-    /// Sends a forgery to some neighbour who still listens, and announces what is not there.
-    fn harm(&mut self, at: usize) {
-        let listens = |to: &usize| self.blamed.get(&(*to, at)).is_none_or(|deeds| *deeds < BLAMED_MAX);
-        let others = self.links.range((at, 0)..(at + 1, 0)).map(|(_, to)| *to);
-        let others: Vec<usize> = others.filter(listens).collect();
-        if others.is_empty() {
-            return;
-        }
-        let to = others[self.rng.below(others.len() as u64) as usize];
-        let forged = FORGED | (self.rng.below(1 << 30) as u32);
-        self.send(at, to, Packet::Event(forged));
-        self.send(at, to, Packet::IHave(vec![key(forged)]));
     }
 
     fn report(&self, settings: &Settings) -> Report {
@@ -376,6 +427,28 @@ impl World {
         };
         let delay = |permille| at(permille).copied().unwrap_or_default();
         let pairs = (honest.len() * settings.events as usize).max(1);
+        let aimed_at = |at: usize, number: u32| match settings.attack {
+            Attack::Eclipse => self.victims[at],
+            Attack::Censor => is_censored(number),
+            _ => false,
+        };
+        let (mut aimed, mut hit) = (0, 0);
+        for at in &honest {
+            for number in (0..settings.events).filter(|number| aimed_at(*at, *number)) {
+                aimed += 1;
+                hit += u64::from(self.arrivals[*at].contains_key(&number));
+            }
+        }
+        let within = |step: usize| delays.partition_point(|delay| *delay <= step_delay(step)) as u64;
+        let now = self.clock();
+        let silenced = |hostile: bool| {
+            let by_honest = self.ledgers.iter().filter(|((at, peer), ledger)| {
+                let is_one =
+                    ledger.ignored(now).is_some() || self.cut.contains(&(*at.min(peer), *at.max(peer)));
+                !self.hostile[*at] && self.hostile[*peer] == hostile && is_one
+            });
+            by_honest.count()
+        };
         let first = self.received.saturating_sub(self.duplicates).max(1);
         Report {
             reached_permille: (delays.len() * 1000 / pairs) as u64,
@@ -385,6 +458,11 @@ impl World {
             duplicates: self.duplicates as f64 / first as f64,
             bytes_per_event: self.bytes as f64 / (self.nodes.len() as f64 * f64::from(settings.events)),
             forgeries: self.forgeries as f64 / honest.len().max(1) as f64,
+            aimed_at_permille: u64::checked_div(hit * 1000, aimed).unwrap_or(1000),
+            honest_silenced: silenced(false) as u64,
+            // Links were counted from both ends, and these are one end's.
+            hostile_silenced_permille: (silenced(true) * 2000 / self.begun_with.max(1)) as u64,
+            reached_within: (0..STEPS).map(|step| within(step) * 1000 / pairs as u64).collect(),
         }
     }
 }

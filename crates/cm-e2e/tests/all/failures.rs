@@ -109,7 +109,7 @@ impl Network {
             succeeded(peer.command(&arguments));
             // Nothing may be in a data directory that joins.
             if n == NODES - 1 && !places.small_disk(&peer.root.join("data/objects"), DISK_MEBIBYTES) {
-                println!("no file system can be mounted here: no disk becomes full");
+                eprintln!("no file system can be mounted here: no disk becomes full");
             }
             peer.start();
         }
@@ -162,7 +162,7 @@ impl Network {
                 && status["epoch"] == status["oldest_epoch"]
         };
         let status = self.until(n, "storage", what, whole).await;
-        println!("{what}: whole after {:?}", began.elapsed());
+        eprintln!("{what}: whole after {:?}", began.elapsed());
         status
     }
 
@@ -219,7 +219,7 @@ async fn five_nodes_lose_nothing_while_two_are_away() {
     let mut places = Places::new(NODES);
     let began = Instant::now();
     let mut network = Network::start(dir.path(), &mut places).await;
-    println!("started in {:?}", began.elapsed());
+    eprintln!("started in {:?}", began.elapsed());
     let first = dir.path().join("first");
     std::fs::write(&first, sample(100_000, 1)).unwrap();
     for (bucket, redundancy) in [("copies", "3"), ("shards", "3+2")] {
@@ -297,7 +297,7 @@ async fn five_nodes_lose_nothing_while_two_are_away() {
         assert!(began.elapsed() < DEADLINE, "the node cannot leave: {said}");
         moment().await;
     }
-    println!("removed after {:?}", began.elapsed());
+    eprintln!("removed after {:?}", began.elapsed());
     // Shards that turned and were not read are still as they are: one more node may be missed besides, and no two.
     network.peers[3].kill();
     network.whole(0, "with four").await;

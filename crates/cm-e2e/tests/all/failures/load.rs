@@ -183,7 +183,7 @@ impl Load {
             self.check();
             let now = count();
             if now.0 >= written + writes && now.1 >= read + reads {
-                println!("{what}: {writes} writes and {reads} reads after {:?}", began.elapsed());
+                eprintln!("{what}: {writes} writes and {reads} reads after {:?}", began.elapsed());
                 return;
             }
             let (more, again) = (now.0 - written, now.1 - read);
@@ -209,6 +209,6 @@ impl Load {
                 assert!(began.elapsed() < PROGRESS, "{what}: {} cannot be read", written.name);
             }
         }
-        println!("{what}: {} objects read in {:?}", all.len(), began.elapsed());
+        eprintln!("{what}: {} objects read in {:?}", all.len(), began.elapsed());
     }
 }

@@ -34,7 +34,7 @@ impl Places {
             true => Some(namespaces),
             false => {
                 namespaces.take_down();
-                println!("network namespaces are not permitted here: nodes are paused instead of cut off");
+                eprintln!("network namespaces are not permitted here: nodes are paused instead of cut off");
                 None
             }
         };

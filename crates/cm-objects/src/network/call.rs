@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::wire::{
     DROP, DropHead, GET, GetAnswer, GetHead, HAVE, HEAT, HaveAnswer, HaveHead, HaveItem, HeatAnswer, LEASED,
     LeasedAnswer, LeasedHead, PULL, PUT, PullHead, PutAnswer, PutHead, READINGS, ReadingsAnswer,
-    ReadingsHead, STATISTICS, StatisticsAnswer, join, split,
+    ReadingsHead, STATISTICS, StatisticsAnswer, believed, join, split,
 };
 use super::{EXCHANGES_PER_PEER_MAX, Network, lock};
 use crate::chunks::Part;
@@ -194,7 +194,7 @@ impl Network {
     }
 
     pub(crate) async fn ask_heat(&self, peer: &PeerId) -> Result<HeatAnswer, CallError> {
-        Ok(self.ask(peer, HEAT, &(), &[]).await?.0)
+        Ok(self.ask::<HeatAnswer>(peer, HEAT, &(), &[]).await?.0.believed())
     }
 
     /// How often each object was opened there, and how often per second now.
@@ -205,7 +205,10 @@ impl Network {
     ) -> Result<Vec<(u64, f64)>, CallError> {
         let answer: ReadingsAnswer = self.ask(peer, READINGS, head, &[]).await?.0;
         match answer.counts.len() == head.keys.len() {
-            true => Ok(answer.counts),
+            true => {
+                let counts = answer.counts.into_iter();
+                Ok(counts.map(|(opened, per_second)| (opened, believed(per_second))).collect())
+            }
             false => Err(CallError::Answer(peer.clone())),
         }
     }

@@ -168,6 +168,29 @@ pub(crate) struct HotItem {
     pub(crate) len: u32,
 }
 
+/// No peer is believed to be read faster, in events per second: far beyond what any does, and far from where sums end.
+const RATE_MAX: f64 = 1e9;
+/// No read is believed to take longer; peers count none as longer.
+const SERVICE_MICROS_MAX: u64 = 500_000;
+
+/// A rate as a peer tells it, within what can be.
+pub(crate) fn believed(rate: f64) -> f64 {
+    // What is no number is nothing.
+    if rate > 0.0 { rate.min(RATE_MAX) } else { 0.0 }
+}
+
+impl HeatAnswer {
+    /// The answer within what can be.
+    pub(crate) fn believed(mut self) -> Self {
+        self.per_second = believed(self.per_second);
+        for item in &mut self.chunks {
+            item.per_second = believed(item.per_second);
+            item.service_micros = item.service_micros.min(SERVICE_MICROS_MAX);
+        }
+        self
+    }
+}
+
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ReadingsHead {
     pub(crate) tenant: TenantId,
@@ -260,6 +283,20 @@ mod tests {
         let key = ObjectKey::parse("\"".repeat(1024)).unwrap();
         let head = ReadingsHead { tenant, bucket, keys: vec![key; NAMES_MAX] };
         assert!(join(&head, &[]).len() < HEAD_LEN_MAX, "{}", join(&head, &[]).len());
+    }
+
+    #[test]
+    fn rates_that_cannot_be_are_not_believed() {
+        for (told, taken) in
+            [(1e308, RATE_MAX), (f64::INFINITY, RATE_MAX), (f64::NAN, 0.0), (-1.0, 0.0), (2.5, 2.5)]
+        {
+            assert_eq!(believed(told), taken, "{told}");
+        }
+        let item =
+            HotItem { digest: sha256(b"x"), bucket: 0, per_second: 1e308, service_micros: u64::MAX, len: 1 };
+        let answer = HeatAnswer { buckets: vec![], chunks: vec![item], per_second: 1e308 }.believed();
+        let [item] = answer.chunks.as_slice() else { panic!("{answer:?}") };
+        assert_eq!((answer.per_second, item.per_second, item.service_micros), (RATE_MAX, RATE_MAX, 500_000));
     }
 
     proptest! {

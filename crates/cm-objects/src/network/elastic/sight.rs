@@ -176,11 +176,11 @@ impl Network {
         let peers = self.everybody();
         let answers = join_all(peers.iter().map(|peer| self.ask_heat(peer))).await;
         for answer in answers.into_iter().flatten() {
-            sight.reads_per_second += answer.per_second.max(0.0);
+            sight.reads_per_second += answer.per_second;
             let buckets: Vec<Arc<BucketId>> = answer.buckets.into_iter().map(Arc::new).collect();
             for item in answer.chunks {
                 let Some(bucket) = buckets.get(usize::from(item.bucket)) else { continue };
-                let rate = item.per_second.max(0.0);
+                let rate = item.per_second;
                 let hot = sight.hot.entry(item.digest).or_insert_with(|| Hot {
                     per_second: 0.0,
                     demand: 0.0,
@@ -227,7 +227,8 @@ impl Network {
                 id,
                 bytes: len.into(),
                 reads_per_second: rate,
-                service_time: if rate > 0.0 { Duration::from_secs_f64(busy / rate) } else { Duration::ZERO },
+                // Without reads it is no number.
+                service_time: Duration::try_from_secs_f64(busy / rate).unwrap_or_default(),
                 demanded: demanded.filter(|peer| !placed.contains(peer)).cloned().collect(),
                 placed,
                 extra: row.map(|row| row.peers.clone()).unwrap_or_default(),

@@ -95,7 +95,8 @@ impl Network {
                 domain: peer.domain.clone(),
                 capacity_bytes: offered,
                 free_bytes: percent(FILLED_PERCENT).saturating_sub(told.bytes),
-                accepts: true,
+                // Until it has counted all that it has, nobody knows how much is free.
+                accepts: told.counted,
             };
             peers.insert(id, facts);
         }

@@ -69,6 +69,20 @@ def test_retention(s3, lockable, refused):
     s3.delete_object(**where, BypassGovernanceRetention=True)
 
 
+def test_a_retention_ends_in_the_future(s3, lockable, refused):
+    s3.put_object(Bucket=lockable, Key="source", Body=b"x")
+    past = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": days(-1)}
+    new = {"Bucket": lockable, "Key": "k", **past}
+    with refused(400, "InvalidArgument"):
+        s3.put_object(Body=b"x", **new)
+    with refused(400, "InvalidArgument"):
+        s3.copy_object(CopySource={"Bucket": lockable, "Key": "source"}, **new)
+    with refused(400, "InvalidArgument"):
+        s3.create_multipart_upload(**new)
+    with refused(404, "404"):
+        s3.head_object(Bucket=lockable, Key="k")
+
+
 def test_default_retention(s3, lockable):
     s3.put_object_lock_configuration(
         Bucket=lockable, ObjectLockConfiguration=configuration(Mode="GOVERNANCE", Days=1)

@@ -70,6 +70,7 @@ impl Store {
             _ => source.info.tags.clone(),
         };
         let protection = said_protection(
+            self.kernel.now(),
             input.object_lock_mode.as_ref(),
             input.object_lock_retain_until_date.as_ref(),
             input.object_lock_legal_hold_status.as_ref(),

@@ -255,15 +255,20 @@ fn require_future(retention: &Retention, now: cm_types::Timestamp) -> S3Result<(
     }
 }
 
-/// What headers say about the protection of a new object.
+/// What headers say about the protection of an object that is new now.
 pub(super) fn said_protection(
+    now: cm_types::Timestamp,
     mode: Option<&ObjectLockMode>,
     until: Option<&Timestamp>,
     hold: Option<&ObjectLockLegalHoldStatus>,
 ) -> S3Result<Protection> {
     let retention = match (mode, until) {
         (None, None) => None,
-        (Some(mode), Some(until)) => Some(Retention { mode: mode_of(mode.as_str())?, until: moment(until) }),
+        (Some(mode), Some(until)) => {
+            let retention = Retention { mode: mode_of(mode.as_str())?, until: moment(until) };
+            require_future(&retention, now)?;
+            Some(retention)
+        }
         _ => {
             return Err(S3Error::with_message(
                 S3ErrorCode::InvalidArgument,

@@ -49,6 +49,7 @@ impl Store {
         let encryption = new_encryption(&request.headers)?;
         let tags = header_tags(input.tagging.as_deref())?;
         let protection = said_protection(
+            self.kernel.now(),
             input.object_lock_mode.as_ref(),
             input.object_lock_retain_until_date.as_ref(),
             input.object_lock_legal_hold_status.as_ref(),

@@ -145,7 +145,7 @@ pub struct Plan<K> {
 /// An object should have `⌈rate · service time / utilisation⌉` copies, within its placed ones and [`PlannerConfig::replicas_max`].
 /// It gets more when it has fewer; it loses some when it has more than it would need if the rate were higher by
 /// the hysteresis. A peer that is busier than [`PlannerConfig::relieve_above`] in sum is relieved of the objects that it serves most by
-/// copies of them on peers that are less busy, and nothing is dropped that would bring a peer there. The most bytes
+/// copies of them on peers that are less busy, and nothing is dropped that would bring a peer there unless there are more copies than may be. The most bytes
 /// read per second come first, until the bytes that may be sent are used up.
 #[derive(Clone, Debug, Default)]
 pub struct Planner {
@@ -401,9 +401,11 @@ impl<'a, K: Ord + Clone> Draft<'a, K> {
             let rest: Vec<_> = self.holders[at].iter().filter(|holder| **holder != peer).cloned().collect();
             let more = object.demand() / rest.len().max(1) as f64 - object.demand() / have as f64;
             let would_be_busy = |holder: &PeerId| self.load(holder) + more > self.config.relieve_above;
+            // There may not be so many, whatever the load.
+            let too_many = have > object.replicas_max.unwrap_or(self.config.replicas_max);
             if rest.is_empty()
                 || self.steps.len() >= self.config.steps_max
-                || (object.demand() > 0.0 && rest.iter().any(would_be_busy))
+                || (!too_many && object.demand() > 0.0 && rest.iter().any(would_be_busy))
             {
                 return;
             }

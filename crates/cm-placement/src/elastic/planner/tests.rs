@@ -111,6 +111,18 @@ fn cooled_objects_lose_their_copies_after_a_while() {
 }
 
 #[test]
+fn beyond_the_maximum_copies_go_whatever_the_load() {
+    // Each of four is busy for 0.6 of its time; three would be beyond what peers are relieved of.
+    let mut hot = object(1, 100, 2.4, &[0], &[1, 2, 3]);
+    hot.replicas_max = Some(4);
+    assert!(plan(std::slice::from_ref(&hot), 4, 1000).steps.is_empty(), "as many as may be");
+    hot.replicas_max = Some(2);
+    let plan = plan(&[hot], 4, 1000);
+    assert!(plan.steps.iter().all(|step| matches!(step, Step::Drop { .. })), "{plan:?}");
+    assert_eq!(plan.steps.len(), 2);
+}
+
+#[test]
 fn what_a_policy_demands_is_copied_whatever_the_rate() {
     let mut object = object(1, 10, 0.0, &[0], &[]);
     object.demanded = vec![id(0), id(2), id(9)];

@@ -201,7 +201,10 @@ impl Network {
         demands: &Demands,
     ) -> Result<Vec<ObjectFacts<Sha256Digest>>, ObjectError> {
         let mut digests: BTreeSet<Sha256Digest> = sight.rows.keys().copied().collect();
-        for digest in demands.digests().chain(sight.hot.keys()) {
+        let mut hottest: Vec<(&Sha256Digest, f64)> =
+            sight.hot.iter().map(|(digest, hot)| (digest, hot.per_second)).collect();
+        hottest.sort_by(|(a, a_rate), (b, b_rate)| b_rate.total_cmp(a_rate).then_with(|| a.cmp(b)));
+        for digest in demands.digests().chain(hottest.into_iter().map(|(digest, _)| digest)) {
             if digests.len() >= EXTRA_CHUNKS_MAX {
                 break;
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use cm_db::{Direction, KeyRange};
+use cm_db::{Direction, Key, KeyRange};
 use cm_net::{Kind, Refusal};
 use cm_placement::WIDTH_MAX;
 use cm_types::{PeerId, Sha256Digest};
@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use super::Network;
+use super::elastic::counts::BucketId;
 use super::elastic::settings::ELASTIC_BUCKETS_MAX;
 use super::tables::BucketElastics;
 use super::wire::{
@@ -108,14 +109,13 @@ impl Network {
     /// What is read most here of buckets whose copies follow the load.
     async fn serve_heat(&self) -> Result<HeatAnswer, Refusal> {
         let elastic = self.db.read(|tx| {
-            Ok::<_, ObjectError>(tx.range::<BucketElastics>(
-                KeyRange::all(),
-                Direction::Forward,
-                ELASTIC_BUCKETS_MAX,
-            )?)
+            // Their names only: policies can be long.
+            let rows =
+                tx.raw_range::<BucketElastics>(KeyRange::all(), Direction::Forward, ELASTIC_BUCKETS_MAX)?;
+            let names = rows.iter().filter_map(|(name, _)| BucketId::decode(name).ok());
+            Ok::<_, ObjectError>(names.collect::<HashSet<_>>())
         });
         let elastic = elastic.await.map_err(|_| Refusal::Unavailable)?;
-        let elastic: HashSet<_> = elastic.into_iter().map(|(bucket, _)| bucket).collect();
         let now = self.clock.now().into();
         let (hottest, per_second) = self.reads.hottest(HOT_MAX, now, |bucket| elastic.contains(bucket));
         let (mut buckets, mut numbers, mut chunks) = (Vec::new(), HashMap::new(), Vec::new());

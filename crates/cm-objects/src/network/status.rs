@@ -157,7 +157,9 @@ impl Objects {
 }
 
 fn read_extra(tx: &ReadTx<'_>) -> Result<Extra, ObjectError> {
-    let buckets = tx.range::<BucketElastics>(KeyRange::all(), Direction::Forward, ELASTIC_BUCKETS_MAX)?.len();
+    // As they are stored: how many there are takes no reading of policies.
+    let buckets =
+        tx.raw_range::<BucketElastics>(KeyRange::all(), Direction::Forward, ELASTIC_BUCKETS_MAX)?.len();
     let rows = tx.range::<ExtraCopies>(KeyRange::all(), Direction::Forward, EXTRA_CHUNKS_MAX)?;
     let mut extra = Extra { buckets: buckets as u64, chunks: rows.len() as u64, ..Extra::default() };
     for (_, row) in rows {

@@ -19,8 +19,8 @@ use crate::rows::ObjectRow;
 use crate::tables::{Chunks, Manifests, ObjectRows, VersionKey};
 use crate::{CHUNK_BYTES, ObjectError};
 
-/// Objects that are looked at in one tick.
-const OBJECTS_AT_ONCE: usize = 1024;
+/// Objects that are looked at in one tick, and chunks of them; of the last object all.
+const LOOKED_AT_ONCE: usize = 1024;
 /// Objects of more chunks, 1 GiB, are left alone by policies.
 const OBJECT_CHUNKS_MAX: usize = 1024;
 /// Chunks of which policies may demand copies at once; further ones are left alone.
@@ -60,13 +60,13 @@ impl Demands {
 
     /// Looks at the next objects.
     pub(super) async fn advance(&mut self, network: &Network, sight: &Sight) -> Result<(), ObjectError> {
-        let parsed = sight.settings.iter().filter_map(|(bucket, row)| {
-            // It was read before it was stored.
-            Some((bucket.clone(), Policy::parse(row.policy.as_ref()?).ok()?))
-        });
-        let policies: BTreeMap<BucketId, Policy> = parsed.collect();
+        let texts =
+            sight.settings.iter().filter_map(|(bucket, row)| Some((bucket.clone(), row.policy.as_deref()?)));
+        let policies: BTreeMap<BucketId, &str> = texts.collect();
+        // Of the bucket at hand: reading a policy takes long enough to do it once.
+        let mut read: Option<(BucketId, Policy)> = None;
         let mut looked_at = 0;
-        while looked_at < OBJECTS_AT_ONCE {
+        while looked_at < LOOKED_AT_ONCE {
             let next = match self.after.take() {
                 None => policies.first_key_value().map(|(bucket, _)| (bucket.clone(), None)),
                 Some((bucket, after)) => {
@@ -79,21 +79,25 @@ impl Demands {
                 return Ok(());
             };
             let objects = page(network, &bucket, after).await?;
-            looked_at += objects.len().max(1);
-            match objects.last() {
-                Some((key, _)) => self.after = Some((bucket.clone(), Some(key.clone()))),
-                None => {
-                    // The next bucket is the first one behind this.
-                    let next = policies.range((Bound::Excluded(&bucket), Bound::Unbounded)).next();
-                    let Some((next, _)) = next else {
-                        self.finish();
-                        return Ok(());
-                    };
-                    self.after = Some((next.clone(), None));
-                    continue;
-                }
+            if !objects.is_empty() && read.as_ref().is_none_or(|(of, _)| *of != bucket) {
+                read =
+                    policies.get(&bucket).and_then(|text| Some((bucket.clone(), Policy::parse(text).ok()?)));
             }
-            self.judge(network, sight, &policies[&bucket], Arc::new(bucket.clone()), objects).await?;
+            // It was read before it was stored: one that cannot be read demands nothing.
+            let policy = read.as_ref().filter(|(of, _)| !objects.is_empty() && *of == bucket);
+            let Some((_, policy)) = policy else {
+                looked_at += 1;
+                // The next bucket is the first one behind this.
+                let next = policies.range((Bound::Excluded(&bucket), Bound::Unbounded)).next();
+                let Some((next, _)) = next else {
+                    self.finish();
+                    return Ok(());
+                };
+                self.after = Some((next.clone(), None));
+                continue;
+            };
+            looked_at +=
+                self.judge(network, sight, policy, bucket, objects, LOOKED_AT_ONCE - looked_at).await?;
         }
         Ok(())
     }
@@ -104,23 +108,36 @@ impl Demands {
         self.is_known = true;
     }
 
+    /// Looks at the objects of a bucket until it has looked at so many of them and of their chunks; at how many it did.
     async fn judge(
         &mut self,
         network: &Network,
         sight: &Sight,
         policy: &Policy,
-        bucket: Arc<BucketId>,
+        bucket: BucketId,
         objects: Vec<(ObjectKey, ObjectRow)>,
-    ) -> Result<(), ObjectError> {
+        most: usize,
+    ) -> Result<usize, ObjectError> {
+        let bucket = Arc::new(bucket);
         let keys: Vec<ObjectKey> = objects.iter().map(|(key, _)| key.clone()).collect();
         let readings = network.readings(&bucket, keys, sight.reads_per_second).await;
+        // Were it held by everybody: only then is there something to be found out about the chunks.
+        let anywhere: Vec<PeerId> = sight.known.current().peers().map(|(id, _)| id.clone()).collect();
+        let mut looked_at = 0;
         for ((key, row), readings) in objects.iter().zip(readings) {
-            // Were it held by everybody: only then is there something to be found out about the chunks.
-            let anywhere: Vec<PeerId> = sight.known.current().peers().map(|(id, _)| id.clone()).collect();
-            if policy.demands(&bucket.1, key, &anywhere, &readings).next().is_none() {
+            if looked_at >= most {
+                break;
+            }
+            self.after = Some((bucket.as_ref().clone(), Some(key.clone())));
+            looked_at += 1;
+            if self.next.len() >= DEMANDED_MAX
+                || policy.demands(&bucket.1, key, &anywhere, &readings).next().is_none()
+            {
                 continue;
             }
-            for (digest, len, placed) in chunks_of(network, row).await? {
+            let chunks = chunks_of(network, row).await?;
+            looked_at += chunks.len();
+            for (digest, len, placed) in chunks {
                 let peers = policy.demands(&bucket.1, key, &placed, &readings);
                 let peers: BTreeSet<PeerId> = peers.filter(|peer| !placed.contains(peer)).cloned().collect();
                 if peers.is_empty() || (self.next.len() >= DEMANDED_MAX && !self.next.contains_key(&digest)) {
@@ -130,7 +147,7 @@ impl Demands {
                 self.next.entry(digest).or_insert_with(demand).peers.extend(peers);
             }
         }
-        Ok(())
+        Ok(looked_at)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -126,8 +126,7 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
         answer.headers_mut().insert(REQUEST_ID, name_of(&id));
         return Ok(answer);
     }
-    let asks_attributes =
-        parts.method == Method::GET && asks(parts.uri.query().unwrap_or_default(), "attributes");
+    let asks_attributes = is_of_attributes(&parts.method, &parts.uri);
     let mut request = into_adapter(Request::from_parts(parts, body), framed).await;
     if let Access::Open(actor) = &face.access {
         op.actor = actor.clone();
@@ -156,8 +155,11 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     Ok(answer)
 }
 
-fn asks(query: &str, name: &str) -> bool {
-    query.split('&').any(|pair| pair.split('=').next() == Some(name))
+/// Whether this asks for the attributes of an object: of a bucket, the parameter means nothing.
+fn is_of_attributes(method: &Method, uri: &Uri) -> bool {
+    let mut names = uri.query().unwrap_or_default().split('&').map(|pair| pair.split('=').next());
+    let key = uri.path().trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
+    method == Method::GET && !key.is_empty() && names.any(|name| name == Some("attributes"))
 }
 
 fn name_of(id: &RequestId) -> HeaderValue {
@@ -189,4 +191,24 @@ async fn into_adapter(request: Request, framed: Framed) -> s3s::HttpRequest {
         }
     };
     Request::from_parts(parts, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_objects_have_attributes() {
+        for (uri, is_of_them) in [
+            ("/scans/a/b?attributes", true),
+            ("/scans/a?versionId=null&attributes=", true),
+            ("/scans/a?attribute", false),
+            ("/scans?attributes", false),
+            ("/scans/?list-type=2&attributes", false),
+            ("/?attributes", false),
+        ] {
+            assert_eq!(is_of_attributes(&Method::GET, &uri.parse().unwrap()), is_of_them, "{uri}");
+        }
+        assert!(!is_of_attributes(&Method::PUT, &Uri::from_static("/scans/a?attributes")));
+    }
 }

@@ -137,7 +137,10 @@ impl Store {
         };
         let page = self.kernel.objects().list(&permit, &bucket, query).await.map_err(failure::object)?;
         let owners = match with_owners {
-            true => self.owners(&permit, &bucket, &record, page.items.iter()).await?,
+            true => {
+                let writers = page.items.iter().filter_map(|info| info.writer.as_ref());
+                self.owners(&permit, &bucket, &record, writers).await?
+            }
             false => Owners::default(),
         };
         Ok((page, owners))
@@ -149,14 +152,14 @@ impl Store {
         permit: &Permit<List>,
         bucket: &BucketName,
         record: &Record,
-        items: impl Iterator<Item = &ObjectInfo>,
+        writers: impl Iterator<Item = &PrincipalId>,
     ) -> S3Result<Owners> {
         let sharing = self.kernel.sharing_of(permit, bucket).await.map_err(failure::kernel)?;
         let of_bucket = record.header.owner.clone();
         let mut ids: BTreeSet<PrincipalId> = [of_bucket.clone()].into();
         let enforced = !sharing.has_acls();
         if !enforced {
-            ids.extend(items.filter_map(|info| info.writer.clone()));
+            ids.extend(writers.cloned());
         }
         let names = self.kernel.display_names(permit.tenant(), ids.into_iter().collect()).await;
         Ok(Owners { of_bucket: Some(of_bucket), enforced, names: names.map_err(failure::kernel)? })

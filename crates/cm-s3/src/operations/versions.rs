@@ -90,11 +90,11 @@ impl Store {
                 listed.map_err(failure::object)?
             }
         };
-        let objects = page.items.iter().filter_map(|(version, _)| match version {
-            Version::Object(info) => Some(info.as_ref()),
-            Version::Marker(_) => None,
+        let writers = page.items.iter().filter_map(|(version, _)| match version {
+            Version::Object(info) => info.writer.as_ref(),
+            Version::Marker(marker) => marker.writer.as_ref(),
         });
-        let owners = self.owners(&permit, &bucket, &record, objects).await?;
+        let owners = self.owners(&permit, &bucket, &record, writers).await?;
         let (mut versions, mut markers) = (Vec::new(), Vec::new());
         for (version, is_latest) in page.items {
             match version {
@@ -116,7 +116,7 @@ impl Store {
                     version_id: Some(marker.version.to_string()),
                     is_latest: Some(is_latest),
                     last_modified: Some(time(marker.created_at)),
-                    owner: owners.of(None),
+                    owner: owners.of(marker.writer.as_ref()),
                 }),
             }
         }

@@ -23,6 +23,8 @@ const SHARES_MAX: usize = 16;
 /// Longest parameters of a step, in bytes.
 const PARAMETERS_LEN_MAX: usize = 16 << 10;
 
+const OTHER_VALUE: &str = "output_value: the variable is defined with another value, too";
+
 /// A job as the published client sends it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PublishedJob {
@@ -138,6 +140,7 @@ impl PublishedJob {
         }
         let mut translating = Translating::of(self);
         let mut split: BTreeMap<&str, Split> = BTreeMap::new();
+        let mut whole: BTreeMap<&str, Scalar> = BTreeMap::new();
         // What a variable was defined by: its kind of step and its parameters.
         let mut defined: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
         for (at, step) in self.steps.iter().enumerate() {
@@ -183,8 +186,11 @@ impl PublishedJob {
                     let open = |text: &str| opened(text, unmask).map_err(wrong);
                     let point = (open(&point.x)?, open(&point.y)?);
                     split.entry(name).or_insert_with(|| Split { at, points: Vec::new() }).points.push(point);
-                } else if is_first {
-                    translating.value(name, opened(sealed, unmask).map_err(wrong)?);
+                } else {
+                    let value = opened(sealed, unmask).map_err(wrong)?;
+                    if *whole.entry(name).or_insert(value) != value {
+                        return Err(wrong(OTHER_VALUE));
+                    }
                 }
                 continue;
             }
@@ -193,8 +199,13 @@ impl PublishedJob {
             }
         }
         for (name, Split { at, points }) in split {
-            let value =
-                joined(&points, parties).map_err(|problem| PublishedError { step: at + 1, problem })?;
+            let wrong = |problem| PublishedError { step: at + 1, problem };
+            let value = joined(&points, parties).map_err(wrong)?;
+            if *whole.entry(name).or_insert(value) != value {
+                return Err(wrong(OTHER_VALUE));
+            }
+        }
+        for (name, value) in whole {
             translating.value(name, value);
         }
         let job = Job {

@@ -123,6 +123,27 @@ fn what_cannot_be_is_refused_with_its_step() {
 }
 
 #[test]
+fn one_variable_has_one_value() {
+    let whole = |value: u64| {
+        vec![PublishedStep {
+            variable_type: "private_variable".to_owned(),
+            output_value: Some(masked(Scalar::from_u64(value))),
+            ..step("init_variable", "a", "", 1)
+        }]
+    };
+    let translated = translate(&job(vec![whole(4), whole(4), split("a", 4)])).unwrap();
+    assert_eq!(translated.job.steps.len(), 1);
+    for (steps, at) in [
+        (vec![whole(4), whole(5)], 2),
+        (vec![whole(5), split("a", 4)], 2),
+        (vec![split("a", 4), whole(5)], 1),
+    ] {
+        let refused = translate(&job(steps)).unwrap_err();
+        assert_eq!((refused.step, refused.problem), (at, OTHER_VALUE));
+    }
+}
+
+#[test]
 fn a_mask_of_this_node_is_taken_away() {
     let sealed = r#"{"encrypted_value": 12, "ephemeral_public_key": "04ab"}"#;
     let unmask = |key: &str| {

@@ -90,7 +90,7 @@ impl Objects {
             .read(move |tx| {
                 let row = early.find(tx, &tenant)?;
                 let old = tx.get::<Parts>(&(VersionKey(early.id), number))?.map_or(0, |old| old.size);
-                let room = quota::room(tx, &tenant, &early.bucket, old)?;
+                let room = quota::room(tx, &tenant, &early.bucket, 0, Usage { bytes: old, objects: 0 })?;
                 Ok::<_, ObjectError>((row, bucket_row(tx, &tenant, &early.bucket)?.keeping, room))
             })
             .await?;

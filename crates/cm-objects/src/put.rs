@@ -26,7 +26,7 @@ use crate::quota::{self, Room};
 use crate::rows::{BucketRow, FinishedPartRow, ObjectRow};
 use crate::tables::{Doomed, FinishedParts, ObjectRows, SEGMENT_CHUNKS, VersionKey, insert_segment};
 use crate::trail::{self, Origin};
-use crate::versions::Succession;
+use crate::versions::{self, Succession};
 use crate::{CHUNK_BYTES, Condition, NewObject, ObjectError, ObjectInfo, Objects, PutAction, Tagging, Usage};
 
 /// How many chunks of one put are on their way to peers at once, each with its shards.
@@ -96,8 +96,13 @@ impl Objects {
                 let (settings, old) = early.check(tx)?;
                 let (tenant, bucket) = (&early.origin.tenant, &early.bucket);
                 let by_default = encryption::by_default(tx, tenant, bucket)?;
-                let goes = old.filter(|_| settings.versioning.is_none()).map_or(0, |old| old.size);
-                Ok::<_, ObjectError>((by_default, settings.keeping, quota::room(tx, tenant, bucket, goes)?))
+                let name = (tenant.clone(), bucket.clone(), early.key.clone());
+                let goes = versions::gives_way(tx, &name, &settings, old.as_ref())?;
+                Ok::<_, ObjectError>((
+                    by_default,
+                    settings.keeping,
+                    quota::room(tx, tenant, bucket, 1, goes)?,
+                ))
             })
             .await?;
         let digests = Digests {

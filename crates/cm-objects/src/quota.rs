@@ -116,8 +116,14 @@ impl Room {
     }
 
     pub(crate) fn exceeded(&self) -> ObjectError {
-        ObjectError::QuotaExceeded { scope: self.scope.clone(), unit: QuotaUnit::Bytes, max: self.max }
+        refusal(self.scope.clone(), QuotaUnit::Bytes, self.max)
     }
+}
+
+/// A refusal, which is counted.
+fn refusal(scope: QuotaScope, unit: QuotaUnit, max: u64) -> ObjectError {
+    metrics::counter!("cm_objects_quota_refusals_total").increment(1);
+    ObjectError::QuotaExceeded { scope, unit, max }
 }
 
 impl UsageRow {
@@ -133,10 +139,7 @@ impl UsageRow {
     fn add(&mut self, added: Usage, scope: impl Fn() -> QuotaScope) -> Result<(), ObjectError> {
         self.bytes = self.bytes.saturating_add(added.bytes);
         self.objects = self.objects.saturating_add(added.objects);
-        let exceeded = |unit, max| {
-            metrics::counter!("cm_objects_quota_refusals_total").increment(1);
-            Err(ObjectError::QuotaExceeded { scope: scope(), unit, max })
-        };
+        let exceeded = |unit, max| Err(refusal(scope(), unit, max));
         if let Some(max) = self.bytes_max.filter(|max| added.bytes > 0 && self.bytes > *max) {
             return exceeded(QuotaUnit::Bytes, max);
         }
@@ -193,26 +196,36 @@ pub(crate) fn credit(
     Ok(())
 }
 
-/// How many bytes may come to a bucket now, if a quota says so; what goes for them is added by the caller. A long body that cannot be shown is
+/// How many bytes may come to a bucket now, if a quota says so, with so many objects and for what goes. A long body that cannot be shown is
 /// refused as soon as it is longer.
+///
+/// # Errors
+/// [`ObjectError::QuotaExceeded`] if the objects are too many, whatever their bytes.
 pub(crate) fn room(
     tx: &ReadTx<'_>,
     tenant: &TenantId,
     bucket: &BucketName,
-    goes: u64,
+    objects: u64,
+    goes: Usage,
 ) -> Result<Option<Room>, ObjectError> {
-    let left = |row: Option<UsageRow>, scope: QuotaScope| {
-        let row = row?;
-        let max = row.bytes_max?;
-        Some(Room { bytes: max.saturating_add(goes).saturating_sub(row.bytes), scope, max })
-    };
     let of_bucket = tx.get::<BucketUsages>(&(tenant.clone(), bucket.clone()))?;
     let of_tenant = tx.get::<TenantUsages>(tenant)?;
-    let both = [
-        left(of_bucket, QuotaScope::Bucket(bucket.clone())),
-        left(of_tenant, QuotaScope::Tenant(tenant.clone())),
-    ];
-    Ok(both.into_iter().flatten().min_by_key(|room| room.bytes))
+    let both =
+        [(of_bucket, QuotaScope::Bucket(bucket.clone())), (of_tenant, QuotaScope::Tenant(tenant.clone()))];
+    let mut least: Option<Room> = None;
+    for (row, scope) in both {
+        let Some(row) = row else { continue };
+        let then = row.objects.saturating_sub(goes.objects).saturating_add(objects);
+        if let Some(max) = row.objects_max.filter(|max| objects > 0 && then > *max) {
+            return Err(refusal(scope, QuotaUnit::Objects, max));
+        }
+        let Some(max) = row.bytes_max else { continue };
+        let bytes = max.saturating_add(goes.bytes).saturating_sub(row.bytes);
+        if least.as_ref().is_none_or(|least| bytes < least.bytes) {
+            least = Some(Room { bytes, scope, max });
+        }
+    }
+    Ok(least)
 }
 
 /// Begins to count what a new bucket has.

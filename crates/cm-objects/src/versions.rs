@@ -291,6 +291,25 @@ pub(crate) struct Succession {
     pub(crate) order: u64,
 }
 
+/// What [`Engine::succeed`] gives up for a new version, as long as it is not locked.
+pub(crate) fn gives_way(
+    tx: &ReadTx<'_>,
+    name: &Name,
+    bucket: &BucketRow,
+    old: Option<&ObjectRow>,
+) -> Result<Usage, ObjectError> {
+    let usage = |row: &ObjectRow| Usage { bytes: row.size, objects: 1 };
+    Ok(match bucket.versioning {
+        None => old.map(usage).unwrap_or_default(),
+        Some(Versioning::Enabled) => Usage::default(),
+        Some(Versioning::Suspended) => match by_name(tx, name, VersionName::Null)? {
+            Some(Found::Current(row)) => usage(&row),
+            Some(Found::Among(_, VersionRow::Object(row))) => usage(&row),
+            Some(Found::Among(_, VersionRow::Marker(_))) | None => Usage::default(),
+        },
+    })
+}
+
 impl Engine {
     /// Makes way for a new version: what the name shows is kept, or goes, as the bucket wants it. The row under the name
     /// itself is left to the caller.

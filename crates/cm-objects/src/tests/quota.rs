@@ -138,6 +138,37 @@ async fn a_tenant_has_a_quota_over_all_its_buckets() {
 }
 
 #[tokio::test]
+async fn what_gives_way_to_an_unversioned_write_makes_room_for_it() {
+    let bench = Bench::new().await;
+    let permit = permit_for::<Update>(ResourceKind::Bucket, Some("scans"));
+    let versioning = async |wanted| {
+        bench.objects.set_versioning(&permit, &bench.bucket, wanted).await.unwrap();
+    };
+    // The null version, and one of its own before which it stands.
+    bench.put("a", &[1; 600]).await.unwrap();
+    versioning(Versioning::Enabled).await;
+    bench.put("a", &[2; 100]).await.unwrap();
+    versioning(Versioning::Suspended).await;
+    bench.set_quota(Some(1000), Some(2)).await;
+    bench.put("a", &[3; 900]).await.unwrap();
+    assert_eq!(bench.usage().await, (1000, 2));
+    bench.put("a", &[4; 900]).await.unwrap();
+    assert_eq!(refused(bench.put("a", &[5; 901]).await).1, QuotaUnit::Bytes);
+}
+
+#[tokio::test]
+async fn one_object_too_many_is_refused_before_its_body() {
+    let bench = Bench::new().await;
+    bench.put("a", b"x").await.unwrap();
+    bench.set_quota(None, Some(1)).await;
+    let (permit, name) = (permit::<Update>("scans", "b"), key("b"));
+    let never = futures::stream::pending();
+    let put = bench.objects.put(&permit, &bench.bucket, &name, NewObject::default(), never);
+    let put = tokio::time::timeout(Duration::from_secs(30), put).await;
+    assert_eq!(refused(put.expect("it does not wait for the body")).1, QuotaUnit::Objects);
+}
+
+#[tokio::test]
 async fn a_quota_takes_who_may_change_the_tenant() {
     let bench = Bench::new().await;
     let permit = permit_for::<Update>(ResourceKind::Bucket, Some("scans"));

@@ -336,7 +336,7 @@ fn object_class(error: &ObjectError) -> ErrorClass {
         | ObjectError::Body(_)
         | ObjectError::InvalidCursor => ErrorClass::Invalid,
         ObjectError::TooLarge { .. } => ErrorClass::TooLarge,
-        ObjectError::QuotaExceeded { .. } => ErrorClass::Conflict,
+        ObjectError::QuotaExceeded { .. } | ObjectError::TooMuchToCount { .. } => ErrorClass::Conflict,
         ObjectError::Elastic(_) => ErrorClass::Invalid,
         ObjectError::RangeNotSatisfiable { .. } => ErrorClass::Range,
         ObjectError::Busy | ObjectError::Overtaken | ObjectError::TooManyUploads { .. } => {

@@ -215,6 +215,17 @@ pub enum ObjectError {
         /// The limit.
         max: u64,
     },
+    /// A quota cannot be set because there is more than is counted at once, and it was never counted. Nothing changed.
+    #[error(
+        "bucket `{bucket}` is older than quotas, and more than {max} objects, versions and uploads would be counted at once; give quotas to the \
+         buckets of the tenant one by one, the smallest first, or delete some"
+    )]
+    TooMuchToCount {
+        /// The bucket that could not be counted.
+        bucket: BucketName,
+        /// The limit.
+        max: usize,
+    },
     /// Metadata or content type is longer than allowed.
     #[error("{what} of {bytes} bytes is longer than {max} bytes")]
     DescriptionTooLong {

@@ -119,7 +119,7 @@ pub use object::{
 pub use objects::Objects;
 pub use parts::{NewPart, PART_NUMBER_MAX, PartInfo};
 pub use protection::{DefaultRetention, Locking, Mode, Period, Protection, ProtectionChange, Retention};
-pub use quota::{Quota, QuotaScope, QuotaUnit, Usage};
+pub use quota::{COUNTED_MAX, Quota, QuotaScope, QuotaUnit, Usage};
 pub use range::ByteRange;
 pub use read::{ObjectBody, ObjectRead, Piece, Reading};
 pub use removal::{Removal, Removed};

@@ -5,7 +5,8 @@
 //! removes a version, and so do refusals: two writers never pass the limit together.
 //!
 //! The count of a bucket begins with the bucket; that of a tenant with its first quota, and so does that of buckets that are older than
-//! counts. Until then nothing is counted for them.
+//! counts. Until then nothing is counted for them. Every setting of a quota counts anew: a program that is older than counts and writes beside this one
+//! changes none.
 
 use std::fmt;
 
@@ -23,6 +24,8 @@ use crate::{ObjectError, Objects};
 
 /// Rows that are counted at a time.
 const PAGE: usize = 1000;
+/// Rows that are counted in one transaction, during which nothing else is written: objects, versions and uploads.
+pub const COUNTED_MAX: usize = 2_000_000;
 /// More than any object has, and far from the end of numbers.
 const ENCRYPTED_MAX: u64 = 1 << 60;
 
@@ -239,13 +242,26 @@ pub(crate) fn end(tx: &mut WriteTx<'_>, tenant: &TenantId, bucket: &BucketName) 
     Ok(())
 }
 
-/// Counts what is in a bucket that is older than counts.
-fn count(tx: &ReadTx<'_>, tenant: &TenantId, bucket: &BucketName) -> Result<UsageRow, ObjectError> {
+/// Counts what is in a bucket, unless that is more rows than are left to be counted; those that were looked at are none any more.
+fn count(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    bucket: &BucketName,
+    left: &mut usize,
+) -> Result<Option<Usage>, ObjectError> {
+    let mut looked_at = |rows: usize| {
+        let enough = rows <= *left;
+        *left = left.saturating_sub(rows);
+        enough
+    };
     let all = KeyPrefix::new().part(tenant).part(bucket);
-    let mut row = UsageRow::default();
+    let mut row = Usage::default();
     let mut after = None;
     loop {
         let page = tx.prefix::<ObjectRows>(&all, after.as_ref(), PAGE)?;
+        if !looked_at(page.len()) {
+            return Ok(None);
+        }
         row.objects += page.len() as u64;
         row.bytes += page.iter().map(|(_, object)| object.size).sum::<u64>();
         let Some((last, _)) = page.into_iter().last() else { break };
@@ -254,6 +270,9 @@ fn count(tx: &ReadTx<'_>, tenant: &TenantId, bucket: &BucketName) -> Result<Usag
     let mut after = None;
     loop {
         let page = tx.prefix::<Versions>(&all, after.as_ref(), PAGE)?;
+        if !looked_at(page.len()) {
+            return Ok(None);
+        }
         for (_, version) in &page {
             if let VersionRow::Object(object) = version {
                 row.objects += 1;
@@ -266,20 +285,31 @@ fn count(tx: &ReadTx<'_>, tenant: &TenantId, bucket: &BucketName) -> Result<Usag
     let mut after = None;
     loop {
         let page = tx.prefix::<Uploads>(&all, after.as_ref(), PAGE)?;
+        if !looked_at(page.len()) {
+            return Ok(None);
+        }
         row.bytes += page.iter().map(|(_, upload)| upload.bytes).sum::<u64>();
         let Some((last, _)) = page.into_iter().last() else { break };
         after = Some(last);
     }
-    Ok(row)
+    Ok(Some(row))
 }
 
-/// The count of a bucket, begun now if it was not.
-fn counted(tx: &mut WriteTx<'_>, tenant: &TenantId, bucket: &BucketName) -> Result<UsageRow, ObjectError> {
+/// The count of a bucket, made anew; as it was if there is more than is left to be counted.
+pub(crate) fn counted(
+    tx: &mut WriteTx<'_>,
+    tenant: &TenantId,
+    bucket: &BucketName,
+    left: &mut usize,
+) -> Result<UsageRow, ObjectError> {
     let key = (tenant.clone(), bucket.clone());
-    if let Some(row) = tx.get::<BucketUsages>(&key)? {
-        return Ok(row);
-    }
-    let row = count(tx, tenant, bucket)?;
+    let old = tx.get::<BucketUsages>(&key)?;
+    let row = match count(tx, tenant, bucket, left)? {
+        Some(Usage { bytes, objects }) => UsageRow { bytes, objects, ..old.unwrap_or_default() },
+        None => {
+            old.ok_or_else(|| ObjectError::TooMuchToCount { bucket: bucket.clone(), max: COUNTED_MAX })?
+        }
+    };
     tx.put::<BucketUsages>(&key, &row)?;
     Ok(row)
 }
@@ -323,13 +353,14 @@ impl Objects {
             .await
     }
 
-    /// Says how much a bucket may keep, and answers with how much it does. What is there stays though it is more; then nothing is added until enough has gone. What a bucket has
-    /// that is older than counts is counted now, which takes a few seconds for each million of objects, during which nothing else is written.
+    /// Says how much a bucket may keep, and answers with how much it does. What is there stays though it is more; then nothing is added until enough has gone. What the
+    /// bucket has is counted anew, limits or not, which takes a few seconds for each million of objects, during which nothing else is written. Of more rows than
+    /// [`COUNTED_MAX`] the count stays as it was.
     ///
     /// The permit is one to change the tenant: a quota binds whoever may change the bucket.
     ///
     /// # Errors
-    /// [`ObjectError::BucketNotFound`], [`ObjectError::NotPermitted`].
+    /// [`ObjectError::BucketNotFound`], [`ObjectError::NotPermitted`]; [`ObjectError::TooMuchToCount`] for a bucket that is older than counts.
     pub async fn set_bucket_quota(
         &self,
         permit: &Permit<Update>,
@@ -343,7 +374,8 @@ impl Objects {
         self.0
             .write(move |tx| {
                 require_bucket_exists(tx, &tenant, &bucket)?;
-                let row = counted(tx, &tenant, &bucket)?.with(quota);
+                let mut left = COUNTED_MAX;
+                let row = counted(tx, &tenant, &bucket, &mut left)?.with(quota);
                 tx.put::<BucketUsages>(&(tenant.clone(), bucket.clone()), &row)?;
                 let resource = ResourceRef::new(ResourceKind::Bucket, bucket.as_str());
                 engine.record_quota(tx, &permit, tenant, resource, quota, request)?;
@@ -357,7 +389,7 @@ impl Objects {
     /// The permit is one to change tenants; whether it is good for this one the caller decides.
     ///
     /// # Errors
-    /// [`ObjectError::NotPermitted`]; those of the tables.
+    /// [`ObjectError::NotPermitted`]; [`ObjectError::TooMuchToCount`] for buckets that are older than counts; those of the tables.
     pub async fn set_tenant_quota(
         &self,
         permit: &Permit<Update>,
@@ -369,11 +401,7 @@ impl Objects {
         let (engine, permit, tenant) = (self.0.clone(), permit.clone(), tenant.clone());
         self.0
             .write(move |tx| {
-                let row = match tx.get::<TenantUsages>(&tenant)? {
-                    Some(row) => row,
-                    None => sum(tx, &tenant)?,
-                };
-                let row = row.with(quota);
+                let row = sum(tx, &tenant)?.with(quota);
                 tx.put::<TenantUsages>(&tenant, &row)?;
                 let resource = ResourceRef::new(ResourceKind::Tenant, tenant.as_str());
                 let of = permit.tenant().clone();
@@ -400,14 +428,14 @@ impl Objects {
     }
 }
 
-/// What all buckets of a tenant have.
+/// What all buckets of a tenant have, as far as that can be counted anew.
 fn sum(tx: &mut WriteTx<'_>, tenant: &TenantId) -> Result<UsageRow, ObjectError> {
-    let mut sum = UsageRow::default();
+    let (mut sum, mut left) = (UsageRow::default(), COUNTED_MAX);
     let mut after = None;
     loop {
         let page = tx.prefix::<Buckets>(KeyPrefix::new().part(tenant), after.as_ref(), PAGE)?;
         for ((_, bucket), _) in &page {
-            let row = counted(tx, tenant, bucket)?;
+            let row = counted(tx, tenant, bucket, &mut left)?;
             sum.bytes = sum.bytes.saturating_add(row.bytes);
             sum.objects = sum.objects.saturating_add(row.objects);
         }

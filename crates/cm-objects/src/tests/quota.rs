@@ -1,7 +1,7 @@
 //! Quotas against what is written, replaced, kept in versions, uploaded in parts and removed.
 
 use super::*;
-use crate::quota::{BucketUsages, TenantUsages};
+use crate::quota::{self, BucketUsages, TenantUsages, UsageRow};
 
 impl Bench {
     async fn set_quota(&self, bytes_max: Option<u64>, objects_max: Option<u64>) -> Usage {
@@ -135,6 +135,59 @@ async fn a_tenant_has_a_quota_over_all_its_buckets() {
     assert_eq!(bench.usage().await, (100, 1));
     let row = bench.db.read(move |tx| tx.get::<TenantUsages>(&tenant)).await.unwrap().unwrap();
     assert_eq!((row.bytes, row.objects), (150, 2));
+}
+
+#[tokio::test]
+async fn setting_a_quota_counts_anew_and_leaves_other_limits() {
+    let bench = Bench::new().await;
+    let tenant = TenantId::default_tenant();
+    bench.put("a", &[1; 100]).await.unwrap();
+    bench.set_quota(Some(1000), Some(10)).await;
+    bench.set_tenant_quota(Some(2000), None).await;
+    // As if a program that knows no counts had written and removed beside this one.
+    let drift = async || {
+        let (tenant, bucket) = (tenant.clone(), (tenant.clone(), bench.bucket.clone()));
+        let drifted = bench.db.write(move |tx| {
+            let row = tx.get::<BucketUsages>(&bucket)?.unwrap();
+            tx.put::<BucketUsages>(&bucket, &UsageRow { bytes: 7, objects: 9, ..row })?;
+            let row = tx.get::<TenantUsages>(&tenant)?.unwrap();
+            tx.put::<TenantUsages>(&tenant, &UsageRow { bytes: 900, objects: 0, ..row })
+        });
+        drifted.await.unwrap();
+    };
+    drift().await;
+    assert_eq!(bench.set_quota(Some(1000), Some(10)).await, Usage { bytes: 100, objects: 1 });
+    drift().await;
+    assert_eq!(bench.set_tenant_quota(Some(2000), None).await, Usage { bytes: 100, objects: 1 });
+    assert_eq!(bench.usage().await, (100, 1));
+    let scope = QuotaScope::Bucket(bench.bucket.clone());
+    let outcome = bench.put("b", &[2; 901]).await;
+    assert_eq!(refused(outcome), (scope, QuotaUnit::Bytes, 1000), "the bucket's limit is left");
+}
+
+#[tokio::test]
+async fn no_more_is_counted_at_once_than_is_bearable() {
+    let bench = Bench::new().await;
+    bench.put("a", &[1; 100]).await.unwrap();
+    bench.put("b", &[2; 100]).await.unwrap();
+    let row = UsageRow { bytes: 7, objects: 9, ..UsageRow::default() };
+    for (was, left, found) in [(Some(row), 1, Some((7, 9))), (Some(row), 2, Some((200, 2))), (None, 1, None)]
+    {
+        let (tenant, bucket) = (TenantId::default_tenant(), bench.bucket.clone());
+        let counted = bench.db.write(move |tx| {
+            let key = (tenant, bucket);
+            match was {
+                Some(row) => tx.put::<BucketUsages>(&key, &row)?,
+                None => tx.delete::<BucketUsages>(&key).map(drop)?,
+            }
+            quota::counted(tx, &key.0, &key.1, &mut { left })
+        });
+        match (counted.await, found) {
+            (Ok(row), Some(found)) => assert_eq!((row.bytes, row.objects), found),
+            (Err(ObjectError::TooMuchToCount { .. }), None) => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

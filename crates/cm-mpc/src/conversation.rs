@@ -19,7 +19,8 @@ use crate::Failure;
 use crate::patience::{Next, Patience};
 
 /// Length of what is no frame of the protocol: the step in which a party waits. Frames of the protocol are longer.
-const NOTE_LEN: usize = 4;
+/// One may reach a party that has ended the run already: it is skipped before the next.
+pub(crate) const NOTE_LEN: usize = 4;
 /// Longest frame of a protocol: a chunk and its header, with room for those that round up.
 const FRAME_LEN_MAX: usize = 2 * CHUNK_BYTES + FRAME_HEADER_BYTES + 64;
 /// How often a waiting thread looks whether it is still wanted.

@@ -16,9 +16,16 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use crate::conversation::NOTE_LEN;
+
 /// The second version: parties tell each other in which step they wait.
 const MAGIC: [u8; 8] = *b"cmmpc/2\n";
 const HELLO_LEN: usize = 8 + 16 + 32;
+/// How a note begins that a party left behind which waited longer than this one was in the run before: see `conversation`. As long as
+/// [`MAGIC`] with the step that follows.
+const NOTE_HEAD: [u8; 4] = (NOTE_LEN as u32).to_le_bytes();
+/// Most notes before a hello.
+const NOTES_MAX: usize = 256;
 /// Connections of one peer that wait for a run.
 const IDLE_PER_PEER_MAX: usize = 4;
 /// For how long a connection whose run is not known here yet is kept.
@@ -142,6 +149,18 @@ impl Meeting {
         Ok((direct, key))
     }
 
+    /// What a caller that has already been met came with once more, because its first connection ended before it heard the answer.
+    pub(crate) fn met_again(
+        &self,
+        run: Uuid,
+        peer: &PeerId,
+        own: PublicExchangeKey,
+    ) -> Option<(Direct, PublicExchangeKey)> {
+        let (mut direct, key, _) = self.state().early.remove(&(run, peer.clone()))?;
+        say_hello(&mut direct, run, own).ok()?;
+        Some((direct, key))
+    }
+
     async fn call(
         &self,
         run: Uuid,
@@ -197,23 +216,40 @@ fn say_hello(direct: &mut Direct, run: Uuid, own: PublicExchangeKey) -> io::Resu
 }
 
 async fn read_hello(direct: &mut Direct, until: Instant) -> io::Result<(Uuid, PublicExchangeKey)> {
-    let (mut hello, mut len) = ([0; HELLO_LEN], 0);
+    let mut hello = [0; HELLO_LEN];
+    let (magic, rest) = hello.split_at_mut(MAGIC.len());
     let reading = async {
-        while len < HELLO_LEN {
-            match direct.receive_some(&mut hello[len..])? {
-                0 => direct.receivable().await?,
-                got => len += got,
+        let mut notes = 0;
+        loop {
+            fill(direct, magic).await?;
+            if *magic == MAGIC {
+                return fill(direct, rest).await;
+            }
+            // Whoever had ended the run before could not hear who still waited in it.
+            notes += 1;
+            if !magic.starts_with(&NOTE_HEAD) || notes > NOTES_MAX {
+                return Err(io::ErrorKind::InvalidData.into());
             }
         }
-        Ok::<_, io::Error>(())
     };
     timeout_at(until, reading).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    let (magic, rest) = hello.split_at(MAGIC.len());
     let (run, key) = rest.split_at(16);
-    if magic != MAGIC {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
     let run = Uuid::from_slice(run).map_err(io::Error::other)?;
     let key = key.try_into().map_err(io::Error::other)?;
     Ok((run, PublicExchangeKey(key)))
 }
+
+/// Receives until the place is full.
+async fn fill(direct: &mut Direct, place: &mut [u8]) -> io::Result<()> {
+    let mut len = 0;
+    while len < place.len() {
+        match direct.receive_some(&mut place[len..])? {
+            0 => direct.receivable().await?,
+            got => len += got,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

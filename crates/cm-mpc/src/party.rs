@@ -122,7 +122,10 @@ impl Part {
         let is_robust = self.agreed.plan().program.settings().tier == cm_computation::TierName::Robust;
         let (mut directs, mut publics) = (Vec::new(), Vec::new());
         for (at, met) in met.into_iter().enumerate() {
-            match met {
+            // While the others came, one that calls may have had to call once more.
+            let peer = names[at].parse().ok().filter(|_| at > self.me);
+            let again = peer.and_then(|peer| meeting.met_again(self.run, &peer, own.public()));
+            match again.or(met) {
                 Some((direct, key)) => {
                     directs.push(Some(direct));
                     publics.push(key);

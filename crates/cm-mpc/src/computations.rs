@@ -17,6 +17,7 @@ use cm_runtime::Tasks;
 use cm_types::{PeerId, PrincipalId, RequestId, ResourceId, TenantId};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::ComputationError;
@@ -32,6 +33,10 @@ pub const SEALING_KEY_FILE: &str = "mpc.key";
 pub const CLIENT_KEY_FILE: &str = "mpc-client.pem";
 /// How long another node may take to say who it is.
 const ABOUT_WITHIN: Duration = Duration::from_secs(10);
+/// How long it may take to say so for a list of nodes.
+const KEY_WITHIN: Duration = Duration::from_secs(2);
+/// For how long a node that did not tell its key for such a list is not asked again.
+const KEY_MISSING_FOR: Duration = Duration::from_secs(60);
 
 /// How computations behave.
 #[derive(Clone, Debug)]
@@ -62,7 +67,7 @@ pub(crate) struct Inner {
     pub(crate) sealing_key: Arc<RecipientSecretKey>,
     client_key: Secp256k1SecretKey,
     /// The keys of that kind that peers have told of, by name.
-    client_keys: Mutex<BTreeMap<String, String>>,
+    client_keys: Mutex<BTreeMap<String, ClientKey>>,
     pub(crate) journal: Journal,
     pub(crate) tasks: Tasks,
     /// Absent when the listener for parties is off.
@@ -73,6 +78,14 @@ pub(crate) struct Inner {
     pub(crate) running: Mutex<BTreeMap<(TenantId, ResourceId), Running>>,
     peers: Mutex<BTreeMap<String, PeerRow>>,
     directory: watch::Sender<Arc<Directory>>,
+}
+
+/// What is known of a peer's key for clients of the first system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ClientKey {
+    Told(String),
+    /// It was asked then, and did not tell.
+    Missing(Instant),
 }
 
 #[derive(Clone)]
@@ -197,16 +210,28 @@ impl Computations {
         self.0.client_key.public_key().to_hex()
     }
 
-    /// The same of a peer, if it has told or answers now.
+    /// The same of a peer, if it has told or answers within two seconds. One that does not is asked again after a minute.
     pub async fn client_key_of(&self, peer: &Peer) -> Option<String> {
-        let known = |own: &Self| own.client_keys().get(&peer.name).cloned();
-        if let Some(key) = known(self) {
+        let known = || self.client_keys().get(&peer.name).cloned();
+        match known() {
+            Some(ClientKey::Told(key)) => return Some(key),
+            Some(ClientKey::Missing(since)) if since.elapsed() < KEY_MISSING_FOR => return None,
+            _ if !peer.is_up => return None,
+            _ => {}
+        }
+        // Whatever comes of it, the key is known afterwards or it is not.
+        let _ = timeout(KEY_WITHIN, self.ask_about(&peer.name)).await;
+        if let Some(ClientKey::Told(key)) = known() {
             return Some(key);
         }
-        if peer.is_up && self.ask_about(&peer.name).await.is_ok() { known(self) } else { None }
+        // Of those that are known alone, so that there are no more than of them.
+        if self.peers_now().contains_key(&peer.name) {
+            self.client_keys().insert(peer.name.clone(), ClientKey::Missing(Instant::now()));
+        }
+        None
     }
 
-    fn client_keys(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+    pub(crate) fn client_keys(&self) -> MutexGuard<'_, BTreeMap<String, ClientKey>> {
         self.0.client_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -258,6 +283,7 @@ impl Computations {
         let directory = directory_of(&wanted)?;
         self.0.journal.put_peer(name.to_owned(), row.clone()).await?;
         self.peers_now().insert(name.to_owned(), row);
+        self.client_keys().remove(name);
         self.0.directory.send_replace(Arc::new(directory));
         Ok(())
     }
@@ -272,6 +298,7 @@ impl Computations {
         }
         let was_there = self.0.journal.remove_peer(name.to_owned()).await?;
         self.peers_now().remove(name);
+        self.client_keys().remove(name);
         let directory = directory_of(&self.peers_now())?;
         self.0.directory.send_replace(Arc::new(directory));
         Ok(was_there)
@@ -294,7 +321,7 @@ impl Computations {
         let about: About = serde_json::from_slice(&answer).map_err(malformed)?;
         // Whatever a peer says, only a key is shown on.
         if let Some(Ok(key)) = about.client_key.as_deref().map(Secp256k1PublicKey::parse) {
-            self.client_keys().insert(name.to_owned(), key.to_hex());
+            self.client_keys().insert(name.to_owned(), ClientKey::Told(key.to_hex()));
         }
         Ok((PeerKey(link_key), about))
     }

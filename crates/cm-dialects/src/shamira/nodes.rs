@@ -8,6 +8,7 @@ use cm_http::{Failure, FailureClass, JsonBody, Params};
 use cm_kernel::policy::{Create, List};
 use cm_mpc::{Client, Registered};
 use cm_types::ResourceKind;
+use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -165,6 +166,7 @@ async fn registered(
     let key = Secp256k1PublicKey::parse(&body.public_key)
         .map_err(|_| invalid("public_key: no key of secp256k1, neither in PEM nor in hexadecimal digits"))?;
     let principal = caller.principal().cloned().ok_or_else(Failure::not_found)?;
+    kernel.require_own_credentials(&caller.tenant(), &principal).await.map_err(cm_door::refusal)?;
     let proven = match (&body.message, &body.signature) {
         (Some(message), Some(signature)) => {
             if !proves(shamira, &key, message, signature).await? {
@@ -232,15 +234,19 @@ pub(super) async fn list(
 pub(super) async fn all(shamira: &Shamira) -> Result<Vec<Value>, Failure> {
     let computations = shamira.computations();
     let peers = computations.peers();
+    let names = parties(shamira);
+    let keys = names.iter().map(|name| async {
+        match peers.iter().find(|peer| peer.name == *name) {
+            Some(peer) => computations.client_key_of(peer).await.unwrap_or_default(),
+            None => computations.client_key(),
+        }
+    });
+    let keys = join_all(keys).await;
     let mut nodes = Vec::new();
-    for (at, name) in parties(shamira).iter().enumerate() {
+    for (at, (name, public_key)) in names.iter().zip(keys).enumerate() {
         let listed = shamira.0.listed.0.iter().find(|node| node.alias == *name);
         let peer = peers.iter().find(|peer| peer.name == *name);
         let is_own = name == computations.name();
-        let public_key = match peer {
-            Some(peer) => computations.client_key_of(peer).await.unwrap_or_default(),
-            None => computations.client_key(),
-        };
         let health = if is_own || peer.is_some_and(|peer| peer.is_up) { "healthy" } else { "dead" };
         let hostname = listed.map(|node| node.hostname.clone());
         let hostname = hostname.or_else(|| peer.map(|peer| peer.address.clone())).unwrap_or_default();

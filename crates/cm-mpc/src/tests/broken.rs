@@ -133,3 +133,26 @@ async fn a_plan_is_carried_out_once_and_with_one_set_of_inputs() {
         assert!(!journal.spend(&plan).await.unwrap(), "nobody is given results twice");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_tells_no_key_is_not_asked_again_at_once() {
+    use crate::computations::ClientKey;
+    let mut nodes = cluster(2, LONG).await;
+    let peer = |at: &super::Node| at.computations.peers().remove(0);
+    let mut other = peer(&nodes[0]);
+    nodes.pop().unwrap().stop().await;
+    // As it looked a moment ago.
+    other.is_up = true;
+    nodes[0].computations.client_keys().clear();
+    assert_eq!(nodes[0].computations.client_key_of(&other).await, None);
+    let remembered = |node: &super::Node| node.computations.client_keys().get("n2").cloned();
+    let first = remembered(&nodes[0]);
+    assert!(matches!(first, Some(ClientKey::Missing(_))), "{first:?}");
+    assert_eq!(nodes[0].computations.client_key_of(&other).await, None);
+    assert_eq!(remembered(&nodes[0]), first, "it was not asked once more");
+    // Whoever is introduced anew is asked.
+    let reborn = open(tempfile::TempDir::new().unwrap(), "n2", identity(), LONG).await;
+    nodes.push(reborn);
+    introduce(&nodes).await;
+    assert_eq!(nodes[0].computations.client_key_of(&other).await, Some(nodes[1].computations.client_key()));
+}

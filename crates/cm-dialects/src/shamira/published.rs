@@ -1,5 +1,8 @@
 //! Jobs in the published client's own form.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use cm_door::Caller;
@@ -32,10 +35,23 @@ pub(super) async fn create(
     let job = body.decode().await?;
     let caller = caller.again(kernel).await?;
     deadline.lift();
-    let computations = shamira.computations();
-    let translated =
-        job.translate(parties(&shamira).len(), &|key| computations.unmask(key)).map_err(invalid)?;
-    let job = job.without_values();
+    let (computations, parties) = (shamira.computations().clone(), parties(&shamira).len());
+    // Every number may take a multiplication on the curve.
+    let translating = kernel.tasks().spawn_blocking("shamira-translate", move || {
+        let unmasked = RefCell::new(BTreeMap::new());
+        let unmask = |key: &str| {
+            let known = unmasked.borrow().get(key).copied();
+            known.unwrap_or_else(|| {
+                let mask = computations.unmask(key);
+                unmasked.borrow_mut().insert(key.to_owned(), mask);
+                mask
+            })
+        };
+        let translated = job.translate(parties, &unmask);
+        (job.without_values(), translated)
+    });
+    let (job, translated) = translating.await.map_err(Failure::internal)?;
+    let translated = translated.map_err(invalid)?;
     let source = serde_json::to_string(&job).map_err(Failure::internal)?;
     let (record, _) = begin(&shamira, &caller, &translated.job, source).await?;
     let (record, _) = look_up::<Read>(&shamira, &caller, record.header.id.as_str()).await?;

@@ -28,6 +28,18 @@ impl Authenticated {
         self.second_factor
     }
 
+    /// Whether a password was shown for it: just now, or to begin the session whose live token it is. API keys, what was made
+    /// of other tokens and whom a provider vouches for do not count.
+    pub fn is_by_password(&self) -> bool {
+        match &self.credential {
+            Credential::Password => true,
+            Credential::Token { api_key, session, within, via, .. } => {
+                session.is_some() && api_key.is_none() && within.is_none() && via.is_none()
+            }
+            Credential::ApiKey { .. } | Credential::External { .. } => false,
+        }
+    }
+
     /// Who it is.
     pub fn principal(&self) -> &Principal {
         &self.principal
@@ -51,8 +63,8 @@ pub enum Credential {
     },
     /// A token of an identity provider, just now.
     External {
-        /// What the tenant calls the provider.
-        provider: ResourceId,
+        /// The provider, as it is trusted now.
+        via: Via,
         /// When that token ends.
         expires_at: Timestamp,
     },
@@ -70,8 +82,17 @@ pub enum Credential {
         /// nothing else.
         within: Option<String>,
         /// The provider of whose token it was made, if any; it ends with the trust in that.
-        via: Option<ResourceId>,
+        via: Option<Via>,
     },
+}
+
+/// A provider that vouched for somebody, and what trust in it that was by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Via {
+    /// What the tenant calls the provider.
+    pub provider: ResourceId,
+    /// Which trust: another one each time somebody says how far the provider is trusted.
+    pub epoch: String,
 }
 
 /// What a key opens.

@@ -92,6 +92,17 @@ pub enum IdentityError {
     /// A code of the second factor is another one, or was used before.
     #[error("the code is wrong, or was used before")]
     WrongCode,
+    /// Somebody whom an identity provider vouches for would have a credential that outlives the provider's word.
+    #[error(
+        "whom an identity provider vouches for has no credentials of its own; exchange the provider's token again, \
+         or make a principal of this node for what needs a key or a password"
+    )]
+    Vouched,
+    /// A second factor was to be enrolled by another credential than the one that it makes better.
+    #[error(
+        "a second factor is enrolled in a session that a password began; log in, and use the session's token"
+    )]
+    NotOfPassword,
     /// The secret of a second factor is none.
     #[error("the second factor cannot be used")]
     SecondFactorUnusable,

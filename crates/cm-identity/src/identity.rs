@@ -19,7 +19,7 @@ use cm_types::{PrincipalId, TenantId, Timestamp};
 use crate::hashing::Hashing;
 use crate::lockout::{Sprays, UnknownNames};
 use crate::signing::Ring;
-use crate::table::{PrincipalRow, Principals, Tenants};
+use crate::table::{Externals, PrincipalRow, Principals, Tenants};
 use crate::{CredentialProblem, IdentityError, MasterKey, NodeKeys};
 
 pub use api_keys::{API_KEYS_MAX, LABEL_LEN_MAX};
@@ -112,6 +112,20 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// Refuses whom a provider vouches for: for engines that bind keys of protocols of their own to a principal.
+    ///
+    /// Errors: `Vouched`.
+    pub fn require_own_credentials(
+        &self,
+        tx: &ReadTx<'_>,
+        tenant: &TenantId,
+        id: &PrincipalId,
+    ) -> Result<(), IdentityError> {
+        require_not_vouched(tx, tenant, id)
+    }
+}
+
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Identity({:?})", self.0.keys)
@@ -134,6 +148,19 @@ pub(crate) fn require_tenant(tx: &ReadTx<'_>, tenant: &TenantId) -> Result<(), I
     match tx.get::<Tenants>(tenant)? {
         Some(row) if !row.leaving => Ok(()),
         _ => Err(IdentityError::NoSuchTenant),
+    }
+}
+
+/// What somebody has of its own ends with nobody but itself: whom a provider vouches for has no such thing, lest it outlive what
+/// the provider says.
+pub(crate) fn require_not_vouched(
+    tx: &ReadTx<'_>,
+    tenant: &TenantId,
+    id: &PrincipalId,
+) -> Result<(), IdentityError> {
+    match tx.get::<Externals>(&key_of(tenant, id))? {
+        Some(_) => Err(IdentityError::Vouched),
+        None => Ok(()),
     }
 }
 

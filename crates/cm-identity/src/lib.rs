@@ -42,7 +42,7 @@ mod trail;
 
 pub use account_key::{AccountKeyInfo, AccountScope};
 pub use cm_crypto::foreign::{ForeignKeys, KEY_SET_LEN_MAX, claimed_issuer};
-pub use credential::{ApiKeyInfo, ApiKeyKind, Authenticated, Credential, CredentialRight, TokenInfo};
+pub use credential::{ApiKeyInfo, ApiKeyKind, Authenticated, Credential, CredentialRight, TokenInfo, Via};
 pub use error::{CredentialProblem, IdentityError, InvalidInput, NodeKeyError};
 pub use identity::{Identity, Introspection, NewSession, Presented, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
 pub use lockout::Source;

@@ -4,8 +4,10 @@
 //! algorithms that were named for it, by somebody whom at least one rule about a claim gives a role. Such a somebody is a principal
 //! of the tenant like any other, without a password, under a name that is made of issuer and subject and that nobody else can get;
 //! the roles that the provider's claims gave last are its roles, besides those that people gave it. No rule makes administrators.
+//! It has no credential of its own, neither key nor password nor session, which would outlive the provider's word.
 //!
-//! A token of ours that was made of a provider's ends with the provider, and not later than what it was made of.
+//! A token of ours that was made of a provider's ends with the trust in the provider, or when that is said anew, and not later than
+//! what it was made of.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +24,9 @@ use crate::identity::{key_of, new_epoch, require_tenant};
 use crate::principal::{DISPLAY_NAME_LEN_MAX, ROLES_MAX};
 use crate::table::{ExternalRow, Externals, PrincipalRow, Principals, ProviderRow, Providers};
 use crate::trail::Entry;
-use crate::{Authenticated, Credential, CredentialProblem, Identity, IdentityError, InvalidInput, Principal};
+use crate::{
+    Authenticated, Credential, CredentialProblem, Identity, IdentityError, InvalidInput, Principal, Via,
+};
 
 /// Most providers of one tenant.
 pub const PROVIDERS_MAX: usize = 16;
@@ -36,6 +40,8 @@ pub const EXTERNAL_PREFIX: &str = "oidc:";
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 /// Longest subject, in bytes (OpenID Connect Core, section 2).
 const SUBJECT_LEN_MAX: usize = 255;
+/// Principals that one step of withdrawing a provider's word holds in memory.
+const WITHDRAWN_AT_ONCE: usize = 1000;
 /// Characters of the digest in a name: 128 bits.
 const DIGEST_CHARS: usize = 32;
 
@@ -208,7 +214,7 @@ pub fn is_safe_url(url: &str) -> bool {
 }
 
 impl Identity {
-    /// Trusts a provider, or says anew how far one is trusted. That its roles exist and that the actor holds what they permit is
+    /// Trusts a provider, or says anew how far one is trusted, which ends whatever came of its word before. That its roles exist and that the actor holds what they permit is
     /// for the caller to check.
     ///
     /// The permit is for the tenants. Errors: `Invalid`, `NoSuchTenant`, `TooManyProviders`, `WrongPermit`.
@@ -233,11 +239,13 @@ impl Identity {
             return Err(InvalidInput::Provider { field: "issuer", rule }.into());
         }
         let (id, issuer) = (provider.id.clone(), provider.issuer.clone());
-        tx.put::<Providers>(&(tenant.clone(), id.clone()), &ProviderRow { provider })?;
-        self.tell_of_provider(tx, "provider.trusted", permit, (tenant, &id, &issuer), request)
+        tx.put::<Providers>(&(tenant.clone(), id.clone()), &ProviderRow::of(provider, new_epoch()))?;
+        let barred = self.withdraw(tx, (tenant, &id))?;
+        self.tell_of_provider(tx, ("provider.trusted", barred), permit, (tenant, &id, &issuer), request)
     }
 
-    /// Trusts a provider no more. Tokens that were made of its tokens are worth nothing from then on.
+    /// Trusts a provider no more. Tokens that were made of its tokens are worth nothing from then on, and whom it vouched for
+    /// have lost the roles that it gave.
     ///
     /// The permit is for the tenants. Errors: `NoSuchProvider`, `WrongPermit`.
     pub fn delete_provider(
@@ -251,13 +259,43 @@ impl Identity {
         let key = (tenant.clone(), id.clone());
         let row = tx.get::<Providers>(&key)?.ok_or(IdentityError::NoSuchProvider)?;
         tx.delete::<Providers>(&key)?;
-        self.tell_of_provider(tx, "provider.distrusted", permit, (tenant, id, &row.provider.issuer), request)
+        let barred = self.withdraw(tx, (tenant, id))?;
+        let verb = ("provider.distrusted", barred);
+        self.tell_of_provider(tx, verb, permit, (tenant, id, &row.issuer), request)
+    }
+
+    /// Takes from all whom a provider vouched for what came of its word: its roles, their tokens and sessions, and keys and
+    /// passwords of before such principals could have none. What people gave them stays. How many they are.
+    fn withdraw(
+        &self,
+        tx: &mut WriteTx<'_>,
+        (tenant, provider): (&TenantId, &ResourceId),
+    ) -> Result<usize, IdentityError> {
+        let prefix = KeyPrefix::new().part(tenant);
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let rows = tx.prefix::<Externals>(&prefix, after.as_ref(), WITHDRAWN_AT_ONCE)?;
+            let Some((last, _)) = rows.last() else { return Ok(count) };
+            after = Some(last.clone());
+            for (key, external) in rows.into_iter().filter(|(_, row)| row.provider == *provider) {
+                if let Some(mut row) = tx.get::<Principals>(&key)? {
+                    row.roles.retain(|role| !external.roles.contains(role));
+                    row.credential_epoch = new_epoch();
+                    row.password = None;
+                    row.generation = row.generation.next();
+                    tx.put::<Principals>(&key, &row)?;
+                    self.delete_api_keys(tx, tenant, &key.1)?;
+                }
+                tx.put::<Externals>(&key, &ExternalRow { roles: Vec::new(), ..external })?;
+                count += 1;
+            }
+        }
     }
 
     fn tell_of_provider(
         &self,
         tx: &mut WriteTx<'_>,
-        verb: &'static str,
+        (verb, barred): (&'static str, usize),
         permit: &Permit<Update>,
         (tenant, id, issuer): (&TenantId, &ResourceId, &str),
         request: Option<&RequestId>,
@@ -265,17 +303,17 @@ impl Identity {
         let node = PrincipalId::node();
         let actor = permit.principal().unwrap_or(&node);
         let entry = Entry::done(verb, tenant, Some(actor), actor, request);
-        self.record(tx, entry.fact("provider", id.as_str()).fact("issuer", issuer))
+        self.record(tx, entry.fact("provider", id.as_str()).fact("issuer", issuer).fact("principals", barred))
     }
 
     /// The providers that a tenant trusts, by id.
     pub fn providers(&self, tx: &ReadTx<'_>, tenant: &TenantId) -> Result<Vec<Provider>, IdentityError> {
         let rows = tx.prefix::<Providers>(&KeyPrefix::new().part(tenant), None, PROVIDERS_MAX)?;
-        Ok(rows.into_iter().map(|(_, row)| row.provider).collect())
+        Ok(rows.into_iter().map(|(_, row)| row.provider()).collect())
     }
 
     /// Lets in somebody whom a provider vouches for: as a principal of the tenant, made when it comes for the first time. Of its
-    /// roles those that its provider gave last are replaced by `external`'s, as far as they exist: `existing` says so.
+    /// roles those that its provider gave last are replaced by `external`'s.
     ///
     /// Errors: `InvalidCredential` for a principal that is disabled and for a provider that is not trusted any more. Events:
     /// `external.created`, `external.roles-changed`.
@@ -287,7 +325,9 @@ impl Identity {
         request: Option<&RequestId>,
     ) -> Result<Authenticated, IdentityError> {
         let trusted = tx.get::<Providers>(&(tenant.clone(), provider.id.clone()))?;
-        if trusted.is_none_or(|row| row.provider != *provider) {
+        let trusted = trusted.ok_or(CredentialProblem::Revoked)?;
+        let epoch = trusted.epoch.clone();
+        if trusted.provider() != *provider {
             return Err(CredentialProblem::Revoked.into());
         }
         crate::identity::require_open_doors(tx, tenant)?;
@@ -329,21 +369,21 @@ impl Identity {
         let provider_id = provider.id.clone();
         let subject = external.subject.clone();
         tx.put::<Externals>(&key, &ExternalRow { provider: provider_id, subject, roles: added })?;
-        let credential =
-            Credential::External { provider: provider.id.clone(), expires_at: external.expires_at };
+        let via = Via { provider: provider.id.clone(), epoch };
+        let credential = Credential::External { via, expires_at: external.expires_at };
         Ok(Authenticated::new(Principal::from_row(tenant, &id, &row), credential))
     }
 
-    /// Whether a provider by which somebody was proven is still trusted.
+    /// Whether a provider by which somebody was proven is still trusted, by the same trust.
     pub(crate) fn require_trusted(
         &self,
         tx: &ReadTx<'_>,
         tenant: &TenantId,
-        provider: &ResourceId,
+        via: &Via,
     ) -> Result<(), IdentityError> {
-        match tx.get::<Providers>(&(tenant.clone(), provider.clone()))? {
-            Some(_) => Ok(()),
-            None => Err(CredentialProblem::Revoked.into()),
+        match tx.get::<Providers>(&(tenant.clone(), via.provider.clone()))? {
+            Some(row) if row.epoch == via.epoch => Ok(()),
+            _ => Err(CredentialProblem::Revoked.into()),
         }
     }
 }

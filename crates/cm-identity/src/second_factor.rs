@@ -2,7 +2,8 @@
 //!
 //! A principal enrols by itself: it is given a secret, and shows by a code that its device has it. From then on its password alone
 //! lets nobody in, by whichever face. A code is accepted once: the step of the clock that it was made for is remembered, and no code
-//! of it or of an earlier one is taken again. A wrong code counts as a wrong password does ([`crate::lockout`]).
+//! of it or of an earlier one is taken again. A wrong code counts as a wrong password does ([`crate::lockout`]), and
+//! besides for the account, whatever its source: whoever has the password and many addresses guesses no faster for them.
 //!
 //! Recovery codes have eighty random bits each, so that a digest of them gives nothing away; each is of use once.
 //!
@@ -32,7 +33,8 @@ const SKEW_STEPS: u16 = 1;
 pub const RECOVERY_CODES: usize = 10;
 /// Random bytes of a recovery code.
 const RECOVERY_BYTES: usize = 10;
-/// Wrong codes for taking the factor away after which somebody waits.
+/// Wrong codes after which somebody waits: for taking the factor away, and with the right password for logging in, each counted
+/// by itself.
 const WRONG_MAX: u32 = 5;
 /// How long they wait first; twice as long with each further one.
 const WAIT_FIRST: Duration = Duration::from_secs(30);
@@ -66,6 +68,8 @@ pub(crate) enum Code {
     Right,
     Missing,
     Wrong,
+    /// Too many were wrong; it was not looked at.
+    TooSoon(Duration),
 }
 
 fn totp(secret: &[u8]) -> Result<Totp, IdentityError> {
@@ -76,6 +80,20 @@ fn totp(secret: &[u8]) -> Result<Totp, IdentityError> {
         .with_skew(SKEW_STEPS)
         .with_step_duration(STEP_SECS);
     builder.build().map_err(|_| IdentityError::SecondFactorUnusable)
+}
+
+/// How long is left of a wait. A wall clock that was set back makes none longer than any may be.
+fn wait(until: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    let left = until?.since(now).min(WAIT_MAX);
+    (!left.is_zero()).then_some(left)
+}
+
+/// Counts a wrong code, and says how long to wait after too many.
+fn count_wrong(wrong: &mut u32, wait_until: &mut Option<Timestamp>, now: Timestamp) {
+    *wrong = wrong.saturating_add(1);
+    if let Some(doublings) = wrong.checked_sub(WRONG_MAX) {
+        *wait_until = Some(now.after((WAIT_FIRST * 2_u32.pow(doublings.min(10))).min(WAIT_MAX)));
+    }
 }
 
 fn what((tenant, id): (&TenantId, &PrincipalId)) -> String {
@@ -110,6 +128,8 @@ impl Identity {
             recovery: Vec::new(),
             wrong: 0,
             wait_until: None,
+            login_wrong: 0,
+            login_wait_until: None,
         };
         tx.put::<SecondFactors>(&key, &row)?;
         let text = totp_rs::Secret::from(bytes.to_vec()).to_base32();
@@ -149,7 +169,7 @@ impl Identity {
         Ok(codes)
     }
 
-    /// Takes a second factor away: its owner by a code, somebody who may grant without. `Ok(Err(_))` is a refusal that must be
+    /// Takes a second factor away: its owner by a code, by whichever right, and somebody else who may grant without. `Ok(Err(_))` is a refusal that must be
     /// committed, because it is counted.
     ///
     /// Errors: `NoSuchSecondFactor`, `WrongPermit`; `WrongCode`, and `Locked` after too many of them. Events:
@@ -165,18 +185,15 @@ impl Identity {
         let tenant = right.tenant();
         let key = key_of(tenant, id);
         let mut row = tx.get::<SecondFactors>(&key)?.ok_or(IdentityError::NoSuchSecondFactor)?;
-        if matches!(right, CredentialRight::Own(_)) && row.confirmed {
+        // Who may grant may help others; for oneself it takes a code, whatever else one may.
+        if right.actor() == Some(id) && row.confirmed {
             let now = self.now();
-            if let Some(until) = row.wait_until.filter(|until| *until > now) {
-                return Err(IdentityError::Locked { retry_after: until.since(now) });
+            if let Some(retry_after) = wait(row.wait_until, now) {
+                return Err(IdentityError::Locked { retry_after });
             }
             let shown = code.unwrap_or_default();
             if self.take_code((tenant, id), &mut row, shown)?.is_none() {
-                row.wrong += 1;
-                if row.wrong >= WRONG_MAX {
-                    let doublings = (row.wrong - WRONG_MAX).min(10);
-                    row.wait_until = Some(now.after((WAIT_FIRST * 2_u32.pow(doublings)).min(WAIT_MAX)));
-                }
+                count_wrong(&mut row.wrong, &mut row.wait_until, now);
                 tx.put::<SecondFactors>(&key, &row)?;
                 let entry = Entry::done("second-factor.refused", tenant, right.actor(), id, request);
                 let outcome = cm_events::Outcome::Denied;
@@ -204,7 +221,8 @@ impl Identity {
         }))
     }
 
-    /// What the code of somebody whose password is right comes to. A code that is right is used from now on.
+    /// What the code of somebody whose password is right comes to. A code that is right is used from now on; one that is wrong
+    /// counts for the account, from wherever it comes, since whoever gets here has the password.
     pub(crate) fn judge_code(
         &self,
         tx: &mut WriteTx<'_>,
@@ -216,7 +234,22 @@ impl Identity {
         let row = tx.get::<SecondFactors>(&key)?.filter(|row| row.confirmed);
         let Some(mut row) = row else { return Ok(Code::NotNeeded) };
         let Some(code) = code else { return Ok(Code::Missing) };
-        let Some(by) = self.take_code((tenant, id), &mut row, code.expose())? else { return Ok(Code::Wrong) };
+        let now = self.now();
+        if let Some(left) = wait(row.login_wait_until, now) {
+            return Ok(Code::TooSoon(left));
+        }
+        let Some(by) = self.take_code((tenant, id), &mut row, code.expose())? else {
+            count_wrong(&mut row.login_wrong, &mut row.login_wait_until, now);
+            tx.put::<SecondFactors>(&key, &row)?;
+            if let Some(left) = wait(row.login_wait_until, now) {
+                let entry = Entry::done("second-factor.locked", tenant, None, id, request);
+                let outcome = cm_events::Outcome::Denied;
+                let entry = Entry { outcome, ..entry }.fact("failures", row.login_wrong);
+                self.record(tx, entry.fact("seconds", left.as_secs()))?;
+            }
+            return Ok(Code::Wrong);
+        };
+        (row.login_wrong, row.login_wait_until) = (0, None);
         if by == Taken::Recovery {
             let entry = Entry::done("second-factor.recovery-used", tenant, Some(id), id, request);
             self.record(tx, entry.fact("left", row.recovery.len()))?;

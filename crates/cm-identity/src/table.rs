@@ -1,11 +1,13 @@
 //! The tables. Rows are stored promises: change them only as `cm_db::Row` describes.
 
+use std::collections::BTreeMap;
+
 use cm_crypto::password::PasswordHash;
 use cm_db::{Row, Table};
 use cm_types::{Generation, PrincipalId, ResourceId, Sha256Digest, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::ApiKeyKind;
+use crate::{ApiKeyKind, Provider};
 
 /// The names of all tables, for the schema.
 pub const TABLES: &[&str] = &[
@@ -200,9 +202,30 @@ pub(crate) struct RevokedTokenRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
 pub(crate) struct ProviderRow {
-    pub(crate) provider: crate::provider::Provider,
+    pub(crate) id: ResourceId,
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) algorithms: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keys_url: Option<String>,
+    pub(crate) claim: String,
+    pub(crate) roles: BTreeMap<String, Vec<ResourceId>>,
+    /// Random, so that tokens made by an earlier trust do not fit a later one. Empty in rows of before there was one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) epoch: String,
+}
+
+impl ProviderRow {
+    pub(crate) fn of(provider: Provider, epoch: String) -> Self {
+        let Provider { id, issuer, audience, algorithms, keys_url, claim, roles } = provider;
+        Self { id, issuer, audience, algorithms, keys_url, claim, roles, epoch }
+    }
+
+    pub(crate) fn provider(self) -> Provider {
+        let Self { id, issuer, audience, algorithms, keys_url, claim, roles, epoch: _ } = self;
+        Provider { id, issuer, audience, algorithms, keys_url, claim, roles }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,6 +252,15 @@ pub(crate) struct SecondFactorRow {
     /// Wrong codes in a row by which the factor was to be taken away.
     pub(crate) wrong: u32,
     pub(crate) wait_until: Option<Timestamp>,
+    /// Wrong codes in a row of logins with the right password, from wherever.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) login_wrong: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) login_wait_until: Option<Timestamp>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Says only that it is there.

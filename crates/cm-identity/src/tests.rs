@@ -5,6 +5,7 @@ mod api_keys;
 mod bootstrap;
 mod login;
 mod principals;
+mod providers;
 mod second_factor;
 mod sessions;
 mod signing;

@@ -216,18 +216,24 @@ impl Kernel {
     /// Begins to enrol a second factor of the actor's own.
     ///
     /// # Errors
-    /// [`KernelError::Unauthenticated`] for an actor that is no principal; one that has a second factor.
+    /// [`KernelError::Unauthenticated`] for an actor that is no principal; one that has a second factor; a credential that no
+    /// password was shown for.
     pub async fn enrol_second_factor(&self, op: &OpContext) -> Result<Enrolment, KernelError> {
+        require_by_password(op)?;
         let (identity, (id, permit)) = (self.identity().clone(), self.own_credentials(op).await?);
         self.db().write(move |tx| Ok(identity.enrol_second_factor(tx, permit.right(), &id)?)).await
     }
 
     /// Confirms the enrolment of the actor's own second factor by a code; the recovery codes, once.
+    ///
+    /// # Errors
+    /// As [`Kernel::enrol_second_factor`]; a wrong code.
     pub async fn confirm_second_factor(
         &self,
         op: &OpContext,
         code: Secret<String>,
     ) -> Result<Vec<Secret<String>>, KernelError> {
+        require_by_password(op)?;
         let (identity, (id, permit)) = (self.identity().clone(), self.own_credentials(op).await?);
         let request = op.request.clone();
         self.db()
@@ -275,6 +281,16 @@ impl Kernel {
     async fn own_credentials(&self, op: &OpContext) -> Result<(PrincipalId, CredentialPermit), KernelError> {
         let own = op.authenticated().ok_or(KernelError::Unauthenticated)?.principal().id.clone();
         Ok((own.clone(), self.look_up_credentials(op, own.as_str()).await?.1))
+    }
+}
+
+/// Whoever has an API key, or a token that leaked, must not be able to enrol a device of their own: the owner would be kept out, and
+/// what the device shows would count as the owner's second factor.
+fn require_by_password(op: &OpContext) -> Result<(), KernelError> {
+    let shown = op.authenticated().ok_or(KernelError::Unauthenticated)?;
+    match shown.is_by_password() {
+        true => Ok(()),
+        false => Err(IdentityError::NotOfPassword.into()),
     }
 }
 

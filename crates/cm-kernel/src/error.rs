@@ -276,7 +276,9 @@ fn identity_class(error: &IdentityError) -> ErrorClass {
         IdentityError::Invalid(_) | IdentityError::NotAToken | IdentityError::WrongCode => {
             ErrorClass::Invalid
         }
-        IdentityError::RolesNeedGrant => ErrorClass::Forbidden,
+        IdentityError::RolesNeedGrant | IdentityError::Vouched | IdentityError::NotOfPassword => {
+            ErrorClass::Forbidden
+        }
         IdentityError::WrongPermit
         | IdentityError::SecondFactorUnusable
         | IdentityError::NodeKeys(_)

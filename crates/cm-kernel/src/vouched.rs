@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cm_identity::IdentityError;
 use cm_types::{PrincipalId, TenantId};
 
 use crate::authority::existing_roles;
@@ -13,7 +14,8 @@ impl Kernel {
     /// it cannot change its own, nor get tokens.
     ///
     /// # Errors
-    /// [`KernelError::Unauthenticated`] for a principal that is disabled or gone, and of a tenant that is being removed.
+    /// [`KernelError::Unauthenticated`] for a principal that is disabled or gone, of a tenant that is being removed, and for one
+    /// that an identity provider vouches for: what a face knows of it would outlive what the provider says.
     pub async fn vouched_for(
         &self,
         tenant: &TenantId,
@@ -28,10 +30,27 @@ impl Kernel {
                 }
                 let found = identity.get_principal(tx, &tenant, &principal)?;
                 let found = found.filter(|found| !found.disabled).ok_or(KernelError::Unauthenticated)?;
+                match identity.require_own_credentials(tx, &tenant, &principal) {
+                    Err(IdentityError::Vouched) => return Err(KernelError::Unauthenticated),
+                    outcome => outcome?,
+                }
                 let roles = existing_roles(tx, &tenant, &found.roles)?;
                 let policies = book.in_force(tx, &catalog, &tenant)?;
                 Ok(Actor::Node(Arc::new(ActorFacts { principal, tenant, roles, policies })))
             })
             .await
+    }
+
+    /// Refuses to bind a key of a face's own protocol to a principal that an identity provider vouches for.
+    ///
+    /// # Errors
+    /// [`IdentityError::Vouched`].
+    pub async fn require_own_credentials(
+        &self,
+        tenant: &TenantId,
+        principal: &PrincipalId,
+    ) -> Result<(), KernelError> {
+        let (identity, tenant, principal) = (self.identity().clone(), tenant.clone(), principal.clone());
+        self.db().read(move |tx| Ok(identity.require_own_credentials(tx, &tenant, &principal)?)).await
     }
 }

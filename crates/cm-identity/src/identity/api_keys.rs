@@ -5,7 +5,7 @@ use cm_db::{KeyPrefix, ReadTx, WriteTx};
 use cm_types::{PrincipalId, RequestId, Sha256Digest, TenantId};
 
 use super::principals::{is_administrator, require_another_administrator, require_right};
-use super::{Identity, existing};
+use super::{Identity, existing, require_not_vouched};
 use crate::principal::check_text;
 use crate::table::{ApiKeyRow, ApiKeys, ApiKeysOfPrincipal, Mark};
 use crate::trail::Entry;
@@ -27,7 +27,7 @@ const S3_ID_BYTES: usize = 8;
 impl Identity {
     /// Creates an API key. Its text is returned this once; only a digest of the secret is kept.
     ///
-    /// Errors: `NoSuchPrincipal`, `Invalid` for the label, `TooManyApiKeys`, `WrongPermit`.
+    /// Errors: `NoSuchPrincipal`, `Invalid` for the label, `TooManyApiKeys`, `WrongPermit`; `Vouched` for whom a provider vouches for.
     pub fn create_api_key(
         &self,
         tx: &mut WriteTx<'_>,
@@ -40,6 +40,7 @@ impl Identity {
         let max = LABEL_LEN_MAX;
         check_text(label, max, InvalidInput::Label { max })?;
         existing(tx, right.tenant(), principal)?;
+        require_not_vouched(tx, right.tenant(), principal)?;
         self.add_api_key(tx, (right.tenant(), principal), right.actor(), label, request)
     }
 
@@ -59,6 +60,7 @@ impl Identity {
         let max = LABEL_LEN_MAX;
         check_text(label, max, InvalidInput::Label { max })?;
         existing(tx, right.tenant(), principal)?;
+        require_not_vouched(tx, right.tenant(), principal)?;
         let id = format!("{S3_ID_PREFIX}{}", hex::encode_upper(secret::random_bytes::<S3_ID_BYTES>()));
         let (secret, nobody) = (self.keys().s3_secret(&id), Sha256Digest::from_bytes([0; 32]));
         let holder = (right.tenant(), principal);
@@ -178,8 +180,8 @@ impl Identity {
         Ok(())
     }
 
-    /// Removes all keys of a principal that is being deleted.
-    pub(super) fn delete_api_keys(
+    /// Removes all keys of a principal.
+    pub(crate) fn delete_api_keys(
         &self,
         tx: &mut WriteTx<'_>,
         tenant: &TenantId,

@@ -133,8 +133,9 @@ impl Identity {
         if revoked {
             return Err(CredentialProblem::Revoked.into());
         }
-        if let Some(provider) = &claims.via {
-            self.require_trusted(tx, &claims.tid, provider)?;
+        let via = claims.via();
+        if let Some(via) = &via {
+            self.require_trusted(tx, &claims.tid, via)?;
         }
         let session = match &claims.within {
             Some(within) => Some(self.require_standing_session(tx, within, (&claims.tid, &claims.sub))?),
@@ -142,7 +143,7 @@ impl Identity {
         };
         let principal = Principal::from_row(&claims.tid, &claims.sub, &row);
         let expires_at = claims.expires_at();
-        let TokenClaims { jti, key: api_key, sid, within, via, .. } = claims;
+        let TokenClaims { jti, key: api_key, sid, within, .. } = claims;
         let credential = Credential::Token { jti, expires_at, api_key, session: sid, within, via };
         let authenticated = Authenticated::new(principal, credential);
         Ok(match session.is_some_and(|session| session.second_factor) {

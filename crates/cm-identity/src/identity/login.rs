@@ -243,6 +243,7 @@ impl Identity {
         Ok(match self.judge_code(tx, who, attempt.code.as_ref(), attempt.request.as_ref())? {
             Code::NotNeeded | Code::Right => None,
             Code::Wrong => Some(Verdict::Out(CredentialProblem::WrongCode)),
+            Code::TooSoon(left) => Some(Verdict::Locked(left)),
             Code::Missing => {
                 self.record(tx, attempt.entry("login.code-missing", Outcome::Denied))?;
                 Some(Verdict::CodeMissing)

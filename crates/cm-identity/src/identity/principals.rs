@@ -10,7 +10,7 @@ use cm_types::{
 
 use super::api_keys::has_api_key;
 use super::bootstrap::new_epoch;
-use super::{Identity, existing, key_of, require_tenant};
+use super::{Identity, existing, key_of, require_not_vouched, require_tenant};
 use crate::principal::{check_display_name, check_roles};
 use crate::provider::EXTERNAL_PREFIX;
 use crate::table::{Externals, LoginFailures, PrincipalRow, Principals, Profiles, SecondFactors};
@@ -201,7 +201,7 @@ impl Identity {
 
     /// Sets or replaces a password. Ends all the principal's tokens and its lock; API keys stay.
     ///
-    /// Errors: `NoSuchPrincipal`, `WrongPermit`.
+    /// Errors: `NoSuchPrincipal`, `WrongPermit`; `Vouched` for whom a provider vouches for.
     pub fn set_password(
         &self,
         tx: &mut WriteTx<'_>,
@@ -213,6 +213,7 @@ impl Identity {
         require_right(right, id)?;
         let tenant = right.tenant();
         let mut row = existing(tx, tenant, id)?;
+        require_not_vouched(tx, tenant, id)?;
         row.password = Some(hash);
         row.credential_epoch = new_epoch();
         row.generation = row.generation.next();

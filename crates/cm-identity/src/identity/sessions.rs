@@ -9,7 +9,7 @@ use cm_events::Outcome;
 use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 
 use super::tokens::{CLOCK_SKEW_MAX, TokenClaims};
-use super::{Identity, TOKEN_TTL_MAX, key_of, require_open_doors};
+use super::{Identity, TOKEN_TTL_MAX, key_of, require_not_vouched, require_open_doors};
 use crate::session::{LiveSession, SessionKind, SessionTokens, XoloClaims};
 use crate::signing::{Purpose, Signer};
 use crate::table::{ApiKeys, Mark, Principals, SessionRow, Sessions, SessionsByExpiry, SessionsOfPrincipal};
@@ -40,7 +40,8 @@ impl Identity {
     /// Begins a session for who just authenticated. One of the dialect takes the place of an earlier one of the same label.
     ///
     /// Errors: `Invalid` unless the token is to live 1 s to what its protocol allows; `InvalidCredential` if the principal
-    /// was disabled or deleted, or its credentials were changed, meanwhile.
+    /// was disabled or deleted, or its credentials were changed, meanwhile; `Vouched` for whom a provider vouches for, since a
+    /// session outlives what the provider said.
     pub fn begin_session(
         &self,
         tx: &mut WriteTx<'_>,
@@ -55,6 +56,7 @@ impl Identity {
         if row.disabled {
             return Err(CredentialProblem::Disabled.into());
         }
+        require_not_vouched(tx, tenant, id)?;
         // A new password ends what was proven before it, also between the proof and this. API keys outlive it.
         let outlives = matches!(authenticated.credential(), Credential::ApiKey { .. });
         if !outlives && row.credential_epoch != authenticated.principal().credential_epoch {
@@ -289,6 +291,7 @@ impl Identity {
             sid: Some(session.to_owned()),
             within: None,
             via: None,
+            via_epoch: None,
         }
     }
 

@@ -15,7 +15,7 @@ use super::{Identity, key_of};
 use crate::signing::{OpenKey, Purpose, Signer};
 use crate::table::{Mark, Principals, RevokedTokenRow, RevokedTokens, RevokedTokensByExpiry};
 use crate::trail::Entry;
-use crate::{Authenticated, Credential, CredentialProblem, IdentityError, InvalidInput, TokenInfo};
+use crate::{Authenticated, Credential, CredentialProblem, IdentityError, InvalidInput, TokenInfo, Via};
 
 /// How long a token lives unless told.
 pub const TOKEN_TTL_DEFAULT: Duration = Duration::from_secs(3600);
@@ -58,6 +58,9 @@ pub(crate) struct TokenClaims {
     /// The provider of whose token it was made: it is worth nothing once that is trusted no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) via: Option<ResourceId>,
+    /// Which trust in the provider that was. Absent in tokens of before trusts were told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) via_epoch: Option<String>,
 }
 
 /// What a token that holds is.
@@ -74,6 +77,12 @@ pub struct Introspection {
 impl TokenClaims {
     pub(super) fn expires_at(&self) -> Timestamp {
         Timestamp::from_micros(self.exp.saturating_mul(MICROS_PER_SEC))
+    }
+
+    /// The provider of whose token it was made.
+    pub(super) fn via(&self) -> Option<Via> {
+        let epoch = self.via_epoch.clone().unwrap_or_default();
+        self.via.clone().map(|provider| Via { provider, epoch })
     }
 }
 
@@ -107,9 +116,7 @@ impl Identity {
         let (latest, key, within, via) = match authenticated.credential() {
             Credential::Password => (None, None, None, None),
             Credential::ApiKey { id } => (None, Some(id.clone()), None, None),
-            Credential::External { provider, expires_at } => {
-                (Some(*expires_at), None, None, Some(provider.clone()))
-            }
+            Credential::External { via, expires_at } => (Some(*expires_at), None, None, Some(via.clone())),
             Credential::Token { expires_at, api_key, session, within, via, .. } => {
                 let within = session.clone().or_else(|| within.clone());
                 (Some(*expires_at), api_key.clone(), within, via.clone())
@@ -134,7 +141,8 @@ impl Identity {
             aud: Some(issuer),
             sid: None,
             within,
-            via,
+            via_epoch: via.as_ref().map(|via| via.epoch.clone()),
+            via: via.map(|via| via.provider),
         };
         let body = serde_json::to_vec(&claims).expect("the claims are strings and numbers");
         let text = jws::sign(signing, TokenType::ACCESS, &body);

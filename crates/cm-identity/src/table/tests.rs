@@ -51,6 +51,29 @@ fn rows_of_the_first_version_decode() {
         r#""secret_sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","#,
         r#""prefix":"XOLO_ab","created_at":"2026-03-01T12:00:00Z","expires_at":null}"#,
     ));
+    check::<TenantRow>(r#"{"created_at":"2026-03-01T12:00:00Z","leaving":true}"#);
+    // As it was written before trusts were told apart, and since.
+    let provider = concat!(
+        r#"{"id":"idp","issuer":"https://id.example.com","audience":"mesh","algorithms":["ES256"],"#,
+        r#""claim":"groups","roles":{"staff":["reader"]}"#,
+    );
+    check::<ProviderRow>(&format!("{provider}}}"));
+    check::<ProviderRow>(&format!(r#"{provider},"epoch":"0011"}}"#));
+    check::<ProviderRow>(concat!(
+        r#"{"id":"idp","issuer":"https://id.example.com","audience":"mesh","algorithms":["ES256","RS256"],"#,
+        r#""keys_url":"https://id.example.com/keys","claim":"realm_access.roles","roles":{"staff":["reader"]}}"#,
+    ));
+    check::<ExternalRow>(r#"{"provider":"idp","subject":"ada","roles":["reader"]}"#);
+    let factor = concat!(
+        r#"{"sealed":"AQID","master":"0011","confirmed":true,"created_at":"2026-03-01T12:00:00Z","#,
+        r#""last_step":59077440,"recovery":["#,
+        r#""e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],"wrong":5,"#,
+        r#""wait_until":"2026-03-01T12:00:30Z""#,
+    );
+    check::<SecondFactorRow>(&format!("{factor}}}"));
+    check::<SecondFactorRow>(&format!(
+        r#"{factor},"login_wrong":5,"login_wait_until":"2026-03-01T12:00:30Z"}}"#
+    ));
 }
 
 #[test]

@@ -170,3 +170,65 @@ async fn who_has_a_session_alone_does_not_take_the_factor_away() {
     granted.await.unwrap().unwrap();
     assert!(login(&world, None).await.is_ok());
 }
+
+#[tokio::test]
+async fn whatever_one_may_ones_own_factor_takes_a_code() {
+    let (world, enrolment, _) = enrolled().await;
+    // Somebody who may grant everything, with a stolen credential: for oneself it is of no use.
+    let remove = async |code: Option<String>| {
+        let outcome = world.write(move |identity, tx| {
+            let permit = of_oneself(&id("alice"));
+            let shown = (&id("alice"), code.as_deref());
+            identity.remove_second_factor(tx, CredentialRight::Granted(&permit), shown, None)
+        });
+        outcome.await.unwrap_or_else(Err)
+    };
+    assert!(matches!(remove(None).await, Err(IdentityError::WrongCode)));
+    assert!(matches!(login(&world, None).await, Err(IdentityError::SecondFactorRequired)));
+    remove(Some(code(&world, &enrolment))).await.unwrap();
+}
+
+#[tokio::test]
+async fn many_addresses_guess_codes_no_faster() {
+    let (world, enrolment, _) = enrolled().await;
+    let try_from = async |address: u8, code: String| {
+        let shown = (Secret::new(PASSWORD.to_owned()), Some(Secret::new(code)));
+        world.identity.login_with_code((&tenant(), &id("alice")), shown, &source(address), None).await
+    };
+    for address in 1..=5 {
+        assert!(is_refused(try_from(address, "nothing".to_owned()).await), "{address}");
+    }
+    let wait = async |address: u8| match try_from(address, code(&world, &enrolment)).await {
+        Err(IdentityError::Locked { retry_after }) => retry_after,
+        other => panic!("{other:?}"),
+    };
+    let first = wait(6).await;
+    world.advance(first.as_secs());
+    assert!(is_refused(try_from(7, "nothing".to_owned()).await));
+    assert_eq!(wait(8).await, first * 2, "each further one doubles it");
+    assert_eq!(world.count("second-factor.locked").await, 2);
+    world.advance(2 * first.as_secs());
+    try_from(9, code(&world, &enrolment)).await.expect("a wait has an end");
+    assert!(is_refused(try_from(10, "nothing".to_owned()).await), "who has a code begins anew");
+}
+
+#[tokio::test]
+async fn only_a_password_counts_for_enrolling() {
+    let world = World::new().await;
+    let (_, _, keyed) = world.keyed("alice").await;
+    assert!(!keyed.is_by_password());
+    world.set_password("alice", PASSWORD).await.unwrap();
+    let alice = world.login("alice", PASSWORD).await.unwrap();
+    let begin = async |who: &Authenticated| {
+        let who = who.clone();
+        let new = NewSession { kind: SessionKind::Api, label: String::new(), ttl: Duration::from_secs(600) };
+        let begun =
+            world.write(move |identity, tx| identity.begin_session(tx, &who, new, None)).await.unwrap();
+        world.identity.authenticate(begun.token.expose()).await.unwrap()
+    };
+    let session = begin(&alice).await;
+    assert!(alice.is_by_password() && session.is_by_password());
+    assert!(!begin(&keyed).await.is_by_password());
+    let (derived, _) = world.token(&session, 60).await.unwrap();
+    assert!(!world.identity.authenticate(derived.expose()).await.unwrap().is_by_password());
+}

@@ -69,6 +69,14 @@ pub(super) fn own(principal: &PrincipalId) -> Permit<Update> {
     decide::<Update>(&Subject::principal(principal, &tenant, &[]), &target).unwrap()
 }
 
+/// What an administrator gets for itself.
+pub(super) fn of_oneself<A: ActionKind>(principal: &PrincipalId) -> Permit<A> {
+    let (home, labels) = (tenant(), Labels::new());
+    let roles = [RoleFacts::administrator()];
+    let about = target(&home, Some(principal.as_str()), &labels);
+    decide::<A>(&Subject::principal(principal, &home, &roles), &about).unwrap()
+}
+
 pub(super) fn grant() -> Permit<Grant> {
     permit(&tenant(), None)
 }

@@ -1,7 +1,9 @@
 //! Principals, what they own, and their credentials.
 
+use std::time::Duration;
+
 use cm_catalog::CatalogError;
-use cm_identity::{IdentityError, PrincipalChange};
+use cm_identity::{External, IdentityError, PrincipalChange, Provider};
 use cm_types::TenantId;
 
 use super::*;
@@ -137,4 +139,38 @@ async fn a_plan_names_those_who_hold_the_role() {
     let holders = plan("role-of-holder").await.unwrap().refusing;
     assert_eq!(holders, [ResourceRef::new(ResourceKind::Principal, "holder")]);
     assert_eq!(class(plan("admin").await), ErrorClass::Conflict, "it is built in");
+}
+
+#[tokio::test]
+async fn no_face_binds_a_key_to_whom_a_provider_vouches_for() {
+    let house = House::open().await;
+    house.create(ResourceKind::Role, "reader", json!({ "permissions": ["bucket:read"] })).await.unwrap();
+    let reader = ResourceId::parse("reader").unwrap();
+    let provider = Provider {
+        id: ResourceId::parse("idp").unwrap(),
+        issuer: "https://id.example.com".to_owned(),
+        audience: "mesh".to_owned(),
+        algorithms: vec!["ES256".to_owned()],
+        keys_url: None,
+        claim: "groups".to_owned(),
+        roles: [("staff".to_owned(), vec![reader.clone()])].into(),
+    };
+    let home = TenantId::default_tenant();
+    let permit = house.kernel.authorize_of_node::<Update>(&house.admin, ResourceKind::Tenant).await.unwrap();
+    house.kernel.set_provider(&house.admin, &permit, &home, provider.clone()).await.unwrap();
+    let expires_at = house.kernel.now().after(Duration::from_secs(600));
+    let external = External { subject: "ada".to_owned(), roles: vec![reader], expires_at };
+    let identity = house.kernel.identity().clone();
+    let admitted = house.kernel.db().write(move |tx| {
+        identity.admit_external(tx, &TenantId::default_tenant(), (&provider, &external), None)
+    });
+    let ada = admitted.await.unwrap().principal().id.clone();
+    let bound = house.kernel.require_own_credentials(&home, &ada).await;
+    assert!(matches!(bound, Err(KernelError::Identity(IdentityError::Vouched))), "{bound:?}");
+    assert_eq!(bound.unwrap_err().class(), ErrorClass::Forbidden);
+    // What was bound before counts no more.
+    assert!(matches!(house.kernel.vouched_for(&home, &ada).await, Err(KernelError::Unauthenticated)));
+    let bob = house.principal("bob", &[]).await.principal().unwrap().clone();
+    house.kernel.require_own_credentials(&home, &bob).await.unwrap();
+    house.kernel.vouched_for(&home, &bob).await.unwrap();
 }

@@ -139,6 +139,18 @@ async fn what_is_no_set_of_keys_is_none() {
     }
 }
 
+#[test]
+fn only_an_issuer_on_this_machine_names_places_on_it() {
+    let (here, far) = ("http://127.0.0.1:8080", "https://id.example.com");
+    assert!(may_name(here, "http://127.0.0.1:8080/keys") && may_name(here, "https://id.example.com/keys"));
+    assert!(may_name(far, "https://keys.example.com/"));
+    for url in
+        ["http://127.0.0.1:9000/keys", "http://localhost/keys", "http://[::1]/keys", "http://example.com"]
+    {
+        assert!(!may_name(far, url), "{url}");
+    }
+}
+
 #[tokio::test]
 async fn a_description_of_another_issuer_is_not_believed() {
     let issuer = Issuer::start().await;

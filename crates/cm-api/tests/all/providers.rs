@@ -13,6 +13,8 @@ use crate::support::{Answer, Node};
 struct Issuer {
     url: String,
     key: EcSigningKey,
+    /// A key of somebody else's. The issuer has one of its own under the same name.
+    impostor: EcSigningKey,
     _tasks: Tasks,
 }
 
@@ -23,19 +25,25 @@ impl Issuer {
         let key = EcSigningKey::generate().unwrap();
         let (x, y) = key.verifying_key().coordinates();
         let kid = key.verifying_key().key_id();
-        let keys =
-            json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": kid, "x": x, "y": y }] }).to_string();
+        let impostor = EcSigningKey::generate().unwrap();
+        let taken = impostor.verifying_key().key_id();
+        let jwk = |kid: &str| json!({ "kty": "EC", "crv": "P-256", "kid": kid, "x": x, "y": y });
+        let keys = json!({ "keys": [jwk(&kid), jwk(&taken)] }).to_string();
         let description = json!({ "issuer": url, "jwks_uri": format!("{url}/keys") }).to_string();
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(move || async move { description }))
             .route("/keys", get(move || async move { keys }));
         let tasks = Tasks::new();
         tasks.spawn("issuer", async move { axum::serve(listener, router).await.unwrap() });
-        Issuer { url, key, _tasks: tasks }
+        Issuer { url, key, impostor, _tasks: tasks }
     }
 
     /// A token as the provider makes it, with some claims changed; `null` takes one away.
     fn token(&self, changed: Value) -> String {
+        self.signed_by(&self.key, changed)
+    }
+
+    fn signed_by(&self, key: &EcSigningKey, changed: Value) -> String {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         let mut claims = json!({
             "iss": self.url, "sub": "ada", "aud": ["others", "mesh"], "iat": now, "exp": now + 600,
@@ -47,7 +55,7 @@ impl Issuer {
                 value => claims[name] = value.clone(),
             }
         }
-        self.key.sign_token(claims.to_string().as_bytes()).unwrap()
+        key.sign_token(claims.to_string().as_bytes()).unwrap()
     }
 
     fn spec(&self) -> Value {
@@ -122,7 +130,25 @@ async fn somebody_whom_a_provider_vouches_for_has_what_its_claims_give() {
     node.post("/api/v1/principals", json!({ "id": "oidc:00000000000000000000000000000000" }))
         .await
         .expect(409);
+    // Nor does it get a credential that would outlive the provider.
+    let own = async |method: Method, path: &str, body: Value| {
+        let path = format!("/api/v1/principals/{name}/{path}");
+        node.ask(method, &path, Some(&demoted), body.to_string()).await.status
+    };
+    for body in [json!({ "label": "mine" }), json!({ "label": "mine", "kind": "s3" })] {
+        assert_eq!(own(Method::POST, "api-keys", body).await, StatusCode::FORBIDDEN);
+    }
+    let password = json!({ "password": "correct horse battery" });
+    assert_eq!(own(Method::PUT, "password", password).await, StatusCode::FORBIDDEN);
+    // Trust that is said anew is another trust.
+    node.put(PATH, issuer.spec()).await.expect(204);
+    whoami(&node, &demoted).await.expect(401);
+    let again = text(&exchange(&node, &issuer.token(json!({}))).await.expect(200).json(), "access_token");
+    whoami(&node, &again).await.expect(200);
     node.delete(PATH).await.expect(204);
+    let withdrawn = node.get(&format!("/api/v1/principals/{name}")).await.expect(200).json();
+    assert_eq!(withdrawn["roles"], json!([]));
+    whoami(&node, &again).await.expect(401);
     for token in [&token, &promoted, &demoted, &derived] {
         whoami(&node, token).await.expect(401);
     }
@@ -135,15 +161,15 @@ async fn tokens_that_prove_nothing_are_refused_and_told() {
     let stranger = Issuer::start().await;
     let good = issuer.token(json!({}));
     let mut altered = good.clone();
-    altered.replace_range(good.len() - 6..good.len() - 5, if good.ends_with('A') { "B" } else { "A" });
-    let under_our_name = {
-        // Signed by a stranger, in the name of the issuer.
-        let claims = json!({ "iss": issuer.url, "sub": "ada", "aud": "mesh", "exp": 9_999_999_999_u64 });
-        stranger.key.sign_token(claims.to_string().as_bytes()).unwrap()
-    };
+    let at = good.len() - 6;
+    altered.replace_range(at..=at, if good.as_bytes()[at] == b'A' { "B" } else { "A" });
+    // Whole claims in the name of the issuer, by a stranger's key, under a name of a key that the issuer publishes.
+    let under_our_name = issuer.signed_by(&issuer.impostor, json!({}));
+    let under_no_name = issuer.signed_by(&stranger.key, json!({}));
     let refused: Vec<(&str, String)> = vec![
         ("an issuer that nobody trusts", stranger.token(json!({}))),
         ("another key in the issuer's name", under_our_name),
+        ("a key that the issuer does not publish", under_no_name),
         ("another audience", issuer.token(json!({ "aud": "others" }))),
         ("no audience", issuer.token(json!({ "aud": null }))),
         ("expired", issuer.token(json!({ "exp": 1_000_000_000 }))),

@@ -10,6 +10,7 @@ use cm_client::{
     BucketElasticInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf, StorageNetworkInfo, StoragePeerInfo,
 };
 use cm_types::ByteCount;
+use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use crate::{Connection, Format, Outcome, UsageError, output};
@@ -220,7 +221,7 @@ async fn quota(args: QuotaArgs, connection: &Connection) -> anyhow::Result<()> {
 
 fn told(quota: &QuotaInfo) -> String {
     let bytes = |bytes: Option<u64>, otherwise: &str| {
-        bytes.map_or(otherwise.to_owned(), |bytes| ByteCount::from_bytes(bytes).to_string())
+        bytes.map_or(otherwise.to_owned(), |bytes| HumanBytes(bytes).to_string())
     };
     let count =
         |count: Option<u64>, otherwise: &str| count.map_or(otherwise.to_owned(), |count| count.to_string());
@@ -281,7 +282,7 @@ fn status(storage: &StorageNetworkInfo, connection: &Connection) {
     output::note(connection, &counts);
     if storage.extra.buckets + storage.extra.copies > 0 {
         let ExtraCopiesInfo { buckets, chunks, copies, bytes } = storage.extra;
-        let bytes = ByteCount::from_bytes(bytes);
+        let bytes = HumanBytes(bytes);
         let extra = format!(
             "copies follow the load of {buckets} buckets: {copies} of {chunks} chunks, {bytes}, beyond the promised ones"
         );
@@ -299,10 +300,10 @@ fn line(peer: &StoragePeerInfo) -> String {
         (_, true) => "active",
     };
     let kept = match (peer.parts, peer.bytes) {
-        (Some(parts), Some(bytes)) => format!("{parts} parts, {}", ByteCount::from_bytes(bytes)),
+        (Some(parts), Some(bytes)) => format!("{parts} parts, {}", HumanBytes(bytes)),
         _ => "unknown".to_owned(),
     };
-    let capacity = ByteCount::from_bytes(peer.capacity_bytes);
+    let capacity = HumanBytes(peer.capacity_bytes);
     format!("{}  {:8}  {} of {}  {}", peer.id, state, kept, capacity, peer.zone)
 }
 
@@ -316,7 +317,7 @@ mod tests {
         assert_eq!("7".parse::<Limit<u64>>(), Ok(Limit::Max(7)));
         assert!("some".parse::<Limit<u64>>().is_err());
         let quota = QuotaInfo { bytes_max: Some(1 << 30), bytes: Some(1 << 20), ..QuotaInfo::default() };
-        assert_eq!(told(&quota), "1MiB of 1GiB, uncounted objects of any number");
+        assert_eq!(told(&quota), "1.00 MiB of 1.00 GiB, uncounted objects of any number");
     }
 
     #[test]

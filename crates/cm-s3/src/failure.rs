@@ -205,3 +205,22 @@ fn of_class(class: ErrorClass, error: &(dyn Error + 'static)) -> S3Error {
 fn log(error: &(dyn Error + 'static)) {
     tracing::error!(error, "request failed");
 }
+
+#[cfg(test)]
+mod tests {
+    use cm_kernel::objects::{QuotaScope, QuotaUnit};
+
+    use super::*;
+
+    #[test]
+    fn a_quota_is_no_lack_of_room() {
+        let scope = QuotaScope::Tenant("acme".parse().unwrap());
+        let refused = object(ObjectError::QuotaExceeded { scope, unit: QuotaUnit::Bytes, max: 10 });
+        assert_eq!(
+            (refused.code().as_str(), refused.status_code()),
+            ("QuotaExceeded", Some(StatusCode::FORBIDDEN))
+        );
+        let message = refused.message().unwrap_or_default();
+        assert!(message.starts_with("tenant `acme` may have 10 bytes at most"), "{message}");
+    }
+}

@@ -36,7 +36,7 @@ const ABOUT_WITHIN: Duration = Duration::from_secs(10);
 /// How long it may take to say so for a list of nodes.
 const KEY_WITHIN: Duration = Duration::from_secs(2);
 /// For how long a node that did not tell its key for such a list is not asked again.
-const KEY_MISSING_FOR: Duration = Duration::from_secs(60);
+const KEY_MISSING_FOR: Duration = Duration::from_secs(15);
 
 /// How computations behave.
 #[derive(Clone, Debug)]
@@ -210,7 +210,7 @@ impl Computations {
         self.0.client_key.public_key().to_hex()
     }
 
-    /// The same of a peer, if it has told or answers within two seconds. One that does not is asked again after a minute.
+    /// The same of a peer, if it has told or answers within two seconds. One that does not is asked again after a quarter of a minute.
     pub async fn client_key_of(&self, peer: &Peer) -> Option<String> {
         let known = || self.client_keys().get(&peer.name).cloned();
         match known() {

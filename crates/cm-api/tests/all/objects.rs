@@ -180,3 +180,17 @@ async fn a_range_counts_only_once_the_conditions_hold() {
     get(&node, &[beyond, ("if-none-match", &etag)]).await.expect(304);
     get(&node, &[beyond, ("if-match", "\"other\"")]).await.expect(412);
 }
+
+#[tokio::test]
+async fn what_a_quota_leaves_no_room_for_is_refused() {
+    let node = node_with_bucket().await;
+    let quota = json!({ "bytes_max": 10, "objects_max": 1 });
+    node.put("/api/v1/buckets/scans/quota", quota).await.expect(200);
+    let refused = put(&node, PATH, &[], "eleven bytes").await.expect(507);
+    assert_eq!(refused.code(), "quota-exceeded");
+    put(&node, PATH, &[], "ten bytes.").await.expect(200);
+    let second = put(&node, "/api/v1/buckets/scans/objects/second", &[], "").await.expect(507);
+    assert_eq!(second.code(), "quota-exceeded");
+    let found = node.get("/api/v1/buckets/scans/quota").await.expect(200).json();
+    assert_eq!(found, json!({ "bytes_max": 10, "objects_max": 1, "bytes": 10, "objects": 1 }));
+}

@@ -102,6 +102,28 @@ async fn what_is_the_nodes_is_the_business_of_the_first_tenant() {
 }
 
 #[tokio::test]
+async fn a_tenants_quota_is_not_its_own_administrators() {
+    let node = Node::start().await;
+    let stranger = another(&node).await;
+    let path = "/api/v1/tenants/acme/quota";
+    node.put(path, json!({ "bytes_max": 10 })).await.expect(200);
+    for method in [Method::PUT, Method::GET] {
+        let more = json!({ "bytes_max": 1_u64 << 40 }).to_string();
+        let answer = node.ask(method, path, Some(&stranger), more).await;
+        assert!(matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND), "{answer:?}");
+    }
+    assert_eq!(node.get(path).await.expect(200).json()["bytes_max"], 10);
+    // That of its buckets is, within it.
+    let bucket = json!({ "name": "films" }).to_string();
+    node.ask(Method::POST, "/api/v1/buckets", Some(&stranger), bucket).await.expect(201);
+    let quota = json!({ "bytes_max": 1_u64 << 40 }).to_string();
+    node.ask(Method::PUT, "/api/v1/buckets/films/quota", Some(&stranger), quota).await.expect(200);
+    let object = "/api/v1/buckets/films/objects/a";
+    let refused = node.ask(Method::PUT, object, Some(&stranger), "eleven bytes").await.expect(507);
+    assert_eq!(refused.code(), "quota-exceeded");
+}
+
+#[tokio::test]
 async fn sessions_are_carried_on_described_and_revoked() {
     let node = Node::start().await;
     node.post("/api/v1/principals", json!({ "id": "ada" })).await.expect(201);

@@ -76,6 +76,8 @@ const DOCUMENTED: &[(&str, Meaning)] = &[
 /// Sections whose keys can be set as `CRYPTOMESH_SECTION_KEY`.
 const SECTIONS: &[&str] = &[
     "DATABASE",
+    "IDENTITY",
+    "INTEL",
     "LISTEN",
     "MICTLANX",
     "MPC",

@@ -286,10 +286,16 @@ fn the_page_names_every_key_with_its_true_default_and_its_variables() {
             "database.url" => "postgresql://host/database",
             "kubernetes.resources" => "smarter-devices/vsock=1",
             "kubernetes.owner" => "node-0/0a1b",
-            "attestation.measurements" => "abababababababababababababababababababababababababababababababab",
+            "attestation.measurements" | "intel.anchors" => {
+                "abababababababababababababababababababababababababababababababab"
+            }
+            "intel.organisations" => {
+                "abababababababababababababababababababababababababababababababab=clinic"
+            }
             // Only together with an address; see the test of the database.
             "database.root_certificate" => continue,
             "identity.issuer" => "https://node.example",
+            "objects.capacity" => "3GB",
             "mpc.name" => "clinic-a",
             "mpc.peers" => {
                 "clinic-b=b.example:8100#abababababababababababababababababababababababababababababababab"

@@ -28,6 +28,7 @@ mod mictlanx;
 mod mpc;
 mod network;
 mod policy_tools;
+mod refused_tokens;
 mod routes;
 mod s3;
 mod s3app;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cm_crypto::digest::sha256;
 use cm_types::Sha256Digest;
 use tokio::sync::Notify;
 
@@ -133,9 +134,18 @@ impl Uncounted {
         &mut self.promises
     }
 
-    /// Adds a chunk. Waits while the collector has it: for blocking threads only.
-    pub(crate) fn pin(&mut self, digest: Sha256Digest) {
+    /// Hashes a chunk and adds it, before anybody looks whether it exists: see the story of the crate. Waits while the
+    /// collector has it: for blocking threads only.
+    pub(crate) fn hash(&mut self, chunk: &[u8]) -> Sha256Digest {
+        let digest = sha256(chunk);
         self.pins.push(self.claims.share(digest));
+        digest
+    }
+
+    /// Adds the chunks of another, after its own.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.pins.append(&mut other.pins);
+        self.promises.extend(other.promises.drain());
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -147,9 +157,14 @@ impl Uncounted {
         self.pins.iter().map(Shared::key).collect()
     }
 
+    /// Another with no chunk.
+    pub(crate) fn none(&self) -> Self {
+        Self::new(self.abandoned.clone(), self.claims.clone())
+    }
+
     /// Takes all chunks out.
     pub(crate) fn take(&mut self) -> Self {
-        let none = Self::new(self.abandoned.clone(), self.claims.clone());
+        let none = self.none();
         std::mem::replace(self, none)
     }
 

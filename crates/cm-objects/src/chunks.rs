@@ -1,6 +1,5 @@
 //! Chunks as files named by their digest. Everything here blocks: for blocking threads only.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -75,7 +74,7 @@ impl ChunkStore {
         self.chunks.join(hex_byte(shard_of(digest))).join(digest.to_string())
     }
 
-    /// Makes the bytes durable under their digest, but for [`ChunkStore::sync_shards`]. A file that is there
+    /// Makes the bytes durable under their digest, but for [`ChunkStore::sync_shard`]. A file that is there
     /// already is kept if it holds these very bytes, and replaced if it is damaged.
     pub(crate) fn write(&self, digest: &Sha256Digest, bytes: &[u8]) -> Result<(), ObjectError> {
         let path = self.path(digest);
@@ -87,9 +86,9 @@ impl ChunkStore {
         temporary.rename(&path)
     }
 
-    /// Makes the names of the chunks durable.
-    pub(crate) fn sync_shards(&self, shards: &BTreeSet<u8>) -> Result<(), ObjectError> {
-        shards.iter().try_for_each(|&shard| sync_dir(&self.chunks.join(hex_byte(shard))))
+    /// Makes the names of the chunks in one of the directories durable.
+    pub(crate) fn sync_shard(&self, shard: u8) -> Result<(), ObjectError> {
+        sync_dir(&self.chunks.join(hex_byte(shard)))
     }
 
     /// The bytes of the chunk, if they are what they should be.

@@ -15,11 +15,12 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use crate::encryption::{self, ContentKey};
 use crate::objects::{Engine, require_object};
 use crate::parts::PART_NUMBER_MAX;
-use crate::put::{Digests, Target};
+use crate::put::Target;
 use crate::read::content;
 use crate::rows::{FinishedPartRow, PartRow};
 use crate::tables::{Doomed, Parts, VersionKey};
 use crate::trail::Origin;
+use crate::upload::Digests;
 use crate::{
     Condition, LateHeaders, NewObject, ObjectError, ObjectInfo, Objects, Protection, Tagging, UploadRef,
 };

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Config {
     /// The largest object, in bytes. 5 TiB unless told, the limit of S3, which clients expect.
     pub object_bytes_max: u64,
-    /// How many puts may run at once; a further one is told to come back. Each needs up to 3 MiB.
+    /// How many puts may run at once; a further one is told to come back. Each needs up to 6 MiB.
     pub concurrent_puts_max: usize,
     /// The smallest part of an upload in parts, but for the last one, in bytes. 5 MiB unless told, as with S3.
     pub part_bytes_min: u64,

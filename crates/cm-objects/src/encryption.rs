@@ -29,10 +29,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::objects::Engine;
-use crate::put::{Digests, Stored, Upload, hex_text};
 use crate::quota::Room;
 use crate::rows::UploadRow;
 use crate::settings::{BucketSettings, Setting};
+use crate::upload::{Digests, Stored, Upload, hex_text};
 use crate::{CHUNK_BYTES, Damage, Flaw, ObjectError, ObjectInfo, Objects};
 
 /// Bytes of content in every frame but the last.

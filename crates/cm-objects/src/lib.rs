@@ -93,6 +93,7 @@ pub mod settings;
 mod tables;
 pub mod tags;
 mod trail;
+mod upload;
 pub mod uploads;
 pub mod versions;
 

@@ -12,10 +12,10 @@ use futures::{Stream, StreamExt};
 use crate::encryption::{self, ContentKey, CustomerKey, EncryptedBy};
 use crate::object::check_description;
 use crate::objects::{bucket_row, require_object};
-use crate::put::{Digests, insert_last_segment};
 use crate::quota;
 use crate::rows::PartRow;
 use crate::tables::{Parts, Uploads, VersionKey};
+use crate::upload::{Digests, insert_last_segment};
 use crate::{LateHeaders, ObjectError, Objects, UploadInfo, UploadRef, Usage};
 
 /// The highest number of a part, and so the most parts of an object: the limit of S3, which clients expect.

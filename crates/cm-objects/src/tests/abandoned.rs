@@ -147,9 +147,8 @@ async fn nothing_is_taken_for_an_orphan_after_a_commit_of_unknown_effect() {
     let bench = Bench::new().await;
     let engine = bench.objects.0.clone();
     let mut uncounted = crate::abandoned::Uncounted::new(engine.abandoned.clone(), engine.pins.clone());
-    let digest = cm_crypto::digest::sha256(b"perhaps");
     let uncounted = tokio::task::spawn_blocking(move || {
-        uncounted.pin(digest);
+        uncounted.hash(b"perhaps");
         uncounted
     });
     std::fs::write(bench.chunk_file(b"perhaps"), b"perhaps").unwrap();

@@ -1,0 +1,392 @@
+//! A version on its way from the body of a request to durable chunks.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use cm_crypto::digest::{Md5, Sha256};
+use cm_db::WriteTx;
+use cm_types::Sha256Digest;
+use futures::{Stream, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::abandoned::Uncounted;
+use crate::chunks::shard_of;
+use crate::claims::Shared;
+use crate::encryption::Encryption;
+use crate::network::Network;
+use crate::network::keeping::Keeping;
+use crate::objects::Engine;
+use crate::quota::Room;
+use crate::tables::{Doomed, SEGMENT_CHUNKS, VersionKey, insert_segment};
+use crate::{CHUNK_BYTES, ObjectError};
+
+/// How many chunks of one put are on their way to the disk at once. The device makes what several threads wait for durable
+/// in one go, so that this is what a put's rate multiplies by.
+const WRITING_MAX: usize = 4;
+/// How many chunks of one put are on their way to peers at once, each with its shards.
+const PLACING_MAX: usize = 3;
+/// How many directories one put flushes at once.
+const FLUSHING_MAX: usize = 16;
+/// Up to how many bytes are hashed where they are: that takes about as long as to hand them to another thread.
+const HASHED_AT_ONCE_MAX: usize = 16 << 10;
+
+/// What the bytes of a version must be, and what is to be found out about them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Digests {
+    pub(crate) sha256: Option<Sha256Digest>,
+    pub(crate) md5: Option<[u8; 16]>,
+    /// Whether their MD5 is wanted.
+    pub(crate) wants_md5: bool,
+    /// How its chunks are to be kept in a storage network.
+    pub(crate) keeping: Option<Keeping>,
+    /// How much there is room for by a quota.
+    pub(crate) room: Option<Room>,
+}
+
+impl Digests {
+    /// Compares what was found with what must be.
+    ///
+    /// # Errors
+    /// [`ObjectError::DigestMismatch`], [`ObjectError::Md5Mismatch`].
+    pub(crate) fn check(&self, sha256: Sha256Digest, md5: Option<[u8; 16]>) -> Result<(), ObjectError> {
+        if let Some(expected) = self.sha256.filter(|expected| *expected != sha256) {
+            return Err(ObjectError::DigestMismatch { expected, found: sha256 });
+        }
+        if self.md5.is_some() && self.md5 != md5 {
+            return Err(ObjectError::Md5Mismatch);
+        }
+        Ok(())
+    }
+}
+
+/// A version whose bytes are durable, but for the counting of the last chunks.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) version: Uuid,
+    pub(crate) size: u64,
+    pub(crate) sha256: Sha256Digest,
+    /// In hexadecimal, if it was wanted.
+    pub(crate) md5: Option<String>,
+    /// The number of the segment that the last chunks make up.
+    pub(crate) segment: u64,
+    /// How it is encrypted, if it is.
+    pub(crate) encryption: Option<Encryption>,
+}
+
+/// A version on its way. Dropping it gives up its claims and tells the collector, which takes back whatever
+/// it left: chunks that nothing counts, and segments of a version that is doomed.
+pub(crate) struct Upload {
+    engine: Arc<Engine>,
+    version: Uuid,
+    lease: Shared<Uuid>,
+    place: OwnedSemaphorePermit,
+    writer: Writer,
+    segments: u64,
+    expected: Digests,
+}
+
+/// Either at hand, or at work.
+enum Writer {
+    Idle(Box<ChunkWriter>),
+    Busy(JoinHandle<Result<ChunkWriter, ObjectError>>),
+    Failed,
+}
+
+/// Hashes chunks and makes them durable.
+struct ChunkWriter {
+    engine: Arc<Engine>,
+    whole: Box<Whole>,
+    /// The chunks of the segment being filled that are durable.
+    uncounted: Uncounted,
+    keeping: Option<Keeping>,
+    /// Those that are on their way to the disk or to peers, in the order of the object.
+    placing: VecDeque<JoinHandle<Result<Uncounted, ObjectError>>>,
+}
+
+/// What is found out about the bytes as a whole.
+struct Whole {
+    sha256: Sha256,
+    md5: Option<Md5>,
+    size: u64,
+}
+
+impl Whole {
+    fn update(&mut self, chunk: &[u8]) {
+        self.sha256.update(chunk);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(chunk);
+        }
+        self.size += chunk.len() as u64;
+    }
+}
+
+impl ChunkWriter {
+    fn new(engine: Arc<Engine>, expected: &Digests) -> Self {
+        let uncounted = Uncounted::new(engine.abandoned.clone(), engine.pins.clone());
+        let md5 = (expected.wants_md5 || expected.md5.is_some()).then(Md5::new);
+        let whole = Box::new(Whole { sha256: Sha256::new(), md5, size: 0 });
+        Self { engine, whole, uncounted, keeping: expected.keeping, placing: VecDeque::new() }
+    }
+
+    /// How many chunks the segment has so far.
+    fn len(&self) -> usize {
+        self.uncounted.len() + self.placing.len()
+    }
+
+    /// Sends the chunk on its way, waiting if enough of them are, and takes it into the digests of the whole meanwhile.
+    async fn place(mut self, chunk: Bytes) -> Result<Self, ObjectError> {
+        match self.engine.network.get().cloned() {
+            Some(network) => self.send(network, chunk.clone()).await?,
+            None => self.write(chunk.clone()).await?,
+        }
+        let mut whole = self.whole;
+        if chunk.len() <= HASHED_AT_ONCE_MAX {
+            whole.update(&chunk);
+        } else {
+            let hashed = self.engine.tasks.spawn_blocking("object-hash", move || {
+                whole.update(&chunk);
+                whole
+            });
+            whole = hashed.await.map_err(|_| ObjectError::Lost)?;
+        }
+        Ok(Self { whole, ..self })
+    }
+
+    /// Writes the chunk to the own disk.
+    async fn write(&mut self, chunk: Bytes) -> Result<(), ObjectError> {
+        while self.placing.len() >= WRITING_MAX {
+            self.placed().await?;
+        }
+        let (engine, mut pinned) = (self.engine.clone(), self.uncounted.none());
+        self.placing.push_back(self.engine.tasks.spawn_blocking("object-chunk", move || {
+            let digest = pinned.hash(&chunk);
+            engine.chunks.write(&digest, &chunk)?;
+            Ok(pinned)
+        }));
+        Ok(())
+    }
+
+    /// Sends the chunk to peers.
+    async fn send(&mut self, network: Arc<Network>, chunk: Bytes) -> Result<(), ObjectError> {
+        let mut pinned = self.uncounted.none();
+        let hashed = self.engine.tasks.spawn_blocking("object-hash", move || {
+            let digest = pinned.hash(&chunk);
+            (pinned, digest, chunk)
+        });
+        let (mut pinned, digest, chunk) = hashed.await.map_err(|_| ObjectError::Lost)?;
+        while self.placing.len() >= PLACING_MAX {
+            self.placed().await?;
+        }
+        let (is_promised, keeping) = (self.uncounted.is_promised(&digest), self.keeping);
+        self.placing.push_back(self.engine.tasks.spawn("object-place", async move {
+            if !is_promised {
+                pinned.promise(digest, network.store(digest, chunk, keeping).await?);
+            }
+            Ok(pinned)
+        }));
+        Ok(())
+    }
+
+    /// Waits for the chunk that has been on its way for the longest; whether there was one. When it failed, nothing is at
+    /// work any more.
+    async fn placed(&mut self) -> Result<bool, ObjectError> {
+        let Some(placing) = self.placing.pop_front() else { return Ok(false) };
+        match placing.await.map_err(|_| ObjectError::Lost).flatten() {
+            Ok(pinned) => self.uncounted.append(pinned),
+            Err(error) => {
+                self.rest().await;
+                return Err(error);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until nothing is on its way, whatever comes of it.
+    async fn rest(&mut self) {
+        while let Some(placing) = self.placing.pop_front() {
+            if let Ok(Ok(pinned)) = placing.await {
+                self.uncounted.append(pinned);
+            }
+        }
+    }
+
+    /// Makes all chunks of the segment durable with their names.
+    async fn sync(&mut self) -> Result<(), ObjectError> {
+        while self.placed().await? {}
+        if self.engine.network.get().is_some() {
+            // Peers answer when a chunk is durable with its name.
+            return Ok(());
+        }
+        // Another put may have renamed a chunk that this one merely found, so every directory is flushed.
+        let shards: BTreeSet<u8> = self.uncounted.digests().iter().map(shard_of).collect();
+        let flushed = futures::stream::iter(shards).map(|shard| {
+            let engine = self.engine.clone();
+            self.engine.tasks.spawn_blocking("object-sync", move || engine.chunks.sync_shard(shard))
+        });
+        let mut flushed = flushed.buffer_unordered(FLUSHING_MAX);
+        while let Some(flushed) = flushed.next().await {
+            flushed.map_err(|_| ObjectError::Lost)??;
+        }
+        Ok(())
+    }
+}
+
+impl Upload {
+    pub(crate) fn new(engine: Arc<Engine>, place: OwnedSemaphorePermit, expected: Digests) -> Self {
+        let version = Uuid::new_v4();
+        let lease = engine.leases.try_share(version).expect("nobody knows the random version yet");
+        let writer = Writer::Idle(Box::new(ChunkWriter::new(engine.clone(), &expected)));
+        Self { engine, version, lease, place, writer, segments: 0, expected }
+    }
+
+    /// What the version is called.
+    pub(crate) fn version(&self) -> Uuid {
+        self.version
+    }
+
+    /// Takes the whole body in.
+    pub(crate) async fn fill(
+        mut self,
+        body: impl Stream<Item = Result<Bytes, ObjectError>> + Send,
+    ) -> Result<Self, ObjectError> {
+        if let Err(error) = receive(&mut self, body).await {
+            // Let the chunks finish, so that nothing is at work once the caller knows. Its own error
+            // would say less than this one.
+            let mut settled = self.settle().await;
+            if let Ok(writer) = &mut settled {
+                writer.rest().await;
+            }
+            // The lease before the chunks, which wake the collector.
+            drop(self);
+            drop(settled);
+            return Err(error);
+        }
+        Ok(self)
+    }
+
+    /// Sends a chunk on its way, after the one before it was sent.
+    async fn submit(&mut self, chunk: Bytes) -> Result<(), ObjectError> {
+        let mut writer = self.settle().await?;
+        if writer.len() == SEGMENT_CHUNKS {
+            writer = self.spill(writer).await?;
+        }
+        self.writer = Writer::Busy(self.engine.tasks.spawn("object-chunk", writer.place(chunk)));
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<ChunkWriter, ObjectError> {
+        match std::mem::replace(&mut self.writer, Writer::Failed) {
+            Writer::Idle(writer) => Ok(*writer),
+            Writer::Busy(job) => job.await.map_err(|_| ObjectError::Lost)?,
+            Writer::Failed => Err(ObjectError::Lost),
+        }
+    }
+
+    /// Commits a full segment under the version, which is doomed until [`Upload::commit`] spares it.
+    async fn spill(&mut self, mut writer: ChunkWriter) -> Result<ChunkWriter, ObjectError> {
+        writer.sync().await?;
+        let (engine, version, segment) = (self.engine.clone(), self.version, self.segments);
+        let count = move |tx: &mut WriteTx<'_>, digests| {
+            if segment == 0 {
+                engine.doom(tx, version)?;
+            } else {
+                require_untouched(tx, version)?;
+            }
+            Ok(insert_segment(tx, version, segment, digests)?)
+        };
+        self.engine.write_counting(writer.uncounted.take(), count).await?;
+        self.segments += 1;
+        Ok(writer)
+    }
+
+    /// Compares the bytes with what they must be, and does `work` in the transaction that counts the last chunks.
+    /// `work` gives the version a place; it is given those chunks for [`insert_last_segment`].
+    pub(crate) async fn commit<T, F>(mut self, work: F) -> Result<T, ObjectError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Engine, &mut WriteTx<'_>, Stored, Vec<Sha256Digest>) -> Result<T, ObjectError>
+            + Send
+            + 'static,
+    {
+        let mut writer = self.settle().await?;
+        writer.sync().await?;
+        let ChunkWriter { engine, whole, uncounted, .. } = writer;
+        let Whole { sha256, md5, size } = *whole;
+        let (sha256, md5) = (sha256.finish(), md5.map(Md5::finish));
+        self.expected.check(sha256, md5)?;
+        let (version, segment) = (self.version, self.segments);
+        let stored = Stored { version, size, sha256, md5: md5.map(hex_text), segment, encryption: None };
+        let claims = (self.lease, self.place);
+        let commit = move |tx: &mut WriteTx<'_>, digests| {
+            let done = work(&engine, tx, stored, digests)?;
+            // The claims end with the transaction, not before.
+            tx.on_commit(Box::new(move || drop(claims)));
+            Ok(done)
+        };
+        let engine = self.engine.clone();
+        engine.write_counting(uncounted, commit).await
+    }
+}
+
+async fn receive(
+    upload: &mut Upload,
+    body: impl Stream<Item = Result<Bytes, ObjectError>> + Send,
+) -> Result<(), ObjectError> {
+    let max = upload.engine.config.object_bytes_max;
+    let room = upload.expected.room.clone();
+    let mut body = Box::pin(body);
+    let mut size = 0u64;
+    let mut pending = BytesMut::new();
+    while let Some(piece) = body.next().await {
+        let mut piece = piece?;
+        size = size.saturating_add(piece.len() as u64);
+        if size > max {
+            return Err(ObjectError::TooLarge { max });
+        }
+        if let Some(room) = room.as_ref().filter(|room| size > room.bytes) {
+            return Err(room.exceeded());
+        }
+        while !piece.is_empty() {
+            let taken = piece.len().min(CHUNK_BYTES - pending.len());
+            pending.extend_from_slice(&piece.split_to(taken));
+            if pending.len() == CHUNK_BYTES {
+                upload.submit(std::mem::take(&mut pending).freeze()).await?;
+            }
+        }
+    }
+    if !pending.is_empty() {
+        upload.submit(pending.freeze()).await?;
+    }
+    Ok(())
+}
+
+/// Refuses unless nobody has begun to take the unfinished version apart: another node may, when this one was away for long.
+fn require_untouched(tx: &WriteTx<'_>, version: Uuid) -> Result<(), ObjectError> {
+    match tx.get::<Doomed>(&VersionKey(version))? {
+        Some(doomed) if !doomed.begun => Ok(()),
+        Some(_) | None => Err(ObjectError::Overtaken),
+    }
+}
+
+/// Counts the last chunks of a version, which is spared from then on.
+pub(crate) fn insert_last_segment(
+    tx: &mut WriteTx<'_>,
+    stored: &Stored,
+    digests: Vec<Sha256Digest>,
+) -> Result<(), ObjectError> {
+    if stored.segment > 0 {
+        require_untouched(tx, stored.version)?;
+    }
+    if !digests.is_empty() {
+        insert_segment(tx, stored.version, stored.segment, digests)?;
+    }
+    tx.delete::<Doomed>(&VersionKey(stored.version))?;
+    Ok(())
+}
+
+pub(crate) fn hex_text(bytes: [u8; 16]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -9,8 +9,10 @@ use cm_functions::Functions;
 use cm_intel::Intel;
 use cm_kernel::{Access, Kernel};
 use cm_mpc::Computations;
+use tokio::sync::Semaphore;
 
 use crate::key_sets::KeySets;
+use crate::progress_socket;
 use crate::shieldx::ShieldX;
 
 /// Writes the metrics of the process in Prometheus' text format.
@@ -21,11 +23,13 @@ pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 pub struct Api {
     engines: Arc<Engines>,
     pub(crate) key_sets: KeySets,
+    /// Sockets that may still be opened.
+    pub(crate) sockets: Arc<Semaphore>,
 }
 
 impl From<Engines> for Api {
     fn from(engines: Engines) -> Self {
-        Self { engines: Arc::new(engines), key_sets: KeySets::default() }
+        Self { engines: Arc::new(engines), key_sets: KeySets::default(), sockets: progress_socket::sockets() }
     }
 }
 

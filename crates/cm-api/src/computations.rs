@@ -16,11 +16,12 @@ use cm_kernel::Part;
 use cm_kernel::catalog::Record;
 use cm_kernel::policy::{Create, Delete, Invoke, List, Read};
 use cm_mpc::computation::Program;
-use cm_mpc::{ComputationError, ErrorClass, NewComputation, PeerRow};
-use cm_types::{Labels, ResourceKind};
-use futures::stream;
+use cm_mpc::{ComputationError, ErrorClass, NewComputation, PeerRow, Progress, Sign};
+use cm_types::{Labels, ResourceKind, Timestamp};
+use futures::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::watch;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -96,9 +97,29 @@ pub struct NewComputationBody {
     /// The public keys of those who learn results, `cmpub1…`, by name.
     #[serde(default)]
     pub receivers: BTreeMap<String, String>,
+    /// By which key the parties sign the result: `any` for one that they have already, or a fresh one; `fresh`; or the public part of
+    /// the key, 66 hexadecimal digits. Without it they do not sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign: Option<String>,
     /// Labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+}
+
+/// A key that parties have together.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct GroupKeyView {
+    /// Its public part in hexadecimal digits: what results are verified by.
+    pub key: String,
+    /// The parties that have it, by number.
+    pub parties: Vec<String>,
+    /// As many of them can neither sign nor learn it together.
+    pub threshold: u16,
+    /// The run in which they made it.
+    pub run: String,
+    /// When.
+    #[schema(value_type = String)]
+    pub made_at: Timestamp,
 }
 
 /// How a run is started.
@@ -237,6 +258,11 @@ pub async fn create_computation(
         source,
         parties,
         receivers: body.receivers,
+        sign: body.sign.map(|sign| match sign.as_str() {
+            "any" => Sign::Any,
+            "fresh" => Sign::Fresh,
+            _ => Sign::Group(sign),
+        }),
         labels,
     };
     let record = api.computations.create(&op, &permit, new).await.map_err(computation_refusal)?;
@@ -380,9 +406,14 @@ pub async fn watch_computation(
 ) -> Result<Response, Failure> {
     let (record, _) =
         api.kernel.look_up::<Read>(&op, ResourceKind::Computation, &id).await.map_err(refusal)?;
-    let progress = api.computations.progress(&record);
-    let shutdown = api.kernel.tasks().token();
-    let messages = stream::unfold(Some((progress, true)), |state| async move {
+    let messages = progress_messages(api.computations.progress(&record));
+    let events = messages.map(|data| sse::Event::default().event("progress").data(data));
+    Ok(http_sse::answer(events, api.kernel.tasks().token()))
+}
+
+/// What is told of a run, as JSON text, until it has ended.
+pub(crate) fn progress_messages(progress: watch::Receiver<Progress>) -> impl Stream<Item = String> + Send {
+    stream::unfold(Some((progress, true)), |state| async move {
         let (mut progress, first) = state?;
         if !first {
             // A run of thousands of layers would say nothing else; its end is told at once.
@@ -398,9 +429,8 @@ pub async fn watch_computation(
         let now = progress.borrow_and_update().clone();
         let data = serde_json::to_string(&now).expect("plain data");
         let next = (now.state == "running").then_some((progress, false));
-        Some((sse::Event::default().event("progress").data(data), next))
-    });
-    Ok(http_sse::answer(messages, shutdown))
+        Some((data, next))
+    })
 }
 
 #[utoipa::path(
@@ -429,6 +459,69 @@ pub async fn read_computation_result(
     let share = share.map_err(computation_refusal)?;
     let media_type = HeaderValue::from_static("application/octet-stream");
     Ok(([(header::CONTENT_TYPE, media_type)], Bytes::from(share)).into_response())
+}
+
+#[utoipa::path(
+    get, path = "/computations/{id}/proof", operation_id = "read_computation_proof", tag = "computations",
+    params(("id" = String, Path, description = "The computation")),
+    extensions(("x-permission" = json!("computation:read"))),
+    responses(
+        (status = 200, description = "What the parties came to, and their signature: anybody verifies it by their public key", body = Value),
+        (status = 409, description = "There is no result yet, or it is not signed", body = ErrorBody),
+    )
+)]
+/// Reads the parties' signature of a result.
+pub async fn read_computation_proof(
+    State(api): State<Api>,
+    Op(op): Op,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failure> {
+    let (record, permit) =
+        api.kernel.look_up::<Read>(&op, ResourceKind::Computation, &id).await.map_err(refusal)?;
+    let proof = api.computations.proof(&record, &permit).map_err(computation_refusal)?;
+    Ok(Json(serde_json::to_value(proof).map_err(Failure::internal)?))
+}
+
+#[utoipa::path(
+    post, path = "/computations/{id}/anchor", operation_id = "anchor_computation", tag = "computations",
+    params(("id" = String, Path, description = "The computation")),
+    extensions(("x-permission" = json!("computation:invoke"))),
+    responses(
+        (status = 200, description = "It is recorded: where, and when", body = Value),
+        (status = 409, description = "There is no result yet, or it is not signed", body = ErrorBody),
+        (status = 502, description = "The ledger refused, or does not answer", body = ErrorBody),
+        (status = 503, description = "This node records results nowhere", body = ErrorBody),
+    )
+)]
+/// Records the digest of a signed result where the node records them: again, after it has failed or before the node did it by itself.
+pub async fn anchor_computation(
+    State(api): State<Api>,
+    Op(op): Op,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Failure> {
+    let (record, permit) =
+        api.kernel.look_up::<Invoke>(&op, ResourceKind::Computation, &id).await.map_err(refusal)?;
+    let said = api.computations.anchor(&op, &record, &permit).await.map_err(computation_refusal)?;
+    Ok(Json(said))
+}
+
+#[utoipa::path(
+    get, path = "/mpc/keys", operation_id = "list_group_keys", tag = "computations",
+    extensions(("x-permission" = json!("computation:list"))),
+    responses((status = 200, description = "The keys that this node has shares of, the oldest first", body = Vec<GroupKeyView>))
+)]
+/// Lists the keys by which this node signs results with others.
+pub async fn list_group_keys(State(api): State<Api>, Op(op): Op) -> Result<Json<Vec<GroupKeyView>>, Failure> {
+    api.kernel.authorize::<List>(&op, ResourceKind::Computation).await.map_err(refusal)?;
+    let keys = api.computations.group_keys().await.map_err(computation_refusal)?;
+    let view = |key: cm_mpc::HeldKey| GroupKeyView {
+        key: key.key,
+        parties: key.parties,
+        threshold: key.threshold,
+        run: key.run.to_string(),
+        made_at: key.made_at,
+    };
+    Ok(Json(keys.into_iter().map(view).collect()))
 }
 
 #[utoipa::path(
@@ -510,6 +603,9 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(cancel_computation))
         .routes(routes!(watch_computation))
         .routes(routes!(read_computation_result))
+        .routes(routes!(read_computation_proof))
+        .routes(routes!(anchor_computation))
+        .routes(routes!(list_group_keys))
         .routes(routes!(read_party))
         .routes(routes!(put_party_peer, delete_party_peer))
 }

@@ -70,6 +70,7 @@ pub mod objects;
 pub mod permission_policies;
 pub mod principals;
 pub mod programs;
+pub mod progress_socket;
 pub mod quotas;
 pub mod roles;
 pub mod security_policies;

@@ -22,8 +22,8 @@ use crate::{
     earlier_errors, elastic, endpoints, endpoints_deploy, events, functions, hierarchy, history, instances,
     intel, intel_exports, intel_peers, intel_watch, manifests, measures, mfa, microservices, network, node,
     object_verification, object_versions, objects, paths, permission_policies, principals, probes, programs,
-    providers, quotas, referrers, roles, security_policies, services, signing_keys, storage_network,
-    storages, tenants, threat_collections, tokens, watch,
+    progress_socket, providers, quotas, referrers, roles, security_policies, services, signing_keys,
+    storage_network, storages, tenants, threat_collections, tokens, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -113,6 +113,7 @@ fn families() -> OpenApiRouter<Api> {
         .merge(manifests::routes())
         .merge(instances::routes())
         .merge(computations::routes())
+        .merge(progress_socket::routes())
         .merge(buckets::routes())
         .merge(objects::routes())
         .merge(object_versions::routes())

@@ -6,6 +6,7 @@ mod end;
 mod job;
 mod numbers;
 mod plan;
+mod proof;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,6 +43,14 @@ pub enum MpcCommand {
     Cancel(StartArgs),
     /// Put a result together.
     Reveal(RevealArgs),
+    /// Show the keys by which the node signs results with others.
+    Keys,
+    /// Write down the parties' signature of a result, with what they signed.
+    Proof(ProofArgs),
+    /// Verify such a signature. Speaks to no node.
+    Verify(VerifyArgs),
+    /// Record a signed result where the node records them, once more.
+    Anchor(AnchorArgs),
     /// Make a computation, split its inputs, run it and show its results: for a job whose owner has all inputs.
     Run(RunArgs),
     /// Measure how fast the node and the parties that it knows compute.
@@ -102,6 +111,42 @@ pub struct CreateArgs {
     /// Who learns results, with the public key that `cryptomesh keys seal` prints; repeat.
     #[arg(long = "receiver", value_name = "NAME=cmpub1…", required = true)]
     pub receivers: Vec<String>,
+    /// Have the parties sign the result: by `any` key that they have together or a fresh one, by a `fresh` one, or by the one of this public part.
+    #[arg(long, value_name = "KEY", num_args = 0..=1, default_missing_value = "any")]
+    pub sign: Option<String>,
+}
+
+/// `cryptomesh mpc proof`
+#[derive(Args, Debug)]
+pub struct ProofArgs {
+    /// The computation.
+    pub id: String,
+    /// The file to write; the output without it.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `cryptomesh mpc verify`
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The file that `cryptomesh mpc proof` wrote.
+    pub proof: PathBuf,
+    /// The parties' public key, 66 hexadecimal digits, as you know it from them: `cryptomesh mpc keys` at any of them.
+    #[arg(long, value_name = "KEY")]
+    pub key: String,
+    /// The plan that it must be a result of: its digest, as `cryptomesh mpc plan` prints it.
+    #[arg(long, value_name = "DIGEST")]
+    pub plan: Option<String>,
+    /// A file of recorded results in which it must stand.
+    #[arg(long, value_name = "FILE")]
+    pub anchored: Option<PathBuf>,
+}
+
+/// `cryptomesh mpc anchor`
+#[derive(Args, Debug)]
+pub struct AnchorArgs {
+    /// The computation.
+    pub id: String,
 }
 
 /// `cryptomesh mpc plan`
@@ -175,6 +220,9 @@ pub struct RunArgs {
     /// Seconds that it may take.
     #[arg(long, value_name = "SECONDS")]
     pub within: Option<u32>,
+    /// Have the parties sign the result, as with `cryptomesh mpc create`.
+    #[arg(long, value_name = "KEY", num_args = 0..=1, default_missing_value = "any")]
+    pub sign: Option<String>,
     /// How the parties' keys are trusted.
     #[command(flatten)]
     pub trust: Trust,
@@ -207,6 +255,10 @@ pub async fn run(command: MpcCommand, connection: &Connection) -> Outcome {
             Ok(ExitCode::SUCCESS)
         }
         MpcCommand::Reveal(args) => end::reveal(&args, connection).await,
+        MpcCommand::Keys => proof::keys(connection).await,
+        MpcCommand::Proof(args) => proof::proof(&args, connection).await,
+        MpcCommand::Verify(args) => proof::verify(&args, connection),
+        MpcCommand::Anchor(args) => proof::anchor(&args, connection).await,
         MpcCommand::Bench(args) => bench::bench(&args, connection).await,
         MpcCommand::Run(args) => job::run_job(&args, connection).await,
     }

@@ -37,7 +37,47 @@ pub struct PartyPeerInfo {
     pub up: bool,
 }
 
+/// A key that parties have together.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct GroupKeyInfo {
+    /// Its public part: what results are verified by.
+    pub key: String,
+    /// The parties that have it, by number.
+    pub parties: Vec<String>,
+    /// As many of them can neither sign nor learn it together.
+    pub threshold: u16,
+    /// The run in which they made it.
+    pub run: String,
+    /// When.
+    pub made_at: String,
+}
+
 impl Api {
+    /// The keys by which the node signs results with others.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn group_keys(&self) -> Result<Vec<GroupKeyInfo>, ClientError> {
+        self.get("/api/v1/mpc/keys").await
+    }
+
+    /// The parties' signature of a result, with what they signed.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn computation_proof(&self, id: &str) -> Result<Value, ClientError> {
+        self.get(&format!("{}/proof", item(ResourceKind::Computation, id))).await
+    }
+
+    /// Records a signed result where the node records them; where that is.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn anchor_computation(&self, id: &str) -> Result<Value, ClientError> {
+        let nothing = serde_json::json!({});
+        self.post(&format!("{}/anchor", item(ResourceKind::Computation, id)), &nothing).await
+    }
+
     /// What the node is among parties.
     ///
     /// # Errors

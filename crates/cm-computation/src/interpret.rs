@@ -56,21 +56,30 @@ pub async fn interpret<F: Field>(
     given: Given<F>,
     advance: Advance,
 ) -> Result<Vec<(Id, Released<F>)>, MpcError> {
+    carry_out(&mut session, &program, &given, &advance).await
+}
+
+/// The same in a run that goes on afterwards.
+///
+/// # Errors
+/// What ends a run; see [`MpcError`].
+pub async fn carry_out<F: Field>(
+    session: &mut Session,
+    program: &Program,
+    given: &Given<F>,
+    advance: &Advance,
+) -> Result<Vec<(Id, Released<F>)>, MpcError> {
     let mut uses_left = vec![0_u32; program.nodes().len()];
     for node in program.nodes() {
         for used in node.op.uses() {
             uses_left[used.index()] += 1;
         }
     }
-    let mut state = State {
-        program: &program,
-        values: vec![None; program.nodes().len()],
-        uses_left,
-        released: Vec::new(),
-    };
-    for layer in schedule(&program) {
+    let mut state =
+        State { program, values: vec![None; program.nodes().len()], uses_left, released: Vec::new() };
+    for layer in schedule(program) {
         for batch in &layer.batches {
-            state.together(&mut session, &given, &batch.nodes).await?;
+            state.together(session, given, &batch.nodes).await?;
         }
         for id in &layer.local {
             let value = state.alone(*id)?;

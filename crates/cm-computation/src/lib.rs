@@ -7,7 +7,7 @@
 //! JSON steps of the first system ([`Job`]); both are lowered through the same builder.
 //!
 //! Reading order: [`number`], [`shape`], [`program`], [`builder`], [`language`], [`steps`], [`mod@schedule`], [`mod@interpret`], [`plan`],
-//! [`client`], [`mod@explain`], [`published`].
+//! [`client`], [`proof`], [`mod@explain`], [`published`].
 
 pub mod builder;
 pub mod client;
@@ -18,6 +18,7 @@ pub mod language;
 pub mod number;
 pub mod plan;
 pub mod program;
+pub mod proof;
 pub mod published;
 pub mod schedule;
 pub mod shape;
@@ -27,13 +28,14 @@ pub use builder::Builder;
 pub use client::{ClientError, Opened};
 pub use error::ProgramError;
 pub use explain::{Explanation, explain};
-pub use interpret::{Advance, Given, Released, interpret};
+pub use interpret::{Advance, Given, Released, carry_out, interpret};
 pub use language::{SourceError, parse};
 pub use number::{Kind, Literal};
-pub use plan::{Agreed, Plan, PlanError, PlannedParty};
+pub use plan::{Agreed, Plan, PlanError, PlannedParty, SignatureKey};
 pub use program::{
     ELEMENTS_MAX, FieldName, Id, NODES_MAX, Node, Op, Output, Owner, Program, Receivers, Settings, TierName,
 };
+pub use proof::{Proof, ProofError};
 pub use schedule::{Batch, Layer, schedule};
 pub use shape::Shape;
 pub use steps::{Assigned, Job, Lowered};

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cm_crypto::digest::sha256;
 use cm_crypto::seal::RecipientPublicKey;
+use cm_crypto::threshold::GroupKey;
 use cm_shares::{Committee, JobTag, MpcError, Terms, Tier};
 use cm_types::Sha256Digest;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,16 @@ pub struct PlannedParty {
     pub sealing_key: String,
 }
 
+/// By which key the parties sign what they have come to, as members of a group of as many as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SignatureKey {
+    /// One that they make in this run, and keep for others.
+    Fresh,
+    /// One that they have made: its public part in hexadecimal digits.
+    Group(String),
+}
+
 /// What is computed, by whom, for whom.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +53,9 @@ pub struct Plan {
     pub parties: Vec<PlannedParty>,
     /// The keys of those who learn results, `cmpub1…`.
     pub receivers: BTreeMap<String, String>,
+    /// By which key the parties sign the result; without it they do not sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureKey>,
 }
 
 /// Why a plan cannot be.
@@ -65,6 +79,9 @@ pub enum PlanError {
     /// A key that is none.
     #[error("the key of `{0}` is no public key; it begins with `cmpub1`")]
     Key(String),
+    /// A key of parties that is none.
+    #[error("`{0}` is no public key of parties; it has 66 hexadecimal digits")]
+    SignatureKey(String),
     /// Somebody learns a result without a key to seal it for.
     #[error("`{0}` learns a result and has no key; give one, as `cryptomesh keygen` makes it")]
     NoKey(String),
@@ -121,6 +138,9 @@ impl Agreed {
         }
         for (name, key) in &plan.receivers {
             key.parse::<RecipientPublicKey>().map_err(|_| PlanError::Key(name.clone()))?;
+        }
+        if let Some(SignatureKey::Group(key)) = &plan.signature {
+            key.parse::<GroupKey>().map_err(|_| PlanError::SignatureKey(key.clone()))?;
         }
         for output in plan.program.outputs() {
             let Receivers::Clients(names) = output.to else { continue };

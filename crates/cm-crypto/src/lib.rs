@@ -8,7 +8,7 @@
 //! Nothing here reads a clock: whoever needs the present moment passes it in.
 //!
 //! Reading order: [`secret`] (how secrets are held), [`digest`], [`sign`] (Ed25519), [`pss`] (RSA), [`foreign`], [`jws`] and [`es256`] (signed
-//! tokens), [`password`], [`mod@derive`], [`exchange`] (secrets of two), [`stream`] (pseudorandom bytes), [`sealed`] (bytes at rest under a symmetric key), [`frames`] (long ones, read in part), [`seal`] (objects
+//! tokens), [`password`], [`mod@derive`], [`exchange`] (secrets of two), [`stream`] (pseudorandom bytes), [`threshold`] (signatures of several together), [`sealed`] (bytes at rest under a symmetric key), [`frames`] (long ones, read in part), [`seal`] (objects
 //! for recipients), [`cert`].
 
 pub mod aes_file;
@@ -31,6 +31,7 @@ pub mod secp256k1;
 pub mod secret;
 pub mod sign;
 pub mod stream;
+pub mod threshold;
 pub mod x25519;
 
 pub use error::CryptoError;

@@ -1,8 +1,9 @@
 //! The protocols of the earlier systems, one module each: adapters over the same engines.
 //!
 //! Nothing is decided here. A request of an earlier client is authenticated, decoded, handed to the engine that serves the
-//! native API too, and its outcome is put into the words that the client knows.
+//! native API too, and its outcome is put into the words that the client knows. [`evm`] is the one in which this node is the client.
 
+pub mod evm;
 pub mod failure;
 pub mod mictlanx;
 pub mod shamira;

@@ -137,7 +137,8 @@ impl Connection {
         let guarded = StallGuard::new(stream, self.limits.write_stall);
         let io = TokioIo::new(Lingering::new(guarded, unread.clone()));
         let server = self.server();
-        let connection = server.serve_connection(io, {
+        // What becomes of a connection that is handed over, as a WebSocket is, is for whoever takes it to bound.
+        let connection = server.serve_connection_with_upgrades(io, {
             let (router, peer, has_spoken) = (self.router.clone(), self.peer, Arc::clone(&has_spoken));
             service_fn(move |mut request: Request<Incoming>| {
                 has_spoken.store(true, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! The service that the faces call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::ComputationError;
+use crate::anchor::Anchor;
 use crate::control::{ABOUT, About};
 use crate::guest::Proposed;
 use crate::journal::{Journal, PeerRow};
@@ -53,6 +54,8 @@ pub struct MpcConfig {
     pub patience: Duration,
     /// Runs at once that this node leads, and that it takes part in for others.
     pub runs_max: usize,
+    /// Where signed results are recorded, if anywhere.
+    pub anchor: Option<Arc<dyn Anchor>>,
 }
 
 /// Computations of this node with others. Clones share everything.
@@ -76,6 +79,8 @@ pub(crate) struct Inner {
     /// Runs of others that this node takes part in now.
     pub(crate) taking: AtomicUsize,
     pub(crate) running: Mutex<BTreeMap<(TenantId, ResourceId), Running>>,
+    /// Computations whose results are being recorded.
+    pub(crate) anchoring: Mutex<BTreeSet<(TenantId, ResourceId)>>,
     peers: Mutex<BTreeMap<String, PeerRow>>,
     directory: watch::Sender<Arc<Directory>>,
 }
@@ -167,6 +172,7 @@ impl Computations {
             proposed: Mutex::default(),
             taking: AtomicUsize::new(0),
             running: Mutex::default(),
+            anchoring: Mutex::default(),
             peers: Mutex::new(peers),
             directory,
         }));

@@ -9,6 +9,8 @@ use cm_net::{DirectoryError, LinkError};
 use cm_shares::MpcError;
 use serde::{Deserialize, Serialize};
 
+use crate::anchor::AnchorError;
+
 /// Why something that was asked of the engine is refused or has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ComputationError {
@@ -101,6 +103,34 @@ pub enum ComputationError {
     /// The key that clients of the first system know this node by cannot be read.
     #[error("the key in `{0}` is none; move it away, and the node makes another")]
     ClientKey(String),
+    /// A key of parties that this node has no share of.
+    #[error(
+        "this node has no share of the parties' key `{0}`; `cryptomesh mpc keys` lists those that it has, and `fresh` makes one"
+    )]
+    NoGroupKey(String),
+    /// A key that other parties have, or with another threshold.
+    #[error("the key `{0}` belongs to other parties, or to these in another order or with another threshold")]
+    OtherGroup(String),
+    /// As many as are kept.
+    #[error("this node has shares of {0} keys of parties already; sign by one of them")]
+    TooManyKeys(usize),
+    /// A share that does not open.
+    #[error(
+        "this node's share of the parties' key `{0}` cannot be used: it was sealed to another key than `mpc.key` has now"
+    )]
+    GroupKeyShare(String),
+    /// A result that is not signed.
+    #[error("the result is not signed; make the computation with `sign`")]
+    NotSigned,
+    /// Nowhere to record a result.
+    #[error("this node records results nowhere: neither `mpc.anchor_file` nor `mpc.anchor_url` is set")]
+    NoAnchor,
+    /// It is being recorded.
+    #[error("the result is being recorded at this moment")]
+    Anchoring,
+    /// It could not be recorded.
+    #[error("the result was not recorded")]
+    Anchor(#[from] AnchorError),
     /// Links cannot be made.
     #[error("links to parties cannot be made")]
     Links(#[from] LinkError),
@@ -139,6 +169,8 @@ impl ComputationError {
             | Self::UnknownParty(_)
             | Self::NotAParty(_)
             | Self::ShareLength { .. }
+            | Self::NoGroupKey(_)
+            | Self::OtherGroup(_)
             | Self::Directory(_)
             | Self::PeerName(_) => ErrorClass::Invalid,
             Self::Client(_) => ErrorClass::NoSuchPart,
@@ -147,13 +179,18 @@ impl ComputationError {
             | Self::NotWaiting(_)
             | Self::InputsFixed
             | Self::NoResult(_)
+            | Self::NotSigned
+            | Self::Anchoring
             | Self::NoPlan => ErrorClass::Conflict,
-            Self::TooMany(_) => ErrorClass::TooMany,
-            Self::Party { .. } => ErrorClass::Party,
-            Self::SwitchedOff => ErrorClass::SwitchedOff,
-            Self::Journal(_) | Self::File(_) | Self::SealingKey(_) | Self::ClientKey(_) | Self::Links(_) => {
-                ErrorClass::Internal
-            }
+            Self::TooMany(_) | Self::TooManyKeys(_) => ErrorClass::TooMany,
+            Self::Party { .. } | Self::Anchor(_) => ErrorClass::Party,
+            Self::NoAnchor | Self::SwitchedOff => ErrorClass::SwitchedOff,
+            Self::Journal(_)
+            | Self::File(_)
+            | Self::SealingKey(_)
+            | Self::ClientKey(_)
+            | Self::GroupKeyShare(_)
+            | Self::Links(_) => ErrorClass::Internal,
         }
     }
 
@@ -186,8 +223,8 @@ pub enum Failure {
         /// Why.
         why: String,
     },
-    /// Somebody cheated, and nothing was opened.
-    #[error("{what}; nothing was opened")]
+    /// Somebody cheated, and no result is given out.
+    #[error("{what}; no result was given out")]
     Cheating {
         /// What was found.
         what: String,

@@ -18,9 +18,9 @@ use crate::control::{
     ABOUT, About, HEAD_LEN_MAX, INPUT, InputHead, Outcome, PROPOSAL_LEN_MAX, PROPOSE, Proposal, RUN, Reply,
     RunHead,
 };
-use crate::journal::{Binding, RunRow, digest_of};
+use crate::journal::{Binding, digest_of};
 use crate::party::{Ended, Part};
-use crate::{ComputationError, Computations, Failure};
+use crate::{ComputationError, Computations, ErrorClass, Failure};
 
 /// How long a proposal waits for its start.
 const PROPOSAL_FOR: Duration = Duration::from_secs(120);
@@ -146,16 +146,16 @@ impl Computations {
         if let Ok(Some(true)) = self.0.journal.begun(agreed.digest()).await {
             return refused(Binding::Spent.refusal().unwrap_or_default());
         }
-        let row = RunRow { leads: None, plan: *agreed.digest(), ended: false };
-        match self.0.journal.begin(run, row).await {
-            Ok(true) => {}
-            Ok(false) => return refused("this run has been before"),
+        if let Err(error) = self.signing_for(&agreed).await {
+            return Reply::Refused(error.to_string());
+        }
+        // It is noted when it starts, with its inputs.
+        match self.0.journal.has_run(run).await {
+            Ok(false) => {}
+            Ok(true) => return refused(Binding::Again.refusal().unwrap_or_default()),
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "journal of computations not written"
-                );
-                return refused("its journal cannot be written");
+                tracing::error!(error = &error as &dyn std::error::Error, "journal of computations not read");
+                return refused("its journal cannot be read");
             }
         }
         let mut proposed = self.0.proposed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,8 +240,9 @@ impl Computations {
             patience: proposed.patience,
             cancel,
             advance: Advance::default(),
+            signing: None,
         };
-        let outcome = self.take_once(part).await;
+        let outcome = self.take_once(part, Some(head.run)).await;
         if let Err(failure) = &outcome {
             tracing::warn!(run = %head.run, %failure, "run of a computation failed");
         }
@@ -251,8 +252,8 @@ impl Computations {
         }
     }
 
-    /// Takes part in a run of a plan that has come to no results here and was begun with no other inputs.
-    pub(crate) async fn take_once(&self, part: Part) -> Result<Ended, Failure> {
+    /// Takes part in a run of a plan that has come to no results here and was begun with no other inputs. `begins` is the run if it has not been noted yet.
+    pub(crate) async fn take_once(&self, mut part: Part, begins: Option<Uuid>) -> Result<Ended, Failure> {
         let Some(network) = &self.0.network else { return Err(Failure::Cancelled) };
         let journal = &self.0.journal;
         let internal = |error: ComputationError| {
@@ -261,11 +262,20 @@ impl Computations {
         };
         let refused = |why: &str| Failure::Refused { party: self.name().to_owned(), why: why.to_owned() };
         let plan = *part.agreed.digest();
-        let bound = journal.bind(&plan, digest_of(&part.sealed)).await.map_err(internal)?;
+        let bound = journal.bind(&plan, digest_of(&part.sealed), begins).await.map_err(internal)?;
         if let Some(why) = bound.refusal() {
             return Err(refused(why));
         }
-        let ended = part.take(&network.meeting, self.0.sealing_key.clone(), &self.0.tasks).await?;
+        part.signing = self.signing_for(&part.agreed).await.map_err(|error| match error.class() {
+            ErrorClass::Internal => internal(error),
+            _ => refused(&error.to_string()),
+        })?;
+        let (agreed, run) = (part.agreed.clone(), part.run);
+        let mut ended = part.take(&network.meeting, self.0.sealing_key.clone(), &self.0.tasks).await?;
+        // A key that signed without being kept would be lost with the others' shares of it.
+        if let Some(made) = ended.mark.as_mut().and_then(|mark| mark.made.take()) {
+            self.keep_group_key(&agreed, run, &made).await.map_err(internal)?;
+        }
         if !journal.spend(&plan).await.map_err(internal)? {
             return Err(refused("another run of this plan has come to results meanwhile"));
         }

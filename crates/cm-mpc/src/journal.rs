@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cm_crypto::digest::sha256;
-use cm_db::{Db, Direction, KeyRange, Row, Schema, Table, open_sqlite};
+use cm_db::{Db, DbError, Direction, KeyRange, Row, Schema, Table, WriteTx, open_sqlite};
 use cm_runtime::Tasks;
 use cm_types::{ResourceId, Sha256Digest, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ComputationError;
+use crate::group_keys::GroupKeys;
 use crate::registry::{Clients, Used};
 
 /// The database, within the data directory.
@@ -93,6 +94,8 @@ pub(crate) enum Binding {
     OtherInputs,
     /// It has come to results.
     Spent,
+    /// The run has been before.
+    Again,
 }
 
 impl Binding {
@@ -100,6 +103,7 @@ impl Binding {
     pub(crate) fn refusal(self) -> Option<&'static str> {
         match self {
             Self::Bound => None,
+            Self::Again => Some("this run has been before"),
             Self::OtherInputs => {
                 Some("it has begun this plan with other inputs; make a new computation for other inputs")
             }
@@ -128,12 +132,13 @@ pub(crate) struct Journal {
 impl Journal {
     pub(crate) async fn open(data_dir: &Path, tasks: &Tasks) -> Result<Self, ComputationError> {
         let (path, dir) = (data_dir.join(JOURNAL_FILE), data_dir.join(SHARES_DIR));
-        let schema = Schema::new(2)
+        let schema = Schema::new(3)
             .with_table::<Peers>()
             .with_table::<Runs>()
             .with_table::<Clients>()
             .with_table::<Used>()
-            .with_table::<Plans>();
+            .with_table::<Plans>()
+            .with_table::<GroupKeys>();
         let made = dir.clone();
         let opened = tasks.spawn_blocking("mpc-journal-open", move || {
             std::fs::create_dir_all(&made)?;
@@ -162,37 +167,38 @@ impl Journal {
     /// Notes that a run begins. The same run never begins twice: that would use its randomness again.
     pub(crate) async fn begin(&self, run: Uuid, row: RunRow) -> Result<bool, ComputationError> {
         let key = run.to_string();
-        let begun = self.db.write(move |tx| {
-            if tx.get::<Runs>(&key)?.is_some() {
-                return Ok::<_, cm_db::DbError>(false);
-            }
-            let old = tx.range::<Runs>(KeyRange::all(), Direction::Forward, RUNS_KEPT + 1)?;
-            if old.len() > RUNS_KEPT {
-                // Their ids come from the clock and a random number, oldest first.
-                for (key, _) in old.iter().filter(|(_, row)| row.ended).take(old.len() - RUNS_KEPT) {
-                    tx.delete::<Runs>(key)?;
-                }
-            }
-            tx.put::<Runs>(&key, &row)?;
-            Ok(true)
-        });
-        Ok(begun.await?)
+        Ok(self.db.write(move |tx| note(tx, &key, &row)).await?)
     }
 
-    /// Binds a plan to the inputs that it is carried out with, once and for ever.
+    /// Whether a run has been before.
+    pub(crate) async fn has_run(&self, run: Uuid) -> Result<bool, ComputationError> {
+        let key = run.to_string();
+        Ok(self.db.read(move |tx| Ok::<_, cm_db::DbError>(tx.get::<Runs>(&key)?.is_some())).await?)
+    }
+
+    /// Binds a plan to the inputs that it is carried out with, once and for ever; in a run that begins here, unless it was noted before
+    /// (`None`). Both are written through to the disk at once.
     pub(crate) async fn bind(
         &self,
         plan: &Sha256Digest,
         inputs: Sha256Digest,
+        begins: Option<Uuid>,
     ) -> Result<Binding, ComputationError> {
-        let key = plan.to_string();
-        let bound = self.db.write(move |tx| match tx.get::<Plans>(&key)? {
-            Some(row) if row.spent => Ok(Binding::Spent),
-            Some(row) if row.inputs != inputs => Ok(Binding::OtherInputs),
-            Some(_) => Ok(Binding::Bound),
-            None => {
-                tx.put::<Plans>(&key, &PlanRow { inputs, spent: false })?;
-                Ok::<_, cm_db::DbError>(Binding::Bound)
+        let (key, row) = (plan.to_string(), RunRow { leads: None, plan: *plan, ended: false });
+        let bound = self.db.write(move |tx| {
+            if let Some(run) = begins
+                && !note(tx, &run.to_string(), &row)?
+            {
+                return Ok(Binding::Again);
+            }
+            match tx.get::<Plans>(&key)? {
+                Some(row) if row.spent => Ok(Binding::Spent),
+                Some(row) if row.inputs != inputs => Ok(Binding::OtherInputs),
+                Some(_) => Ok(Binding::Bound),
+                None => {
+                    tx.put::<Plans>(&key, &PlanRow { inputs, spent: false })?;
+                    Ok::<_, cm_db::DbError>(Binding::Bound)
+                }
             }
         });
         Ok(bound.await?)
@@ -291,6 +297,22 @@ impl Journal {
             _ => Ok(()),
         }
     }
+}
+
+/// Notes a run, unless it has been before; forgets the oldest.
+fn note(tx: &mut WriteTx<'_>, key: &String, row: &RunRow) -> Result<bool, DbError> {
+    if tx.get::<Runs>(key)?.is_some() {
+        return Ok(false);
+    }
+    let old = tx.range::<Runs>(KeyRange::all(), Direction::Forward, RUNS_KEPT + 1)?;
+    if old.len() > RUNS_KEPT {
+        // Their ids come from the clock and a random number, oldest first.
+        for (key, _) in old.iter().filter(|(_, row)| row.ended).take(old.len() - RUNS_KEPT) {
+            tx.delete::<Runs>(key)?;
+        }
+    }
+    tx.put::<Runs>(key, row)?;
+    Ok(true)
 }
 
 /// Which sealed share of a computation.

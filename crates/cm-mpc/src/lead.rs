@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cm_computation::client::{open_output, seal_input};
 use cm_computation::{
-    Advance, Agreed, Assigned, Opened, Owner, Plan, PlannedParty, Program, Receivers, schedule,
+    Advance, Agreed, Assigned, Opened, Owner, Plan, PlanError, PlannedParty, Program, Receivers, schedule,
 };
 use cm_kernel::catalog::kinds::Computation;
 use cm_kernel::catalog::{NewRecord, Record};
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::group_keys::Sign;
 use crate::guest::{holders, sealed_len};
 use crate::journal::ShareName;
 use crate::run::Lead;
@@ -56,6 +57,8 @@ pub struct NewComputation {
     pub parties: Vec<String>,
     /// The keys of those who learn results.
     pub receivers: BTreeMap<String, String>,
+    /// By which key the parties sign the result; without it they do not.
+    pub sign: Option<Sign>,
     /// Labels.
     pub labels: Labels,
 }
@@ -91,9 +94,20 @@ impl Computations {
             })
         });
         let parties = join_all(asked).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let plan =
-            Plan { computation: id.to_string(), program: new.program, parties, receivers: new.receivers };
-        let agreed = Agreed::write(&plan)?;
+        let mut plan = Plan {
+            computation: id.to_string(),
+            program: new.program,
+            parties,
+            receivers: new.receivers,
+            signature: None,
+        };
+        let mut agreed = Agreed::write(&plan)?;
+        if let Some(sign) = new.sign {
+            let threshold = agreed.terms("").map_err(PlanError::from)?.committee().threshold();
+            plan.signature = Some(self.choose_key(sign, &plan.parties, threshold).await?);
+            agreed = Agreed::write(&plan)?;
+            self.signing_for(&agreed).await?;
+        }
         let spec = Computation {
             plan: agreed.text().to_owned(),
             source: new.source,
@@ -360,6 +374,12 @@ impl Computations {
     /// Marks what an earlier process left behind.
     pub(crate) async fn fail_leftovers(&self) -> Result<(), ComputationError> {
         for (tenant, id) in self.0.journal.end_leftovers().await? {
+            let op = self.node_op(&tenant);
+            let found = self.0.kernel.look_up::<Read>(&op, ResourceKind::Computation, id.as_str()).await;
+            // Its end may have been written, and its note not yet.
+            if found.is_ok_and(|(record, _)| !matches!(state_of(&record), "running" | "waiting")) {
+                continue;
+            }
             if let Err(error) = self.set_status(&(tenant, id.clone()), failed(&Failure::Restarted)).await {
                 tracing::warn!(%id, error = &error as &dyn std::error::Error, "state of a computation not written");
             }
@@ -380,7 +400,7 @@ impl Computations {
     }
 }
 
-fn key(record: &Record) -> (TenantId, ResourceId) {
+pub(crate) fn key(record: &Record) -> (TenantId, ResourceId) {
     (record.header.tenant.clone(), record.header.id.clone())
 }
 
@@ -394,7 +414,11 @@ pub fn state_of(record: &Record) -> &str {
 }
 
 /// That whoever asks owns the computation, or one of its inputs.
-fn demand_concerned(op: &OpContext, record: &Record, agreed: &Agreed) -> Result<(), ComputationError> {
+pub(crate) fn demand_concerned(
+    op: &OpContext,
+    record: &Record,
+    agreed: &Agreed,
+) -> Result<(), ComputationError> {
     let is_concerned = op.principal().is_some_and(|principal| {
         let has_input = |owner: &Owner| matches!(owner, Owner::Client(name) if name == principal.as_str());
         *principal == record.header.owner
@@ -403,7 +427,7 @@ fn demand_concerned(op: &OpContext, record: &Record, agreed: &Agreed) -> Result<
     if is_concerned { Ok(()) } else { Err(ComputationError::NotYours) }
 }
 
-fn demand_completed(record: &Record) -> Result<(), ComputationError> {
+pub(crate) fn demand_completed(record: &Record) -> Result<(), ComputationError> {
     match state_of(record) {
         "completed" => Ok(()),
         state => Err(ComputationError::NoResult(state.to_owned())),

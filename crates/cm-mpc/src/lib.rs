@@ -11,15 +11,21 @@
 //!    (`cm_shares::Machine`) and moves its frames itself.
 //! 4. Each party seals its shares of the results to those who learn them. The leader keeps them; receivers put them together.
 //!
+//! If the plan says so, the parties sign what they have come to by a key that they have together, in the same conversation (`party`,
+//! [`group_keys`]); the leader makes a proof of it that anybody can verify, and records its digest elsewhere ([`anchor`]).
+//!
 //! A run never repeats: its id is noted in the journal before it starts, and its keys are made for it alone, so that no
 //! randomness serves twice. What an earlier process was taken from has failed, and says so.
 //!
-//! Reading order: [`computations`], [`lead`], `run`, `guest`, `party`, `meeting`, `conversation`, `patience`, `journal`, [`error`].
+//! Reading order: [`computations`], [`lead`], `run`, `guest`, `party`, `meeting`, `conversation`, `patience`, `journal`, [`group_keys`], [`anchor`],
+//! [`error`].
 
+pub mod anchor;
 pub mod computations;
 mod control;
 mod conversation;
 pub mod error;
+pub mod group_keys;
 mod guest;
 mod journal;
 pub mod lead;
@@ -29,8 +35,10 @@ mod patience;
 pub mod registry;
 mod run;
 
+pub use anchor::{Anchor, AnchorError, AnchorFile, Anchored};
 pub use computations::{CLIENT_KEY_FILE, Computations, MpcConfig, Peer, SEALING_KEY_FILE};
 pub use error::{ComputationError, ErrorClass, Failure};
+pub use group_keys::{HeldKey, Sign};
 pub use journal::{JOURNAL_FILE, PeerRow, SHARES_DIR};
 pub use lead::{NewComputation, Progress, state_of};
 pub use party::Told;

@@ -1,7 +1,8 @@
 //! How the parties of a run find each other: one connection for each pair, found or made, and kept for the next run.
 //!
 //! Of two parties the one with the higher number calls. The first bytes say which run the connection is for, and bring the caller's
-//! fresh key; the other end answers with its own. After a run that ended well the connection waits for the next.
+//! fresh key; the other end answers with its own, and has met the caller when that says that it heard the answer. So whoever has not
+//! heard it may call again, with the same key, and whoever has been met does not. After a run that ended well the connection waits for the next.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -18,14 +19,18 @@ use uuid::Uuid;
 
 use crate::conversation::NOTE_LEN;
 
-/// The second version: parties tell each other in which step they wait.
-const MAGIC: [u8; 8] = *b"cmmpc/2\n";
+/// The third version: callers say that they heard the answer.
+const MAGIC: [u8; 8] = *b"cmmpc/3\n";
+/// What they say.
+const HEARD: [u8; 8] = *b"heard/3\n";
 const HELLO_LEN: usize = 8 + 16 + 32;
 /// How a note begins that a party left behind which waited longer than this one was in the run before: see `conversation`. As long as
 /// [`MAGIC`] with the step that follows.
 const NOTE_HEAD: [u8; 4] = (NOTE_LEN as u32).to_le_bytes();
 /// Most notes before a hello.
 const NOTES_MAX: usize = 256;
+/// How often a party that does not hear an answer calls once more.
+const CALLS_MAX: usize = 3;
 /// Connections of one peer that wait for a run.
 const IDLE_PER_PEER_MAX: usize = 4;
 /// For how long a connection whose run is not known here yet is kept.
@@ -96,16 +101,16 @@ impl Meeting {
             }
             let Some((run, key)) = hello else { return };
             let place = (run, direct.peer().clone());
-            match state.awaited.remove(&place) {
-                Some(waiting) => drop(waiting.send((direct, key))),
-                None => {
-                    let now = Instant::now();
-                    state.early.retain(|_, (_, _, since)| now - *since < EARLY_FOR);
-                    let of_peer = state.early.keys().filter(|(_, peer)| *peer == place.1).count();
-                    if of_peer < IDLE_PER_PEER_MAX * 4 {
-                        state.early.insert(place, (direct, key, now));
-                    }
-                }
+            let unclaimed = match state.awaited.remove(&place) {
+                Some(waiting) => waiting.send((direct, key)).err(),
+                None => Some((direct, key)),
+            };
+            let Some((direct, key)) = unclaimed else { return };
+            let now = Instant::now();
+            state.early.retain(|_, (_, _, since)| now - *since < EARLY_FOR);
+            let of_peer = state.early.keys().filter(|(_, peer)| *peer == place.1).count();
+            if of_peer < IDLE_PER_PEER_MAX * 4 {
+                state.early.insert(place, (direct, key, now));
             }
         });
     }
@@ -126,39 +131,42 @@ impl Meeting {
         if calls {
             return self.call(run, peer, own, until).await;
         }
-        let waiting = {
-            let mut state = self.state();
-            match state.early.remove(&(run, peer.clone())) {
-                Some((direct, key, _)) => Ok((direct, key)),
-                None => {
-                    let (sender, receiver) = oneshot::channel();
-                    state.awaited.insert((run, peer.clone()), sender);
-                    Err(receiver)
-                }
+        let mut caller = timeout_at(until, self.caller(run, peer)).await.map_err(|_| lost())??;
+        let _forgets = Forgets { meeting: self, place: (run, peer.clone()) };
+        loop {
+            let (mut direct, key) = caller;
+            let again = self.caller(run, peer);
+            // What cannot be said is not heard: then it calls again.
+            let heard = match say_hello(&mut direct, run, own) {
+                Ok(()) => tokio::select! {
+                    heard = read_heard(&mut direct, until) => heard.is_ok(),
+                    next = again => {
+                        caller = next?;
+                        continue;
+                    }
+                },
+                Err(_) => false,
+            };
+            if heard {
+                return Ok((direct, key));
             }
-        };
-        let (mut direct, key) = match waiting {
-            Ok(found) => found,
-            Err(receiver) => {
-                let came = timeout_at(until, receiver).await;
-                self.state().awaited.remove(&(run, peer.clone()));
-                came.map_err(|_| lost())?.map_err(|_| lost())?
-            }
-        };
-        say_hello(&mut direct, run, own).map_err(|_| lost())?;
-        Ok((direct, key))
+            drop(direct);
+            caller = timeout_at(until, self.caller(run, peer)).await.map_err(|_| lost())??;
+        }
     }
 
-    /// What a caller that has already been met came with once more, because its first connection ended before it heard the answer.
-    pub(crate) fn met_again(
-        &self,
-        run: Uuid,
-        peer: &PeerId,
-        own: PublicExchangeKey,
-    ) -> Option<(Direct, PublicExchangeKey)> {
-        let (mut direct, key, _) = self.state().early.remove(&(run, peer.clone()))?;
-        say_hello(&mut direct, run, own).ok()?;
-        Some((direct, key))
+    /// The next call of a peer for a run, which may be there already.
+    async fn caller(&self, run: Uuid, peer: &PeerId) -> Result<(Direct, PublicExchangeKey), LinkError> {
+        let receiver = {
+            let mut state = self.state();
+            if let Some((direct, key, _)) = state.early.remove(&(run, peer.clone())) {
+                return Ok((direct, key));
+            }
+            let (sender, receiver) = oneshot::channel();
+            state.awaited.insert((run, peer.clone()), sender);
+            receiver
+        };
+        receiver.await.map_err(|_| LinkError::Unreachable(peer.clone()))
     }
 
     async fn call(
@@ -168,6 +176,7 @@ impl Meeting {
         own: PublicExchangeKey,
         until: Instant,
     ) -> Result<(Direct, PublicExchangeKey), LinkError> {
+        let mut calls = 0;
         loop {
             let kept = self.state().idle.get_mut(peer).and_then(VecDeque::pop_back);
             let was_kept = kept.is_some();
@@ -181,9 +190,14 @@ impl Meeting {
                 Err(error) => Err(error),
             };
             match answered {
-                Ok((answered, key)) if answered == run => return Ok((direct, key)),
-                // One that was kept may have ended meanwhile.
-                _ if was_kept && Instant::now() < until => {}
+                Ok((answered, key)) if answered == run => {
+                    say(&mut direct, &HEARD).map_err(|_| LinkError::Unreachable(peer.clone()))?;
+                    return Ok((direct, key));
+                }
+                // One that was kept may have ended meanwhile; another call changes nothing at the other end.
+                _ if (was_kept || calls < CALLS_MAX) && Instant::now() < until => {
+                    calls += usize::from(!was_kept)
+                }
                 _ => return Err(LinkError::Unreachable(peer.clone())),
             }
         }
@@ -208,10 +222,31 @@ fn say_hello(direct: &mut Direct, run: Uuid, own: PublicExchangeKey) -> io::Resu
     hello.extend_from_slice(&MAGIC);
     hello.extend_from_slice(run.as_bytes());
     hello.extend_from_slice(&own.0);
+    say(direct, &hello)
+}
+
+fn say(direct: &mut Direct, bytes: &[u8]) -> io::Result<()> {
     // Nothing waits before it, so that it always fits.
-    match direct.send_some(&hello)? {
-        HELLO_LEN => Ok(()),
-        _ => Err(io::ErrorKind::WriteZero.into()),
+    let said = direct.send_some(bytes)?;
+    if said == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Waits until the caller says that it heard the answer.
+async fn read_heard(direct: &mut Direct, until: Instant) -> io::Result<()> {
+    let mut heard = [0; HEARD.len()];
+    timeout_at(until, fill(direct, &mut heard)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    if heard == HEARD { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Waits for no more calls when a meeting is over.
+struct Forgets<'a> {
+    meeting: &'a Meeting,
+    place: (Uuid, PeerId),
+}
+
+impl Drop for Forgets<'_> {
+    fn drop(&mut self) {
+        self.meeting.state().awaited.remove(&self.place);
     }
 }
 

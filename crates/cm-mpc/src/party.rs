@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use cm_computation::client::{open_input, seal_output};
 use cm_computation::interpret::literals;
-use cm_computation::{Advance, Agreed, FieldName, Given, Id, Literal, Owner, Receivers, Released, interpret};
+use cm_computation::proof::{open_digest, open_text, shared_results, shares_digest, statement_digest};
+use cm_computation::{Advance, Agreed, FieldName, Given, Id, Literal, Owner, Receivers, Released, carry_out};
 use cm_crypto::exchange::ExchangeKey;
 use cm_crypto::seal::RecipientSecretKey;
+use cm_crypto::threshold::{GroupKey, KeyShare};
 use cm_net::Direct;
 use cm_runtime::Tasks;
-use cm_shares::{F61, Field, Keys, Machine, MpcError, Party, Scalar};
+use cm_shares::{F61, Field, Keys, Machine, MpcError, Party, Scalar, Session};
 use cm_types::PeerId;
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,28 @@ pub(crate) struct Part {
     pub(crate) patience: Duration,
     pub(crate) cancel: CancellationToken,
     pub(crate) advance: Advance,
+    /// How it signs the result, if the plan says so.
+    pub(crate) signing: Option<Signing>,
+}
+
+/// By which key a party signs with the others.
+#[derive(Clone, Debug)]
+pub(crate) enum Signing {
+    /// One that they make first.
+    Fresh,
+    /// One of which it has a share.
+    Held(Box<KeyShare>),
+}
+
+/// The parties' signature of a result.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) key: GroupKey,
+    /// The digest of each signer's shares of results.
+    pub(crate) shares: Vec<Option<[u8; 32]>>,
+    pub(crate) signature: Vec<u8>,
+    /// This party's share of the key, if it was made in this run.
+    pub(crate) made: Option<KeyShare>,
 }
 
 /// What a party has in the end.
@@ -50,6 +74,8 @@ pub(crate) struct Ended {
     /// What everybody learned.
     pub(crate) open: BTreeMap<String, Vec<Literal>>,
     pub(crate) told: Told,
+    /// What it signed with the others, if the plan says so. It stays with this party.
+    pub(crate) mark: Option<Mark>,
 }
 
 /// What a party tells of a run.
@@ -122,10 +148,7 @@ impl Part {
         let is_robust = self.agreed.plan().program.settings().tier == cm_computation::TierName::Robust;
         let (mut directs, mut publics) = (Vec::new(), Vec::new());
         for (at, met) in met.into_iter().enumerate() {
-            // While the others came, one that calls may have had to call once more.
-            let peer = names[at].parse().ok().filter(|_| at > self.me);
-            let again = peer.and_then(|peer| meeting.met_again(self.run, &peer, own.public()));
-            match again.or(met) {
+            match met {
                 Some((direct, key)) => {
                     directs.push(Some(direct));
                     publics.push(key);
@@ -162,23 +185,59 @@ impl Part {
         let terms = self.agreed.terms(&run).map_err(failed)?;
         let keys = Keys::agree(me, own, publics, 0).map_err(failed)?;
         let given = self.given::<F>(me, &names, key)?;
-        let program = Arc::new(self.agreed.plan().program.clone());
-        let advance = self.advance.clone();
-        let mut machine = Machine::new(terms, &keys, conversation.outbox(), move |session| {
-            interpret(session, program, given, advance)
-        })
-        .map_err(failed)?;
+        let part = self.clone();
+        let mut machine =
+            Machine::new(terms, &keys, conversation.outbox(), move |session| part.carry_out(session, given))
+                .map_err(failed)?;
         let limits = Limits {
             deadline: self.deadline.into_std(),
             within: self.within,
             patience: self.patience,
             cancel: self.cancel.clone(),
         };
-        let released = conversation.drive(&mut machine, &limits, &names)?;
+        let mut ended = conversation.drive(&mut machine, &limits, &names)??;
         let traffic = machine.traffic();
         let cheaters = machine.cheaters().iter().map(|party| names[party.index()].clone()).collect();
-        let told = Told { rounds: traffic.rounds, bytes_sent: traffic.bytes_sent, cheaters };
-        self.seal(&run, released, told)
+        ended.told = Told { rounds: traffic.rounds, bytes_sent: traffic.bytes_sent, cheaters };
+        Ok(ended)
+    }
+
+    /// What happens between the parties: they compute, and sign what they have come to.
+    async fn carry_out<F: Field>(
+        self,
+        mut session: Session,
+        given: Given<F>,
+    ) -> Result<Result<Ended, Failure>, MpcError> {
+        let released = carry_out(&mut session, &self.agreed.plan().program, &given, &self.advance).await?;
+        let mut ended = match self.seal(released) {
+            Ok(ended) => ended,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if let Some(signing) = &self.signing {
+            ended.mark = Some(self.sign(&mut session, signing, &ended).await?);
+        }
+        Ok(Ok(ended))
+    }
+
+    /// Signs with the others what everybody learned, and which sealed shares each party gives.
+    async fn sign(&self, session: &mut Session, signing: &Signing, ended: &Ended) -> Result<Mark, MpcError> {
+        let (key, made) = match signing {
+            Signing::Held(key) => (KeyShare::clone(key), None),
+            Signing::Fresh => {
+                let key = session.make_key().await?;
+                (key.clone(), Some(key))
+            }
+        };
+        let (plan, run) = (self.agreed.plan(), self.run.to_string());
+        let open = open_digest(&open_text(&ended.open));
+        let own = shares_digest(&shared_results(&ended.sealed));
+        let message = |shares: &[Option<[u8; 32]>]| {
+            let parties =
+                plan.parties.iter().zip(shares).map(|(party, shares)| (party.name.as_str(), *shares));
+            *statement_digest(&plan.computation, &run, self.agreed.digest(), &open, parties).as_bytes()
+        };
+        let signed = session.sign(&key, *open.as_bytes(), *own.as_bytes(), message).await?;
+        Ok(Mark { key: key.group_key(), shares: signed.own, signature: signed.signature, made })
     }
 
     fn given<F: Field>(
@@ -206,14 +265,9 @@ impl Part {
         Ok(given)
     }
 
-    fn seal<F: Field>(
-        &self,
-        run: &str,
-        released: Vec<(Id, Released<F>)>,
-        told: Told,
-    ) -> Result<Ended, Failure> {
-        let program = &self.agreed.plan().program;
-        let mut ended = Ended { told, ..Ended::default() };
+    fn seal<F: Field>(&self, released: Vec<(Id, Released<F>)>) -> Result<Ended, Failure> {
+        let (program, run) = (&self.agreed.plan().program, self.run.to_string());
+        let mut ended = Ended::default();
         for (id, released) in released {
             let Some(output) = program.outputs().find(|output| output.node == id) else { continue };
             match (released, output.to) {
@@ -224,7 +278,7 @@ impl Part {
                 }
                 (Released::Share(share), Receivers::Clients(receivers)) => {
                     for receiver in receivers {
-                        let sealed = seal_output(&self.agreed, run, output.name, self.me, receiver, &share);
+                        let sealed = seal_output(&self.agreed, &run, output.name, self.me, receiver, &share);
                         let sealed = sealed.map_err(|error| Failure::Protocol { what: error.to_string() })?;
                         ended.sealed.insert((output.name.to_owned(), receiver.clone()), sealed);
                     }

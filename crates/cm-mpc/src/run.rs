@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cm_computation::{Advance, Agreed, Receivers};
+use cm_computation::proof::{SignedParty, Statement, open_text, shared_results, shares_digest};
+use cm_computation::{Advance, Agreed, Proof, Receivers};
 use cm_kernel::events::{EventVerb, NewEvent, Outcome};
 use cm_net::LinkError;
-use cm_types::{PeerId, ResourceId, ResourceKind, ResourceRef, TenantId};
+use cm_types::{PeerId, ResourceId, ResourceKind, ResourceRef, Sha256Digest, TenantId};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -53,17 +54,22 @@ impl Lead {
         let began = Instant::now();
         let row = RunRow { leads: Some(self.place.clone()), plan: *self.agreed.digest(), ended: false };
         let journal = &self.computations.0.journal;
-        let status = match journal.begin(self.run, row).await {
+        // What does not need another of these: notes of two databases, and the parties' consent.
+        let running =
+            self.computations.set_status(&self.place, json!({ "state": "running", "run": self.run }));
+        let (begun, noted, proposed) = tokio::join!(journal.begin(self.run, row), running, self.propose());
+        if let Err(error) = noted {
+            tracing::warn!(error = &error as &dyn std::error::Error, "state of a computation not written");
+        }
+        let status = match begun {
             Ok(true) => {
-                let running = json!({ "state": "running", "run": self.run });
-                if let Err(error) = self.computations.set_status(&self.place, running).await {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "state of a computation not written"
-                    );
-                }
-                match self.lead().await {
-                    Ok(ended) => self.finish(ended, began).await,
+                let led = match proposed {
+                    Ok(ready) => self.lead(ready).await,
+                    Err(failure) => Err(failure),
+                };
+                let led = led.and_then(|ended| self.prove(ended));
+                match led {
+                    Ok((ended, proof)) => self.finish(ended, proof, began).await,
                     Err(failure) => failed(&failure),
                 }
             }
@@ -76,14 +82,19 @@ impl Lead {
         if let Err(error) = self.computations.set_status(&self.place, status).await {
             tracing::error!(error = &error as &dyn std::error::Error, "state of a computation not written");
         }
-        if let Err(error) = journal.end(self.run).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "end of a run not noted");
-        }
         self.computations.running().remove(&self.place);
+        let is_signed = state == "completed" && self.agreed.plan().signature.is_some();
+        if is_signed && self.computations.0.config.anchor.is_some() {
+            self.computations.anchor_soon(self.place.clone());
+        }
         self.sender.send_modify(|progress| {
             progress.layers_done = self.advance.layers();
             progress.state = state;
         });
+        // Nobody waits for that: a run that has an end in its record and none here is given one when the node starts again.
+        if let Err(error) = journal.end(self.run).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "end of a run not noted");
+        }
     }
 
     /// Cheating is the business of more people than the computation's owner.
@@ -118,11 +129,15 @@ impl Lead {
         self.agreed.plan().program.settings().tier == cm_computation::TierName::Robust
     }
 
-    /// From proposing to the parties' ends, by party. Under the robust tier some may be missing.
-    async fn lead(&self) -> Result<BTreeMap<usize, Ended>, Failure> {
+    fn me(&self) -> Result<usize, Failure> {
         let own = self.computations.name();
+        self.agreed.party(own).ok_or_else(|| Failure::Internal { party: own.to_owned() })
+    }
+
+    /// Proposes the run to the other parties, with their inputs: those that are ready. Under the robust tier some may be missing.
+    async fn propose(&self) -> Result<Vec<usize>, Failure> {
         let network = self.computations.0.network.clone().ok_or(Failure::Cancelled)?;
-        let me = self.agreed.party(own).ok_or_else(|| Failure::Internal { party: own.to_owned() })?;
+        let me = self.me()?;
         let proposing = self.parties().filter(|(at, _)| *at != me).map(|(at, name)| {
             let network = &network;
             async move { (at, self.prepare(network, at, name).await) }
@@ -142,10 +157,19 @@ impl Lead {
                 Err(failure) => return Err(failure),
             }
         }
+        Ok(ready)
+    }
+
+    /// From the start to the parties' ends, by party.
+    async fn lead(&self, ready: Vec<usize>) -> Result<BTreeMap<usize, Ended>, Failure> {
+        let network = self.computations.0.network.clone().ok_or(Failure::Cancelled)?;
+        let me = self.me()?;
         let deadline = Instant::now() + self.within;
+        let own_has_ended = CancellationToken::new();
         let others = ready.iter().map(|at| {
             let (at, name, network) = (*at, self.agreed.plan().parties[*at].name.as_str(), &network);
-            async move { (at, self.hear(network, name).await) }
+            let own_has_ended = &own_has_ended;
+            async move { (at, self.hear_soon(network, name, own_has_ended).await) }
         });
         let part = Part {
             agreed: self.agreed.clone(),
@@ -157,8 +181,13 @@ impl Lead {
             patience: self.computations.0.config.patience,
             cancel: self.cancel.clone(),
             advance: self.advance.clone(),
+            signing: None,
         };
-        let own_part = self.computations.take_once(part);
+        let own_part = async {
+            let outcome = self.computations.take_once(part, None).await;
+            own_has_ended.cancel();
+            outcome
+        };
         let telling = async {
             loop {
                 tokio::time::sleep(PROGRESS_EVERY).await;
@@ -227,6 +256,27 @@ impl Lead {
             }
         }
         Ok(sealed)
+    }
+
+    /// Starts a party and hears how it ended. One that says nothing for as long as anybody is waited for, once this node's own part has ended, is lost:
+    /// its machine may stand still with its links open.
+    async fn hear_soon(
+        &self,
+        network: &Network,
+        name: &str,
+        own_has_ended: &CancellationToken,
+    ) -> Result<Ended, Failure> {
+        let is_late = async {
+            own_has_ended.cancelled().await;
+            tokio::time::sleep(self.computations.0.config.patience).await;
+        };
+        tokio::select! {
+            outcome = self.hear(network, name) => outcome,
+            () = is_late => {
+                let why = "it did not say how its part ended".to_owned();
+                Err(Failure::Lost { party: name.to_owned(), why })
+            }
+        }
     }
 
     /// Starts a party and hears how it ended.
@@ -325,25 +375,79 @@ impl Lead {
         lengths
     }
 
+    /// What the parties have signed, if the plan says so, as a proof that needs nobody's word. A party that gave others shares of results than it
+    /// signed has cheated; the robust tier goes on without its shares.
+    fn prove(
+        &self,
+        mut ended: BTreeMap<usize, Ended>,
+    ) -> Result<(BTreeMap<usize, Ended>, Option<Proof>), Failure> {
+        let plan = self.agreed.plan();
+        if plan.signature.is_none() {
+            return Ok((ended, None));
+        }
+        let own = self.agreed.party(self.computations.name()).unwrap_or_default();
+        // Without its own part the leader has not seen what was signed.
+        let mine = ended.get(&own).and_then(|end| Some((end.mark.clone()?, open_text(&end.open))));
+        let (mark, open) =
+            mine.ok_or_else(|| Failure::Internal { party: self.computations.name().to_owned() })?;
+        let mut parties = Vec::with_capacity(plan.parties.len());
+        for (at, name) in self.parties() {
+            let signed = mark.shares.get(at).copied().flatten().map(Sha256Digest::from_bytes);
+            let shares = ended.get(&at).map(|end| shared_results(&end.sealed));
+            let fits = shares.as_deref().map(shares_digest) == signed;
+            if shares.is_some() && !fits {
+                if !self.is_robust() {
+                    let what = format!("party `{name}` gave other shares of results than it had signed");
+                    return Err(Failure::Cheating { what, party: Some(name.to_owned()) });
+                }
+                tracing::warn!(party = name, run = %self.run, "shares of results left out, which their party has not signed");
+                ended.remove(&at);
+            }
+            let shares = shares.filter(|_| fits);
+            parties.push(SignedParty { name: name.to_owned(), shares_sha256: signed, shares });
+        }
+        let threshold = self.agreed.terms("").map_or(0, |terms| terms.committee().threshold());
+        let left_out = plan.parties.len() - ended.len();
+        if left_out > threshold {
+            let what = "too many parties gave shares of results that they had not signed".to_owned();
+            return Err(Failure::Cheating { what, party: None });
+        }
+        let statement = Statement {
+            computation: plan.computation.clone(),
+            run: self.run.to_string(),
+            plan_sha256: *self.agreed.digest(),
+            open,
+            parties,
+        };
+        let proof = Proof::new(statement, &mark.key, &mark.signature);
+        match proof.verify(&mark.key) {
+            Ok(()) => Ok((ended, Some(proof))),
+            Err(error) => {
+                tracing::error!(%error, run = %self.run, "the parties' signature does not hold");
+                Err(Failure::Internal { party: self.computations.name().to_owned() })
+            }
+        }
+    }
+
     /// Keeps the results, and says what the record shows of them.
-    async fn finish(&self, ended: BTreeMap<usize, Ended>, began: Instant) -> Value {
+    async fn finish(&self, ended: BTreeMap<usize, Ended>, proof: Option<Proof>, began: Instant) -> Value {
         let own = self.agreed.party(self.computations.name()).unwrap_or_default();
         let journal = &self.computations.0.journal;
-        for (party, end) in &ended {
-            for ((output, receiver), bytes) in &end.sealed {
-                let name =
-                    ShareName::Output { output: output.clone(), receiver: receiver.clone(), party: *party };
-                if let Err(error) = journal.put_share((&self.place.0, &self.place.1), &name, bytes).await {
-                    return self.internal(&error);
-                }
-            }
+        let shares =
+            ended.iter().flat_map(|(party, end)| end.sealed.iter().map(move |share| (*party, share)));
+        let kept = shares.map(|(party, ((output, receiver), bytes))| async move {
+            let name = ShareName::Output { output: output.clone(), receiver: receiver.clone(), party };
+            journal.put_share((&self.place.0, &self.place.1), &name, bytes).await
+        });
+        if let Some(error) = join_all(kept).await.into_iter().find_map(Result::err) {
+            return self.internal(&error);
         }
         let settings = self.agreed.plan().program.settings();
         let mine = ended.get(&own).cloned().unwrap_or_default();
         let cheaters = self.accused(&ended);
         let bytes_sent: u64 = ended.values().map(|end| end.told.bytes_sent).sum();
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        json!({
+        let mut status = json!({
             "state": "completed",
             "run": self.run,
             "tier": settings.tier.as_str(),
@@ -354,6 +458,10 @@ impl Lead {
             "took_ms": took_ms,
             "cheaters": cheaters,
             "open": mine.open,
-        })
+        });
+        if let Some(proof) = proof {
+            status["proof"] = serde_json::to_value(proof).expect("plain data");
+        }
+        status
     }
 }

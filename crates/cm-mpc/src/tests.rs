@@ -2,6 +2,7 @@
 
 mod broken;
 mod jobs;
+mod signing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +18,13 @@ use cm_types::{Labels, ResourceKind, Timestamp};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::{Computations, MpcConfig, NewComputation, PeerRow};
+use crate::{Anchor, AnchorFile, ComputationError, Computations, MpcConfig, NewComputation, PeerRow, Sign};
 
 /// Longer than anything here takes.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// Where each node records its results.
+pub(crate) const ANCHORED: &str = "anchored.jsonl";
 
 pub(crate) struct Node {
     pub(crate) computations: Computations,
@@ -32,6 +36,7 @@ pub(crate) struct Node {
 
 pub(crate) async fn open(dir: TempDir, name: &str, identity: Identity, patience: Duration) -> Node {
     let tasks = Tasks::new();
+    let anchor: Arc<dyn Anchor> = Arc::new(AnchorFile::new(dir.path().join(ANCHORED), &tasks));
     let config = KernelConfig {
         data_dir: dir.path().to_owned(),
         limits: Limits::default(),
@@ -49,6 +54,7 @@ pub(crate) async fn open(dir: TempDir, name: &str, identity: Identity, patience:
         run_within: LONG,
         patience,
         runs_max: 4,
+        anchor: Some(anchor),
     };
     let computations =
         Computations::open(kernel.clone(), &tasks, config, identity, Some(listener)).await.unwrap();
@@ -95,6 +101,15 @@ impl Node {
     }
 
     pub(crate) async fn create(&self, program: cm_computation::Program, parties: usize) -> Record {
+        self.create_signed(program, parties, None).await.unwrap()
+    }
+
+    pub(crate) async fn create_signed(
+        &self,
+        program: cm_computation::Program,
+        parties: usize,
+        sign: Option<Sign>,
+    ) -> Result<Record, ComputationError> {
         let permit = self.kernel.authorize::<Create>(&self.op(), ResourceKind::Computation).await.unwrap();
         let new = NewComputation {
             name: "job".to_owned(),
@@ -103,9 +118,10 @@ impl Node {
             source: None,
             parties: (1..=parties).map(|at| format!("n{at}")).collect(),
             receivers: BTreeMap::from([("ada".to_owned(), self.computations.sealing_key())]),
+            sign,
             labels: Labels::new(),
         };
-        self.computations.create(&self.op(), &permit, new).await.unwrap()
+        self.computations.create(&self.op(), &permit, new).await
     }
 
     /// A job of the language, with these values for its inputs.
@@ -115,10 +131,21 @@ impl Node {
         values: &[(&str, &[f64])],
         parties: usize,
     ) -> Record {
+        self.submit_signed(source, values, parties, None).await
+    }
+
+    /// The same, signed.
+    pub(crate) async fn submit_signed(
+        &self,
+        source: &str,
+        values: &[(&str, &[f64])],
+        parties: usize,
+        sign: Option<Sign>,
+    ) -> Record {
         let program = parse(source).unwrap();
         let kinds: BTreeMap<String, _> =
             program.inputs().map(|(name, _, id)| (name.to_owned(), program.node(id).kind)).collect();
-        let record = self.create(program, parties).await;
+        let record = self.create_signed(program, parties, sign).await.unwrap();
         let (record, permit) = self.look_up::<Invoke>(&record).await;
         let assigned: Vec<_> = (values.iter())
             .map(|(input, values)| cm_computation::Assigned {

@@ -32,9 +32,9 @@ pub use endpoints::{ChoreographySettings, EndpointSettings};
 pub use identity::{IdentitySettings, IdentityToml};
 pub use instances::{DockerSettings, InstanceSettings, KubernetesSettings, LauncherSettings};
 pub use listen::{InstancePorts, ListenSettings};
-pub use mpc::MpcSettings;
+pub use mpc::{AnchorSettings, MpcSettings};
 pub use written::{
-    ApiToml, AttestationToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, DockerToml,
+    AnchorUrl, ApiToml, AttestationToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, DockerToml,
     EndpointsToml, InstancesToml, IntelToml, KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml,
     MictlanXToml, MpcToml, ObjectsToml, S3AppToml, ShutdownToml,
 };
@@ -74,8 +74,15 @@ const LISTS: &[&str] = &[
     "intel.organisations",
 ];
 /// Keys whose value is a text even where it looks like a number.
-const TEXTS: &[&str] =
-    &["api.title", "api.version", "attestation.snp_tcb_min", "mictlanx.peer_id", "mpc.name"];
+const TEXTS: &[&str] = &[
+    "api.title",
+    "api.version",
+    "attestation.snp_tcb_min",
+    "mictlanx.peer_id",
+    "mpc.name",
+    "mpc.anchor_from",
+    "mpc.anchor_to",
+];
 
 /// Complete and valid settings of a node.
 #[derive(Clone, Debug)]

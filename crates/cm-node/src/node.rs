@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cm_api::{Engines, Settings, ShieldX};
 use cm_dialects::Veracruz;
+use cm_dialects::evm::EvmAnchor;
 use cm_dialects::mictlanx::{self, MictlanX};
 use cm_dialects::shamira::{self, Shamira};
 use cm_dialects::taxii::{self, Taxii};
@@ -21,11 +22,11 @@ use cm_intel::Intel;
 use cm_kernel::catalog::{Integrity, Limits};
 use cm_kernel::identity::MasterKey;
 use cm_kernel::{Access, Actor, Database, DeploymentQuota, Kernel, KernelConfig};
-use cm_mpc::{Computations, MpcConfig};
+use cm_mpc::{Anchor, AnchorFile, Computations, MpcConfig};
 use cm_net::{Identity, PeerKey};
 use cm_runtime::{CancellationToken, Drained, SystemClock, Tasks};
 
-use crate::config::{ApiSettings, Config, InstancePorts};
+use crate::config::{AnchorSettings, ApiSettings, Config, InstancePorts};
 use crate::data_dir::{DataDir, write_private};
 use crate::listeners::{Listeners, bind_discovery};
 use crate::{NodeError, config};
@@ -128,7 +129,7 @@ impl Node {
         let computations = Computations::open(
             kernel.clone(),
             &tasks,
-            mpc_config(&config, &data_dir, &kernel),
+            mpc_config(&config, &data_dir, &kernel, &tasks)?,
             link.clone(),
             parties,
         )
@@ -415,16 +416,29 @@ fn functions_config(
     }
 }
 
-fn mpc_config(config: &Config, data_dir: &DataDir, kernel: &Kernel) -> MpcConfig {
+fn mpc_config(
+    config: &Config,
+    data_dir: &DataDir,
+    kernel: &Kernel,
+    tasks: &Tasks,
+) -> Result<MpcConfig, cm_mpc::ComputationError> {
     let mpc = &config.mpc;
-    MpcConfig {
+    let anchor: Option<Arc<dyn Anchor>> = match &mpc.anchor {
+        None => None,
+        Some(AnchorSettings::File(path)) => Some(Arc::new(AnchorFile::new(path.clone(), tasks))),
+        Some(AnchorSettings::Ledger { url, from, to }) => {
+            Some(Arc::new(EvmAnchor::new(&url.0, from.clone(), to.clone())?))
+        }
+    };
+    Ok(MpcConfig {
         data_dir: data_dir.path().to_owned(),
         name: mpc.name.clone().unwrap_or_else(|| kernel.node_id().to_string()),
         peers: mpc.peers.clone(),
         run_within: mpc.run_within,
         patience: mpc.patience,
         runs_max: mpc.runs_max,
-    }
+        anchor,
+    })
 }
 
 fn endpoints_config(config: &Config, kernel: &Kernel) -> EndpointsConfig {

@@ -132,6 +132,12 @@ pub enum Check {
     Seeds,
     /// A triple is none.
     Triples,
+    /// What the parties say of the result that they sign differs.
+    Result,
+    /// A part in the making of the parties' key does not fit.
+    Key,
+    /// A share of a signature is wrong.
+    Signature,
 }
 
 impl std::fmt::Display for Check {
@@ -142,6 +148,9 @@ impl std::fmt::Display for Check {
             Self::Echo => "echo of an announcement",
             Self::Seeds => "common seeds",
             Self::Triples => "prepared triples",
+            Self::Result => "what is said of the result",
+            Self::Key => "making of a key",
+            Self::Signature => "share of a signature",
         })
     }
 }

@@ -52,7 +52,7 @@
 //! # Reading order
 //!
 //! `committee` (who, and against whom), `field`, `shared`, `reconstruct`; then `machine`, `wire` and `keys`; `session` with its parts `deal` (products), `random` (seeds in common), `open`,
-//! `verify`, `input`, `announce`, `triples`; `operation` with what is built of them; `replicated`, `vss`, `stock`, `rehearsal`.
+//! `verify`, `input`, `announce`, `triples`, `signing`; `operation` with what is built of them; `replicated`, `vss`, `stock`, `rehearsal`.
 
 mod committee;
 mod error;
@@ -78,7 +78,7 @@ pub use operation::{EXP_RANGE, INTERSECTION_PAIRS_MAX, Operation, QUOTIENT_BITS,
 pub use reconstruct::{Reconstructed, reconstruct, split};
 pub use rehearsal::{Fate, Rehearsal, rehearse, rehearse_with};
 pub use replicated::{Bits, Integers, Replicated, Ring};
-pub use session::{CHUNK_BYTES, Session};
+pub use session::{CHUNK_BYTES, Session, Signed};
 pub use shared::Shared;
 pub use stock::{Lease, Stock, StockKind};
 pub use wire::{FRAME_HEADER_BYTES, FRAMES_AHEAD_MAX, Outbox, Traffic};

@@ -6,6 +6,7 @@ mod input;
 pub(crate) mod ledger;
 mod open;
 mod random;
+mod signing;
 mod triples;
 mod verify;
 
@@ -18,6 +19,7 @@ use crate::shared::Shared;
 use crate::wire::Wire;
 use ledger::{Claim, Ledger, Ledgers};
 use random::Seeds;
+pub use signing::Signed;
 
 /// Bytes of elements per frame. Small enough that a link carries one while the next is computed.
 pub const CHUNK_BYTES: usize = 32 << 10;

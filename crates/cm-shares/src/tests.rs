@@ -5,6 +5,7 @@ mod core;
 mod operations;
 mod privacy;
 mod renewal;
+mod signing;
 
 use crate::*;
 

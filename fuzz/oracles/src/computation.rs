@@ -1,7 +1,7 @@
-//! Jobs and plans of computations, and lists of their nodes.
+//! Jobs, plans and proofs of computations, and lists of their nodes.
 
 use cm_computation::published::{PublishedJob, quote_large};
-use cm_computation::{Agreed, Job, Program, Settings, parse};
+use cm_computation::{Agreed, Job, Program, Proof, Settings, parse};
 
 /// A job in the language, as JSON steps or as the published client writes it: what is accepted is a program that survives its journey
 /// unchanged.
@@ -28,6 +28,15 @@ pub fn jobs(data: &[u8]) {
         assert!(own.iter().all(|(name, own)| translated.names.get(own) == Some(name)), "names come back");
         if let Ok(lowered) = translated.job.lower("owner", &Settings::default(), |_| None) {
             journey(lowered.program);
+        }
+    }
+    // A proof is written as it is read, and verifying one by the key that it names itself comes to an end.
+    if let Ok(proof) = Proof::read(text) {
+        let again = serde_json::to_string(&proof).expect("proofs are plain data");
+        assert_eq!(Proof::read(&again).expect("what was written can be read"), proof);
+        if let Ok(key) = proof.group_key.parse() {
+            let is_altered = proof.statement.digest() != proof.result_sha256;
+            assert!(!is_altered || proof.verify(&key).is_err(), "an altered statement is refused");
         }
     }
     // A plan is taken to the byte.

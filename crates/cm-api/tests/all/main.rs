@@ -15,6 +15,7 @@ mod objects;
 mod probes;
 mod providers;
 mod records;
+mod sockets;
 mod support;
 mod tenants;
 mod versions;

@@ -289,6 +289,7 @@ async fn computations(kernel: &Kernel, tasks: &Tasks, dir: &Path) -> cm_mpc::Com
         run_within: Duration::from_secs(60),
         patience: Duration::from_secs(10),
         runs_max: 4,
+        anchor: None,
     };
     let issued = cm_net::Identity::generate(kernel.now()).unwrap();
     let identity = cm_net::Identity::new(&issued).unwrap();

@@ -7,8 +7,9 @@ use anyhow::{Context, bail};
 use cm_client::Api;
 use cm_client::resources::Entry;
 use cm_computation::client::open_output;
-use cm_computation::{Agreed, Literal, Shape, TierName};
+use cm_computation::{Agreed, Literal, Proof, Shape, TierName};
 use cm_crypto::seal::RecipientSecretKey;
+use cm_crypto::threshold::GroupKey;
 use cm_types::ResourceKind;
 use serde_json::{Value, json};
 
@@ -51,12 +52,33 @@ pub(super) fn tell_end(connection: &Connection, entry: &Entry) {
     let said = format!("completed ({tier}): {rounds} rounds, {bytes} bytes, {} ms", status["took_ms"]);
     if connection.output == Format::Table {
         output::note(connection, &said);
+        if let Some(key) = status["proof"]["group_key"].as_str() {
+            output::note(connection, &format!("signed by the parties' key {key}"));
+        }
         if let Some(cheaters) = status["cheaters"].as_array().filter(|cheaters| !cheaters.is_empty()) {
             output::note(connection, &format!("parties that cheated: {}", Value::from(cheaters.clone())));
         }
     } else {
         output::document_of(connection, &status);
     }
+}
+
+/// What the parties have signed, if the plan says that they do: shares are theirs then, and not of the node that brings them. By a key that
+/// they made in this run, that is the node's own word.
+fn proof_of(entry: &Entry, agreed: &Agreed, run: &str) -> anyhow::Result<Option<Proof>> {
+    if agreed.plan().signature.is_none() {
+        return Ok(None);
+    }
+    let proof = entry.get("status").and_then(|status| status.get("proof")).cloned();
+    let proof =
+        Proof::read(&proof.context("the result is not signed, and its plan says that it is")?.to_string())?;
+    let key: GroupKey = proof.group_key.parse().context("the key of the parties")?;
+    proof.verify(&key)?;
+    proof.verify_plan(agreed)?;
+    if proof.statement.run != run {
+        bail!("the parties have signed the result of another run; nothing was shown");
+    }
+    Ok(Some(proof))
 }
 
 pub(super) async fn put_together(
@@ -70,11 +92,22 @@ pub(super) async fn put_together(
     let id = entry.get("id").and_then(Value::as_str).unwrap_or_default();
     let run = status(entry, "run").context("the computation has no run")?;
     let is_robust = agreed.plan().program.settings().tier == TierName::Robust;
+    let proof = proof_of(entry, agreed, run)?;
     let mut sealed = Vec::new();
     for (at, party) in agreed.plan().parties.iter().enumerate() {
         // Of the robust tier, shares of some parties may be missing: how many, is looked at when the result is put together.
         match api.computation_result(id, result, &party.name).await {
-            Ok(bytes) => sealed.push((at, bytes)),
+            Ok(bytes) => match &proof {
+                Some(proof) if !proof.covers(at, result, receiver, &bytes) => {
+                    if !is_robust {
+                        bail!(
+                            "party `{}` has not signed this share of the result; nothing was shown",
+                            party.name
+                        );
+                    }
+                }
+                _ => sealed.push((at, bytes)),
+            },
             Err(error) if !is_robust => return Err(error.into()),
             Err(_) => {}
         }

@@ -10,7 +10,7 @@ use cm_crypto::seal::RecipientSecretKey;
 use serde_json::{Value, json};
 
 use super::end::{finish, put_together, show, tell_end};
-use super::plan::{agreed_of, demand_asked, demand_trust, give};
+use super::plan::{agreed_of, demand_asked, demand_signed, demand_trust, give};
 use super::{CreateArgs, ExplainArgs, RunArgs, numbers, pairs, whoami};
 use crate::{Connection, Format, Outcome, UsageError, output};
 
@@ -91,6 +91,9 @@ pub(super) async fn create(args: CreateArgs, connection: &Connection) -> Outcome
     if !args.parties.is_empty() {
         body["parties"] = args.parties.into();
     }
+    if let Some(sign) = args.sign {
+        body["sign"] = sign.into();
+    }
     let entry = connection.api()?.create_computation(&body).await?;
     let id = entry.get("id").and_then(Value::as_str).unwrap_or_default();
     output::done(connection, &format!("computation {id} waits for its inputs"), &json!({ "id": id }));
@@ -130,17 +133,21 @@ pub(super) async fn run_job(args: &RunArgs, connection: &Connection) -> Outcome 
     // A key for this run alone: the results are shown at its end, and nobody needs them later.
     let key = RecipientSecretKey::generate();
     let receivers = BTreeMap::from([(who.clone(), key.public_key().to_string())]);
-    let body = json!({
+    let mut body = json!({
         "name": read.name,
         "job": read.source,
         "program": read.program,
         "parties": parties,
         "receivers": receivers,
     });
+    if let Some(sign) = &args.sign {
+        body["sign"] = sign.as_str().into();
+    }
     let entry = api.create_computation(&body).await?;
     let id = entry.get("id").and_then(Value::as_str).context("the computation has no id")?.to_owned();
     let agreed = agreed_of(&entry)?;
     demand_asked(agreed.plan(), &id, &read.program, &parties, &receivers)?;
+    demand_signed(agreed.plan(), args.sign.as_deref())?;
     demand_trust(&args.trust, &agreed.plan().parties)?;
     for (input, values) in &read.values {
         give(&api, &id, &agreed, input, values).await?;

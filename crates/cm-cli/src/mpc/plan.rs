@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use cm_client::Api;
 use cm_client::resources::Entry;
 use cm_computation::client::seal_input;
-use cm_computation::{Agreed, Literal, Plan, PlannedParty, Program, Receivers};
+use cm_computation::{Agreed, Literal, Plan, PlannedParty, Program, Receivers, SignatureKey};
 use cm_types::ResourceKind;
 use serde_json::{Value, json};
 
@@ -30,6 +30,11 @@ pub(super) async fn plan(args: &PlanArgs, connection: &Connection) -> Outcome {
     output::line(&format!("tier    {}", agreed.plan().program.settings().tier.as_str()));
     for party in &agreed.plan().parties {
         output::line(&format!("party   {} with sealing key {}", party.name, party.sealing_key));
+    }
+    match &agreed.plan().signature {
+        Some(SignatureKey::Group(key)) => output::line(&format!("signed  by the parties' key {key}")),
+        Some(SignatureKey::Fresh) => output::line("signed  by a key that the parties make in the run"),
+        None => {}
     }
     for (name, owner, id) in agreed.plan().program.inputs() {
         let node = agreed.plan().program.node(id);
@@ -84,6 +89,19 @@ pub(super) fn demand_asked(
         return Ok(());
     };
     bail!("the node has written a plan with another {other} than was asked for; nothing was sent")
+}
+
+/// Refuses a plan that is signed otherwise than was asked for.
+pub(super) fn demand_signed(plan: &Plan, sign: Option<&str>) -> anyhow::Result<()> {
+    let is_asked = match (sign, &plan.signature) {
+        (None, None) | (Some("any"), Some(_)) | (Some("fresh"), Some(SignatureKey::Fresh)) => true,
+        (Some(asked), Some(SignatureKey::Group(key))) => asked.eq_ignore_ascii_case(key),
+        _ => false,
+    };
+    if !is_asked {
+        bail!("the node has written a plan that is signed otherwise than was asked for; nothing was sent");
+    }
+    Ok(())
 }
 
 /// Refuses a plan whose parties' keys nobody vouches for.

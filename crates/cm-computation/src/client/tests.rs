@@ -20,6 +20,7 @@ fn agreed(tier: &str, parties: usize, key: &RecipientSecretKey) -> Agreed {
         program: parse(&program).unwrap(),
         parties: (0..parties).map(party).collect(),
         receivers: BTreeMap::from([("ada".to_owned(), key.public_key().to_string())]),
+        signature: None,
     };
     Agreed::write(&plan).unwrap()
 }

@@ -90,6 +90,7 @@ pub(super) async fn begin(
         source: Some(source),
         parties: names.clone(),
         receivers,
+        sign: None,
         labels: Labels::new(),
     };
     let record = computations.create(caller, &permit, new).await.map_err(refused)?;

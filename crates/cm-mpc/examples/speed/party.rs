@@ -44,6 +44,7 @@ async fn serve(name: &str) {
         run_within: LONG,
         patience: LONG,
         runs_max: 2,
+        anchor: None,
     };
     let engine = Computations::open(kernel.clone(), &tasks, config, identity, Some(listener)).await.unwrap();
     say(&json!({ "name": name, "address": address, "link_key": engine.link_key().to_string() }));
@@ -101,6 +102,7 @@ async fn run_job(engine: &Computations, kernel: &Kernel, source: &str, parties: 
         source: None,
         parties: (1..=parties).map(|at| format!("n{at}")).collect(),
         receivers: BTreeMap::new(),
+        sign: None,
         labels: Labels::new(),
     };
     let record = engine.create(&op, &permit, new).await.unwrap();

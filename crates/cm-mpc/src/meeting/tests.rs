@@ -85,24 +85,50 @@ async fn a_note_to_a_party_that_has_ended_does_not_disturb_the_next_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_calls_once_more_takes_the_place_of_the_first_call() {
     let pair = Pair::new().await;
-    let run = Uuid::from_u128(1);
-    let (_, (second, _)) = pair.meet(run).await;
-    // As if it had ended before the answer came.
-    drop(second);
-    let n1 = "n1".parse().unwrap();
-    let n2 = "n2".parse().unwrap();
-    let calling = pair.second.meet(run, &n1, true, PublicExchangeKey([3; 32]), Instant::now() + LONG);
-    let coming = async {
+    let (n1, n2) = ("n1".parse().unwrap(), "n2".parse().unwrap());
+    // It ends before the answer, after it, and stays open without a word: in the last case nobody can tell that it was given up.
+    for (round, hears, keeps) in [(1, false, false), (2, true, false), (3, true, true)] {
+        let run = Uuid::from_u128(round);
         let until = Instant::now() + LONG;
-        loop {
-            if let Some(met) = pair.first.met_again(run, &n2, PublicExchangeKey([1; 32])) {
-                return met;
+        let waiting = pair.first.meet(run, &n2, false, PublicExchangeKey([1; 32]), until);
+        let calling = async {
+            let mut kept = pair.second.0.links.direct(&n1, LONG).await.unwrap();
+            say_hello(&mut kept, run, PublicExchangeKey([2; 32])).unwrap();
+            if hears {
+                assert_eq!(read_hello(&mut kept, until).await.unwrap().0, run);
             }
-            assert!(Instant::now() < until, "it does not come");
-            tokio::task::yield_now().await;
-        }
+            let kept = Some(kept).filter(|_| keeps);
+            let called = pair.second.meet(run, &n1, true, PublicExchangeKey([3; 32]), until).await;
+            (called, kept)
+        };
+        let (met, (called, _kept)) = tokio::join!(waiting, calling);
+        let ((mut first, key), (mut second, of_first)) = (met.unwrap(), called.unwrap());
+        assert_eq!((key.0, of_first.0), ([3; 32], [1; 32]), "round {round}");
+        // It is the connection of the second call that both have.
+        say(&mut second, b"frame").unwrap();
+        let mut frame = [0; 5];
+        fill(&mut first, &mut frame).await.unwrap();
+        assert_eq!(&frame, b"frame");
+        assert!(pair.first.state().awaited.is_empty(), "nobody is waited for any more");
+    }
+    assert_eq!(pair.tasks.drain(LONG).await, Drained::All);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_hears_the_answer_is_not_met() {
+    let pair = Pair::new().await;
+    let (n1, n2): (PeerId, PeerId) = ("n1".parse().unwrap(), "n2".parse().unwrap());
+    let run = Uuid::from_u128(1);
+    let until = Instant::now() + Duration::from_millis(300);
+    let waiting = pair.first.meet(run, &n2, false, PublicExchangeKey([1; 32]), until);
+    let calling = async {
+        let mut direct = pair.second.0.links.direct(&n1, LONG).await.unwrap();
+        say_hello(&mut direct, run, PublicExchangeKey([2; 32])).unwrap();
+        say(&mut direct, b"another").unwrap();
+        direct
     };
-    let (called, (_, key)) = tokio::join!(calling, coming);
-    assert_eq!((called.unwrap().1.0, key.0), ([1; 32], [3; 32]));
+    let (met, _direct) = tokio::join!(waiting, calling);
+    assert!(matches!(met, Err(LinkError::Unreachable(peer)) if peer == n2));
+    assert!(pair.first.state().awaited.is_empty());
     assert_eq!(pair.tasks.drain(LONG).await, Drained::All);
 }

@@ -114,8 +114,8 @@ async fn a_plan_is_carried_out_once_and_with_one_set_of_inputs() {
     let journal = &nodes[1].computations.0.journal;
     let inputs = |byte: u8| digest_of(&BTreeMap::from([("a".to_owned(), vec![byte])]));
     // As an earlier run leaves it that did not come to its end.
-    assert_eq!(journal.bind(&plan, inputs(1)).await.unwrap(), Binding::Bound);
-    assert_eq!(journal.bind(&plan, inputs(1)).await.unwrap(), Binding::Bound, "the same run again");
+    assert_eq!(journal.bind(&plan, inputs(1), None).await.unwrap(), Binding::Bound);
+    assert_eq!(journal.bind(&plan, inputs(1), None).await.unwrap(), Binding::Bound, "the same run again");
     let failed = nodes[0].run(&record).await;
     match failure(&failed) {
         Failure::Refused { party, why } => {
@@ -129,7 +129,7 @@ async fn a_plan_is_carried_out_once_and_with_one_set_of_inputs() {
     assert_eq!(state_of(&nodes[0].run(&record).await), "completed");
     for node in &nodes {
         let journal = &node.computations.0.journal;
-        assert_eq!(journal.bind(&plan, inputs(1)).await.unwrap(), Binding::Spent);
+        assert_eq!(journal.bind(&plan, inputs(1), None).await.unwrap(), Binding::Spent);
         assert!(!journal.spend(&plan).await.unwrap(), "nobody is given results twice");
     }
 }

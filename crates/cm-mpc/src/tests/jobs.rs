@@ -92,6 +92,7 @@ async fn what_cannot_be_is_refused_before_it_starts() {
         source: None,
         parties: parties.iter().map(|name| (*name).to_owned()).collect(),
         receivers: [("ada".to_owned(), node.computations.sealing_key())].into(),
+        sign: None,
         labels: Labels::new(),
     };
     let error = async |parties: &[&str]| {

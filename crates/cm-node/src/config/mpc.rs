@@ -1,12 +1,14 @@
 //! Computations on secret shares.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use cm_dialects::evm::is_address;
 use cm_dialects::shamira::NodeList;
 use cm_mpc::PeerRow;
 use cm_types::{PeerId, Sha256Digest};
 
-use super::{ConfigError, MpcToml, wrong};
+use super::{AnchorUrl, ConfigError, MpcToml, wrong};
 
 /// How this node takes part in computations.
 #[derive(Clone, Debug)]
@@ -23,10 +25,39 @@ pub struct MpcSettings {
     pub patience: Duration,
     /// Most runs at a time.
     pub runs_max: usize,
+    /// Where signed results are recorded.
+    pub anchor: Option<AnchorSettings>,
+}
+
+/// Where signed results are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnchorSettings {
+    /// At the end of a file.
+    File(PathBuf),
+    /// In a ledger of the Ethereum kind.
+    Ledger {
+        /// The endpoint of its node.
+        url: AnchorUrl,
+        /// The account there.
+        from: String,
+        /// The address that transactions go to; the account itself without it.
+        to: Option<String>,
+    },
 }
 
 pub(super) fn settings(written: MpcToml) -> Result<MpcSettings, ConfigError> {
-    let MpcToml { name, peers, nodes, run_within, patience, runs_max } = written;
+    let MpcToml {
+        name,
+        peers,
+        nodes,
+        run_within,
+        patience,
+        runs_max,
+        anchor_file,
+        anchor_url,
+        anchor_from,
+        anchor_to,
+    } = written;
     if let Some(name) = name.as_ref().filter(|name| name.parse::<PeerId>().is_err()) {
         return Err(wrong("mpc.name", format!("`{name}` is no name: letters, digits and -_.:@+")));
     }
@@ -46,7 +77,38 @@ pub(super) fn settings(written: MpcToml) -> Result<MpcSettings, ConfigError> {
         run_within: seconds("mpc.run_within", run_within, 3600)?,
         patience: seconds("mpc.patience", patience, 30)?,
         runs_max,
+        anchor: anchor(anchor_file, anchor_url, anchor_from, anchor_to)?,
     })
+}
+
+fn anchor(
+    file: Option<PathBuf>,
+    url: Option<AnchorUrl>,
+    from: Option<String>,
+    to: Option<String>,
+) -> Result<Option<AnchorSettings>, ConfigError> {
+    for (key, address) in [("mpc.anchor_from", &from), ("mpc.anchor_to", &to)] {
+        if let Some(address) = address.as_deref().filter(|address| !is_address(address)) {
+            return Err(wrong(key, format!("`{address}` is no address: 0x and 40 hexadecimal digits")));
+        }
+    }
+    match (file, url, from) {
+        (None, None, None) if to.is_none() => Ok(None),
+        (Some(file), None, None) if to.is_none() => Ok(Some(AnchorSettings::File(file))),
+        (Some(_), ..) => {
+            Err(wrong("mpc.anchor_file", "results are recorded in a file or in a ledger, not in both"))
+        }
+        (None, Some(url), Some(from)) => {
+            if !url.0.starts_with("https://") && !url.0.starts_with("http://") {
+                return Err(wrong("mpc.anchor_url", "must begin with https:// or http://"));
+            }
+            Ok(Some(AnchorSettings::Ledger { url, from, to }))
+        }
+        (None, ..) => Err(wrong(
+            "mpc.anchor_from",
+            "goes together with `mpc.anchor_url`: an account, and where its ledger is",
+        )),
+    }
 }
 
 fn node_list(path: &std::path::Path) -> Result<NodeList, ConfigError> {

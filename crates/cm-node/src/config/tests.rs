@@ -300,6 +300,9 @@ fn the_page_names_every_key_with_its_true_default_and_its_variables() {
             "mpc.peers" => {
                 "clinic-b=b.example:8100#abababababababababababababababababababababababababababababababab"
             }
+            "mpc.anchor_file" => "/var/lib/anchored.jsonl",
+            // Only together; see the test of ledgers.
+            "mpc.anchor_url" | "mpc.anchor_from" | "mpc.anchor_to" => continue,
             // A file that must be there.
             "mpc.nodes" => continue,
             // A file that must be there; see the test of identities.
@@ -314,6 +317,28 @@ fn the_page_names_every_key_with_its_true_default_and_its_variables() {
         let same = show(by_set) == untouched;
         assert_eq!(same, !default.is_empty(), "{key} has not the default {default:?}");
     }
+}
+
+#[test]
+fn results_are_recorded_in_a_file_or_in_a_ledger() {
+    let account = "0x52908400098527886E0F7030069857D2E4169EE7";
+    let (url, from) =
+        ("mpc.anchor_url=https://user:pass@ledger.example/v3/key", format!("mpc.anchor_from={account}"));
+    let config = gather(&[url, &from], &[]).unwrap();
+    match &config.mpc.anchor {
+        Some(AnchorSettings::Ledger { url, from, to: None }) => {
+            assert_eq!((url.0.as_str(), from.as_str()), ("https://user:pass@ledger.example/v3/key", account));
+        }
+        other => panic!("{other:?}"),
+    }
+    let shown = format!("{:?}", config.mpc.anchor);
+    assert!(shown.contains("ledger.example") && !shown.contains("pass") && !shown.contains("key"), "{shown}");
+    let refused = |set: &[&str]| gather(set, &[]).unwrap_err().to_string();
+    assert!(refused(&[url]).contains("mpc.anchor_from"));
+    assert!(refused(&[&from]).contains("mpc.anchor_from"));
+    assert!(refused(&[url, "mpc.anchor_from=0x12"]).contains("0x12"));
+    assert!(refused(&[url, &from, "mpc.anchor_file=/tmp/x"]).contains("mpc.anchor_file"));
+    assert!(refused(&["mpc.anchor_url=ftp://x", &from]).contains("mpc.anchor_url"));
 }
 
 #[test]

@@ -86,6 +86,10 @@ pub const KEYS: &[&str] = &[
     "mpc.run_within",
     "mpc.patience",
     "mpc.runs_max",
+    "mpc.anchor_file",
+    "mpc.anchor_url",
+    "mpc.anchor_from",
+    "mpc.anchor_to",
     "intel.mode",
     "intel.legacy",
     "intel.anchors",
@@ -410,6 +414,28 @@ pub struct MpcToml {
     pub patience: Option<u64>,
     /// Most runs at a time.
     pub runs_max: Option<usize>,
+    /// A file at whose end the digests of signed results are written.
+    pub anchor_file: Option<PathBuf>,
+    /// The JSON-RPC endpoint of a ledger of the Ethereum kind in which they are recorded.
+    pub anchor_url: Option<AnchorUrl>,
+    /// The account there.
+    pub anchor_from: Option<String>,
+    /// The address that transactions go to.
+    pub anchor_to: Option<String>,
+}
+
+/// The address of a ledger's node. Its path often is a secret, hence only its host is shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct AnchorUrl(pub String);
+
+impl std::fmt::Debug for AnchorUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rest = self.0.split_once("://").map_or(self.0.as_str(), |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        write!(f, "AnchorUrl({host})")
+    }
 }
 
 /// `[limits]`.

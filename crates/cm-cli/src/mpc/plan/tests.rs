@@ -17,6 +17,7 @@ fn planned() -> Plan {
             "ada".to_owned(),
             RecipientSecretKey::generate().public_key().to_string(),
         )]),
+        signature: None,
     }
 }
 

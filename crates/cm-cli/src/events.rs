@@ -103,8 +103,13 @@ async fn show_what_follows(
     filters: &[(&str, String)],
     connection: &Connection,
 ) -> Result<(), ClientError> {
-    api.follow_events(after, filters, |followed| match followed {
-        Followed::Event(event) => show(connection, &event),
+    api.follow_events(after, filters, each(connection, |event| show(connection, &event))).await
+}
+
+/// Shows what is followed, and tells when the connection is lost and when it is there again.
+pub(crate) fn each(connection: &Connection, show: impl Fn(Entry) -> bool) -> impl FnMut(Followed) -> bool {
+    move |followed| match followed {
+        Followed::Event(event) => show(event),
         Followed::Lost => {
             output::note(connection, "connection lost; resuming");
             true
@@ -113,8 +118,7 @@ async fn show_what_follows(
             output::note(connection, "resumed");
             true
         }
-    })
-    .await
+    }
 }
 
 /// Works until it ends or somebody presses Ctrl-C, which is how one says that one has enough, hence no failure.
@@ -128,16 +132,22 @@ pub(crate) async fn until_interrupted(work: impl Future<Output = Result<(), Clie
     Ok(ExitCode::SUCCESS)
 }
 
-fn number(event: &Entry) -> u64 {
+/// The number that one goes on after.
+pub(crate) fn number(event: &Entry) -> u64 {
     event.get("seq").and_then(Value::as_u64).unwrap_or(0)
 }
 
 /// Prints one event of many; whether anybody still reads.
 fn show(connection: &Connection, event: &Entry) -> bool {
+    show_as(connection, event, |event| paragraph(event, Widths::default(), output::width()))
+}
+
+/// Prints one event of many, for people in these words; whether anybody still reads.
+pub(crate) fn show_as(connection: &Connection, event: &Entry, words: impl FnOnce(&Entry) -> String) -> bool {
     match connection.output {
         Format::Json => output::line_is_read(&Value::Object(event.clone()).to_string()),
         Format::Yaml => output::line_is_read(&format!("---\n{}", output::yaml(event).trim_end())),
-        Format::Table => output::line_is_read(&paragraph(event, Widths::default(), output::width())),
+        Format::Table => output::line_is_read(&words(event)),
     }
 }
 

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use cm_client::resources::Entry;
-use cm_client::{Api, ClientError, Followed};
+use cm_client::{Api, ClientError};
 use serde_json::Value;
 
 use super::{harmless, shown};
-use crate::events::{filters, until_interrupted};
-use crate::{Connection, Format, Outcome, output};
+use crate::events::{each, filters, number, show_as, until_interrupted};
+use crate::{Connection, Outcome, output};
 
 /// `cryptomesh intel events`
 #[derive(Args, Debug)]
@@ -73,7 +73,7 @@ pub(super) async fn run(args: EventsArgs, connection: &Connection) -> Outcome {
                 let found = there(&api, &args, &filters).await?;
                 let last = found.iter().map(number).max().unwrap_or(0);
                 for event in found {
-                    if !show(connection, event) {
+                    if !show(connection, &event) {
                         return Ok(());
                     }
                 }
@@ -111,31 +111,12 @@ async fn follow(
     filters: &[(&str, String)],
     connection: &Connection,
 ) -> Result<(), ClientError> {
-    api.follow_threats(after, filters, |followed| match followed {
-        Followed::Event(event) => show(connection, event),
-        Followed::Lost => {
-            output::note(connection, "connection lost; resuming");
-            true
-        }
-        Followed::Resumed => {
-            output::note(connection, "resumed");
-            true
-        }
-    })
-    .await
-}
-
-fn number(event: &Entry) -> u64 {
-    event.get("seq").and_then(Value::as_u64).unwrap_or(0)
+    api.follow_threats(after, filters, each(connection, |event| show(connection, &event))).await
 }
 
 /// Prints one event of many; whether anybody still reads.
-fn show(connection: &Connection, event: Entry) -> bool {
-    match connection.output {
-        Format::Json => output::line_is_read(&Value::Object(event).to_string()),
-        Format::Yaml => output::line_is_read(&format!("---\n{}", output::yaml(&event).trim_end())),
-        Format::Table => output::line_is_read(&line(&harmless(event, connection))),
-    }
+fn show(connection: &Connection, event: &Entry) -> bool {
+    show_as(connection, event, |event| line(&harmless(event.clone(), connection)))
 }
 
 /// An event in one line.

@@ -37,7 +37,7 @@ const BENCHMARKS: &[Benchmark] = &[
     },
     Benchmark {
         name: "files",
-        about: "sealing and opening files in every format, beside writing them, and the memory it takes",
+        about: "sealing and opening files in every format, beside writing them, and the memory it takes (`--megabytes N`)",
         cargo: &["run", "--release", "--package", "cm-crypto", "--example", "files"],
         starts_product: false,
     },
@@ -69,6 +69,12 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "policy",
         about: "decisions a second by a policy of 1000 statements, against the plain interpreter and Cedar",
         cargo: &["run", "--release", "--manifest-path", "bench/policy/Cargo.toml"],
+        starts_product: false,
+    },
+    Benchmark {
+        name: "timing",
+        about: "whether the time of comparing passwords and tokens tells anything of the secret, with a leak that must be seen",
+        cargo: &["bench", "--package", "cm-e2e", "--bench", "timing"],
         starts_product: false,
     },
 ];

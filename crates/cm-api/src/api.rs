@@ -11,6 +11,7 @@ use cm_kernel::{Access, Kernel};
 use cm_mpc::Computations;
 use tokio::sync::Semaphore;
 
+use crate::bundles::Bundles;
 use crate::key_sets::KeySets;
 use crate::progress_socket;
 use crate::shieldx::ShieldX;
@@ -23,13 +24,19 @@ pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 pub struct Api {
     engines: Arc<Engines>,
     pub(crate) key_sets: KeySets,
+    pub(crate) bundles: Bundles,
     /// Sockets that may still be opened.
     pub(crate) sockets: Arc<Semaphore>,
 }
 
 impl From<Engines> for Api {
     fn from(engines: Engines) -> Self {
-        Self { engines: Arc::new(engines), key_sets: KeySets::default(), sockets: progress_socket::sockets() }
+        Self {
+            engines: Arc::new(engines),
+            key_sets: KeySets::default(),
+            bundles: Bundles::default(),
+            sockets: progress_socket::sockets(),
+        }
     }
 }
 

@@ -33,6 +33,7 @@ const BEARER: &str = "bearer";
         (name = "tenants", description = "Isolated namespaces of principals and resources"),
         (name = "keys", description = "Keys that sign what the node issues, and take turns"),
         (name = "principals", description = "Who can authenticate, and their API keys"),
+        (name = "workloads", description = "Principals that are workloads, what they show to each other, and whose are trusted"),
         (name = "roles", description = "Named sets of permissions"),
         (name = "security-policies", description = "What resources demand of their users"),
         (name = "services", description = "Groups of microservices"),

@@ -15,6 +15,7 @@
 
 pub mod api;
 pub mod authentication;
+mod bundles;
 pub mod deletion;
 pub mod document;
 mod earlier_errors;
@@ -78,9 +79,11 @@ pub mod services;
 pub mod signing_keys;
 pub mod storage_network;
 pub mod storages;
+pub mod svids;
 pub mod tenants;
 pub mod threat_collections;
 pub mod tokens;
+pub mod trust_domains;
 mod verifications;
 pub mod watch;
 mod watcher;

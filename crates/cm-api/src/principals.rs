@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cm_http::{ETag, Failure, JsonBody, Params};
+use cm_kernel::CredentialPermit;
 use cm_kernel::identity::{NewPrincipal, Principal, PrincipalChange};
 use cm_kernel::policy::{Create, Delete, List, Read, Update};
 use cm_types::{PrincipalId, ResourceId, ResourceKind};
@@ -99,6 +100,13 @@ pub struct NewPassword {
     /// The password.
     #[schema(format = "password")]
     pub password: String,
+    /// The one before, to change one's own without the permission to grant.
+    #[serde(default)]
+    #[schema(format = "password")]
+    pub old_password: Option<String>,
+    /// A code of the second factor, with the one before, if there is one.
+    #[serde(default)]
+    pub code: Option<String>,
 }
 
 /// Which part of the principals is wanted.
@@ -229,9 +237,13 @@ pub async fn delete_principal(
     put, path = "/principals/{id}/password", operation_id = "set_password", tag = "principals",
     params(("id" = String, Path, description = "The principal")), request_body = NewPassword,
     extensions(("x-permission" = json!("principal:grant"))),
-    responses((status = 204, description = "Set; all tokens of the principal have ended"))
+    responses(
+        (status = 204, description = "Set; all tokens of the principal have ended"),
+        (status = 403, description = "The old password is wrong, or needed: `details.old_password` is `required` then", body = ErrorBody),
+        (status = 429, description = "Too many wrong ones; `Retry-After` says when to try again", body = ErrorBody),
+    )
 )]
-/// Sets a password: one's own without a permission, or somebody's whose roles permit no more than the caller holds.
+/// Sets a password: one's own by the old one, or somebody's whose roles permit no more than the caller holds.
 pub async fn set_password(
     State(api): State<Api>,
     Op(op): Op,
@@ -239,10 +251,17 @@ pub async fn set_password(
     body: JsonBody<NewPassword>,
 ) -> Result<StatusCode, Failure> {
     api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
-    let password = body.decode().await?.password.into();
+    let NewPassword { password, old_password, code } = body.decode().await?;
     let op = op.again(&api.kernel).await?;
     let (principal, permit) = api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
-    api.kernel.set_password(&op, permit, &principal, password).await.map_err(refusal)?;
+    let done = match (&permit, old_password) {
+        (CredentialPermit::Own(_), Some(old)) => {
+            let shown = (old.into(), code.map(Into::into));
+            api.kernel.change_password(&op, &permit, &principal, shown, password.into()).await
+        }
+        _ => api.kernel.set_password(&op, permit, &principal, password.into()).await,
+    };
+    done.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

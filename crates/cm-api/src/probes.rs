@@ -13,7 +13,7 @@ use cm_kernel::policy::List;
 use cm_types::{PageLimit, RequestId, ResourceKind};
 
 use crate::api::Api;
-use crate::tokens;
+use crate::{tokens, trust_domains};
 
 /// Shows the document; needs nothing but this node.
 const DOCS: &str = include_str!("docs.html");
@@ -33,6 +33,7 @@ pub(crate) fn routes(document: String) -> Router<Api> {
         .route("/docs", get(docs))
         .route("/.well-known/openid-configuration", get(tokens::configuration))
         .route(tokens::JWKS_PATH, get(tokens::key_set))
+        .route(trust_domains::BUNDLE_PATH, get(trust_domains::own_bundle))
 }
 
 /// The page that shows the document. What it may run and fetch is named: a script and a style by a number that

@@ -23,7 +23,7 @@ use crate::{
     intel, intel_exports, intel_peers, intel_watch, manifests, measures, mfa, microservices, network, node,
     object_verification, object_versions, objects, paths, permission_policies, principals, probes, programs,
     progress_socket, providers, quotas, referrers, roles, security_policies, services, signing_keys,
-    storage_network, storages, tenants, threat_collections, tokens, watch,
+    storage_network, storages, svids, tenants, threat_collections, tokens, trust_domains, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -90,6 +90,8 @@ fn families() -> OpenApiRouter<Api> {
         .merge(tokens::routes())
         .merge(providers::routes())
         .merge(mfa::routes())
+        .merge(svids::routes())
+        .merge(trust_domains::routes())
         .merge(tenants::routes())
         .merge(signing_keys::routes())
         .merge(principals::routes())

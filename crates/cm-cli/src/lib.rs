@@ -37,8 +37,10 @@ pub mod sealing;
 pub mod session;
 mod share;
 pub mod storage;
+pub mod svid;
 pub mod top;
 mod transfer;
+pub mod trust;
 pub mod xolo;
 
 use std::ffi::OsString;
@@ -186,6 +188,12 @@ pub enum Command {
     /// Guard your password by one-time codes of a device.
     #[command(subcommand)]
     Mfa(mfa::MfaCommand),
+    /// Give workloads certificates and tokens of SPIFFE, and judge those of others.
+    #[command(subcommand)]
+    Svid(svid::SvidCommand),
+    /// See and change whose workloads are trusted: trust domains and their bundles.
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
     /// Revoke the kept token and forget it.
     Logout,
     /// Show who the node takes you for.
@@ -251,6 +259,8 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Principal(command) => principal::run(command, connection).await,
         Command::Login(args) => session::login(args, connection).await,
         Command::Mfa(command) => mfa::run(command, connection).await,
+        Command::Svid(command) => svid::run(command, connection).await,
+        Command::Trust(command) => trust::run(command, connection).await,
         Command::Logout => session::logout(connection).await,
         Command::Whoami => session::whoami(connection).await,
         Command::Can(args) => decision::can(args, connection).await,

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use cm_client::{Api, ClientError};
 
 use crate::{Connection, Format, Outcome, output, session};
 
 /// `cryptomesh principal …`
 #[derive(Debug, Subcommand)]
 pub enum PrincipalCommand {
-    /// Set a password, asked for or read from standard input; ends all tokens of the principal.
+    /// Set a password, asked for or read from standard input; ends all tokens of the principal. Your own takes the old one besides.
     Passwd(PasswdArgs),
     /// Make an API key, or one for S3; its text is printed this once.
     ApiKey(ApiKeyArgs),
@@ -55,13 +56,34 @@ pub struct RevokeApiKeyArgs {
     pub key: String,
 }
 
+fn needs_old_password(details: &serde_json::Value) -> bool {
+    details.get("old_password").and_then(serde_json::Value::as_str) == Some("required")
+}
+
+/// The old password is the next line of standard input, and the code the one behind it, where they are not typed.
+async fn change_own(api: &Api, principal: &str, password: &str) -> anyhow::Result<()> {
+    let old = session::ask_old_password(principal)?;
+    match api.change_password(principal, (&old, None), password).await {
+        Err(ClientError::Refused(refusal)) if session::needs_code(&refusal.details) => {
+            let code = session::ask_code()?;
+            Ok(api.change_password(principal, (&old, Some(&code)), password).await?)
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
 /// Runs one of them.
 pub async fn run(command: PrincipalCommand, connection: &Connection) -> Outcome {
     let api = connection.api()?;
     match command {
         PrincipalCommand::Passwd(args) => {
-            let password = session::ask_password(&args.principal)?;
-            api.set_password(&args.principal, &password).await?;
+            let password = session::ask_new_password(&args.principal)?;
+            match api.set_password(&args.principal, &password).await {
+                Err(ClientError::Refused(refusal)) if needs_old_password(&refusal.details) => {
+                    change_own(&api, &args.principal, &password).await?;
+                }
+                outcome => outcome?,
+            }
             let document = serde_json::json!({ "principal": args.principal, "password_set": true });
             output::done(connection, &format!("password of {} set", args.principal), &document);
         }

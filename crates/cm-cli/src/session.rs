@@ -58,7 +58,7 @@ pub async fn login(args: LoginArgs, connection: &Connection) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn needs_code(details: &serde_json::Value) -> bool {
+pub(crate) fn needs_code(details: &serde_json::Value) -> bool {
     details.get("second_factor").and_then(serde_json::Value::as_str) == Some("required")
 }
 
@@ -74,9 +74,22 @@ pub(crate) fn ask_code() -> anyhow::Result<String> {
 
 /// A password, typed unseen or taken from the first line of standard input.
 pub(crate) fn ask_password(principal: &str) -> anyhow::Result<String> {
+    ask_secret(&format!("Password of {principal}: "))
+}
+
+/// As [`ask_password`], one that is to be set.
+pub(crate) fn ask_new_password(principal: &str) -> anyhow::Result<String> {
+    ask_secret(&format!("New password of {principal}: "))
+}
+
+/// As [`ask_password`], the one that is replaced.
+pub(crate) fn ask_old_password(principal: &str) -> anyhow::Result<String> {
+    ask_secret(&format!("Old password of {principal}: "))
+}
+
+fn ask_secret(prompt: &str) -> anyhow::Result<String> {
     if std::io::stdin().is_terminal() {
-        return rpassword::prompt_password(format!("Password of {principal}: "))
-            .context("cannot read the password");
+        return rpassword::prompt_password(prompt).context("cannot read the password");
     }
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).context("cannot read the password")?;

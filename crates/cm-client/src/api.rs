@@ -168,6 +168,16 @@ impl Api {
         self.json(response).await
     }
 
+    /// `PUT` of a JSON document that answers with another.
+    pub async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let response = self.send(self.request(Method::PUT, path).json(body)).await?;
+        self.json(response).await
+    }
+
     /// As [`Api::post`], but waits for the answer as long as the connection lasts.
     pub async fn post_patiently<T: DeserializeOwned>(
         &self,

@@ -33,8 +33,9 @@ pub mod storage_network;
 pub mod terms;
 pub mod transfer;
 pub mod trust;
+pub mod workloads;
 
-pub use api::Api;
+pub use api::{Api, segment};
 pub use by_policy::CertifiedConnection;
 pub use error::{ClientError, Refusal};
 pub use follow::Followed;
@@ -49,6 +50,7 @@ pub use storage_network::{
 };
 pub use terms::{BrokenTerm, Terms};
 pub use trust::{Trust, VerifiedInstance};
+pub use workloads::{IssuedSvid, IssuedWorkloadToken};
 
 pub use cm_attest::Claims;
 pub use cm_instance::{ExecutionReport, InstanceClaims};

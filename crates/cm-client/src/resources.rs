@@ -267,6 +267,18 @@ impl Api {
         self.call(Method::PUT, &path, Some(&serde_json::json!({ "password": password }))).await
     }
 
+    /// Changes one's own password by the old one, and a code of the second factor if there is one.
+    pub async fn change_password(
+        &self,
+        principal: &str,
+        (old, code): (&str, Option<&str>),
+        password: &str,
+    ) -> Result<(), ClientError> {
+        let path = format!("{}/password", item(ResourceKind::Principal, principal));
+        let body = serde_json::json!({ "password": password, "old_password": old, "code": code });
+        self.call(Method::PUT, &path, Some(&body)).await
+    }
+
     /// Makes an API key for a principal.
     pub async fn create_api_key(&self, principal: &str, label: &str) -> Result<IssuedApiKey, ClientError> {
         let path = format!("{}/api-keys", item(ResourceKind::Principal, principal));

@@ -9,11 +9,13 @@ mod request;
 
 pub use authority::{
     CertificateAuthority, CertificateSpec, Extension, GeneratedKey, IssuedCertificate, generate_identity,
-    generate_key, self_signed,
+    generate_key, generate_request, self_signed,
 };
 pub use inspect::{
-    common_name, der_to_pem, extension, fingerprint, pem_to_der, spki_der, subject, uris, validity,
+    common_name, der_to_pem, extension, fingerprint, pem_to_der, pems_to_der, spki_der, subject, uris,
+    validity,
 };
+pub(crate) use inspect::{is_authority, signs_only};
 pub use request::{CertificateRequest, REQUEST_LEN_MAX};
 
 #[cfg(test)]

@@ -38,6 +38,18 @@ pub enum CryptoError {
     /// The token names a signer that is not among the given keys.
     #[error("the token was signed by a key that is not trusted")]
     UntrustedSigner,
+    /// The token, or certificate, is of another time than the present.
+    #[error("expired, or not valid yet")]
+    Expired,
+    /// The token is for somebody else.
+    #[error("the token is for another audience")]
+    Audience,
+    /// It vouches for nobody of the trust domain whose bundle it was judged by.
+    #[error("not a document of exactly one workload of that trust domain")]
+    Workload,
+    /// The bytes are no trust bundle in the form of SPIFFE, are too many, or hold no usable authority.
+    #[error("not a trust bundle with a usable authority")]
+    TrustBundle,
     /// The text is no password hash of a form that is verified.
     #[error("not a password hash that can be verified: neither argon2id nor PBKDF2 of the earlier service")]
     PasswordHash,

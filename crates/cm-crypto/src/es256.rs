@@ -16,6 +16,11 @@ const PRIVATE_KEY: &str = "PRIVATE KEY";
 const COORDINATE_BYTES: usize = 32;
 /// What an uncompressed point begins with (SEC 1, section 2.3.3).
 const UNCOMPRESSED: u8 = 4;
+/// What precedes the point in a SubjectPublicKeyInfo (RFC 5480, section 2).
+const SPKI_PREFIX: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
 /// Longest token that is looked at, in bytes.
 const TOKEN_LEN_MAX: usize = 64 * 1024;
 
@@ -109,6 +114,18 @@ impl EcVerifyingKey {
         let parsed = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.point()).parse();
         parsed.map_err(|_| CryptoError::Key("ECDSA P-256 public"))?;
         Ok(key)
+    }
+
+    /// The key of a SubjectPublicKeyInfo in DER.
+    ///
+    /// Errors: [`CryptoError::Key`] for any but one of ECDSA P-256.
+    pub fn from_spki_der(der: &[u8]) -> Result<Self, CryptoError> {
+        let point = der.strip_prefix(&SPKI_PREFIX).ok_or(CryptoError::Key("ECDSA P-256 public"))?;
+        let key = Self::from_point(point)?;
+        match key.point().len() == point.len() {
+            true => Ok(key),
+            false => Err(CryptoError::Key("ECDSA P-256 public")),
+        }
     }
 
     /// The two coordinates in base64url.

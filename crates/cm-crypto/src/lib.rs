@@ -9,7 +9,7 @@
 //!
 //! Reading order: [`secret`] (how secrets are held), [`digest`], [`sign`] (Ed25519), [`pss`] (RSA), [`foreign`], [`jws`] and [`es256`] (signed
 //! tokens), [`password`], [`mod@derive`], [`exchange`] (secrets of two), [`stream`] (pseudorandom bytes), [`threshold`] (signatures of several together), [`sealed`] (bytes at rest under a symmetric key), [`frames`] (long ones, read in part), [`seal`] (objects
-//! for recipients), [`cert`].
+//! for recipients), [`cert`], [`svid`] (what workloads show).
 
 pub mod aes_file;
 pub mod cert;
@@ -31,6 +31,7 @@ pub mod secp256k1;
 pub mod secret;
 pub mod sign;
 pub mod stream;
+pub mod svid;
 pub mod threshold;
 pub mod x25519;
 

@@ -22,6 +22,8 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 /// Lanes; belongs to the memory above.
 const LANES: u32 = 1;
+/// What one hash costs, in words.
+pub const COST: &str = "19 MiB of memory, 2 passes, 1 lane";
 /// The dearest hash that is still verified, in KiB: a stored text must not decide to eat the machine.
 const MEMORY_KIB_MAX: u32 = 128 * 1024;
 /// The most passes that are still verified.
@@ -190,6 +192,12 @@ mod tests {
         assert_ne!(hash(&secret("correct horse")), stored, "salts repeat");
         assert!(!format!("{stored:?}").contains("argon2"));
         assert_eq!(PasswordHash::parse(stored.as_str()).unwrap(), stored);
+    }
+
+    #[test]
+    fn the_cost_is_told_as_it_is() {
+        let told = format!("{} MiB of memory, {PASSES} passes, {LANES} lane", MEMORY_KIB / 1024);
+        assert_eq!(COST, told);
     }
 
     #[test]

@@ -84,6 +84,11 @@ pub fn random_token() -> Secret<String> {
 
 /// Whether the bytes are equal, in a time that depends on their lengths only.
 pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    all_equal(a, b)
+}
+
+/// Generic, so that a test can count what it looks at.
+fn all_equal<T: ConstantTimeEq>(a: &[T], b: &[T]) -> bool {
     a.ct_eq(b).into()
 }
 
@@ -111,6 +116,64 @@ mod tests {
         for other in [&b"abd"[..], b"bbc", b"ab", b"abcd", b""] {
             assert!(!constant_time_eq(b"abc", other));
         }
+    }
+
+    /// An element that counts how often it is compared.
+    struct Counted<'a>(u8, &'a std::cell::Cell<usize>);
+
+    impl ConstantTimeEq for Counted<'_> {
+        fn ct_eq(&self, other: &Self) -> subtle::Choice {
+            self.1.set(self.1.get() + 1);
+            self.0.ct_eq(&other.0)
+        }
+    }
+
+    impl PartialEq for Counted<'_> {
+        fn eq(&self, other: &Self) -> bool {
+            self.1.set(self.1.get() + 1);
+            self.0 == other.0
+        }
+    }
+
+    /// Wherever the first difference is, every element is looked at. The ordinary comparison shows that the count can tell.
+    #[test]
+    fn comparison_looks_at_everything_wherever_the_difference_is() {
+        const LEN: usize = 32;
+        for different in 0..=LEN {
+            let count = std::cell::Cell::new(0);
+            let a: Vec<_> = (0..LEN).map(|at| Counted(at as u8, &count)).collect();
+            let b: Vec<_> =
+                (0..LEN).map(|at| Counted(at as u8 ^ u8::from(at == different), &count)).collect();
+            assert_eq!(all_equal(&a, &b), different == LEN);
+            assert_eq!(count.take(), LEN, "a difference at {different}");
+            assert_eq!(a == b, different == LEN);
+            assert_eq!(
+                count.take(),
+                (different + 1).min(LEN),
+                "the ordinary comparison stops at {different}"
+            );
+        }
+    }
+
+    /// Says of a type whether it can be compared with `==`: the constant of the implementation wins over the trait's where its
+    /// bound holds.
+    struct Comparable<T>(std::marker::PhantomData<T>);
+
+    trait Unless {
+        const HOLDS: bool = false;
+    }
+
+    impl<T> Unless for Comparable<T> {}
+
+    impl<T: PartialEq> Comparable<T> {
+        const HOLDS: bool = true;
+    }
+
+    #[test]
+    fn secrets_cannot_be_compared_in_the_ordinary_way() {
+        assert!(Comparable::<String>::HOLDS && Comparable::<[u8; 32]>::HOLDS);
+        assert!(!Comparable::<Secret<String>>::HOLDS);
+        assert!(!Comparable::<Secret<[u8; 32]>>::HOLDS);
     }
 
     #[test]

@@ -37,6 +37,10 @@ pub fn refusal(error: KernelError) -> Failure {
             let message = "the password is right; a code of the second factor is needed besides";
             return Failure::unauthenticated(message).with_detail("second_factor", "required");
         }
+        KernelError::Identity(IdentityError::OldPasswordRequired) => {
+            return Failure::new(FailureClass::Forbidden, error.to_string())
+                .with_detail("old_password", "required");
+        }
         _ if is_full(&error) => {
             return Failure::new(FailureClass::StorageFull, "no space left on the node").with_cause(error);
         }

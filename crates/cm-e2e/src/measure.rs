@@ -3,15 +3,19 @@
 //! What is compared runs in turns, so that a busy machine slows all of it; a ratio is the median over the rounds of the ratio
 //! within a round. Aims are printed with what was found and never asserted.
 
+mod client;
 mod report;
 mod runs;
 mod samples;
 mod usage;
+mod welch;
 
+pub use client::{Answer, Request, Server, ask, ask_for};
 pub use report::Report;
 pub use runs::{Run, Runs};
 pub use samples::{Samples, median};
 pub use usage::{Usage, load, memory_peak};
+pub use welch::{Classes, Contrast};
 
 use std::error::Error;
 

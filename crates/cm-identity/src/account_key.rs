@@ -4,13 +4,14 @@
 //! [scopes](AccountScope), each of which stands for some of the permissions that a role could hold. Only a digest of
 //! the secret is kept. It opens the Xolo dialect and nothing else.
 
-use cm_crypto::{Secret, digest, secret};
+use cm_crypto::{Secret, secret};
 use cm_db::{KeyPrefix, ReadTx, WriteTx};
 use cm_policy::{ActionKind, Grant, Permission, Permit, RoleFacts};
-use cm_types::{RequestId, ResourceId, ResourceKind, Sha256Digest, TenantId, Timestamp};
+use cm_types::{RequestId, ResourceId, ResourceKind, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::principal::check_text;
+use crate::secret_digest::SecretDigest;
 use crate::table::{AccountKeyRow, AccountKeys, AccountKeysOfTenant, Mark};
 use crate::trail::Entry;
 use crate::{CredentialProblem, Identity, IdentityError, InvalidInput};
@@ -210,8 +211,8 @@ impl Identity {
         let (id, _) = parts.filter(|(id, _)| id.len() == 2 * ID_BYTES).ok_or(CredentialProblem::Malformed)?;
         let row = tx.get::<AccountKeys>(&id.to_owned())?;
         // An unknown id is compared as well.
-        let stored = row.as_ref().map_or(Sha256Digest::from_bytes([0; 32]), |row| row.secret_sha256);
-        let same = secret::constant_time_eq(stored.as_bytes(), digest::sha256(text.as_bytes()).as_bytes());
+        let stored = row.as_ref().map_or(SecretDigest::of_nothing(), |row| row.secret_sha256);
+        let same = stored.matches(&SecretDigest::of(text.as_bytes()));
         let row = row.filter(|_| same).ok_or(CredentialProblem::UnknownKey)?;
         if row.expires_at.is_some_and(|end| end <= self.now()) {
             return Err(CredentialProblem::Expired.into());
@@ -235,9 +236,9 @@ impl Identity {
     }
 }
 
-fn new_text(id: &str) -> (Secret<String>, Sha256Digest, String) {
+fn new_text(id: &str) -> (Secret<String>, SecretDigest, String) {
     let text = Secret::new(format!("{PREFIX}{id}_{}", secret::random_token().expose()));
-    let digest = digest::sha256(text.expose().as_bytes());
+    let digest = SecretDigest::of(text.expose().as_bytes());
     let prefix = text.expose()[..SHOWN].to_owned();
     (text, digest, prefix)
 }

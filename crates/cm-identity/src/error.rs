@@ -7,7 +7,7 @@ use std::time::Duration;
 use cm_crypto::CryptoError;
 use cm_db::DbError;
 use cm_events::EventError;
-use cm_types::{Generation, ResourceId};
+use cm_types::{Generation, InvalidSpiffeId, ResourceId};
 
 /// Why something about identities was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -103,9 +103,40 @@ pub enum IdentityError {
         "a second factor is enrolled in a session that a password began; log in, and use the session's token"
     )]
     NotOfPassword,
+    /// Somebody would change its own password without showing the old one, or would give itself the first.
+    #[error(
+        "your own password is changed by the old one; without it, or for a first one, it is set by who may grant"
+    )]
+    OldPasswordRequired,
+    /// The old password is another one.
+    #[error("the old password is wrong")]
+    WrongOldPassword,
     /// The secret of a second factor is none.
     #[error("the second factor cannot be used")]
     SecondFactorUnusable,
+    /// The principal was not made a workload, or is disabled.
+    #[error("the principal is no workload; somebody who may grant makes it one (`cryptomesh svid register`)")]
+    NotAWorkload,
+    /// The request for a certificate is none, or was not signed with the key that it is about.
+    #[error("expected a certificate request (PKCS#10) in PEM for an ECDSA P-256 key, signed with that key")]
+    Request(#[source] CryptoError),
+    /// The node has no name to issue documents of workloads in.
+    #[error("this node has no trust domain; set `identity.trust_domain`")]
+    NoTrustDomain,
+    /// The name of the principal, or its tenant's, cannot stand in a SPIFFE id.
+    #[error(
+        "the name of this principal or its tenant cannot be that of a workload: letters, digits and `.-_` only"
+    )]
+    UnnameableWorkload(#[from] InvalidSpiffeId),
+    /// The trust domain is not one that is trusted.
+    #[error("there is no such trust domain")]
+    NoSuchTrustDomain,
+    /// As many trust domains are trusted as may be.
+    #[error("a node may trust at most {max} trust domains")]
+    TooManyTrustDomains {
+        /// The most.
+        max: usize,
+    },
     /// The id of a tenant is taken.
     #[error("a tenant of this id exists already")]
     TenantExists,
@@ -262,6 +293,22 @@ pub enum InvalidInput {
         field: &'static str,
         /// What is expected.
         rule: &'static str,
+    },
+    /// Something about a trust domain.
+    #[error("{field}: {rule}")]
+    TrustDomain {
+        /// Which field.
+        field: &'static str,
+        /// What is expected.
+        rule: &'static str,
+    },
+    /// The audiences of a token.
+    #[error("audience: expected 1 to {max} texts of 1 to {len_max} bytes without control characters")]
+    Audience {
+        /// The most audiences.
+        max: usize,
+        /// The most bytes of one.
+        len_max: usize,
     },
     /// An id that the product uses itself.
     #[error("the id is reserved")]

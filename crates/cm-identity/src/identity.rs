@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use cm_db::{Db, ReadTx};
 use cm_events::EventLog;
 use cm_runtime::{Clock, Tasks};
-use cm_types::{PrincipalId, TenantId, Timestamp};
+use cm_types::{PrincipalId, TenantId, Timestamp, TrustDomain};
 
 use crate::hashing::Hashing;
 use crate::lockout::{Sprays, UnknownNames};
@@ -49,6 +49,7 @@ struct Inner {
     ring: Mutex<Ring>,
     master: OnceLock<MasterKey>,
     issuer: OnceLock<String>,
+    trust_domain: OnceLock<TrustDomain>,
 }
 
 impl Identity {
@@ -66,6 +67,7 @@ impl Identity {
             ring: Mutex::default(),
             master: OnceLock::new(),
             issuer: OnceLock::new(),
+            trust_domain: OnceLock::new(),
         }))
     }
 
@@ -83,6 +85,17 @@ impl Identity {
     /// Errors: the text, if another one is in use already.
     pub fn use_issuer(&self, issuer: String) -> Result<(), String> {
         self.0.issuer.set(issuer)
+    }
+
+    /// Sets the trust domain in whose name documents of workloads are issued, once. Without it there are none.
+    ///
+    /// Errors: the domain, if another one is in use already.
+    pub fn use_trust_domain(&self, domain: TrustDomain) -> Result<(), TrustDomain> {
+        self.0.trust_domain.set(domain)
+    }
+
+    pub(crate) fn own_trust_domain(&self) -> Option<&TrustDomain> {
+        self.0.trust_domain.get()
     }
 
     /// What tokens name as their issuer, and as whom they are for.

@@ -11,6 +11,8 @@
 //! - **API keys** read `cmk_<id>_<secret>` and last until revoked. Only a digest of the secret is kept.
 //! - **Keys of S3** are API keys that requests are signed with ([`ApiKeyKind::S3`]); they open nothing else.
 //! - **Sessions** are begun by a login, carried on by refreshing and ended by a logout; see [`session`].
+//! - **Workloads** show certificates and tokens to each other, which name them in the manner of SPIFFE; see [`workload`] and, for
+//!   those of others, [`federation`].
 //! - **Tokens** are signed by the node and checked without being stored. They name the principal's
 //!   credential epoch, which changes with the password and on disabling, so that all of them
 //!   die at once; a single one dies by revocation, and one made with an API key dies with the key.
@@ -20,11 +22,12 @@
 //! anybody's roles takes a permit to *grant*, see [`CredentialRight`].
 //!
 //! Reading order: [`principal`], [`tenant`], [`profile`], [`credential`], [`second_factor`], [`session`], [`identity`], [`lockout`],
-//! [`provider`], [`account_key`], [`node_keys`], [`signing`], [`master`].
+//! [`provider`], [`workload`], [`federation`], [`account_key`], [`node_keys`], [`signing`], [`master`].
 
 pub mod account_key;
 pub mod credential;
 mod error;
+pub mod federation;
 mod hashing;
 pub mod identity;
 pub mod lockout;
@@ -34,16 +37,21 @@ pub mod principal;
 pub mod profile;
 pub mod provider;
 pub mod second_factor;
+mod secret_digest;
 pub mod session;
 pub mod signing;
 mod table;
 pub mod tenant;
 mod trail;
+pub mod workload;
 
 pub use account_key::{AccountKeyInfo, AccountScope};
+pub use cm_crypto::cert::CertificateRequest;
 pub use cm_crypto::foreign::{ForeignKeys, KEY_SET_LEN_MAX, claimed_issuer};
+pub use cm_crypto::svid;
 pub use credential::{ApiKeyInfo, ApiKeyKind, Authenticated, Credential, CredentialRight, TokenInfo, Via};
 pub use error::{CredentialProblem, IdentityError, InvalidInput, NodeKeyError};
+pub use federation::{TRUST_DOMAINS_MAX, TrustedDomain};
 pub use identity::{Identity, Introspection, NewSession, Presented, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
 pub use lockout::Source;
 pub use master::MasterKey;
@@ -56,6 +64,7 @@ pub use session::{LiveSession, SessionKind, SessionTokens};
 pub use signing::{PublicKey, Purpose, SigningKeyInfo};
 pub use table::TABLES;
 pub use tenant::{NewTenant, Tenant};
+pub use workload::{IssuedSvid, IssuedToken, SVID_TTL_DEFAULT, SVID_TTL_MAX, WORKLOADS_MAX, Workload};
 
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,15 @@ impl Principal {
     }
 }
 
+impl Principal {
+    /// Whether it is the same principal with the same credentials as when it was read another time: no password was set since, it was not
+    /// barred, and it is not another one of the same name.
+    pub fn has_credentials_of(&self, other: &Principal) -> bool {
+        let same = self.tenant == other.tenant && self.id == other.id;
+        same && self.credential_epoch == other.credential_epoch
+    }
+}
+
 /// A principal to be created. It cannot authenticate before it is given a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPrincipal {

@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cm_crypto::{Secret, digest, secret};
+use cm_crypto::{Secret, secret};
 use cm_db::{ReadTx, WriteTx};
-use cm_types::{PrincipalId, RequestId, Sha256Digest, TenantId, Timestamp};
+use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 use totp_rs::{Algorithm, Builder, Totp};
 
 use crate::identity::{existing, key_of, require_right};
+use crate::secret_digest::SecretDigest;
 use crate::table::{SecondFactorRow, SecondFactors};
 use crate::trail::Entry;
 use crate::{CredentialRight, Identity, IdentityError};
@@ -272,8 +273,7 @@ impl Identity {
             return Ok(Some(Taken::Device));
         }
         let shown = digest_of(&code);
-        let found =
-            row.recovery.iter().position(|kept| secret::constant_time_eq(kept.as_bytes(), shown.as_bytes()));
+        let found = row.recovery.iter().position(|kept| kept.matches(&shown));
         Ok(found.map(|at| {
             row.recovery.remove(at);
             row.wrong = 0;
@@ -311,8 +311,8 @@ fn recovery_code() -> Secret<String> {
 }
 
 /// Whatever way it is written.
-fn digest_of(code: &str) -> Sha256Digest {
+fn digest_of(code: &str) -> SecretDigest {
     let plain: String =
         code.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    digest::sha256(format!("cryptomesh/recovery-code/v1/{plain}").as_bytes())
+    SecretDigest::of(format!("cryptomesh/recovery-code/v1/{plain}").as_bytes())
 }

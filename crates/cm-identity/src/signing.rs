@@ -27,12 +27,11 @@ use cm_types::{PrincipalId, RequestId, ResourceKind, TenantId, Timestamp};
 use crate::identity::TOKEN_TTL_MAX;
 use crate::table::{SigningKeyRow, SigningKeys};
 use crate::trail::Entry;
+use crate::workload::SVID_TTL_MAX;
 use crate::{Identity, IdentityError};
 
 /// How long the authority of workloads holds, so that even one that is never rotated ends.
 const AUTHORITY_VALID_FOR: Duration = Duration::from_secs(2 * 365 * 24 * 3600);
-/// How long documents of workloads may live.
-const SVID_TTL_MAX: Duration = Duration::from_secs(24 * 3600);
 const AUTHORITY_NAME: &str = "CryptoMesh workload authority";
 /// Keys of one purpose that are remembered: the active one and those that have been.
 const KEYS_OF_PURPOSE_MAX: usize = 64;
@@ -182,6 +181,17 @@ impl Identity {
         if !permit.covers_collection(&TenantId::default_tenant(), ResourceKind::Tenant) {
             return Err(IdentityError::WrongPermit);
         }
+        self.turn_key(tx, purpose, (at_once, permit.principal()), request)
+    }
+
+    /// Puts a new key in the place of the active one, for whatever reason.
+    pub(crate) fn turn_key(
+        &self,
+        tx: &mut WriteTx<'_>,
+        purpose: Purpose,
+        (at_once, actor): (bool, Option<&PrincipalId>),
+        request: Option<&RequestId>,
+    ) -> Result<SigningKeyInfo, IdentityError> {
         let now = self.now();
         for (id, mut row) in rows_of(tx, purpose)? {
             let key = (purpose.as_str().to_owned(), id);
@@ -193,8 +203,25 @@ impl Identity {
                 tx.put::<SigningKeys>(&key, &row)?;
             }
         }
-        let (id, row) = self.create_key(tx, purpose, permit.principal(), request)?;
+        let (id, row) = self.create_key(tx, purpose, actor, request)?;
         Ok(info(purpose, id, row))
+    }
+
+    /// A number that grows whenever the keys of these purposes change: the latest second at which one came, or ended. What ends by
+    /// time counts from that moment on.
+    pub(crate) fn keys_changed_at(
+        &self,
+        tx: &ReadTx<'_>,
+        purposes: &[Purpose],
+    ) -> Result<u64, IdentityError> {
+        let (now, mut latest) = (self.now(), 0);
+        for purpose in purposes {
+            for (_, row) in rows_of(tx, *purpose)? {
+                let ended = row.ends_at.filter(|end| *end <= now);
+                latest = latest.max(row.created_at.as_secs()).max(ended.map_or(0, Timestamp::as_secs));
+            }
+        }
+        Ok(u64::try_from(latest).unwrap_or(0))
     }
 
     /// The key that signs, made if there is none.

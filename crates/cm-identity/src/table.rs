@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use cm_crypto::password::PasswordHash;
 use cm_db::{Row, Table};
-use cm_types::{Generation, PrincipalId, ResourceId, Sha256Digest, TenantId, Timestamp};
+use cm_types::{Generation, PrincipalId, ResourceId, TenantId, Timestamp, TrustDomain};
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiKeyKind, Provider};
+use crate::secret_digest::SecretDigest;
+use crate::{ApiKeyKind, Provider, TrustedDomain};
 
 /// The names of all tables, for the schema.
 pub const TABLES: &[&str] = &[
@@ -29,6 +30,8 @@ pub const TABLES: &[&str] = &[
     Providers::NAME,
     Externals::NAME,
     SecondFactors::NAME,
+    Workloads::NAME,
+    TrustDomains::NAME,
 ];
 
 macro_rules! tables {
@@ -83,6 +86,10 @@ tables! {
     Externals = "identity_externals": (TenantId, PrincipalId) => ExternalRow;
     /// Second factors of passwords.
     SecondFactors = "identity_second_factors": (TenantId, PrincipalId) => SecondFactorRow;
+    /// Principals that are workloads.
+    Workloads = "identity_workloads": (TenantId, PrincipalId) => WorkloadRow;
+    /// Trust domains of others, by their names.
+    TrustDomains = "identity_trust_domains": String => TrustDomainRow;
 }
 
 /// The key of the one row of [`Nodes`].
@@ -156,12 +163,12 @@ pub(crate) struct SessionRow {
     pub(crate) second_factor: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AccountKeyRow {
     pub(crate) tenant: TenantId,
     pub(crate) name: String,
     pub(crate) scopes: Vec<crate::account_key::AccountScope>,
-    pub(crate) secret_sha256: Sha256Digest,
+    pub(crate) secret_sha256: SecretDigest,
     /// How its text begins.
     pub(crate) prefix: String,
     pub(crate) created_at: Timestamp,
@@ -186,7 +193,7 @@ pub(crate) struct ApiKeyRow {
     pub(crate) principal: PrincipalId,
     pub(crate) label: String,
     /// Zero for a key that is never sent along: the digest of nothing that anybody has.
-    pub(crate) secret_sha256: Sha256Digest,
+    pub(crate) secret_sha256: SecretDigest,
     #[serde(default, skip_serializing_if = "is_bearer")]
     pub(crate) kind: ApiKeyKind,
     pub(crate) created_at: Timestamp,
@@ -248,7 +255,7 @@ pub(crate) struct SecondFactorRow {
     /// The step of the last code that was taken.
     pub(crate) last_step: u64,
     /// Digests of the recovery codes that are left.
-    pub(crate) recovery: Vec<Sha256Digest>,
+    pub(crate) recovery: Vec<SecretDigest>,
     /// Wrong codes in a row by which the factor was to be taken away.
     pub(crate) wrong: u32,
     pub(crate) wait_until: Option<Timestamp>,
@@ -257,6 +264,37 @@ pub(crate) struct SecondFactorRow {
     pub(crate) login_wrong: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) login_wait_until: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkloadRow {
+    /// The longest that its documents live, in seconds.
+    pub(crate) ttl_max_secs: u64,
+    pub(crate) created_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrustDomainRow {
+    /// The document.
+    pub(crate) bundle: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<String>,
+    /// Certificates in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint_certificates: Option<String>,
+    pub(crate) refreshed_at: Timestamp,
+}
+
+impl TrustDomainRow {
+    pub(crate) fn of(trusted: &TrustedDomain, refreshed_at: Timestamp) -> Self {
+        let TrustedDomain { bundle, endpoint, endpoint_certificates, .. } = trusted.clone();
+        Self { bundle, endpoint, endpoint_certificates, refreshed_at }
+    }
+
+    pub(crate) fn domain(self, domain: TrustDomain) -> TrustedDomain {
+        let Self { bundle, endpoint, endpoint_certificates, refreshed_at } = self;
+        TrustedDomain { domain, bundle, endpoint, endpoint_certificates, refreshed_at }
+    }
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -279,6 +317,8 @@ impl Row for AccountKeyRow {}
 impl Row for ProviderRow {}
 impl Row for ExternalRow {}
 impl Row for SecondFactorRow {}
+impl Row for WorkloadRow {}
+impl Row for TrustDomainRow {}
 
 #[cfg(test)]
 mod tests;

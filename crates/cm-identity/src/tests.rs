@@ -12,3 +12,4 @@ mod signing;
 mod support;
 mod tenants;
 mod tokens;
+mod workloads;

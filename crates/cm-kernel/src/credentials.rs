@@ -84,6 +84,10 @@ impl Kernel {
 
     /// Sets a principal's password, and ends its tokens.
     ///
+    /// One's own is set so by who could set that of somebody else with such roles; everybody else shows the old one, see
+    /// [`Kernel::change_password`]. Otherwise whoever has an API key, which never counts as a second factor, could get a password, and
+    /// with it a second factor, where there was none.
+    ///
     /// Whoever knows a password can become the principal. Unless it is the actor itself, the actor must therefore
     /// hold what the principal's roles permit and, unless it administers the tenant, the principal must own nothing.
     pub async fn set_password(
@@ -94,6 +98,14 @@ impl Kernel {
         password: Secret<String>,
     ) -> Result<(), KernelError> {
         let permit = permit.into();
+        if let CredentialPermit::Own(own) = &permit {
+            let labels = Labels::new();
+            let itself =
+                Target { owner: Some(&principal.id), ..target(principal.id.as_str(), own.tenant(), &labels) };
+            if decide::<Grant>(&op.at(self.now()).subject(), &itself).is_err() {
+                return Err(IdentityError::OldPasswordRequired.into());
+            }
+        }
         let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
         let (op, id) = (op.clone(), principal.id.clone());
         let hash = identity.hash_password(password).await?;
@@ -101,6 +113,41 @@ impl Kernel {
             .write(move |tx| {
                 let principal = existing(tx, &identity, permit.tenant(), &id)?;
                 demand_power_to_become(tx, &catalog, &op.subject(), &principal)?;
+                Ok(identity.set_password(tx, permit.right(), &id, hash, Some(&op.request))?)
+            })
+            .await
+    }
+
+    /// Sets the actor's own password, who shows the old one, and a code of the second factor if there is one. What is wrong counts as
+    /// a failed login does.
+    ///
+    /// # Errors
+    /// [`IdentityError::WrongOldPassword`], also for somebody who has none, and for a wrong code;
+    /// [`IdentityError::SecondFactorRequired`]; [`IdentityError::Locked`].
+    pub async fn change_password(
+        &self,
+        op: &OpContext,
+        permit: &CredentialPermit,
+        principal: &Principal,
+        (old, code): (Secret<String>, Option<Secret<String>>),
+        password: Secret<String>,
+    ) -> Result<(), KernelError> {
+        let identity = self.identity().clone();
+        let (name, request) = ((&principal.tenant, &principal.id), Some(&op.request));
+        let shown = identity.login_with_code(name, (old, code), &op.source, request).await;
+        let shown = shown.map_err(|error| match error {
+            IdentityError::InvalidCredential(_) => IdentityError::WrongOldPassword,
+            error => error,
+        })?;
+        let hash = identity.hash_password(password).await?;
+        let (op, permit, id) = (op.clone(), permit.clone(), principal.id.clone());
+        self.db()
+            .write(move |tx| {
+                let now = existing(tx, &identity, permit.tenant(), &id)?;
+                // Whoever set another one meanwhile is not overruled by who knew the one before.
+                if !now.has_credentials_of(shown.principal()) {
+                    return Err(IdentityError::WrongOldPassword.into());
+                }
                 Ok(identity.set_password(tx, permit.right(), &id, hash, Some(&op.request))?)
             })
             .await

@@ -262,23 +262,31 @@ fn identity_class(error: &IdentityError) -> ErrorClass {
         | IdentityError::NoSuchProvider
         | IdentityError::NoSuchSecondFactor
         | IdentityError::NoSuchAccountKey
+        | IdentityError::NoSuchTrustDomain
         | IdentityError::NoSuchSession => ErrorClass::NotFound,
         IdentityError::Exists
         | IdentityError::LastAdministrator
         | IdentityError::TooManyApiKeys { .. }
         | IdentityError::TooManyProviders { .. }
+        | IdentityError::TooManyTrustDomains { .. }
+        | IdentityError::NoTrustDomain
         | IdentityError::SecondFactorExists
         | IdentityError::TooManyAccountKeys { .. }
         | IdentityError::TenantExists
         | IdentityError::TenantInUse(_) => ErrorClass::Conflict,
         IdentityError::Stale { .. } => ErrorClass::Stale,
         IdentityError::Invalid(InvalidInput::ReservedId) => ErrorClass::Conflict,
-        IdentityError::Invalid(_) | IdentityError::NotAToken | IdentityError::WrongCode => {
-            ErrorClass::Invalid
-        }
-        IdentityError::RolesNeedGrant | IdentityError::Vouched | IdentityError::NotOfPassword => {
-            ErrorClass::Forbidden
-        }
+        IdentityError::Invalid(_)
+        | IdentityError::UnnameableWorkload(_)
+        | IdentityError::Request(_)
+        | IdentityError::NotAToken
+        | IdentityError::WrongCode => ErrorClass::Invalid,
+        IdentityError::RolesNeedGrant
+        | IdentityError::Vouched
+        | IdentityError::NotAWorkload
+        | IdentityError::OldPasswordRequired
+        | IdentityError::WrongOldPassword
+        | IdentityError::NotOfPassword => ErrorClass::Forbidden,
         IdentityError::WrongPermit
         | IdentityError::SecondFactorUnusable
         | IdentityError::NodeKeys(_)

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`context`], [`kernel`] (opening and parts), [`authority`] (who may), [`sharing`] (who may in buckets), [`records`],
 //! [`changes`], [`challenges`], [`descriptions`], [`manifest`], [`idempotency`], [`deployments`],
-//! [`tenants`], [`principals`], [`credentials`], [`sessions`], [`signing_keys`], [`applications`], [`trail`], [`error`].
+//! [`tenants`], [`principals`], [`credentials`], [`sessions`], [`svids`], [`signing_keys`], [`applications`], [`trail`], [`error`].
 
 mod active_objects;
 pub mod applications;
@@ -44,6 +44,7 @@ pub mod sessions;
 pub mod sharing;
 pub mod signing_keys;
 pub mod storage;
+pub mod svids;
 pub mod tenants;
 pub mod trail;
 pub mod vouched;
@@ -71,6 +72,7 @@ pub use relations::Part;
 pub use schema::schema;
 pub use sessions::SignUp;
 pub use sharing::Wanted;
+pub use svids::{Judged, ShownSvid};
 
 // What guests and faces need of the kernel's parts. They name no kernel crate but this one.
 pub use cm_catalog as catalog;

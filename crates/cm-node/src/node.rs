@@ -377,6 +377,12 @@ async fn open_kernel(
     if let Some(issuer) = &config.identity.issuer {
         kernel.identity().use_issuer(issuer.clone()).expect("a kernel that was just opened issued nothing");
     }
+    if let Some(domain) = &config.identity.trust_domain {
+        kernel
+            .identity()
+            .use_trust_domain(domain.clone())
+            .expect("a kernel that was just opened has no trust domain");
+    }
     Ok((kernel, first_start.load(Ordering::Relaxed)))
 }
 

@@ -4,7 +4,7 @@
 //! knows a wire format beyond the text form of an identifier.
 //!
 //! Reading order: [`kind`] (what exists), [`action`] (what can be done to it), [`id`] (how it is
-//! named), [`label`], [`quantity`], [`timestamp`], [`digest`], [`page`].
+//! named), [`label`], [`quantity`], [`spiffe`], [`timestamp`], [`digest`], [`page`].
 
 pub mod action;
 pub mod digest;
@@ -13,6 +13,7 @@ pub mod kind;
 pub mod label;
 pub mod page;
 pub mod quantity;
+pub mod spiffe;
 pub mod timestamp;
 
 pub use action::Action;
@@ -25,4 +26,5 @@ pub use kind::ResourceKind;
 pub use label::{InvalidLabel, LabelSelector, Labels};
 pub use page::{Cursor, Page, PageLimit};
 pub use quantity::{ByteCount, InvalidByteCount};
+pub use spiffe::{InvalidSpiffeId, SpiffeId, TrustDomain};
 pub use timestamp::Timestamp;

@@ -29,10 +29,10 @@ pub use manifest::manifests;
 pub use network::{links, replication_policies};
 pub use quorum::quorum_messages;
 pub use s3::aws_chunked;
-pub use secrets::{evidence, foreign_tokens, keys, sealed_artefacts, sealed_objects};
+pub use secrets::{evidence, foreign_tokens, keys, sealed_artefacts, sealed_objects, trust_bundles};
 pub use sharing::{bucket_policies, form_policies, permission_documents};
 pub use stix::stix;
-pub use text::{byte_counts, labels, log_heads, permissions, ranges, row_keys};
+pub use text::{byte_counts, durations, labels, log_heads, permissions, ranges, row_keys, spiffe_ids};
 
 #[cfg(test)]
 mod tests;

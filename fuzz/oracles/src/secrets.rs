@@ -4,16 +4,26 @@ use std::io::Read;
 use std::sync::LazyLock;
 
 use cm_attest::{AcceptedMeasurements, Evidence, Expectation, Nonce, SoftwareVerifier};
+use cm_crypto::cert::CertificateAuthority;
 use cm_crypto::es256::EcSigningKey;
 use cm_crypto::foreign::{ForeignAlgorithm, ForeignKeys, TOKEN_LEN_MAX, claimed_issuer};
 use cm_crypto::seal::{Opener, RecipientPublicKey, RecipientSecretKey, open_slice, seal_slice};
 use cm_crypto::sign::{SigningKey, VerifyingKey};
+use cm_crypto::svid::{TrustBundle, bundle_document};
 use cm_crypto::{Secret, sealed};
-use cm_types::{Sha256Digest, Timestamp};
+use cm_types::{Sha256Digest, Timestamp, TrustDomain};
 
 static RECIPIENT: LazyLock<RecipientSecretKey> = LazyLock::new(RecipientSecretKey::generate);
 static PROVIDER: LazyLock<EcSigningKey> =
     LazyLock::new(|| EcSigningKey::generate().expect("a key can be made"));
+static BUNDLE: LazyLock<TrustBundle> = LazyLock::new(|| {
+    let hour = std::time::Duration::from_secs(3600);
+    let authority = CertificateAuthority::create("fuzz", Timestamp::from_micros(0), hour).expect("an authority");
+    let key = PROVIDER.verifying_key();
+    let authorities = [authority.certificate_der().to_vec()];
+    let document = bundle_document(&authorities, &[(key.key_id(), key)], 1, 60).expect("a bundle");
+    TrustBundle::parse(document.to_string().as_bytes()).expect("what we write, we read")
+});
 static SIGNER: LazyLock<SigningKey> = LazyLock::new(SigningKey::generate);
 
 /// Foreign bytes do not open; what was sealed opens to itself, and neither a changed byte nor a cut goes unnoticed. The
@@ -35,6 +45,25 @@ pub fn sealed_objects(data: &[u8]) {
     if change != 0 {
         sealed[at] ^= change;
         assert!(open_slice(&sealed, &RECIPIENT).is_err(), "a change at {at} went unnoticed");
+    }
+}
+
+/// Bytes that are read as a bundle are read the same again, and nothing that they say makes noise a document of a workload; nor does a
+/// bundle of our own.
+pub fn trust_bundles(data: &[u8]) {
+    let domain = TrustDomain::parse("fuzz.example").expect("a name");
+    let now = Timestamp::from_micros(0);
+    let judge = |bundle: &TrustBundle| {
+        let chain = [data.to_vec()];
+        assert!(bundle.verify_certificates(&domain, &chain, now).is_err(), "noise is no certificate");
+        let text = String::from_utf8_lossy(data);
+        assert!(bundle.verify_token(&domain, &text, "fuzz", now).is_err(), "noise is no token");
+    };
+    judge(&BUNDLE);
+    if let Ok(bundle) = TrustBundle::parse(data) {
+        let again = TrustBundle::parse(data).expect("the same bytes");
+        assert_eq!(again.authorities(), bundle.authorities());
+        judge(&bundle);
     }
 }
 

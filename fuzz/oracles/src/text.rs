@@ -1,11 +1,14 @@
 //! What people and clients write: labels, quantities, permissions, ranges; and keys of rows.
 
+use std::time::Duration;
+
 use cm_db::Key;
+use cm_dialects::xolo::duration;
 use cm_events::{EventVerb, Head};
 use cm_http::RangeRequest;
 use cm_objects::ByteRange;
 use cm_policy::Permission;
-use cm_types::{ByteCount, LabelSelector, ResourceRef};
+use cm_types::{ByteCount, LabelSelector, ResourceRef, SpiffeId, TrustDomain};
 
 /// A selector or reference that is accepted is the same after writing and reading.
 pub fn labels(data: &[u8]) {
@@ -15,6 +18,30 @@ pub fn labels(data: &[u8]) {
     }
     if let Ok(resource) = text.parse::<ResourceRef>() {
         assert_eq!(resource.to_string().parse::<ResourceRef>().expect("what we write, we read"), resource);
+    }
+}
+
+/// A duration is within its bounds, the same with spaces around it, and its whole seconds are read as such.
+pub fn durations(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(found) = duration::parse(text) else { return };
+    assert!(text.len() <= duration::TEXT_LEN_MAX, "a text of {} bytes was read", text.len());
+    assert!(found >= Duration::from_millis(1), "{text} is shorter than a millisecond");
+    assert!(found.as_secs() <= 1000 * 366 * 24 * 3600, "{text} is longer than a thousand years");
+    let trimmed = text.trim();
+    assert_eq!(duration::parse(trimmed), Ok(found));
+    let whole = Duration::from_secs(found.as_secs());
+    if whole > Duration::ZERO {
+        assert_eq!(duration::parse(&format!("{}s", whole.as_secs())), Ok(whole));
+    }
+}
+
+/// A SPIFFE id that is accepted is written as it was read: there is no second form of it.
+pub fn spiffe_ids(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(id) = SpiffeId::parse(text) {
+        assert_eq!(id.to_string(), text);
+        assert_eq!(TrustDomain::parse(id.domain().as_str()).as_ref(), Ok(id.domain()));
     }
 }
 

@@ -195,3 +195,42 @@ async fn a_second_factor_is_enrolled_asked_for_and_known_to_policies() {
     node.delete(reset).await.expect(204);
     login(None).await.expect(200);
 }
+
+#[tokio::test]
+async fn ones_own_password_takes_the_old_one() {
+    let node = Node::start().await;
+    let ada = node.somebody("ada", &[]).await;
+    let path = "/api/v1/principals/ada/password";
+    let set =
+        async |token: &str, body: Value| node.ask(Method::PUT, path, Some(token), body.to_string()).await;
+    // A first one is not of her own making: an API key would become a password, and by that a second factor.
+    let first = set(&ada, json!({ "password": PASSWORD })).await.expect(403).json();
+    assert_eq!(first["error"]["details"]["old_password"], "required");
+    set(&ada, json!({ "password": PASSWORD, "old_password": "guess guess guess" })).await.expect(403);
+    set(&node.admin, json!({ "password": PASSWORD })).await.expect(204);
+    set(&ada, json!({ "password": "another horse battery" })).await.expect(403);
+    let wrong = json!({ "password": "another horse battery", "old_password": "guess guess guess" });
+    let refused = set(&ada, wrong.clone()).await.expect(403).json();
+    assert!(refused["error"]["details"].get("old_password").is_none(), "{refused}");
+    set(&ada, json!({ "password": "another horse battery", "old_password": PASSWORD })).await.expect(204);
+    let login = async |password: &str| {
+        let body = json!({ "principal": "ada", "password": password }).to_string();
+        node.ask(Method::POST, "/api/v1/auth/login", None, body).await
+    };
+    login(PASSWORD).await.expect(401);
+    login("another horse battery").await.expect(200);
+    // Guessing it is locked as guessing at the login is.
+    let mut answers = Vec::new();
+    for _ in 0..8 {
+        answers.push(set(&ada, wrong.clone()).await.status.as_u16());
+    }
+    assert!(answers.contains(&429), "{answers:?}");
+    // Who may grant to herself needs none.
+    set_own(&node).await;
+}
+
+async fn set_own(node: &Node) {
+    let own = json!({ "password": PASSWORD });
+    node.put("/api/v1/principals/admin/password", own.clone()).await.expect(204);
+    node.put("/api/v1/principals/admin/password", own).await.expect(204);
+}

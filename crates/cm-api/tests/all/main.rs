@@ -19,3 +19,4 @@ mod sockets;
 mod support;
 mod tenants;
 mod versions;
+mod workloads;

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 
 use super::inspect;
 use super::key::{PRIVATE_KEY, TlsKey};
+use super::request::CERTIFICATE_REQUEST;
 use crate::{CryptoError, Secret, pem};
 
 /// How far before the present a certificate begins to hold, for peers whose clocks are behind.
@@ -224,10 +225,31 @@ pub struct GeneratedKey {
     pub spki_der: Vec<u8>,
 }
 
+impl GeneratedKey {
+    /// The private key as PKCS#8 in PEM.
+    pub fn private_key_pem(&self) -> Secret<String> {
+        Secret::new(pem::encode(PRIVATE_KEY, self.private_key_der.expose()))
+    }
+}
+
 /// Makes a key for TLS whose certificate somebody else is going to issue.
 pub fn generate_key() -> Result<GeneratedKey, CryptoError> {
     let key = TlsKey::generate()?;
     Ok(GeneratedKey { private_key_der: key.to_pkcs8_der(), spki_der: key.subject_public_key_info() })
+}
+
+/// Makes a key for TLS, and a request in PEM (PKCS#10) by which its holder has it certified. Names are for the issuer to choose, so
+/// there are none in it.
+///
+/// # Errors
+/// [`CryptoError::Key`] if the library refuses.
+pub fn generate_request() -> Result<(GeneratedKey, String), CryptoError> {
+    let key = TlsKey::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let request = params.serialize_request(&key).map_err(|_| CryptoError::Key("ECDSA P-256 private"))?;
+    let text = pem::encode(CERTIFICATE_REQUEST, request.der());
+    Ok((GeneratedKey { private_key_der: key.to_pkcs8_der(), spki_der: key.subject_public_key_info() }, text))
 }
 
 /// A certificate for a new key that vouches for nothing but the key: peers pin it.

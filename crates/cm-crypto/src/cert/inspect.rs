@@ -2,6 +2,7 @@
 
 use cm_types::{Sha256Digest, Timestamp};
 use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use x509_parser::oid_registry::Oid;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
@@ -23,6 +24,23 @@ pub fn pem_to_der(text: &str) -> Result<Vec<u8>, CryptoError> {
     let der: CertificateDer<'static> = pem::decode_one(CERTIFICATE, text)?;
     parse(&der)?;
     Ok(der.to_vec())
+}
+
+/// The certificates in a PEM text, in DER and in their order, the leaf of a chain first. Other sections are passed over.
+///
+/// # Errors
+/// [`CryptoError::Pem`] for none, and for more than `max`; [`CryptoError::Certificate`].
+pub fn pems_to_der(text: &str, max: usize) -> Result<Vec<Vec<u8>>, CryptoError> {
+    let mut all = Vec::new();
+    for section in CertificateDer::pem_slice_iter(text.as_bytes()).take(max + 1) {
+        let der = section.map_err(|_| CryptoError::Pem(CERTIFICATE))?;
+        parse(&der)?;
+        all.push(der.to_vec());
+    }
+    match (1..=max).contains(&all.len()) {
+        true => Ok(all),
+        false => Err(CryptoError::Pem(CERTIFICATE)),
+    }
 }
 
 /// A certificate in PEM.
@@ -81,6 +99,16 @@ pub fn fingerprint(der: &[u8]) -> Sha256Digest {
 }
 
 /// Whether the certificate says that it may issue others.
-pub(super) fn is_authority(der: &[u8]) -> Result<bool, CryptoError> {
+pub(crate) fn is_authority(der: &[u8]) -> Result<bool, CryptoError> {
     Ok(parse(der)?.is_ca())
+}
+
+/// Whether the key of the certificate is for signatures of its holder, and neither for certificates nor for lists of revoked ones
+/// (X509-SVID, section 4.3).
+pub(crate) fn signs_only(der: &[u8]) -> Result<bool, CryptoError> {
+    let certificate = parse(der)?;
+    let usage = certificate.key_usage().map_err(|_| CryptoError::Certificate)?;
+    Ok(usage.is_some_and(|usage| {
+        usage.value.digital_signature() && !usage.value.key_cert_sign() && !usage.value.crl_sign()
+    }))
 }

@@ -1,12 +1,15 @@
 //! Requests for certificates (PKCS#10, RFC 2986), which others make.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use rustls_pki_types::CertificateSigningRequestDer;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::oid_registry::OID_SIG_ECDSA_WITH_SHA256;
 use x509_parser::prelude::FromDer as _;
 
-use crate::CryptoError;
+use crate::{CryptoError, pem};
 
+/// What PEM calls a request.
+pub(super) const CERTIFICATE_REQUEST: &str = "CERTIFICATE REQUEST";
 /// Longest request that is looked at, in bytes.
 pub const REQUEST_LEN_MAX: usize = 16 * 1024;
 
@@ -37,6 +40,19 @@ impl CertificateRequest {
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &info.subject_pki.subject_public_key.data);
         key.verify(info.raw, &request.signature_value.data).map_err(|_| CryptoError::Signature)?;
         Ok(Self { spki_der: info.subject_pki.raw.to_vec() })
+    }
+
+    /// As [`CertificateRequest::parse`], in PEM.
+    ///
+    /// # Errors
+    /// As [`CertificateRequest::parse`].
+    pub fn from_pem(text: &str) -> Result<Self, CryptoError> {
+        if text.len() > 2 * REQUEST_LEN_MAX {
+            return Err(CryptoError::CertificateRequest);
+        }
+        let der: CertificateSigningRequestDer<'static> =
+            pem::decode_one(CERTIFICATE_REQUEST, text).map_err(|_| CryptoError::CertificateRequest)?;
+        Self::parse(&der)
     }
 
     /// The key, as SubjectPublicKeyInfo in DER.

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use cm_testkit::postgres::Server as PostgresServer;
 
-use crate::client::ask;
 use crate::fill::Filled;
 use crate::place::{Engine, Place};
 use crate::statements::{Operation, all_postgres, all_sqlite};
-use cm_e2e::measure::Outcome;
+use cm_e2e::measure::{Outcome, ask};
 
 /// What is checked.
 pub(crate) const OPERATIONS: [Operation; 4] =

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::bare::Bare;
 use crate::check::{self, check};
-use crate::client::{self, Request, Server, ask};
 use crate::fill::Filled;
-use cm_e2e::measure::{Run, Runs, progress};
+use cm_e2e::measure::{Request, Run, Runs, Server, ask, ask_for, progress};
 
 use crate::options::Options;
 use crate::place::{Engine, LOG_LEVEL_DEFAULT, Place, copy, postgres};
@@ -64,9 +63,9 @@ fn measure(options: &Options, filled: &Filled, engine: Engine, bare: &Bare) -> O
         for round in 0..=options.rounds {
             let window = if round == 0 { options.window / 4 } else { options.window };
             let runs = [
-                client::measure(&node, window, |n| operation.request(&place, n))?,
+                ask_for(&node, CALLERS, window, |n| operation.request(&place, n))?,
                 alone.measure(&place, &transactions, window)?,
-                client::measure(&idle, window, |n| bare_request(operation.request(&place, n), body))?,
+                ask_for(&idle, CALLERS, window, |n| bare_request(operation.request(&place, n), body))?,
             ];
             if round > 0 {
                 let [a, s, b] = runs;

@@ -1,9 +1,8 @@
 //! What the API costs as the catalogue grows: one node for each size, measured in turns.
 
-use crate::client;
+use crate::CALLERS;
 use crate::fill::Filled;
-use cm_e2e::measure::Outcome;
-use cm_e2e::measure::{Runs, progress};
+use cm_e2e::measure::{Outcome, Runs, ask_for, progress};
 
 use crate::options::Options;
 use crate::place::{Engine, LOG_LEVEL_DEFAULT, Place, postgres};
@@ -51,7 +50,7 @@ fn measure(options: &Options, places: &[Place]) -> Outcome<()> {
         for round in 0..=options.rounds {
             for (place, runs) in places.iter().zip(&mut runs) {
                 let window = if round == 0 { options.window / 4 } else { options.window };
-                let run = client::measure(&place.server()?, window, |n| operation.request(place, n))?;
+                let run = ask_for(&place.server()?, CALLERS, window, |n| operation.request(place, n))?;
                 if round > 0 {
                     runs.push(run);
                 }

@@ -30,7 +30,6 @@
 
 mod bare;
 mod check;
-mod client;
 mod compare;
 mod fill;
 mod growth;

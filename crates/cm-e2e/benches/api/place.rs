@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use cm_e2e::measure::{Request, Server, ask};
 use cm_e2e::{Node, NodeOptions};
 use cm_testkit::postgres::{Database, Server as PostgresServer};
 
-use crate::client::{Request, Server, ask};
 use crate::{Outcome, fill};
 
 /// A kind of database.

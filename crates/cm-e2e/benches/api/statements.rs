@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::client::Request;
+use cm_e2e::measure::Request;
+
 use crate::place::{Engine, Place, role_id};
 
 /// What is measured.
@@ -47,13 +48,19 @@ impl Operation {
                     r#"{{"name":"{}","description":"Reads buckets of tests","permissions":["bucket:read@env=test","bucket:list","object:read"]}}"#,
                     place.fresh_name()
                 );
-                Request { method: "POST", path: "/api/v1/roles".into(), body: Some(body), status: 201 }
+                Request {
+                    method: "POST",
+                    path: "/api/v1/roles".into(),
+                    body: Some(body),
+                    status: 201,
+                    token: None,
+                }
             }
             Operation::Get => Request::get(format!("/api/v1/roles/{}", role_id(place.some(n)))),
             Operation::Put => {
                 let path = format!("/api/v1/roles/{}", role_id(place.some(n)));
                 let body = format!(r#"{{"description":"Reads buckets of tests, {n:012}"}}"#);
-                Request { method: "PUT", path, body: Some(body), status: 200 }
+                Request { method: "PUT", path, body: Some(body), status: 200, token: None }
             }
             Operation::List => Request::get(listed),
             Operation::ListMiddle => Request::get(format!("{listed}&after={}", place.middle())),

@@ -1,12 +1,13 @@
 //! API keys: `cmk_<id>_<secret>`, and the pairs of id and secret that requests of S3 are signed with.
 
-use cm_crypto::{Secret, digest, secret};
+use cm_crypto::{Secret, secret};
 use cm_db::{KeyPrefix, ReadTx, WriteTx};
-use cm_types::{PrincipalId, RequestId, Sha256Digest, TenantId};
+use cm_types::{PrincipalId, RequestId, TenantId};
 
 use super::principals::{is_administrator, require_another_administrator, require_right};
 use super::{Identity, existing, require_not_vouched};
 use crate::principal::check_text;
+use crate::secret_digest::SecretDigest;
 use crate::table::{ApiKeyRow, ApiKeys, ApiKeysOfPrincipal, Mark};
 use crate::trail::Entry;
 use crate::{ApiKeyInfo, ApiKeyKind, CredentialProblem, CredentialRight, IdentityError, InvalidInput};
@@ -62,7 +63,7 @@ impl Identity {
         existing(tx, right.tenant(), principal)?;
         require_not_vouched(tx, right.tenant(), principal)?;
         let id = format!("{S3_ID_PREFIX}{}", hex::encode_upper(secret::random_bytes::<S3_ID_BYTES>()));
-        let (secret, nobody) = (self.keys().s3_secret(&id), Sha256Digest::from_bytes([0; 32]));
+        let (secret, nobody) = (self.keys().s3_secret(&id), SecretDigest::of_nothing());
         let holder = (right.tenant(), principal);
         let info =
             self.insert_key(tx, holder, right.actor(), (id, ApiKeyKind::S3, nobody), label, request)?;
@@ -88,7 +89,7 @@ impl Identity {
         let id = hex::encode(secret::random_bytes::<ID_BYTES>());
         let token = secret::random_token();
         let text = Secret::new(format!("{API_KEY_PREFIX}{id}_{}", token.expose()));
-        let key = (id, ApiKeyKind::Bearer, digest::sha256(token.expose().as_bytes()));
+        let key = (id, ApiKeyKind::Bearer, SecretDigest::of(token.expose().as_bytes()));
         Ok((text, self.insert_key(tx, (tenant, principal), actor, key, label, request)?))
     }
 
@@ -97,7 +98,7 @@ impl Identity {
         tx: &mut WriteTx<'_>,
         (tenant, principal): (&TenantId, &PrincipalId),
         actor: Option<&PrincipalId>,
-        (id, kind, secret_sha256): (String, ApiKeyKind, Sha256Digest),
+        (id, kind, secret_sha256): (String, ApiKeyKind, SecretDigest),
         label: &str,
         request: Option<&RequestId>,
     ) -> Result<ApiKeyInfo, IdentityError> {

@@ -1,12 +1,12 @@
 //! Recognising bearers.
 
-use cm_crypto::{Secret, digest, jws, secret};
+use cm_crypto::{Secret, jws, secret};
 use cm_db::ReadTx;
-use cm_types::Sha256Digest;
 
 use super::api_keys::{API_KEY_PREFIX, parse_api_key, s3_key};
 use super::tokens::TokenClaims;
 use super::{Identity, key_of, require_open_doors};
+use crate::secret_digest::SecretDigest;
 use crate::table::{ApiKeyRow, ApiKeys, Principals, RevokedTokens};
 use crate::{ApiKeyKind, Authenticated, Credential, CredentialProblem, IdentityError, Principal};
 
@@ -17,7 +17,7 @@ pub const BEARER_LEN_MAX: usize = 4096;
 pub struct Presented(Identity, Kind);
 
 enum Kind {
-    ApiKey { id: String, secret_sha256: Sha256Digest },
+    ApiKey { id: String, secret_sha256: SecretDigest },
     S3Key { id: String },
     Token(Secret<String>),
 }
@@ -62,7 +62,7 @@ impl Identity {
         }
         if bearer.starts_with(API_KEY_PREFIX) {
             let (id, secret) = parse_api_key(bearer).ok_or(CredentialProblem::Malformed)?;
-            let secret_sha256 = digest::sha256(secret.as_bytes());
+            let secret_sha256 = SecretDigest::of(secret.as_bytes());
             return Ok(Presented(self.clone(), Kind::ApiKey { id: id.to_owned(), secret_sha256 }));
         }
         if jws::claimed_key_id(bearer).is_none() {
@@ -87,12 +87,12 @@ impl Identity {
 fn recognise_api_key(
     tx: &ReadTx<'_>,
     id: &str,
-    presented: &Sha256Digest,
+    presented: &SecretDigest,
 ) -> Result<Authenticated, IdentityError> {
     let key = tx.get::<ApiKeys>(&id.to_owned())?;
     // An unknown id is compared as well; its digest belongs to no secret that anybody has.
-    let stored = key.as_ref().map_or(Sha256Digest::from_bytes([0; 32]), |key| key.secret_sha256);
-    let same = secret::constant_time_eq(stored.as_bytes(), presented.as_bytes());
+    let stored = key.as_ref().map_or(SecretDigest::of_nothing(), |key| key.secret_sha256);
+    let same = stored.matches(presented);
     let key =
         key.filter(|key| same && key.kind == ApiKeyKind::Bearer).ok_or(CredentialProblem::UnknownKey)?;
     recognise_holder(tx, id.to_owned(), key)

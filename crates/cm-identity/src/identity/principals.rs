@@ -13,7 +13,7 @@ use super::bootstrap::new_epoch;
 use super::{Identity, existing, key_of, require_not_vouched, require_tenant};
 use crate::principal::{check_display_name, check_roles};
 use crate::provider::EXTERNAL_PREFIX;
-use crate::table::{Externals, LoginFailures, PrincipalRow, Principals, Profiles, SecondFactors};
+use crate::table::{Externals, LoginFailures, PrincipalRow, Principals, Profiles, SecondFactors, Workloads};
 use crate::trail::Entry;
 use crate::{CredentialRight, IdentityError, InvalidInput, NewPrincipal, Principal, PrincipalChange};
 
@@ -182,6 +182,7 @@ impl Identity {
         self.delete_sessions(tx, tenant, id)?;
         tx.delete::<Externals>(&key_of(tenant, id))?;
         tx.delete::<SecondFactors>(&key_of(tenant, id))?;
+        tx.delete::<Workloads>(&key_of(tenant, id))?;
         tx.delete::<Profiles>(&key_of(tenant, id))?;
         tx.delete::<LoginFailures>(&key_of(tenant, id))?;
         tx.delete::<Principals>(&key_of(tenant, id))?;

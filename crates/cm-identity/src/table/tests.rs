@@ -77,6 +77,16 @@ fn rows_of_the_first_version_decode() {
 }
 
 #[test]
+fn rows_of_workloads_decode() {
+    check::<WorkloadRow>(r#"{"ttl_max_secs":3600,"created_at":"2026-03-01T12:00:00Z"}"#);
+    check::<TrustDomainRow>(r#"{"bundle":"{}","refreshed_at":"2026-03-01T12:00:00Z"}"#);
+    check::<TrustDomainRow>(concat!(
+        r#"{"bundle":"{}","endpoint":"https://two.example/bundle","endpoint_certificates":"PEM","#,
+        r#""refreshed_at":"2026-03-01T12:00:00Z"}"#,
+    ));
+}
+
+#[test]
 fn table_names_are_distinct() {
     for (at, name) in TABLES.iter().enumerate() {
         assert!(!TABLES[..at].contains(name), "{name}");

@@ -107,7 +107,14 @@ async fn everybody_keeps_their_own_credentials() {
     let refused = house.kernel.look_up_credentials(&alice, "admin").await;
     assert_eq!(class(refused), ErrorClass::Forbidden);
     let (myself, permit) = house.kernel.look_up_credentials(&alice, "alice").await.unwrap();
-    house.kernel.set_password(&alice, &permit, &myself, password()).await.unwrap();
+    let first = house.kernel.set_password(&alice, &permit, &myself, password()).await;
+    assert_eq!(class(first), ErrorClass::Forbidden, "a first one is given");
+    let (someone, grant) = house.kernel.look_up_principal::<Grant>(&house.admin, "alice").await.unwrap();
+    house.kernel.set_password(&house.admin, &grant, &someone, password()).await.unwrap();
+    let changed = house.kernel.set_password(&alice, &permit, &myself, password()).await;
+    assert_eq!(class(changed), ErrorClass::Forbidden, "the old one is asked for");
+    let old = (password(), None);
+    house.kernel.change_password(&alice, &permit, &myself, old, password()).await.unwrap();
     house.kernel.create_api_key(&alice, &permit, &myself, "mine".into()).await.unwrap();
     let keys = house.kernel.list_api_keys(&permit, &myself.id).await.unwrap();
     assert_eq!(keys.len(), 2);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cm_crypto::Secret;
+use cm_types::TrustDomain;
 use serde::Deserialize;
 
 use super::{ConfigError, wrong};
@@ -15,6 +16,8 @@ pub struct IdentityToml {
     pub issuer: Option<String>,
     /// A file with the key under which signing keys are kept.
     pub master_key: Option<PathBuf>,
+    /// The name of the trust domain of the node's workloads.
+    pub trust_domain: Option<String>,
 }
 
 /// Who the node says it is, and under what it keeps its signing keys.
@@ -24,10 +27,12 @@ pub struct IdentitySettings {
     pub issuer: Option<String>,
     /// The key under which signing keys are kept; derived from the node's secret if there is none.
     pub master_key: Option<Secret<[u8; 32]>>,
+    /// In whose name documents of workloads are issued; without it there are none.
+    pub trust_domain: Option<TrustDomain>,
 }
 
 pub(super) fn settings(identity: IdentityToml) -> Result<IdentitySettings, ConfigError> {
-    let IdentityToml { issuer, master_key } = identity;
+    let IdentityToml { issuer, master_key, trust_domain } = identity;
     if let Some(issuer) = &issuer {
         let rest = issuer.strip_prefix("https://").or_else(|| issuer.strip_prefix("http://"));
         let is_url = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', ' ']));
@@ -51,7 +56,11 @@ pub(super) fn settings(identity: IdentityToml) -> Result<IdentitySettings, Confi
             Some(Secret::new(key))
         }
     };
-    Ok(IdentitySettings { issuer, master_key })
+    let trust_domain = trust_domain
+        .map(TrustDomain::parse)
+        .transpose()
+        .map_err(|error| wrong("identity.trust_domain", error.to_string()))?;
+    Ok(IdentitySettings { issuer, master_key, trust_domain })
 }
 
 #[cfg(test)]
@@ -61,13 +70,19 @@ mod tests {
     #[test]
     fn issuers_are_urls_and_keys_are_keys() {
         let of = |issuer: &str| {
-            settings(IdentityToml { issuer: Some(issuer.to_owned()), master_key: None }).is_ok()
+            settings(IdentityToml { issuer: Some(issuer.to_owned()), ..IdentityToml::default() }).is_ok()
         };
         assert!(of("https://node.example") && of("http://127.0.0.1:19000"));
         assert!(!of("node.example") && !of("https://") && !of("https://a?b"));
+        let domain = |name: &str| {
+            let trust_domain = Some(name.to_owned());
+            settings(IdentityToml { trust_domain, ..IdentityToml::default() }).map(|found| found.trust_domain)
+        };
+        assert_eq!(domain("mesh.example").unwrap().unwrap().as_str(), "mesh.example");
+        assert!(domain("Mesh.example").is_err() && domain("spiffe://mesh.example").is_err());
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
-        let with = || settings(IdentityToml { issuer: None, master_key: Some(path.clone()) });
+        let with = || settings(IdentityToml { master_key: Some(path.clone()), ..IdentityToml::default() });
         assert!(with().is_err());
         std::fs::write(&path, "00").unwrap();
         assert!(with().is_err());

@@ -295,6 +295,7 @@ fn the_page_names_every_key_with_its_true_default_and_its_variables() {
             // Only together with an address; see the test of the database.
             "database.root_certificate" => continue,
             "identity.issuer" => "https://node.example",
+            "identity.trust_domain" => "mesh.example",
             "objects.capacity" => "3GB",
             "mpc.name" => "clinic-a",
             "mpc.peers" => {

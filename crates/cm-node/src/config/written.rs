@@ -80,6 +80,7 @@ pub const KEYS: &[&str] = &[
     "mictlanx.overwrite",
     "identity.issuer",
     "identity.master_key",
+    "identity.trust_domain",
     "mpc.name",
     "mpc.peers",
     "mpc.nodes",

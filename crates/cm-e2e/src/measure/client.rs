@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::{CALLERS, Outcome};
-use cm_e2e::measure::Run;
-use cm_e2e::measure::Usage;
+use super::{Outcome, Run, Usage};
 
 /// How long a run, or one answer, may take: far longer than any is meant to.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -17,38 +15,43 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// Whom to ask, as whom.
 #[derive(Clone, Debug)]
-pub(crate) struct Server {
+pub struct Server {
     /// Where it listens.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
     /// Its process.
-    pub(crate) pid: u32,
-    /// The bearer token.
-    pub(crate) token: String,
+    pub pid: u32,
+    /// The bearer token; empty for nobody.
+    pub token: String,
 }
 
 /// A request, and the status that it has to get.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub struct Request {
     /// The method.
-    pub(crate) method: &'static str,
+    pub method: &'static str,
     /// Path and query.
-    pub(crate) path: String,
+    pub path: String,
     /// The body, JSON.
-    pub(crate) body: Option<String>,
+    pub body: Option<String>,
     /// What it has to be answered with.
-    pub(crate) status: u16,
+    pub status: u16,
+    /// The bearer token; the server's, unless told.
+    pub token: Option<String>,
 }
 
 impl Request {
     /// A reading request.
-    pub(crate) fn get(path: impl Into<String>) -> Request {
-        Request { method: "GET", path: path.into(), body: None, status: 200 }
+    pub fn get(path: impl Into<String>) -> Request {
+        Request { method: "GET", path: path.into(), body: None, status: 200, token: None }
     }
 
     fn bytes(&self, token: &str) -> Vec<u8> {
         let Request { method, path, body, .. } = self;
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n");
+        let token = self.token.as_deref().unwrap_or(token);
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
+        if !token.is_empty() {
+            head.push_str(&format!("authorization: Bearer {token}\r\n"));
+        }
         match body {
             Some(body) => {
                 let len = body.len();
@@ -61,16 +64,16 @@ impl Request {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The headers, lower case.
-    pub(crate) head: String,
+    pub head: String,
     /// The body.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
     /// A header's value.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let value =
             |line: &'_ str| line.split_once(':').filter(|(found, _)| *found == name).map(|(at, _)| at.len());
         self.head.lines().find_map(|line| value(line).map(|at| line[at + 1..].trim()))
@@ -130,7 +133,10 @@ impl Connection {
 }
 
 /// Asks once.
-pub(crate) fn ask(server: &Server, request: &Request) -> Outcome<Answer> {
+///
+/// # Errors
+/// If the answer has another status than the request demands, or takes too long.
+pub fn ask(server: &Server, request: &Request) -> Outcome<Answer> {
     block_on(async {
         let mut connection = Connection::open(server.address).await?;
         let (head, body) = connection.ask(&request.bytes(&server.token), request.status).await?;
@@ -141,11 +147,19 @@ pub(crate) fn ask(server: &Server, request: &Request) -> Outcome<Answer> {
     })
 }
 
-/// Asks over all connections at once for some time; `request` makes the n-th request.
-pub(crate) fn measure(server: &Server, window: Duration, request: impl Fn(u64) -> Request) -> Outcome<Run> {
+/// Asks over so many connections at once, each kept, for some time; `request` makes the n-th request.
+///
+/// # Errors
+/// If an answer has another status than its request demands, or takes too long.
+pub fn ask_for(
+    server: &Server,
+    callers: usize,
+    window: Duration,
+    request: impl Fn(u64) -> Request,
+) -> Outcome<Run> {
     block_on(async {
-        let mut connections = Vec::with_capacity(CALLERS);
-        for _ in 0..CALLERS {
+        let mut connections = Vec::with_capacity(callers);
+        for _ in 0..callers {
             connections.push(Connection::open(server.address).await?);
         }
         let next = std::cell::Cell::new(0);

@@ -170,7 +170,7 @@ async fn write<A: PutAction>(
 }
 
 /// What the headers demand of the object. The engine judges it in the transaction of the change.
-fn conditions(headers: &HeaderMap) -> Result<Vec<Condition>, Failure> {
+pub(crate) fn conditions(headers: &HeaderMap) -> Result<Vec<Condition>, Failure> {
     let preconditions = Preconditions::from_headers(headers)?;
     let if_match = preconditions.if_match().map(|tags| match tags {
         Tags::Any => Condition::Present,
@@ -183,7 +183,7 @@ fn conditions(headers: &HeaderMap) -> Result<Vec<Condition>, Failure> {
     Ok(if_match.into_iter().chain(if_none_match).collect())
 }
 
-fn written(info: ObjectInfo) -> Response {
+pub(crate) fn written(info: ObjectInfo) -> Response {
     let headers = [(header::ETAG, etag(&info).header()), (CONTENT_SHA256, digest(&info))];
     (headers, Json(ObjectView::from(info))).into_response()
 }
@@ -338,22 +338,27 @@ pub async fn delete_object(
 
 fn new_object(op: &cm_kernel::OpContext, body: &Upload) -> Result<NewObject, Failure> {
     let headers = body.headers();
+    Ok(NewObject {
+        content_type: body.content_type().map(str::to_owned),
+        metadata: metadata(headers)?,
+        expected_sha256: expected_sha256(headers)?,
+        request: Some(op.request.clone()),
+        ..NewObject::default()
+    })
+}
+
+/// The digest that the headers say the body must have.
+pub(crate) fn expected_sha256(headers: &HeaderMap) -> Result<Option<Sha256Digest>, Failure> {
     let expected = headers.get(EXPECTED_SHA256).map(|value| {
         let text = value.to_str().unwrap_or_default();
         text.parse().map_err(|error: cm_types::digest::InvalidDigest| {
             bad_parameter(EXPECTED_SHA256.as_str(), &error.to_string())
         })
     });
-    Ok(NewObject {
-        content_type: body.content_type().map(str::to_owned),
-        metadata: metadata(headers)?,
-        expected_sha256: expected.transpose()?,
-        request: Some(op.request.clone()),
-        ..NewObject::default()
-    })
+    expected.transpose()
 }
 
-fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Failure> {
+pub(crate) fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Failure> {
     let mut pairs = BTreeMap::new();
     for (name, value) in headers {
         if let Some(pair) = name.as_str().strip_prefix(METADATA_PREFIX) {

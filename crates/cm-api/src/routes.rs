@@ -18,12 +18,12 @@ use crate::document::{self, PREFIX};
 use crate::listing::NEXT_CURSOR;
 use crate::verifications::Verifications;
 use crate::{
-    active_objects, api_keys, auth, buckets, choreography, computations, data_files, decisions,
+    active_objects, api_keys, auth, buckets, choreography, cold_tier, computations, data_files, decisions,
     earlier_errors, elastic, endpoints, endpoints_deploy, events, functions, hierarchy, history, instances,
     intel, intel_exports, intel_peers, intel_watch, manifests, measures, mfa, microservices, network, node,
     object_verification, object_versions, objects, paths, permission_policies, principals, probes, programs,
     progress_socket, providers, quotas, referrers, roles, security_policies, services, signing_keys,
-    storage_network, storages, svids, tenants, threat_collections, tokens, trust_domains, watch,
+    storage_network, storages, svids, tenants, threat_collections, tokens, trust_domains, uploads, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -119,6 +119,7 @@ fn families() -> OpenApiRouter<Api> {
         .merge(buckets::routes())
         .merge(objects::routes())
         .merge(object_versions::routes())
+        .merge(uploads::routes())
         .merge(object_verification::routes())
         .merge(events::routes())
         .merge(watch::routes())
@@ -133,5 +134,6 @@ fn families() -> OpenApiRouter<Api> {
         .merge(network::routes())
         .merge(storage_network::routes())
         .merge(elastic::routes())
+        .merge(cold_tier::routes())
         .merge(quotas::routes())
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use cm_client::Api;
 use cm_client::objects::ObjectView;
+use cm_client::upload::PART_BYTES;
 use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey};
 use cm_types::{BucketName, ObjectKey, ResourceKind};
 
@@ -16,7 +17,7 @@ use crate::{Connection, Format, Outcome, UsageError, output, release, share, tra
 /// `cryptomesh object …`
 #[derive(Debug, Subcommand)]
 pub enum ObjectCommand {
-    /// Store a file.
+    /// Store a file; again after an interruption, to go on.
     Put(PutArgs),
     /// Read an object into a file; again after an interruption, to go on.
     Get(GetArgs),
@@ -24,6 +25,8 @@ pub enum ObjectCommand {
     Cp(transfer::CpArgs),
     /// Make a URL by which whoever has it can read an object for some time.
     Share(share::ShareArgs),
+    /// List uploads that are under way, or end one.
+    Uploads(transfer::UploadsArgs),
     /// List a bucket's objects.
     Ls(LsArgs),
     /// Remove an object.
@@ -100,6 +103,7 @@ pub async fn run(command: ObjectCommand, connection: &Connection) -> Outcome {
         ObjectCommand::Get(args) => get(args, connection).await,
         ObjectCommand::Cp(args) => transfer::copy(&args, connection).await,
         ObjectCommand::Share(args) => share::share(&args, connection).await,
+        ObjectCommand::Uploads(args) => transfer::uploads(&args, connection).await,
         ObjectCommand::Ls(args) => ls(args, connection).await,
         ObjectCommand::Rm(args) => rm(args, connection).await,
         ObjectCommand::Describe(args) => describe(&args, connection).await,
@@ -154,7 +158,17 @@ async fn put(args: PutArgs, connection: &Connection) -> Outcome {
     } else {
         let file = std::fs::File::open(&args.file)
             .with_context(|| format!("cannot read {}", args.file.display()))?;
-        size = Some(file.metadata()?.len());
+        let found = file.metadata()?;
+        let memory = if recipients.is_empty() && found.is_file() && found.len() > PART_BYTES {
+            transfer::memory(connection)
+        } else {
+            None
+        };
+        if let Some(memory) = memory {
+            let file = (args.file.as_path(), found.len());
+            return transfer::put(&api, (&bucket, &key), file, &memory, connection).await;
+        }
+        size = Some(found.len());
         let (bar, progress) = output::progress(connection, size, key.as_str());
         view = if recipients.is_empty() {
             api.put_object(&bucket, &key, tokio::fs::File::from_std(file), size, Some(progress)).await?

@@ -7,13 +7,17 @@ use std::str::FromStr;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use cm_client::{
-    BucketElasticInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf, StorageNetworkInfo, StoragePeerInfo,
+    Api, BucketElasticInfo, ClientError, ColdTierInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf,
+    StorageNetworkInfo, StoragePeerInfo,
 };
 use cm_types::ByteCount;
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use crate::{Connection, Format, Outcome, UsageError, output};
+
+/// The status with which a node that keeps its objects alone answers about a network.
+const ALONE: u16 = 409;
 
 /// `cryptomesh storage …`
 #[derive(Debug, Subcommand)]
@@ -32,6 +36,8 @@ pub enum StorageCommand {
     Redundancy(RedundancyArgs),
     /// Show or say how copies of a bucket's chunks follow the load.
     Elastic(ElasticArgs),
+    /// Show or say after how many days without access chunks of a bucket go to the cold tier.
+    Cold(ColdArgs),
     /// Show or say how much a bucket or a tenant may keep.
     Quota(QuotaArgs),
 }
@@ -98,6 +104,19 @@ pub struct ElasticArgs {
     pub off: bool,
 }
 
+/// `cryptomesh storage cold`
+#[derive(Args, Debug)]
+pub struct ColdArgs {
+    /// The bucket.
+    pub bucket: String,
+    /// After so many days; without it or `--off`, what holds is shown.
+    #[arg(long, value_name = "DAYS", conflicts_with = "off")]
+    pub after: Option<u32>,
+    /// They stay from now on; what is there comes back as it is read.
+    #[arg(long)]
+    pub off: bool,
+}
+
 /// `cryptomesh storage quota`
 #[derive(Args, Debug)]
 #[group(id = "of", required = true, multiple = false)]
@@ -149,7 +168,7 @@ impl<T> Limit<T> {
 pub async fn run(command: StorageCommand, connection: &Connection) -> Outcome {
     let api = connection.api()?;
     match command {
-        StorageCommand::Status => status(&api.storage().await?, connection),
+        StorageCommand::Status => full_status(&api, connection).await?,
         StorageCommand::Repair => {
             api.repair_storage().await?;
             let said = "every chunk is being looked at; `storage status` tells how far that is";
@@ -175,6 +194,14 @@ pub async fn run(command: StorageCommand, connection: &Connection) -> Outcome {
             output::done(connection, &said, &json!({ "bucket": bucket, "redundancy": kept }));
         }
         StorageCommand::Elastic(args) => elastic(args, connection).await?,
+        StorageCommand::Cold(ColdArgs { bucket, after, off }) => {
+            if off || after.is_some() {
+                api.set_bucket_cold(&bucket, after).await?;
+            }
+            let after = api.bucket_cold(&bucket).await?;
+            let said = after.map_or("off".to_owned(), |days| format!("after {days} days without access"));
+            output::done(connection, &said, &json!({ "bucket": bucket, "after_days": after }));
+        }
         StorageCommand::Quota(args) => quota(args, connection).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -260,10 +287,50 @@ async fn change(changes: Vec<Value>, connection: &Connection) -> anyhow::Result<
     Ok(())
 }
 
-fn status(storage: &StorageNetworkInfo, connection: &Connection) {
+/// The storage network and the cold tier; a node that keeps its objects alone has the latter only, if any.
+async fn full_status(api: &Api, connection: &Connection) -> anyhow::Result<()> {
+    let cold = api.cold_tier().await?;
+    let has_cold = cold.place.is_some() || cold.chunks > 0;
+    let storage = match api.storage().await {
+        Ok(storage) => Some(storage),
+        Err(ClientError::Refused(refusal)) if refusal.status == ALONE && has_cold => None,
+        Err(error) => return Err(error.into()),
+    };
     if connection.output != Format::Table {
-        return output::document_of(connection, storage);
+        let mut document = match &storage {
+            Some(storage) => serde_json::to_value(storage)?,
+            None => json!({}),
+        };
+        document["cold"] = serde_json::to_value(&cold)?;
+        output::document_of(connection, &document);
+        return Ok(());
     }
+    if has_cold {
+        output::line(&told_cold(&cold));
+    }
+    if let Some(storage) = &storage {
+        status(storage, connection);
+    }
+    Ok(())
+}
+
+fn told_cold(cold: &ColdTierInfo) -> String {
+    let place = cold.place.as_deref().unwrap_or("not configured on this node");
+    let mut said = format!(
+        "cold tier {place}: {} chunks, {}, of {} buckets; {} names to delete; last looked: {}",
+        cold.chunks,
+        HumanBytes(cold.bytes),
+        cold.buckets,
+        cold.waiting,
+        cold.looked_at.as_deref().unwrap_or("never"),
+    );
+    if let Some(failure) = &cold.failure {
+        said.push_str(&format!("; DOES NOT ANSWER: {failure}"));
+    }
+    said
+}
+
+fn status(storage: &StorageNetworkInfo, connection: &Connection) {
     let place = match storage.oldest_epoch == storage.epoch {
         true => "everything is at its place".to_owned(),
         false => format!("data moves out of epochs since {}", storage.oldest_epoch),

@@ -1,13 +1,13 @@
-//! `object get` and `object cp` of whole objects.
+//! `object put`, `object get` and `object cp` of whole objects, and the uploads that are under way.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
-use cm_client::{Api, ClientError, ObjectCache};
+use cm_client::{Api, ClientError, ObjectCache, UploadMemory};
 use cm_types::{BucketName, ObjectKey};
 
-use crate::object::address;
+use crate::object::{address, bucket_name};
 use crate::{Connection, Outcome, output};
 
 /// The most bytes of objects that are kept for the next time.
@@ -22,6 +22,98 @@ pub struct CpArgs {
     pub source: String,
     /// What to store it as: BUCKET/KEY. A trailing slash keeps the last part of the key.
     pub target: String,
+}
+
+/// `cryptomesh object uploads`
+#[derive(Args, Debug)]
+pub struct UploadsArgs {
+    /// The bucket, or BUCKET/PREFIX; with `--abort` the object that it is going to be: BUCKET/KEY.
+    pub target: String,
+    /// End this upload without an object, and take its parts back.
+    #[arg(long, value_name = "UPLOAD")]
+    pub abort: Option<String>,
+    /// Most uploads to show.
+    #[arg(long, default_value_t = 1000, value_name = "COUNT")]
+    pub limit: usize,
+}
+
+/// Makes an object what a file is, in parts.
+pub(crate) async fn put(
+    api: &Api,
+    (bucket, key): (&BucketName, &ObjectKey),
+    (file, size): (&Path, u64),
+    memory: &UploadMemory,
+    connection: &Connection,
+) -> Outcome {
+    let (bar, progress) = output::progress(connection, Some(size), key.as_str());
+    let upload = api.upload(bucket, key, file, memory, progress);
+    let uploaded = tokio::select! {
+        uploaded = upload => uploaded,
+        _ = tokio::signal::ctrl_c() => {
+            bar.finish_and_clear();
+            output::note(connection, "interrupted; the same command goes on where it was");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
+    bar.finish_and_clear();
+    let uploaded = match uploaded {
+        Err(error @ ClientError::Unreachable { .. }) => {
+            return Err(anyhow::Error::new(error).context("the same command goes on where it was"));
+        }
+        uploaded => uploaded?,
+    };
+    if let serde_json::Value::Object(mut entry) = serde_json::to_value(&uploaded.object)? {
+        entry.insert("resumed".to_owned(), uploaded.resumed.into());
+        output::entry(connection, &entry);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where it is remembered which uploads are under way, if that can be.
+pub(crate) fn memory(connection: &Connection) -> Option<UploadMemory> {
+    let dir = connection.surroundings.cache_dir.as_ref()?.join("cryptomesh/uploads");
+    match UploadMemory::open(dir.clone()) {
+        Ok(memory) => Some(memory),
+        Err(error) => {
+            output::note(connection, &format!("an interruption will cost all: {}: {error}", dir.display()));
+            None
+        }
+    }
+}
+
+/// Lists uploads that are under way, or ends one.
+pub(crate) async fn uploads(args: &UploadsArgs, connection: &Connection) -> Outcome {
+    let api = connection.api()?;
+    if let Some(id) = &args.abort {
+        let (bucket, key) = address(&args.target)?;
+        api.abort_upload(&bucket, &key, id).await?;
+        let document = serde_json::json!({ "aborted": id, "object": args.target });
+        output::done(connection, &format!("upload {id} of {} ended", args.target), &document);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (bucket, prefix) = match args.target.split_once('/') {
+        Some((bucket, prefix)) => (bucket_name(bucket)?, Some(prefix)),
+        None => (bucket_name(&args.target)?, None),
+    };
+    let (mut entries, mut after) = (Vec::new(), None);
+    loop {
+        let limit = (args.limit - entries.len()).min(1000);
+        let page = api.list_uploads(&bucket, prefix, after.as_deref(), limit).await?;
+        for upload in &page.items {
+            if let serde_json::Value::Object(entry) = serde_json::to_value(upload)? {
+                entries.push(entry);
+            }
+        }
+        after = page.next;
+        if after.is_none() || entries.len() >= args.limit {
+            break;
+        }
+    }
+    output::entries(connection, &entries);
+    if after.is_some() {
+        output::note(connection, "there are more; use --limit");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Makes a file what an object is.

@@ -73,6 +73,12 @@ pub enum ClientError {
     /// Another command writes the same file.
     #[error("another command is downloading to {0}; wait for it or choose another file")]
     AlreadyDownloading(String),
+    /// Another command sends the same file to the same place.
+    #[error("another command is sending {0} to the same object; wait for it")]
+    AlreadyUploading(String),
+    /// A file is not what it was when it was begun to be sent. Nothing of it became visible.
+    #[error("{0} changed while it was sent; nothing was stored, send it again when it is at rest")]
+    FileChanged(String),
     /// No URL can be made for an object.
     #[error("{object} cannot be shared: {reason}")]
     Unsharable {
@@ -195,10 +201,11 @@ impl ClientError {
             | ClientError::Unplannable(_)
             | ClientError::Unsharable { .. }
             | ClientError::OtherKey => 2,
-            ClientError::AlreadyDownloading(_) => 5,
+            ClientError::AlreadyDownloading(_) | ClientError::AlreadyUploading(_) => 5,
             ClientError::Damaged { .. }
             | ClientError::Protocol { .. }
             | ClientError::File { .. }
+            | ClientError::FileChanged(_)
             | ClientError::Seal(_) => 1,
         }
     }

@@ -6,7 +6,7 @@
 //! expects ([`Trust`]): nothing is sent before that.
 //!
 //! Reading order: [`locate`] (which node, with what token), [`api`], [`resources`], [`removal`], [`manifests`], [`objects`], [`transfer`],
-//! [`object_cache`], [`share`], [`events`], [`follow`], then
+//! [`upload`], [`object_cache`], [`share`], [`events`], [`follow`], then
 //! [`terms`] (what was agreed), [`trust`] (what is believed), [`instance`] and [`by_policy`], and [`release`]
 //! (to whom a key is given).
 
@@ -33,6 +33,7 @@ pub mod storage_network;
 pub mod terms;
 pub mod transfer;
 pub mod trust;
+pub mod upload;
 pub mod workloads;
 
 pub use api::{Api, segment};
@@ -46,10 +47,11 @@ pub use objects::{ObjectDownload, Progress};
 pub use removal::{DeletionPlan, Dependents};
 pub use resources::{NetworkInfo, NetworkNodeInfo, NodeInvitation};
 pub use storage_network::{
-    BucketElasticInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf, StorageNetworkInfo, StoragePeerInfo,
+    BucketElasticInfo, ColdTierInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf, StorageNetworkInfo, StoragePeerInfo,
 };
 pub use terms::{BrokenTerm, Terms};
 pub use trust::{Trust, VerifiedInstance};
+pub use upload::{UploadMemory, Uploaded};
 pub use workloads::{IssuedSvid, IssuedWorkloadToken};
 
 pub use cm_attest::Claims;

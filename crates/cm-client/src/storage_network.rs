@@ -56,6 +56,25 @@ pub struct BucketElasticInfo {
     pub policy: Option<String>,
 }
 
+/// The cold tier.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct ColdTierInfo {
+    /// What the service is called; `None` if the node has none.
+    pub place: Option<String>,
+    /// Buckets that want their cold chunks there.
+    pub buckets: u64,
+    /// Chunks that lie there and nowhere else.
+    pub chunks: u64,
+    /// Their bytes, before they were sealed.
+    pub bytes: u64,
+    /// Names there that wait to be deleted.
+    pub waiting: u64,
+    /// When all cold chunks were last looked for.
+    pub looked_at: Option<String>,
+    /// Why the node has last failed to use the service, unless it succeeded since.
+    pub failure: Option<String>,
+}
+
 /// How much may be kept, and how much is.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct QuotaInfo {
@@ -118,6 +137,11 @@ struct EpochAnswer {
 }
 
 #[derive(Deserialize)]
+struct ColdAnswer {
+    after_days: Option<u32>,
+}
+
+#[derive(Deserialize)]
 struct RedundancyAnswer {
     redundancy: Option<String>,
 }
@@ -153,6 +177,23 @@ impl Api {
         let path = format!("/api/v1/buckets/{}/elastic", segment(bucket));
         let body = json!({ "copies_max": elastic.copies_max, "policy": elastic.policy });
         self.call(reqwest::Method::PUT, &path, Some(&body)).await
+    }
+
+    /// The cold tier, as the node sees it.
+    pub async fn cold_tier(&self) -> Result<ColdTierInfo, ClientError> {
+        self.get("/api/v1/storage/cold").await
+    }
+
+    /// After how many days without access chunks of a bucket may go to the cold tier; `None` if they stay.
+    pub async fn bucket_cold(&self, bucket: &str) -> Result<Option<u32>, ClientError> {
+        let answer: ColdAnswer = self.get(&format!("/api/v1/buckets/{}/cold", segment(bucket))).await?;
+        Ok(answer.after_days)
+    }
+
+    /// Lets chunks of a bucket go to the cold tier after so many days, or no longer.
+    pub async fn set_bucket_cold(&self, bucket: &str, after_days: Option<u32>) -> Result<(), ClientError> {
+        let path = format!("/api/v1/buckets/{}/cold", segment(bucket));
+        self.call(reqwest::Method::PUT, &path, Some(&json!({ "after_days": after_days }))).await
     }
 
     /// How much a bucket or a tenant may keep, and how much it does.

@@ -1,13 +1,13 @@
 //! Whole objects into files: several ranges at once, going on where it was interrupted, checked as a whole at the end.
 //!
 //! Beside the file that a download is to become, `.NAME.part` takes the bytes and `.NAME.part.json` says which version of
-//! which object they are of and which parts have arrived. Whoever downloads the same version to the same place again goes
-//! on from there; of another version nothing is kept. The file itself appears whole, with the right digest, or not at all.
+//! which object they are of and which parts have arrived, with their digests. Whoever downloads the same version to the same place again goes
+//! on from there, with the parts that are still what arrived; of another version nothing is kept. The file itself appears whole, with the right digest, or not at all.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,7 +62,8 @@ struct State {
     object: String,
     version: ObjectVersion,
     part_bytes: u64,
-    done: BTreeSet<u64>,
+    /// The parts that have arrived, and their digests.
+    done: BTreeMap<u64, Sha256Digest>,
 }
 
 impl State {
@@ -76,12 +77,12 @@ impl State {
     }
 
     fn done_bytes(&self) -> u64 {
-        self.done.iter().map(|part| self.range(*part)).map(|(from, end)| end - from).sum()
+        self.done.keys().map(|part| self.range(*part)).map(|(from, end)| end - from).sum()
     }
 
     fn is_of(&self, other: &State) -> bool {
         (&self.object, &self.version, self.part_bytes) == (&other.object, &other.version, other.part_bytes)
-            && self.done.last().is_none_or(|part| *part < self.parts())
+            && self.done.last_key_value().is_none_or(|(part, _)| *part < self.parts())
     }
 }
 
@@ -239,28 +240,34 @@ impl Api {
             object: format!("{bucket}/{key}"),
             version: version.clone(),
             part_bytes: PART_BYTES,
-            done: BTreeSet::new(),
+            done: BTreeMap::new(),
         });
         // A file that is shorter than what is said of it was not left by us.
         if opened.metadata().map_err(failed(&places.part))?.len() != version.size {
             state.done.clear();
             opened.set_len(version.size).map_err(failed(&places.part))?;
         }
+        let intact = blocking(opened, move |file| {
+            keep_intact(file, &mut state)?;
+            Ok(state)
+        });
+        let mut state = intact.await.map_err(failed(&places.part))?;
         places.save(&state).await?;
         let resumed = state.done_bytes();
         let moved = Arc::new(AtomicU64::new(resumed));
-        let missing: Vec<u64> = (0..state.parts()).filter(|part| !state.done.contains(part)).collect();
+        let missing: Vec<u64> = (0..state.parts()).filter(|part| !state.done.contains_key(part)).collect();
         let fetches = missing.into_iter().map(|part| {
             let range = state.range(part);
             let (moved, progress) = (moved.clone(), progress.clone());
             async move {
-                self.fetch_part(bucket, key, version, range, &places.part, (&moved, &progress)).await?;
-                Ok::<_, ClientError>(part)
+                let to = (&*moved, &progress);
+                let digest = self.fetch_part(bucket, key, version, range, &places.part, to).await?;
+                Ok::<_, ClientError>((part, digest))
             }
         });
         let mut fetched = stream::iter(fetches.collect::<Vec<_>>()).buffer_unordered(PARTS_AT_ONCE);
-        while let Some(part) = fetched.try_next().await? {
-            state.done.insert(part);
+        while let Some((part, digest)) = fetched.try_next().await? {
+            state.done.insert(part, digest);
             places.save(&state).await?;
         }
         Ok(resumed)
@@ -274,7 +281,7 @@ impl Api {
         range: (u64, u64),
         file: &Path,
         (moved, progress): (&AtomicU64, &Progress),
-    ) -> Result<(), ClientError> {
+    ) -> Result<Sha256Digest, ClientError> {
         let mut attempt = 1;
         loop {
             let mut received = 0;
@@ -297,7 +304,7 @@ impl Api {
         file: &Path,
         received: &mut u64,
         passed: impl Fn(u64),
-    ) -> Result<(), ClientError> {
+    ) -> Result<Sha256Digest, ClientError> {
         let request = self
             .request(Method::GET, &item(bucket, key))
             .header(header::RANGE, format!("bytes={from}-{}", end - 1))
@@ -309,6 +316,7 @@ impl Api {
         let mut sink = tokio::fs::OpenOptions::new().write(true).open(file).await.map_err(failed(file))?;
         sink.seek(std::io::SeekFrom::Start(from)).await.map_err(failed(file))?;
         let url = response.url().to_string();
+        let mut hash = Sha256::new();
         loop {
             let piece = response.chunk().await;
             let piece = piece.map_err(|source| ClientError::Unreachable { url: url.clone(), source })?;
@@ -317,6 +325,7 @@ impl Api {
             if *received > end - from {
                 return Err(self.unexpected("more was sent than the range that was asked for"));
             }
+            hash.update(&piece);
             sink.write_all(&piece).await.map_err(failed(file))?;
             passed(piece.len() as u64);
         }
@@ -324,7 +333,7 @@ impl Api {
         if *received < end - from {
             return Err(self.unexpected("less was sent than the range that was asked for"));
         }
-        Ok(())
+        Ok(hash.finish())
     }
 }
 
@@ -349,6 +358,29 @@ async fn blocking<T: Send + 'static>(
     let mut file = file.try_clone()?;
     let ended = tokio::task::spawn_blocking(move || work(&mut file)).await;
     ended.map_err(|_| std::io::Error::other("the work was abandoned"))?
+}
+
+/// Forgets the parts that are not what arrived: whatever else has happened to the file meanwhile, they are brought again.
+fn keep_intact(file: &File, state: &mut State) -> std::io::Result<()> {
+    let mut buffer = vec![0; HASH_BYTES];
+    let mut damaged = Vec::new();
+    for (part, expected) in &state.done {
+        let (mut position, end) = state.range(*part);
+        let mut hash = Sha256::new();
+        while position < end {
+            let wanted = usize::try_from(end - position).unwrap_or(usize::MAX).min(HASH_BYTES);
+            file.read_exact_at(&mut buffer[..wanted], position)?;
+            hash.update(&buffer[..wanted]);
+            position += wanted as u64;
+        }
+        if hash.finish() != *expected {
+            damaged.push(*part);
+        }
+    }
+    for part in damaged {
+        state.done.remove(&part);
+    }
+    Ok(())
 }
 
 /// The digest of all bytes of a file.

@@ -171,9 +171,9 @@ mod tests {
 
     #[test]
     fn secrets_cannot_be_compared_in_the_ordinary_way() {
-        assert!(Comparable::<String>::HOLDS && Comparable::<[u8; 32]>::HOLDS);
-        assert!(!Comparable::<Secret<String>>::HOLDS);
-        assert!(!Comparable::<Secret<[u8; 32]>>::HOLDS);
+        const { assert!(Comparable::<String>::HOLDS && Comparable::<[u8; 32]>::HOLDS) };
+        const { assert!(!Comparable::<Secret<String>>::HOLDS) };
+        const { assert!(!Comparable::<Secret<[u8; 32]>>::HOLDS) };
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub fn refusal(error: KernelError) -> Failure {
         KernelError::Objects(ObjectError::QuotaExceeded { .. }) => {
             return Failure::new(FailureClass::QuotaExceeded, error.to_string());
         }
+        // What is the matter is no secret, and that nothing is lost is worth knowing.
+        KernelError::Objects(ObjectError::ColdUnavailable { .. }) => {
+            let failure = Failure::new(FailureClass::Unavailable, error.to_string());
+            return failure.with_retry_after(UNAVAILABLE_RETRY_AFTER).with_cause(error);
+        }
         KernelError::Identity(IdentityError::SecondFactorRequired) => {
             let message = "the password is right; a code of the second factor is needed besides";
             return Failure::unauthenticated(message).with_detail("second_factor", "required");

@@ -279,6 +279,15 @@ impl Kernel {
         Ok(self.look_up_natively(op, bucket, None, Use::ListBucketVersions).await?.1)
     }
 
+    /// Decides about listing the uploads in parts that are under way in a bucket.
+    pub async fn look_up_uploads(
+        &self,
+        op: &OpContext,
+        bucket: &BucketName,
+    ) -> Result<Permit<List>, KernelError> {
+        Ok(self.look_up_natively(op, bucket, None, Use::ListBucketMultipartUploads).await?.1)
+    }
+
     /// A bucket or an object for a use, by a face that tells no circumstances of its own.
     async fn look_up_natively<A: ActionKind>(
         &self,

@@ -347,19 +347,21 @@ fn object_class(error: &ObjectError) -> ErrorClass {
         | ObjectError::InvalidCursor => ErrorClass::Invalid,
         ObjectError::TooLarge { .. } => ErrorClass::TooLarge,
         ObjectError::QuotaExceeded { .. } | ObjectError::TooMuchToCount { .. } => ErrorClass::Conflict,
-        ObjectError::Elastic(_) => ErrorClass::Invalid,
+        ObjectError::Elastic(_) | ObjectError::ColdDays { .. } => ErrorClass::Invalid,
         ObjectError::RangeNotSatisfiable { .. } => ErrorClass::Range,
         ObjectError::Busy | ObjectError::Overtaken | ObjectError::TooManyUploads { .. } => {
             ErrorClass::TooMany { retry_after: RETRY_AFTER_DEFAULT }
         }
-        ObjectError::Lost | ObjectError::NotEnoughPeers { .. } | ObjectError::Unreachable { .. } => {
-            ErrorClass::Unavailable
-        }
-        ObjectError::Layout(_) | ObjectError::NotConnected => ErrorClass::Conflict,
+        ObjectError::Lost
+        | ObjectError::NotEnoughPeers { .. }
+        | ObjectError::Unreachable { .. }
+        | ObjectError::ColdUnavailable { .. } => ErrorClass::Unavailable,
+        ObjectError::Layout(_) | ObjectError::NotConnected | ObjectError::NoColdTier => ErrorClass::Conflict,
         ObjectError::NotPermitted { .. }
         | ObjectError::Damaged(_)
         | ObjectError::InUse { .. }
         | ObjectError::ConnectedAlready
+        | ObjectError::ColdAlready
         | ObjectError::Storage { .. } => ErrorClass::Internal,
         ObjectError::Db(error) => db_class(error),
         ObjectError::Events(error) => event_class(error),

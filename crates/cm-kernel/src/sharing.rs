@@ -157,6 +157,7 @@ impl Kernel {
         new: NewRecord,
         sharing: BucketSharing,
         with_locks: bool,
+        location: Option<String>,
     ) -> Result<Record, KernelError> {
         let (objects, permit_then) = (self.objects().clone(), permit.clone());
         self.create_record_and(op, permit, new, move |tx, record| {
@@ -164,6 +165,9 @@ impl Kernel {
             objects.set_first_sharing(tx, &permit_then, &name, sharing)?;
             if with_locks {
                 objects.set_first_locking(tx, &permit_then, &name)?;
+            }
+            if let Some(location) = location {
+                objects.set_first_location(tx, &permit_then, &name, location)?;
             }
             Ok(record)
         })

@@ -2,7 +2,7 @@
 
 use cm_events::{EventVerb, NewEvent, Outcome};
 use cm_identity::IdentityError;
-use cm_objects::{Peering, Quota, StorageStatus, Usage};
+use cm_objects::{ColdStatus, Peering, Quota, StorageStatus, Usage};
 use cm_policy::{List, Permit, Update};
 use cm_types::{PeerId, TenantId};
 use serde_json::{Map, Value};
@@ -20,6 +20,11 @@ impl Kernel {
     /// The state of the storage network; `None` on a node that keeps its objects alone.
     pub async fn storage_status(&self, _permit: &Permit<List>) -> Result<Option<StorageStatus>, KernelError> {
         Ok(self.objects().storage_status().await?)
+    }
+
+    /// The state of the cold tier.
+    pub async fn cold_status(&self, _permit: &Permit<List>) -> Result<ColdStatus, KernelError> {
+        Ok(self.objects().cold_status().await?)
     }
 
     /// Changes who takes part in the storage network, and answers with the new epoch. Data moves afterwards.

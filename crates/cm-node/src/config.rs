@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cm_functions::AttestationConfig;
 use cm_kernel::Database;
+use cm_kernel::objects::{ColdTier, LifecyclePace};
 use cm_kernel::storage::Domain;
 use cm_runtime::logging::LogConfig;
 use cm_types::ByteCount;
@@ -25,6 +26,7 @@ pub(crate) mod intel;
 mod listen;
 mod log;
 mod mpc;
+mod objects;
 mod written;
 
 pub use api::ApiSettings;
@@ -36,7 +38,7 @@ pub use mpc::{AnchorSettings, MpcSettings};
 pub use written::{
     AnchorUrl, ApiToml, AttestationToml, ChoreographyToml, ConfigToml, DatabaseToml, DatabaseUrl, DockerToml,
     EndpointsToml, InstancesToml, IntelToml, KEYS, KubernetesToml, LimitsToml, ListenToml, LogToml,
-    MictlanXToml, MpcToml, ObjectsToml, S3AppToml, ShutdownToml,
+    MictlanXToml, MpcToml, ObjectsToml, S3AppToml, S3Toml, ShutdownToml,
 };
 
 /// The isolation layers of an instance's process, as `cryptomesh instance` reports them.
@@ -82,6 +84,10 @@ const TEXTS: &[&str] = &[
     "mpc.name",
     "mpc.anchor_from",
     "mpc.anchor_to",
+    "objects.cold_bucket",
+    "objects.cold_region",
+    "objects.cold_prefix",
+    "objects.cold_access_key_id",
 ];
 
 /// Complete and valid settings of a node.
@@ -125,6 +131,12 @@ pub struct Config {
     pub object_capacity: Option<u64>,
     /// What the node fails together with in a storage network; without it, nothing.
     pub object_zone: Option<Domain>,
+    /// How often the rules by which objects end are followed, and how long their days are.
+    pub lifecycle: LifecyclePace,
+    /// Where cold chunks go, if they go anywhere.
+    pub cold_tier: Option<ColdTier>,
+    /// The domain below which buckets of S3 are hosts.
+    pub s3_domain: Option<cm_s3::Domain>,
     /// Bounds of what one catalogue entry may ask for.
     pub limits: ResourceLimits,
     /// Settings that were given and have no effect here, each with the reason.
@@ -294,6 +306,7 @@ impl Config {
             choreography,
             s3app,
             objects,
+            s3,
             mictlanx: mictlanx_toml,
             identity: identity_toml,
             mpc: mpc_toml,
@@ -301,7 +314,7 @@ impl Config {
             limits,
         } = written;
         let ShutdownToml { deadline } = shutdown;
-        let ObjectsToml { size_max, capacity, zone } = objects;
+        let S3Toml { domain: s3_domain } = s3;
         let (log, unused) = log::settings(log)?;
         let config = Config {
             data_dir: overrides.data_dir.or(data_dir).unwrap_or_else(|| PathBuf::from(".cryptomesh")),
@@ -320,9 +333,12 @@ impl Config {
             identity: identity::settings(identity_toml)?,
             mpc: mpc::settings(mpc_toml)?,
             intel: intel::settings(intel_toml)?,
-            object_size_max: size_max.map_or(5 << 40, |size| size.bytes()),
-            object_capacity: capacity.map(|capacity| capacity.bytes()),
-            object_zone: zone.map(object_zone).transpose()?,
+            object_size_max: objects.size_max.as_ref().map_or(5 << 40, |size| size.bytes()),
+            object_capacity: objects.capacity.as_ref().map(|capacity| capacity.bytes()),
+            object_zone: objects.zone.clone().map(object_zone).transpose()?,
+            lifecycle: objects::lifecycle(objects.lifecycle_every, objects.lifecycle_day)?,
+            cold_tier: objects::cold_tier(objects)?,
+            s3_domain: s3_domain.as_deref().map(objects::s3_domain).transpose()?,
             limits: resource_limits(limits)?,
             without_effect: without_effect.into_iter().chain(unused).collect(),
         };

@@ -83,6 +83,7 @@ const SECTIONS: &[&str] = &[
     "MPC",
     "API",
     "ATTESTATION",
+    "S3",
     "S3APP",
     "SHUTDOWN",
     "LOG",

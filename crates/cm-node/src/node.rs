@@ -108,6 +108,11 @@ impl Node {
             cluster::tend(opened, &kernel, &tasks).await?;
             cluster::connect_storage(opened, &config, &data_dir, &kernel).await?;
         }
+        kernel.objects().set_lifecycle_pace(config.lifecycle);
+        if let Some(tier) = &config.cold_tier {
+            let tier = tier.clone();
+            kernel.objects().use_cold_tier(tier).expect("a kernel that was just opened has no cold tier");
+        }
         data_dir.write_private(VERIFYING_KEY_FILE, &kernel.keys().verifying().to_spki_pem())?;
         let mut sockets = Listeners::bind(&config.listen).await?;
         let attestation_url = ["attestation", "api"].iter().find_map(|name| sockets.address(name));
@@ -161,7 +166,9 @@ impl Node {
         sockets.serve("api", &limits, &tasks, || {
             cm_console::beside(taxii::beside(taxii, api, requests()), requests(), &tasks)
         });
-        sockets.serve("s3", &limits, &tasks, || cm_s3::router(kernel.clone(), access.clone(), requests()));
+        sockets.serve("s3", &limits, &tasks, || {
+            cm_s3::router(kernel.clone(), access.clone(), requests(), config.s3_domain.clone())
+        });
         let mictlanx = MictlanX::new(
             kernel.clone(),
             access.clone(),

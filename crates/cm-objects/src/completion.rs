@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cm_crypto::digest::Md5;
 use cm_db::ReadTx;
 use cm_policy::{Permit, Update};
-use cm_types::{RequestId, TenantId};
+use cm_types::{RequestId, Sha256Digest, TenantId};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 
@@ -35,6 +35,8 @@ pub struct Completion {
     pub parts: Vec<(u16, String)>,
     /// How an object of that name must be for it to happen.
     pub conditions: Vec<Condition>,
+    /// The digest that the whole must have.
+    pub expected_sha256: Option<Sha256Digest>,
     /// Further headers, known once all parts were read.
     pub late_headers: LateHeaders,
     /// The request, for the event.
@@ -49,7 +51,7 @@ impl Objects {
     ///
     /// # Errors
     /// [`ObjectError::UploadNotFound`], [`ObjectError::PartNotFound`], [`ObjectError::PartOrder`],
-    /// [`ObjectError::PartTooSmall`]; [`ObjectError::Damaged`]; those of [`Objects::put_if`].
+    /// [`ObjectError::PartTooSmall`]; [`ObjectError::DigestMismatch`]; [`ObjectError::Damaged`]; those of [`Objects::put_if`].
     pub async fn complete_upload(
         &self,
         permit: &Permit<Update>,
@@ -57,7 +59,7 @@ impl Objects {
         completion: Completion,
         through: impl FnOnce(Contents) -> Contents + Send,
     ) -> Result<ObjectInfo, ObjectError> {
-        let Completion { parts, conditions, late_headers, request } = completion;
+        let Completion { parts, conditions, expected_sha256, late_headers, request } = completion;
         require_object(permit, &upload.bucket, &upload.key)?;
         let place = self.0.puts.clone().try_acquire_owned().map_err(|_| ObjectError::Busy)?;
         let origin = Origin { tenant: permit.tenant().clone(), actor: permit.principal().cloned(), request };
@@ -90,7 +92,7 @@ impl Objects {
         let read =
             contents(self.0.clone(), permit.tenant().clone(), upload.clone(), content_key.clone(), parts);
         let body = through(read.map_err(io::Error::other).boxed()).map_err(unwrapped);
-        let digests = Digests { keeping, ..Digests::default() };
+        let digests = Digests { sha256: expected_sha256, keeping, ..Digests::default() };
         let (version, described) =
             encryption::fill(self.0.clone(), place, content_key, digests, body).await?;
         let ended = upload.clone();

@@ -278,6 +278,24 @@ pub enum ObjectError {
         /// Which chunk.
         digest: Sha256Digest,
     },
+    /// Part of the object lies in the cold tier, which does not answer, or which this node does not have. Nothing is lost; retry when it answers.
+    #[error("part of the object lies in the cold tier, which does not answer; try again later")]
+    ColdUnavailable {
+        /// What the service is called.
+        place: String,
+    },
+    /// Chunks cannot go to a cold tier that is not there.
+    #[error("the node has no cold tier; name a service for it by `objects.cold_bucket` of the configuration")]
+    NoColdTier,
+    /// A bucket cannot wait for so many days.
+    #[error("chunks go to the cold tier after 0 to {max} days")]
+    ColdDays {
+        /// The limit.
+        max: u32,
+    },
+    /// The node has a cold tier already.
+    #[error("the node has a cold tier already")]
+    ColdAlready,
     /// The layout of the storage network cannot be changed like this.
     #[error(transparent)]
     Layout(#[from] LayoutChange),
@@ -326,6 +344,7 @@ impl ObjectError {
             ObjectError::Busy
             | ObjectError::NotEnoughPeers { .. }
             | ObjectError::Overtaken
+            | ObjectError::ColdUnavailable { .. }
             | ObjectError::Unreachable { .. } => true,
             ObjectError::Db(error) => error.retryable(),
             _ => false,

@@ -8,6 +8,7 @@ use cm_runtime::{WorkState, Worker};
 use cm_types::{Sha256Digest, Timestamp};
 
 use crate::claims::Seized;
+use crate::cold::tables::forget;
 use crate::network::sweep::condemn_unknown;
 use crate::network::tables::Rounds;
 use crate::network::{Network, condemn};
@@ -167,8 +168,12 @@ impl Engine {
             .await?;
         let digests = condemned.iter().map(|(_, digest)| *digest).collect();
         let (seized, files, bytes) = self.remove_files(seized, digests).await?;
+        let now = self.now();
         self.write(move |tx| {
             for (since, digest) in condemned {
+                if let Some(row) = tx.get::<Chunks>(&digest)? {
+                    forget(tx, &digest, &row, now)?;
+                }
                 tx.delete::<Chunks>(&digest)?;
                 tx.delete::<IdleChunks>(&(since, digest))?;
             }
@@ -193,7 +198,9 @@ impl Engine {
                 let mut condemned = Vec::new();
                 for (since, digest) in candidates {
                     tx.delete::<IdleChunks>(&(since, digest))?;
-                    if tx.get::<Chunks>(&digest)?.is_some_and(|row| row.idle_since == Some(since)) {
+                    let row = tx.get::<Chunks>(&digest)?;
+                    if let Some(row) = row.filter(|row| row.idle_since == Some(since)) {
+                        forget(tx, &digest, &row, now)?;
                         tx.delete::<Chunks>(&digest)?;
                         condemned.push(digest);
                     }
@@ -281,7 +288,7 @@ impl Engine {
 
     /// Deletes files that were seized. The claims travel along, so that they outlive the deletion even if
     /// the caller goes away.
-    async fn remove_files(
+    pub(crate) async fn remove_files(
         &self,
         seized: Vec<Seized<Sha256Digest>>,
         digests: Vec<Sha256Digest>,

@@ -25,6 +25,9 @@
 //! object_bucket_tags          (tenant, bucket)          its tags
 //! object_bucket_usage         (tenant, bucket)          how much is in it, and how much may be
 //! object_tenant_usage         tenant                    how much is in all its buckets, and how much may be
+//! object_cold_objects         name                      in the cold tier and not, or not any more, a chunk's
+//! object_chunk_uses           digest                    when a chunk was last read, where that matters
+//! object_cold_tier            ()                        how much lies in the cold tier
 //! ```
 //!
 //! **Writing.** Chunks are hashed and made durable (temporary file, fsync, rename, fsync of the directory)
@@ -56,18 +59,21 @@
 //! **Encryption.** Where a writer asks for it, what goes into chunks is encrypted before, in frames of a chunk each, so that
 //! everything beneath works on ciphertext. See [`encryption`].
 //!
+//! **Cold chunks** may lie in an S3 service instead. See [`cold`].
+//!
 //! Deliberately absent here: who may do what (a [`cm_policy::Permit`] proves it), sealing (the client
 //! does it).
 //!
 //! Reading order: [`object`], [`range`], [`error`], [`config`], [`objects`] (the engine), then what it does:
 //! `put`, [`removal`], [`versions`], [`uploads`], [`parts`], [`completion`], [`finished_parts`], [`encryption`], [`read`], [`list`],
-//! [`list_versions`], [`tags`], [`protection`], [`lifecycle`], [`quota`], [`scrub`], [`garbage`]; beneath them `chunks`, `claims`, `abandoned`,
+//! [`list_versions`], [`tags`], [`protection`], [`lifecycle`], [`quota`], [`scrub`], [`garbage`], [`cold`]; beneath them `chunks`, `claims`, `abandoned`,
 //! `tables` and `rows`.
 
 mod abandoned;
 pub mod access;
 mod chunks;
 mod claims;
+pub mod cold;
 pub mod completion;
 pub mod config;
 pub mod encryption;
@@ -99,13 +105,16 @@ pub mod versions;
 
 pub use chunks::CHUNK_BYTES;
 pub use cm_policy::ObjectFacts;
+pub use cold::mover::Tended;
+pub use cold::settings::COLD_DAYS_MAX;
+pub use cold::{ColdPace, ColdStatus, ColdTier};
 pub use completion::{Completion, Contents};
 pub use config::Config;
 pub use encryption::{BucketEncryption, CustomerKey, EncryptedBy, Encryption, NewEncryption};
 pub use error::{Damage, Flaw, ObjectError};
 pub use finished_parts::FinishedPart;
 pub use garbage::Collected;
-pub use lifecycle::worker::Expired;
+pub use lifecycle::worker::{Expired, LifecyclePace};
 pub use lifecycle::{Expiration, Noncurrent, Rule, Scope, ScopeForm};
 pub use list::{ListQuery, Listing};
 pub use list_versions::{VersionListing, VersionQuery};

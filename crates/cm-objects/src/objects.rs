@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use cm_crypto::Secret;
 use cm_db::{Db, DbError, Effect, KeyPrefix, ReadTx, WriteTx};
@@ -9,16 +10,17 @@ use cm_events::EventLog;
 use cm_policy::{ActionKind, Create, Delete, Permit, Read};
 use cm_runtime::{Backoff, Clock, Tasks, spawn_worker};
 use cm_types::{BucketName, ObjectKey, ResourceKind, ResourceRef, Sha256Digest, TenantId, Timestamp};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use uuid::Uuid;
 
 use crate::abandoned::{Abandoned, Uncounted};
 use crate::access::look_judged;
 use crate::chunks::ChunkStore;
 use crate::claims::Claims;
+use crate::cold::Cold;
 use crate::garbage::Collector;
 use crate::lifecycle::settings::KnownRules;
-use crate::lifecycle::worker::Expirer;
+use crate::lifecycle::worker::{Expirer, LifecyclePace};
 use crate::network::{Network, admit};
 use crate::object::object_ref;
 use crate::rows::{BucketRow, Lineage, ObjectRow};
@@ -50,6 +52,10 @@ pub(crate) struct Engine {
     pub(crate) garbage: Arc<Notify>,
     /// The other peers, if there are any.
     pub(crate) network: OnceLock<Arc<Network>>,
+    /// How the rules of buckets are followed.
+    pub(crate) lifecycle: watch::Sender<LifecyclePace>,
+    /// Where cold chunks go, if they go anywhere.
+    pub(crate) cold: OnceLock<Arc<Cold>>,
     /// What the keys of encrypted objects are kept under.
     pub(crate) encryption_key: Secret<[u8; 32]>,
 }
@@ -77,6 +83,8 @@ impl Objects {
             tracing::info!(files = swept, "unfinished chunks of an earlier run removed");
         }
         let garbage = Arc::new(Notify::new());
+        let every = config.expire_every.unwrap_or(Duration::MAX);
+        let lifecycle = LifecyclePace { every, day: config.lifecycle_day };
         let engine = Engine {
             chunks: Arc::new(chunks),
             db,
@@ -90,6 +98,8 @@ impl Objects {
             rules: KnownRules::default(),
             garbage,
             network: OnceLock::new(),
+            cold: OnceLock::new(),
+            lifecycle: watch::Sender::new(lifecycle),
             config,
             encryption_key,
         };
@@ -97,8 +107,8 @@ impl Objects {
         if let Some(every) = objects.0.config.collect_every {
             spawn_worker(tasks, Collector::new(objects.clone(), every), Backoff::default());
         }
-        if let Some(every) = objects.0.config.expire_every {
-            spawn_worker(tasks, Expirer::new(objects.clone(), every), Backoff::default());
+        if objects.0.config.expire_every.is_some() {
+            spawn_worker(tasks, Expirer::new(objects.clone()), Backoff::default());
         }
         Ok(objects)
     }
@@ -118,7 +128,13 @@ impl Objects {
         if !permit.covers_collection(tenant, ResourceKind::Bucket) {
             require_bucket(permit, bucket)?;
         }
-        let row = BucketRow { created_at: self.0.now(), versioning: None, locking: None, keeping: None };
+        let row = BucketRow {
+            created_at: self.0.now(),
+            versioning: None,
+            locking: None,
+            keeping: None,
+            cold_after_days: None,
+        };
         match tx.insert::<Buckets>(&(tenant.clone(), bucket.clone()), &row) {
             Err(DbError::Exists { .. }) => Err(ObjectError::BucketExists { bucket: bucket.clone() }),
             other => {

@@ -43,6 +43,8 @@ pub struct PartInfo {
     pub number: u16,
     /// Its length in bytes.
     pub size: u64,
+    /// The digest of its bytes; of what is stored, if it is encrypted with a key of its writer.
+    pub sha256: Sha256Digest,
     /// Its entity tag: the MD5 of its bytes.
     pub tag: String,
     /// Checksums, by the names of their headers.
@@ -55,9 +57,9 @@ pub struct PartInfo {
 
 impl PartInfo {
     fn of(number: u16, row: PartRow) -> Self {
-        let PartRow { size, md5: tag, headers, created_at, encryption, .. } = row;
+        let PartRow { size, sha256, md5: tag, headers, created_at, encryption, .. } = row;
         let encrypted_by = encryption.map(|encryption| encryption.by());
-        Self { number, size, tag, headers, created_at, encrypted_by }
+        Self { number, size, sha256, tag, headers, created_at, encrypted_by }
     }
 }
 
@@ -106,7 +108,7 @@ impl Objects {
             .commit(move |engine, tx, stored, digests| {
                 let mut whole = upload.find(tx, &tenant)?;
                 let stored = described(stored);
-                insert_last_segment(tx, &stored, digests)?;
+                insert_last_segment(tx, &stored, digests, engine.now())?;
                 let key = (VersionKey(upload.id), number);
                 if let Some(old) = tx.get::<Parts>(&key)? {
                     engine.doom(tx, old.version)?;

@@ -149,7 +149,7 @@ impl Target {
         if settings.locking.is_none() && !new.protection.is_none() {
             return Err(ObjectError::NotLockable { bucket: self.bucket });
         }
-        insert_last_segment(tx, &stored, digests)?;
+        insert_last_segment(tx, &stored, digests, engine.now())?;
         let verb = if old.is_some() { "object.replaced" } else { "object.created" };
         let Target { origin, bucket, key, .. } = self;
         let name = (origin.tenant.clone(), bucket, key);

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::access::look_judged;
 use crate::claims::Shared;
+use crate::cold::reading::Purpose;
 use crate::encryption::{ContentKey, CustomerKey, frames_of, opened};
 use crate::finished_parts::bytes_of;
 use crate::network::{BucketId, Found};
@@ -28,6 +29,9 @@ use crate::{ByteRange, CHUNK_BYTES, Damage, Flaw, ObjectError, ObjectInfo, Objec
 const READ_AHEAD: usize = 2;
 /// How often opening is tried again because the version went between finding and leasing it.
 pub(crate) const OPEN_ATTEMPTS_MAX: usize = 16;
+
+/// How often a chunk may come back or go while it is read.
+const MOVES_MAX: usize = 4;
 
 /// Which bytes of an object are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,11 +133,11 @@ impl Objects {
                     let _held = &lease;
                     chunk?.map_err(ObjectError::Damaged)
                 });
-                return Ok(ObjectRead {
-                    info,
-                    range: wanted,
-                    body: ObjectBody { stream: Some(body.boxed()) },
-                });
+                let body = match self.0.cold.get().filter(|_| !wanted.is_empty()) {
+                    Some(_) => begun(body.boxed()).await?,
+                    None => body.boxed(),
+                };
+                return Ok(ObjectRead { info, range: wanted, body: ObjectBody { stream: Some(body) } });
             }
         }
         Err(ObjectError::Busy)
@@ -198,36 +202,84 @@ impl Engine {
 
     /// The bytes of a chunk, verified, or what is wrong with it.
     async fn read_chunk(
+        self: &Arc<Self>,
+        digest: Sha256Digest,
+        len: usize,
+        bucket: &Arc<BucketId>,
+        purpose: Purpose,
+    ) -> Result<Result<Bytes, Flaw>, ObjectError> {
+        for _ in 0..MOVES_MAX {
+            let found = self.find_chunk(digest, len, bucket).await?;
+            let mark = match &found {
+                Found::Bytes(_) => None,
+                Found::Cold(mark) => Some(mark.clone()),
+                // It may have gone to the cold tier since this node last heard of it.
+                Found::Flaw(_) | Found::Unreachable => self.cold_mark(digest, true).await?,
+            };
+            let (bytes, came_from) = match (found, mark) {
+                (Found::Bytes(bytes), _) => (bytes, None),
+                (_, Some(mark)) => match self.read_cold(digest, &mark).await? {
+                    Some(Ok(bytes)) => (bytes, Some(mark)),
+                    Some(Err(flaw)) => return Ok(Err(flaw)),
+                    // It came back meanwhile.
+                    None => continue,
+                },
+                (Found::Flaw(flaw), None) => return Ok(Err(flaw)),
+                (Found::Unreachable | Found::Cold(_), None) => {
+                    return Err(ObjectError::Unreachable { digest });
+                }
+            };
+            // What has the digest has the length, unless the manifest is wrong.
+            if bytes.len() < len {
+                return Ok(Err(Flaw::Truncated { expected: len as u64, found: bytes.len() as u64 }));
+            }
+            if purpose == Purpose::Use {
+                self.note_use(digest, bucket);
+                if let Some(mark) = came_from {
+                    self.promote_soon(digest, mark, bytes.clone());
+                }
+            }
+            return Ok(Ok(bytes));
+        }
+        Err(ObjectError::Busy)
+    }
+
+    /// A chunk where hot ones are.
+    async fn find_chunk(
         &self,
         digest: Sha256Digest,
         len: usize,
         bucket: &Arc<BucketId>,
-    ) -> Result<Result<Bytes, Flaw>, ObjectError> {
+    ) -> Result<Found, ObjectError> {
         let Some(network) = self.network.get() else {
             let chunks = self.chunks.clone();
             let read = self.tasks.spawn_blocking("object-read", move || chunks.read(&digest, len));
-            return read.await.map_err(|_| ObjectError::Lost);
+            let read = read.await.map_err(|_| ObjectError::Lost)?;
+            return Ok(read.map_or_else(Found::Flaw, Found::Bytes));
         };
         let begun = Instant::now();
         let found = network.fetch(digest).await?;
         if matches!(found, Found::Bytes(_)) {
             network.reads.chunk(digest, len, bucket, begun.elapsed(), self.now());
         }
-        match found {
-            // What has the digest has the length, unless the manifest is wrong.
-            Found::Bytes(bytes) if bytes.len() < len => {
-                Ok(Err(Flaw::Truncated { expected: len as u64, found: bytes.len() as u64 }))
-            }
-            Found::Bytes(bytes) => Ok(Ok(bytes)),
-            Found::Flaw(flaw) => Ok(Err(flaw)),
-            Found::Unreachable => Err(ObjectError::Unreachable { digest }),
-        }
+        Ok(found)
     }
 
     async fn segment(&self, version: Uuid, segment: u64) -> Result<Option<Vec<Sha256Digest>>, ObjectError> {
         let key = (VersionKey(version), segment);
         let row = self.db.read(move |tx| Ok::<_, ObjectError>(tx.get::<Manifests>(&key)?)).await?;
         Ok(row.map(|row| row.digests))
+    }
+}
+
+/// The same body once its first piece is there: a cold tier that does not answer is then told of before anything is sent.
+async fn begun(
+    mut body: BoxStream<'static, Result<Bytes, ObjectError>>,
+) -> Result<BoxStream<'static, Result<Bytes, ObjectError>>, ObjectError> {
+    match body.next().await {
+        Some(Err(error @ ObjectError::ColdUnavailable { .. })) => Err(error),
+        Some(first) => Ok(stream::once(std::future::ready(first)).chain(body).boxed()),
+        None => Ok(body),
     }
 }
 
@@ -279,9 +331,10 @@ pub(crate) fn content(
     range: Range<u64>,
 ) -> impl Stream<Item = Result<Result<Bytes, Box<Damage>>, ObjectError>> + Send + use<> {
     let Some(key) = key else {
-        return Either::Left(verified(engine, tenant, info, range));
+        return Either::Left(verified(engine, tenant, info, range, Purpose::Use));
     };
-    let frames = verified(engine.clone(), tenant.clone(), info, frames_of(&range, info.size));
+    let frames = frames_of(&range, info.size);
+    let frames = verified(engine.clone(), tenant.clone(), info, frames, Purpose::Use);
     Either::Right(opened(engine, tenant, info, key, range, frames))
 }
 
@@ -292,6 +345,7 @@ pub(crate) fn verified(
     tenant: TenantId,
     info: &ObjectInfo,
     range: Range<u64>,
+    purpose: Purpose,
 ) -> impl Stream<Item = Result<Result<Bytes, Box<Damage>>, ObjectError>> + Send + use<> {
     let walk = Walk {
         engine: engine.clone(),
@@ -315,7 +369,7 @@ pub(crate) fn verified(
             };
             let Some(job) = step else { return Ok(damaged(None, info.sha256, Flaw::Missing)) };
             let (index, digest) = (job.index, job.digest);
-            Ok(match engine.read_chunk(digest, job.len, &id).await? {
+            Ok(match engine.read_chunk(digest, job.len, &id, purpose).await? {
                 Ok(bytes) => Ok(bytes.slice(job.wanted)),
                 Err(flaw) => damaged(Some(index), digest, flaw),
             })

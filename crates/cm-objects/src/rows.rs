@@ -27,6 +27,9 @@ pub(crate) struct BucketRow {
     /// How its chunks are kept in a storage network, if not as those of all others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keeping: Option<Keeping>,
+    /// After how many days without access its chunks may go to the cold tier; `None` if they stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cold_after_days: Option<u32>,
 }
 
 /// Which name a version goes by.

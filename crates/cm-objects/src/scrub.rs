@@ -8,6 +8,7 @@ use cm_types::TenantId;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
+use crate::cold::reading::Purpose;
 use crate::objects::Engine;
 use crate::read::{OPEN_ATTEMPTS_MAX, verified};
 use crate::rows::VersionRow;
@@ -139,7 +140,8 @@ async fn scrub_version(
 ) -> Result<(), ObjectError> {
     let (stored, digest) = info.stored();
     let mut whole = Some(Sha256::new());
-    let mut chunks = std::pin::pin!(verified(engine.clone(), tenant.clone(), &info, 0..stored));
+    let mut chunks =
+        std::pin::pin!(verified(engine.clone(), tenant.clone(), &info, 0..stored, Purpose::Check));
     while let Some(chunk) = chunks.next().await {
         totals.chunks += 1;
         match chunk? {

@@ -58,6 +58,8 @@ pub enum Setting {
     Cors,
     /// How new objects are encrypted.
     Encryption,
+    /// Where its maker wanted it to be; told, and without effect.
+    Location,
 }
 
 impl Setting {
@@ -65,6 +67,7 @@ impl Setting {
         match self {
             Self::Cors => "cors",
             Self::Encryption => "encryption",
+            Self::Location => "location",
         }
     }
 }
@@ -107,6 +110,28 @@ impl Objects {
             require_bucket(permit, bucket)?;
         }
         Ok(tx.insert::<BucketSharings>(&(tenant.clone(), bucket.clone()), &SharingRow { sharing })?)
+    }
+
+    /// Says where the maker of a new bucket wants it to be, within the transaction that creates it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn set_first_location(
+        &self,
+        tx: &mut WriteTx<'_>,
+        permit: &Permit<cm_policy::Create>,
+        bucket: &BucketName,
+        location: String,
+    ) -> Result<(), ObjectError> {
+        let tenant = permit.tenant();
+        if !permit.covers_collection(tenant, ResourceKind::Bucket) {
+            require_bucket(permit, bucket)?;
+        }
+        if location.len() > SETTING_BYTES_MAX {
+            return Err(ObjectError::TooLarge { max: SETTING_BYTES_MAX as u64 });
+        }
+        let key = (tenant.clone(), bucket.clone(), Setting::Location.name().to_owned());
+        Ok(tx.insert::<BucketSettings>(&key, &SettingRow { value: location })?)
     }
 
     /// Changes how a bucket is shared, and answers with the outcome. What `change` refuses is not changed.

@@ -7,6 +7,7 @@ use cm_types::{BucketName, ObjectKey, Sha256Digest, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::cold::tables::{ChunkUses, ColdMark, ColdObjects, ColdTiers, give_up};
 use crate::network::keeping::Keeping;
 use crate::network::tables::{
     BucketElastics, Condemnations, Condemned, ExtraCopies, Layouts, Rounds, Short, Survey, Swept,
@@ -46,6 +47,9 @@ pub const TABLES: &[&str] = &[
     BucketElastics::NAME,
     BucketUsages::NAME,
     TenantUsages::NAME,
+    ColdObjects::NAME,
+    ChunkUses::NAME,
+    ColdTiers::NAME,
 ];
 
 /// How many digests one row of a manifest holds: 64 KiB of text, and 1 GiB of an object. Few in unit tests,
@@ -173,6 +177,9 @@ pub(crate) struct ChunkRow {
     /// How it is kept in a storage network; `None` is as the network keeps whatever nothing else was said of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kept: Option<Keeping>,
+    /// Where it lies in the cold tier; it is nowhere else then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cold: Option<ColdMark>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -199,20 +206,24 @@ fn occurrences(digests: &[Sha256Digest]) -> BTreeMap<Sha256Digest, u64> {
     counts
 }
 
-/// Adds a segment to a manifest and counts its chunks.
+/// Adds a segment to a manifest and counts its chunks, which are durable where hot ones are.
 pub(crate) fn insert_segment(
     tx: &mut WriteTx<'_>,
     version: Uuid,
     segment: u64,
     digests: Vec<Sha256Digest>,
+    now: Timestamp,
 ) -> Result<(), DbError> {
     for (digest, count) in occurrences(&digests) {
-        let old =
-            tx.get::<Chunks>(&digest)?.unwrap_or(ChunkRow { references: 0, idle_since: None, kept: None });
+        let none = ChunkRow { references: 0, idle_since: None, kept: None, cold: None };
+        let old = tx.get::<Chunks>(&digest)?.unwrap_or(none);
         if let Some(since) = old.idle_since {
             tx.delete::<IdleChunks>(&(since, digest))?;
         }
-        tx.put::<Chunks>(&digest, &ChunkRow { references: old.references + count, idle_since: None, ..old })?;
+        // Whoever counts it has just made it durable where hot chunks are.
+        give_up(tx, &digest, &old, now)?;
+        let references = old.references + count;
+        tx.put::<Chunks>(&digest, &ChunkRow { references, idle_since: None, cold: None, ..old })?;
     }
     tx.insert::<Manifests>(&(VersionKey(version), segment), &SegmentRow { digests })
 }

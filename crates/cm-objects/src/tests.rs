@@ -1,6 +1,7 @@
 //! The engine against a slice of bytes, against a fallible sender, and against itself.
 
 mod abandoned;
+pub(crate) mod cold;
 mod conditions;
 mod damage;
 mod encryption;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use cm_crypto::digest::{Md5, Sha256};
 use cm_db::WriteTx;
-use cm_types::Sha256Digest;
+use cm_types::{Sha256Digest, Timestamp};
 use futures::{Stream, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
@@ -295,7 +295,7 @@ impl Upload {
             } else {
                 require_untouched(tx, version)?;
             }
-            Ok(insert_segment(tx, version, segment, digests)?)
+            Ok(insert_segment(tx, version, segment, digests, engine.now())?)
         };
         self.engine.write_counting(writer.uncounted.take(), count).await?;
         self.segments += 1;
@@ -376,12 +376,13 @@ pub(crate) fn insert_last_segment(
     tx: &mut WriteTx<'_>,
     stored: &Stored,
     digests: Vec<Sha256Digest>,
+    now: Timestamp,
 ) -> Result<(), ObjectError> {
     if stored.segment > 0 {
         require_untouched(tx, stored.version)?;
     }
     if !digests.is_empty() {
-        insert_segment(tx, stored.version, stored.segment, digests)?;
+        insert_segment(tx, stored.version, stored.segment, digests, now)?;
     }
     tx.delete::<Doomed>(&VersionKey(stored.version))?;
     Ok(())

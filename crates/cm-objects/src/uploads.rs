@@ -104,6 +104,11 @@ pub struct UploadPage {
 }
 
 impl Objects {
+    /// When an upload that was begun then is taken back if nobody has completed it.
+    pub fn upload_expires_at(&self, begun: Timestamp) -> Timestamp {
+        begun.after(self.0.config.upload_lifetime)
+    }
+
     /// Begins an upload in parts. Nothing is visible until it is completed.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ use crate::cors::{self, Page};
 use crate::forms::{self, Form};
 use crate::framing::Frames;
 use crate::gate::{self, Framed};
+use crate::host::Domain;
 use crate::operations::{self, Store};
 use crate::ranges::PassedOver;
 use crate::refused::{self, Refusals};
@@ -38,15 +39,20 @@ struct Face {
     adapter: S3Service,
     store: Store,
     refusals: Arc<Refusals>,
+    domain: Option<Domain>,
 }
 
-/// The routes.
-pub fn router(kernel: Kernel, access: Access, limits: RequestLimits) -> Router {
+/// The routes. Below a domain, hosts are buckets.
+pub fn router(kernel: Kernel, access: Access, limits: RequestLimits, domain: Option<Domain>) -> Router {
     let mut adapter = S3ServiceBuilder::new(Store::new(kernel.clone()));
     adapter.set_validation(Names);
     if let Access::Credential = access {
         let mut behind = S3ServiceBuilder::new(Store::new(kernel.clone()));
         behind.set_validation(Names);
+        if let Some(domain) = &domain {
+            behind.set_host(domain.clone());
+            adapter.set_host(domain.clone());
+        }
         adapter.set_route(PassedOver::new(Door::new(kernel.clone()), behind.build()));
         adapter.set_auth(Keys::new(kernel.clone()));
         adapter.set_access(Door::new(kernel.clone()));
@@ -54,7 +60,7 @@ pub fn router(kernel: Kernel, access: Access, limits: RequestLimits) -> Router {
     let tasks = kernel.tasks().clone();
     let refusals = Arc::new(Refusals::new(kernel.clock().monotonic()));
     let store = Store::new(kernel.clone());
-    let face = Face { kernel, access, adapter: adapter.build(), store, refusals };
+    let face = Face { kernel, access, adapter: adapter.build(), store, refusals, domain };
     let routes = Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(face);
     // Around everything, since refusals are answers too.
     frame(routes, limits, failure::shape, &tasks).layer(middleware::from_fn(expectation::settle))
@@ -71,6 +77,12 @@ impl NameValidation for Names {
 
 async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) -> Result<Response, Failure> {
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
+    let (mut request, mut signed_address) = (request, None);
+    if let Some(seen) = face.domain.as_ref().and_then(|domain| domain.path_style(&request)) {
+        let address = std::mem::replace(request.uri_mut(), seen);
+        // Where nothing is signed, the adapter is shown paths only.
+        signed_address = matches!(face.access, Access::Credential).then_some(address);
+    }
     let (request, framed) = match &face.access {
         Access::Credential => gate::examine(request)?,
         Access::Open(_) => gate::strip(request)?,
@@ -128,6 +140,9 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     }
     let asks_attributes = is_of_attributes(&parts.method, &parts.uri);
     let mut request = into_adapter(Request::from_parts(parts, body), framed).await;
+    if let Some(address) = signed_address {
+        *request.uri_mut() = address;
+    }
     if let Access::Open(actor) = &face.access {
         op.actor = actor.clone();
         request.extensions_mut().insert(Caller::open(op.clone(), circumstances));

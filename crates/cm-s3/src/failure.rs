@@ -97,6 +97,9 @@ pub(crate) fn object(error: ObjectError) -> S3Error {
         refused.set_status_code(StatusCode::FORBIDDEN);
         return refused;
     }
+    if let ObjectError::ColdUnavailable { .. } = &error {
+        return later(error.to_string());
+    }
     let code = match &error {
         ObjectError::NotFound { marker: Some(marker), .. } => {
             return marked(S3ErrorCode::NoSuchKey, &error, *marker);
@@ -180,6 +183,12 @@ fn slow_down(error: &dyn Error) -> S3Error {
     slow
 }
 
+fn later(message: String) -> S3Error {
+    let mut later = S3Error::with_message(S3ErrorCode::ServiceUnavailable, message);
+    later.set_headers([(header::RETRY_AFTER, HeaderValue::from_static("2"))].into_iter().collect());
+    later
+}
+
 fn of_class(class: ErrorClass, error: &(dyn Error + 'static)) -> S3Error {
     let code = match class {
         ErrorClass::Unauthenticated | ErrorClass::Forbidden => S3ErrorCode::AccessDenied,
@@ -189,11 +198,7 @@ fn of_class(class: ErrorClass, error: &(dyn Error + 'static)) -> S3Error {
         ErrorClass::Invalid | ErrorClass::Range => S3ErrorCode::InvalidRequest,
         ErrorClass::TooLarge => S3ErrorCode::EntityTooLarge,
         ErrorClass::TooMany { .. } => return slow_down(error),
-        ErrorClass::Unavailable => {
-            let mut later = S3Error::with_message(S3ErrorCode::ServiceUnavailable, "try again later");
-            later.set_headers([(header::RETRY_AFTER, HeaderValue::from_static("2"))].into_iter().collect());
-            return later;
-        }
+        ErrorClass::Unavailable => return later("try again later".to_owned()),
         ErrorClass::Internal => {
             log(error);
             return S3Error::with_message(S3ErrorCode::InternalError, "internal error");

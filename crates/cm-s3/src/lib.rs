@@ -27,8 +27,10 @@ pub mod failure;
 pub mod forms;
 pub mod framing;
 pub mod gate;
+mod host;
 mod operations;
 mod ranges;
 mod refused;
 
 pub use face::router;
+pub use host::{Domain, InvalidDomain};

@@ -18,5 +18,6 @@ mod records;
 mod sockets;
 mod support;
 mod tenants;
+mod uploads;
 mod versions;
 mod workloads;

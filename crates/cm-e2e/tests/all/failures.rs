@@ -1,5 +1,5 @@
 //! Five nodes, three copies of each object or five shards, and whatever happens to nodes, while clients write and read: killed, paused, cut off,
-//! with a full disk, with bits that turned over, and while the layout changes. Nothing that was acknowledged is lost or other than it
+//! with a full disk or a slow one, with bits that turned over, with clocks that differ, and while the layout changes. Nothing that was acknowledged is lost or other than it
 //! was, and everybody can go on while two nodes are away; when they are back, all becomes whole by itself.
 
 mod load;
@@ -13,11 +13,13 @@ use cm_e2e::{Node, NodeOptions, cryptomesh};
 use serde_json::{Value, json};
 
 use self::load::{Load, moment, sample};
-use self::place::Places;
+use self::place::{Places, other_clock};
 
 const NODES: usize = 5;
 /// How long anything here may take that is no progress of clients.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// What a slow disk takes: what is written here takes it seconds.
+const SLOW_BYTES_PER_SECOND: u64 = 300_000;
 /// The disk of the last node.
 const DISK_MEBIBYTES: usize = 96;
 
@@ -49,13 +51,19 @@ impl Peer {
     }
 
     fn start(&mut self) {
+        self.start_with(Vec::new());
+    }
+
+    /// With these variables, and no others.
+    fn start_with(&mut self, variables: Vec<(String, String)>) {
         let set = vec![
             format!("listen.api={}", self.api),
             format!("listen.peers={}", self.peers),
             "objects.capacity=1GiB".to_owned(),
         ];
         let wrapper = self.wrapper.clone();
-        self.node = Some(Node::start(&self.root, &NodeOptions { set, wrapper, ..NodeOptions::default() }));
+        let options = NodeOptions { set, wrapper, variables, ..NodeOptions::default() };
+        self.node = Some(Node::start(&self.root, &options));
     }
 
     fn kill(&mut self) {
@@ -213,29 +221,132 @@ fn fill(peer: &Peer) -> PathBuf {
     path
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_nodes_lose_nothing_while_two_are_away() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut places = Places::new(NODES);
-    let began = Instant::now();
-    let mut network = Network::start(dir.path(), &mut places).await;
-    eprintln!("started in {:?}", began.elapsed());
-    let first = dir.path().join("first");
+/// Five nodes are as many as a machine of tests can have at once.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// A bucket of copies and one of shards.
+fn make_buckets(network: &Network, dir: &Path) {
+    let first = dir.join("first");
     std::fs::write(&first, sample(100_000, 1)).unwrap();
     for (bucket, redundancy) in [("copies", "3"), ("shards", "3+2")] {
         let name = format!("{bucket}/first");
         succeeded(network.at(0, &["object", "put", first.to_str().unwrap(), &name, "--create-bucket"]));
         succeeded(network.at(0, &["storage", "redundancy", bucket, redundancy]));
     }
+}
+
+/// Who leads the others.
+async fn leader(network: &Network) -> usize {
+    let leads =
+        |seen: &Value| seen["nodes"].as_array().is_some_and(|all| all.iter().any(|n| n["leads"] == true));
+    let seen = network.until(0, "network", "somebody leads", leads).await;
+    let leader = seen["nodes"].as_array().unwrap().iter().find(|node| node["leads"] == true).unwrap();
+    network.peers.iter().position(|peer| leader["address"] == peer.peers.as_str()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_nodes_lose_nothing_with_a_slow_disk_and_clocks_that_differ() {
+    let _alone = ALONE.lock().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut places = Places::new(NODES);
+    let mut network = Network::start(dir.path(), &mut places).await;
+    make_buckets(&network, dir.path());
+    let load = Load::new(network.token.clone(), network.urls(&[]));
+    let tasks = cm_runtime::Tasks::new();
+    load.start(&tasks, &["copies", "shards"]);
+    load.goes_on("all are there", 8, 8).await;
+
+    // The disk of one that follows takes a fraction of what is written to it; that of the last node is no disk.
+    let slow = if leader(&network).await == 1 { 2 } else { 1 };
+    let process = network.peers[slow].node.as_ref().unwrap().pid();
+    let root = network.peers[slow].root.clone();
+    if places.slow_disk(process, &root, SLOW_BYTES_PER_SECOND) {
+        load.goes_on("a disk is slow", 10, 10).await;
+        let killed = slow + 1;
+        load.talk_to(network.urls(&[killed]));
+        network.peers[killed].kill();
+        load.goes_on("a disk is slow and one is killed", 4, 4).await;
+        network.peers[killed].start();
+        load.talk_to(network.urls(&[]));
+        places.fast_disks();
+        load.goes_on("it is as fast as the others", 4, 4).await;
+    } else {
+        eprintln!("what a process writes cannot be limited here: no disk is slow");
+    }
+
+    // Two that take it for later and earlier than it is, and a third that is killed meanwhile.
+    let skewed = [(1, "+10m", 600), (3, "-10m", -600)];
+    if other_clock("+0").is_some() {
+        for (n, offset, seconds) in skewed {
+            load.talk_to(network.urls(&[n]));
+            network.peers[n].kill();
+            network.peers[n].start_with(other_clock(offset).unwrap());
+            let found = skew(&network, n).await;
+            assert!((found - seconds).abs() < 60, "its clock differs by {found} s and not by {seconds}");
+        }
+        load.talk_to(network.urls(&[]));
+        load.goes_on("two clocks differ by twenty minutes", 8, 8).await;
+        load.talk_to(network.urls(&[4]));
+        network.peers[4].kill();
+        load.goes_on("two clocks differ and one is killed", 6, 6).await;
+        network.peers[4].start();
+        load.talk_to(network.urls(&[]));
+        load.read_all("two clocks differ", &network.urls(&[])).await;
+        // What was written at one time is read at all others.
+        for (n, _, _) in skewed {
+            load.talk_to(network.urls(&[n]));
+            network.peers[n].kill();
+            network.peers[n].start();
+        }
+        load.talk_to(network.urls(&[]));
+        load.goes_on("all clocks agree again", 4, 4).await;
+    } else {
+        eprintln!("libfaketime is not installed: no clock differs");
+    }
+    load.stop();
+    load.check();
+    let status = network.whole(0, "after everything").await;
+    assert_eq!(status["lost_chunks"].as_u64(), Some(0));
+    load.read_all("after everything", &network.urls(&[])).await;
+    network.peers.iter_mut().for_each(Peer::kill);
+}
+
+/// By how many seconds the clock of a node is ahead, as it dates its answers.
+async fn skew(network: &Network, n: usize) -> i64 {
+    let object = json!({ "kind": "clock" }).to_string();
+    let began = Instant::now();
+    loop {
+        let url = format!("{}/api/v1/buckets/copies/objects/clock-{n}", network.peers[n].url());
+        let request = network.http.put(url).bearer_auth(&network.token).body(object.clone());
+        if let Ok(answer) = request.send().await
+            && answer.status() == 200
+        {
+            let written: Value = answer.json().await.unwrap();
+            let at: cm_types::Timestamp = serde_json::from_value(written["created_at"].clone()).unwrap();
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            return at.as_secs() - i64::try_from(now.as_secs()).unwrap();
+        }
+        assert!(began.elapsed() < DEADLINE, "node {n} takes nothing");
+        moment().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_nodes_lose_nothing_while_two_are_away() {
+    let _alone = ALONE.lock().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut places = Places::new(NODES);
+    let began = Instant::now();
+    let mut network = Network::start(dir.path(), &mut places).await;
+    eprintln!("started in {:?}", began.elapsed());
+    make_buckets(&network, dir.path());
     let load = Load::new(network.token.clone(), network.urls(&[]));
     let tasks = cm_runtime::Tasks::new();
     load.start(&tasks, &["copies", "shards"]);
     load.goes_on("all are there", 10, 10).await;
 
     // Killed as by a power cut, the leader among them.
-    let seen = network.get(0, "network").await;
-    let leader = seen["nodes"].as_array().unwrap().iter().find(|node| node["leads"] == true).unwrap();
-    let leader = network.peers.iter().position(|peer| leader["address"] == peer.peers.as_str()).unwrap();
+    let leader = leader(&network).await;
     let killed = [leader, (leader + 2) % NODES];
     load.talk_to(network.urls(&killed));
     killed.iter().for_each(|n| network.peers[*n].kill());

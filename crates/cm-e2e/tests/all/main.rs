@@ -4,6 +4,7 @@
 
 mod attestation;
 mod chunks;
+mod cold;
 mod commands;
 mod confidentiality;
 mod console;

@@ -1,6 +1,7 @@
 //! Objects by S3, with a client of S3: round trips, listings, uploads in parts, and who is refused.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cm_e2e::{Node, NodeOptions, enrol};
@@ -8,6 +9,7 @@ use cm_types::ResourceKind;
 use futures::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{
     GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
 };
@@ -16,6 +18,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 const BUCKET: &str = "scans";
+/// How long what happens by itself may take.
+const DEADLINE: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
 
 /// A client that gives up at the first refusal.
@@ -400,4 +404,85 @@ async fn measures_refuse_whoever_signed_but_administrators() {
     }
     assert_eq!(code(rita.get(&path).await), "AccessDenied");
     assert_eq!(read(&store, "k").await, Bytes::from_static(b"content"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn buckets_are_hosts_below_a_domain() {
+    let root = tempfile::tempdir().unwrap();
+    let set = vec!["s3.domain=s3.test".to_owned()];
+    let node = Node::start(root.path(), &NodeOptions { set, ..NodeOptions::default() });
+    let key = node.admin().create_s3_key("admin", "test").await.unwrap();
+    let address: std::net::SocketAddr = node.address("s3").parse().unwrap();
+    let http = reqwest::Client::builder().no_proxy().resolve("scans.s3.test", address);
+    let http = http.resolve("s3.test", address).build().unwrap();
+    let hosted = builder(&node)
+        .with_endpoint(format!("http://scans.s3.test:{}", address.port()))
+        .with_virtual_hosted_style_request(true)
+        .with_access_key_id(&key.id)
+        .with_secret_access_key(&key.key)
+        .build()
+        .unwrap();
+    let by_path = signed(&node, (&key.id, &key.key));
+    let url = async |method: reqwest::Method, key: &str| {
+        let soon = Duration::from_secs(60);
+        hosted.signed_url(method, &Path::parse(key).unwrap(), soon).await.unwrap()
+    };
+    node.admin().create(ResourceKind::Bucket, &json!({ "name": BUCKET })).await.unwrap();
+    let put = url(reqwest::Method::PUT, "a/b c").await;
+    assert_eq!(put.host_str(), Some("scans.s3.test"));
+    let answer = http.put(put.clone()).body("by host").send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    assert_eq!(read(&by_path, "a/b c").await, "by host");
+    let answer = http.get(url(reqwest::Method::GET, "a/b c").await).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, "by host"));
+    // A signature is for one address: neither another key nor another host has it.
+    let other = put.as_str().replace("a/b", "a/c");
+    assert_eq!(http.put(&other).body("x").send().await.unwrap().status(), 403);
+    let other = put.as_str().replace("//scans.s3.test", "//s3.test");
+    assert_eq!(http.put(&other).body("x").send().await.unwrap().status(), 403);
+    let unsigned = http.get(put.as_str().split('?').next().unwrap()).send().await.unwrap();
+    assert!(unsigned.status().is_client_error(), "{}", unsigned.status());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn days_may_be_seconds_and_a_location_is_given_back() {
+    let root = tempfile::tempdir().unwrap();
+    let set = ["objects.lifecycle_every=1", "objects.lifecycle_day=1", "s3.domain=s3.localhost"];
+    let set = set.map(str::to_owned).to_vec();
+    let node = Node::start(root.path(), &NodeOptions { set, open: true, ..NodeOptions::default() });
+    let url = |path: &str| format!("http://{}/{path}", node.address("s3"));
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let put = async |path: &str, body: &str| {
+        let answer = http.put(url(path)).body(body.to_owned()).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let get = async |path: &str| http.get(url(path)).send().await.unwrap().text().await.unwrap();
+    let wanted = |location: &str| {
+        format!(
+            "<CreateBucketConfiguration><LocationConstraint>{location}</LocationConstraint></CreateBucketConfiguration>"
+        )
+    };
+    let made = put("scans", &wanted("eu-north-1")).await;
+    assert_eq!(made.0, 200, "{}", made.1);
+    assert_eq!(put("plain", "").await.0, 200);
+    let refused = put("nowhere", &wanted("eu north")).await;
+    assert!(refused.0 == 400 && refused.1.contains("InvalidLocationConstraint"), "{refused:?}");
+    assert!(get("scans?location").await.contains(">eu-north-1<"));
+    assert!(!get("plain?location").await.contains("eu-north-1"));
+    let head = http.head(url("scans")).send().await.unwrap();
+    assert_eq!(head.headers()["x-amz-bucket-region"], "eu-north-1");
+    assert!(get("").await.contains("eu-north-1"));
+
+    assert_eq!(put("scans/old/a", "soon gone").await.0, 200);
+    assert_eq!(put("scans/new/a", "kept").await.0, 200);
+    let rules = "<LifecycleConfiguration><Rule><ID>r</ID><Filter><Prefix>old/</Prefix></Filter><Status>Enabled</Status>\
+                 <Expiration><Days>2</Days></Expiration></Rule></LifecycleConfiguration>";
+    let set = put("scans?lifecycle", rules).await;
+    assert_eq!(set.0, 200, "{}", set.1);
+    let (end, mut ticks) = (Instant::now() + DEADLINE, tokio::time::interval(Duration::from_millis(200)));
+    while http.get(url("scans/old/a")).send().await.unwrap().status() != 404 {
+        assert!(Instant::now() < end, "the rule is not followed");
+        ticks.tick().await;
+    }
+    assert_eq!(get("scans/new/a").await, "kept");
 }

@@ -21,7 +21,7 @@ impl House {
         let permit = self.kernel.authorize::<Create>(owner, ResourceKind::Bucket).await.unwrap();
         let new = NewRecord::of("shared", &Bucket::default()).with_id(ResourceId::parse("shared").unwrap());
         let sharing = BucketSharing::private(owner.principal().unwrap());
-        self.kernel.create_shared_bucket(owner, &permit, new, sharing, false).await.unwrap();
+        self.kernel.create_shared_bucket(owner, &permit, new, sharing, false, None).await.unwrap();
         let permit = self.kernel.look_up_object::<Update>(owner, &bucket(), &key()).await.unwrap();
         let (objects, body) = (self.kernel.objects(), stream::iter([Ok("content".into())]));
         objects.put(&permit, &bucket(), &key(), NewObject::default(), body).await.unwrap();
@@ -268,7 +268,7 @@ async fn buckets_are_made_with_their_locks() {
     let permit = house.kernel.authorize::<Create>(&owner, ResourceKind::Bucket).await.unwrap();
     let new = NewRecord::of("shared", &Bucket::default()).with_id(ResourceId::parse("shared").unwrap());
     let sharing = BucketSharing::private(owner.principal().unwrap());
-    house.kernel.create_shared_bucket(&owner, &permit, new, sharing, true).await.unwrap();
+    house.kernel.create_shared_bucket(&owner, &permit, new, sharing, true, None).await.unwrap();
     let used = Use::GetBucketObjectLockConfiguration;
     let circumstances = Circumstances::new();
     let name = bucket();

@@ -76,6 +76,17 @@ pub const KEYS: &[&str] = &[
     "objects.size_max",
     "objects.capacity",
     "objects.zone",
+    "objects.lifecycle_every",
+    "objects.lifecycle_day",
+    "objects.cold_endpoint",
+    "objects.cold_bucket",
+    "objects.cold_region",
+    "objects.cold_prefix",
+    "objects.cold_access_key_id",
+    "objects.cold_secret_access_key",
+    "objects.cold_look_every",
+    "objects.cold_bytes_per_second",
+    "s3.domain",
     "mictlanx.peer_id",
     "mictlanx.overwrite",
     "identity.issuer",
@@ -146,6 +157,8 @@ pub struct ConfigToml {
     pub s3app: S3AppToml,
     /// Stored objects.
     pub objects: ObjectsToml,
+    /// How S3 is spoken.
+    pub s3: S3Toml,
     /// MictlanX.
     pub mictlanx: MictlanXToml,
     /// Who the node says it is.
@@ -387,6 +400,34 @@ pub struct ObjectsToml {
     pub capacity: Option<ByteCount>,
     /// What the node fails together with.
     pub zone: Option<String>,
+    /// How often the rules by which objects end are followed, in seconds.
+    pub lifecycle_every: Option<u64>,
+    /// How long a day of these rules is, in seconds.
+    pub lifecycle_day: Option<u64>,
+    /// The URL of the service that takes cold chunks.
+    pub cold_endpoint: Option<String>,
+    /// The bucket there.
+    pub cold_bucket: Option<String>,
+    /// Its region.
+    pub cold_region: Option<String>,
+    /// Begins all names there.
+    pub cold_prefix: Option<String>,
+    /// The id of the key.
+    pub cold_access_key_id: Option<String>,
+    /// A file with the secret of the key.
+    pub cold_secret_access_key: Option<PathBuf>,
+    /// How often is looked for cold chunks, in seconds.
+    pub cold_look_every: Option<u64>,
+    /// How many bytes in a second are moved at most.
+    pub cold_bytes_per_second: Option<ByteCount>,
+}
+
+/// `[s3]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S3Toml {
+    /// The domain below which buckets are hosts.
+    pub domain: Option<String>,
 }
 
 /// `[mictlanx]`.

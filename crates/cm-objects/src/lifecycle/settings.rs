@@ -112,7 +112,7 @@ impl Objects {
         info: &ObjectInfo,
     ) -> Result<Option<(Timestamp, String)>, ObjectError> {
         let rules = self.0.rules_of(tenant, &info.bucket).await?;
-        Ok(expiry(&rules, info, self.0.config.lifecycle_day))
+        Ok(expiry(&rules, info, self.0.lifecycle_day()))
     }
 }
 

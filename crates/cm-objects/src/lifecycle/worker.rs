@@ -7,6 +7,7 @@ use std::time::Duration;
 use cm_db::{Direction, KeyPrefix, KeyRange};
 use cm_runtime::{WorkState, Worker};
 use cm_types::{BucketName, ObjectKey, TenantId, Timestamp};
+use tokio::sync::watch;
 
 use super::{Expiration, Rule, days_after, expiry};
 use crate::objects::{Engine, bucket_row, info};
@@ -32,7 +33,21 @@ pub struct Expired {
 
 type Bucket = (TenantId, BucketName);
 
+/// How often the rules of buckets are followed, and how long their days are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LifecyclePace {
+    /// How often all rules are followed.
+    pub every: Duration,
+    /// How long a day is, for rules and for the cold tier.
+    pub day: Duration,
+}
+
 impl Objects {
+    /// Follows the rules of buckets at another pace from now on. Days of seconds are for tests of clients.
+    pub fn set_lifecycle_pace(&self, pace: LifecyclePace) {
+        self.0.lifecycle.send_replace(pace);
+    }
+
     /// Does what the rules of all buckets say by now. Safe at any time and on several nodes at once; stops between two steps
     /// when shutdown begins.
     ///
@@ -61,6 +76,11 @@ impl Objects {
 }
 
 impl Engine {
+    /// How long a day is, for rules and for the cold tier.
+    pub(crate) fn lifecycle_day(&self) -> Duration {
+        self.lifecycle.borrow().day
+    }
+
     async fn expire_objects(
         self: &Arc<Self>,
         bucket: &Bucket,
@@ -96,7 +116,7 @@ impl Engine {
 
     fn is_due(&self, rules: &[Rule], name: &Name, row: &ObjectRow, now: Timestamp) -> bool {
         let info = info(name.1.clone(), name.2.clone(), row.clone());
-        let due = expiry(rules, &info, self.config.lifecycle_day);
+        let due = expiry(rules, &info, self.lifecycle_day());
         due.is_some_and(|(at, _)| at <= now)
     }
 
@@ -187,7 +207,7 @@ impl Engine {
             };
             covers
                 && rank >= u64::from(noncurrent.keep.unwrap_or_default())
-                && days_after(since, noncurrent.days, self.config.lifecycle_day) <= now
+                && days_after(since, noncurrent.days, self.lifecycle_day()) <= now
         })
     }
 
@@ -207,7 +227,7 @@ impl Engine {
                 && match rule.expiration {
                     Some(Expiration::LoneMarkers(wanted)) => wanted,
                     Some(Expiration::Days(days)) => {
-                        days_after(marker.created_at, days, self.config.lifecycle_day) <= now
+                        days_after(marker.created_at, days, self.lifecycle_day()) <= now
                     }
                     _ => false,
                 }
@@ -269,7 +289,7 @@ impl Engine {
                     rule.scope.covers_key(key.as_str())
                         && rule
                             .abort_uploads_after_days
-                            .is_some_and(|days| days_after(begun, days, self.config.lifecycle_day) <= now)
+                            .is_some_and(|days| days_after(begun, days, self.lifecycle_day()) <= now)
                 })
             };
             let due: Vec<(TenantId, BucketName, ObjectKey, VersionKey)> = rows
@@ -306,12 +326,13 @@ fn locked_stay(done: Result<bool, ObjectError>) -> Result<bool, ObjectError> {
 /// Follows the rules every so often.
 pub(crate) struct Expirer {
     objects: Objects,
-    every: Duration,
+    pace: watch::Receiver<LifecyclePace>,
 }
 
 impl Expirer {
-    pub(crate) fn new(objects: Objects, every: Duration) -> Self {
-        Self { objects, every }
+    pub(crate) fn new(objects: Objects) -> Self {
+        let pace = objects.0.lifecycle.subscribe();
+        Self { objects, pace }
     }
 }
 
@@ -331,6 +352,11 @@ impl Worker for Expirer {
     }
 
     async fn wait_for_work(&mut self) {
-        tokio::time::sleep(self.every).await;
+        let every = self.pace.borrow_and_update().every;
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            // The sender lives as long as the engine, which this holds.
+            _ = self.pace.changed() => {}
+        }
     }
 }

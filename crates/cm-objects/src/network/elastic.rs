@@ -126,7 +126,7 @@ impl Worker for Replicator {
 
 impl Network {
     /// Whether this peer holds the survey now.
-    async fn surveys(&self) -> Result<bool, ObjectError> {
+    pub(crate) async fn surveys(&self) -> Result<bool, ObjectError> {
         let row = self.db.look_up(|tx| Ok::<_, ObjectError>(tx.get::<Survey>(&())?)).await?;
         let now = self.clock.now().into();
         Ok(row.is_some_and(|row| row.holder == self.own && row.until > now))

@@ -16,6 +16,7 @@ use super::Network;
 use super::tables::ExtraCopies;
 use super::wire::GetHead;
 use crate::chunks::Part;
+use crate::cold::tables::ColdMark;
 use crate::tables::Chunks;
 use crate::{Flaw, ObjectError};
 
@@ -28,6 +29,8 @@ pub(crate) enum Found {
     Flaw(Flaw),
     /// Too few have answered to say so.
     Unreachable,
+    /// It lies in the cold tier.
+    Cold(ColdMark),
 }
 
 /// The answers to one search.
@@ -58,6 +61,9 @@ impl Network {
             Ok::<_, ObjectError>((tx.get::<Chunks>(&digest)?, tx.get::<ExtraCopies>(&digest)?))
         });
         let (row, extra) = looked.await?;
+        if let Some(mark) = row.as_ref().and_then(|row| row.cold.clone()) {
+            return Ok(Found::Cold(mark));
+        }
         let redundancy = self.redundancy(row.and_then(|row| row.kept));
         let mut extra = extra.map(|extra| extra.peers).unwrap_or_default();
         extra.retain(|peer| !self.is_own(peer) && self.is_up(peer));
@@ -74,7 +80,7 @@ impl Network {
         let whole = Redundancy::replicas(redundancy.width()).expect("as wide as another redundancy");
         match self.search(digest, whole, &[]).await {
             Found::Bytes(bytes) => Ok(Found::Bytes(bytes)),
-            Found::Flaw(_) | Found::Unreachable => Ok(found),
+            Found::Flaw(_) | Found::Unreachable | Found::Cold(_) => Ok(found),
         }
     }
 

@@ -224,7 +224,8 @@ impl Network {
             return Ok(None);
         }
         *after = short.last().map(|(digest, _)| *digest).filter(|_| short.len() == BATCH);
-        let (gone, there): (Vec<_>, Vec<_>) = short.into_iter().partition(|(_, row)| row.is_none());
+        let (gone, there): (Vec<_>, Vec<_>) =
+            short.into_iter().partition(|(_, row)| row.as_ref().is_none_or(|row| row.cold.is_some()));
         let gone = gone.into_iter().map(|(digest, _)| digest).collect();
         self.forget_short(gone).await?;
         let there = there.into_iter().filter_map(|(digest, row)| Some((digest, row?))).collect();
@@ -260,7 +261,7 @@ impl Network {
         let Some((last, _)) = rows.last() else { return Ok(false) };
         pass.after = Some(*last);
         let count = rows.len() as u64;
-        let counted = rows.into_iter().filter(|(_, row)| row.references > 0).collect();
+        let counted = rows.into_iter().filter(|(_, row)| row.references > 0 && row.cold.is_none()).collect();
         let (mended, _) = self.mend_batch(known, counted).await?;
         pass.pending += mended.pending;
         pass.lost += mended.lost;

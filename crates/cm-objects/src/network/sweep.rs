@@ -203,7 +203,8 @@ impl Network {
         let mut elsewhere = Vec::new();
         for (((entry, row), condemned), extra) in batch.into_iter().zip(rows).zip(condemned).zip(extra) {
             let (digest, part, _) = entry;
-            let Some(row) = row else {
+            // What lies in the cold tier is to lie nowhere else.
+            let Some(row) = row.filter(|row| row.cold.is_none()) else {
                 unknown.push(digest);
                 continue;
             };
@@ -309,7 +310,7 @@ impl Network {
     }
 }
 
-/// Condemns those of the chunks that have no row. How many.
+/// Condemns those of the chunks that have no row, or lie in the cold tier. How many.
 pub(crate) async fn condemn_unknown(
     network: &Network,
     digests: Vec<Sha256Digest>,
@@ -319,7 +320,10 @@ pub(crate) async fn condemn_unknown(
         .db
         .write(move |tx| {
             let rows = tx.get_many::<Chunks>(&digests)?;
-            let unknown = digests.into_iter().zip(rows).filter(|(_, row)| row.is_none());
+            let unknown = digests
+                .into_iter()
+                .zip(rows)
+                .filter(|(_, row)| row.as_ref().is_none_or(|row| row.cold.is_some()));
             let unknown: Vec<Sha256Digest> = unknown.map(|(digest, _)| digest).collect();
             condemn(tx, &unknown, now)?;
             Ok(unknown.len() as u64)

@@ -1,5 +1,6 @@
 //! Several peers in one process: a database that they share, directories of their own, and links over loopback.
 
+mod cold;
 mod elastic;
 mod faults;
 mod layout;

@@ -79,7 +79,7 @@ async fn what_a_crash_left_is_removed_at_the_next_start() {
         .db
         .write(move |tx| {
             engine.doom(tx, version)?;
-            tables::insert_segment(tx, version, 0, vec![digest; 3]).map_err(ObjectError::from)
+            tables::insert_segment(tx, version, 0, vec![digest; 3], engine.now()).map_err(ObjectError::from)
         })
         .await
         .unwrap();

@@ -3,9 +3,10 @@
 use cm_kernel::KernelError;
 use cm_kernel::catalog::kinds::Bucket as BucketSpec;
 use cm_kernel::catalog::{CatalogError, Dependents, NewRecord, Query};
+use cm_kernel::objects::Setting;
 use cm_kernel::policy::sharing::{BucketSharing, Use};
 use cm_kernel::policy::{Create, Delete, Read};
-use cm_types::{BucketName, PageLimit, ResourceId, ResourceKind};
+use cm_types::{BucketName, PageLimit, ResourceId, ResourceKind, TenantId};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
@@ -17,7 +18,7 @@ use crate::failure;
 
 /// Most buckets that one answer names; S3 gives the same.
 const LISTED_MAX: usize = 10_000;
-/// The region that every bucket is in, for clients that must know one. Signatures may be for any.
+/// The region that a bucket is in of which its maker said nothing, for clients that must know one. Signatures may be for any.
 const REGION: &str = "us-east-1";
 
 impl Store {
@@ -52,17 +53,24 @@ impl Store {
         let more = found.len() > max;
         found.truncate(max);
         let next = found.last().filter(|_| more).map(|last| last.id.to_string());
-        let buckets = found.into_iter().map(|header| Bucket {
-            name: Some(header.id.to_string()),
-            creation_date: Some(time(header.created_at)),
-            bucket_region: Some(REGION.to_owned()),
-        });
+        let mut buckets = Vec::with_capacity(found.len());
+        for header in found {
+            let region = match BucketName::parse(header.id.as_str()) {
+                Ok(name) => self.location(&caller.tenant(), &name).await?,
+                Err(_) => None,
+            };
+            buckets.push(Bucket {
+                name: Some(header.id.to_string()),
+                creation_date: Some(time(header.created_at)),
+                bucket_region: Some(region.unwrap_or_else(|| REGION.to_owned())),
+            });
+        }
         let owner = match caller.principal() {
             Some(principal) => Some(self.owner(&caller.tenant(), principal).await?),
             None => None,
         };
         let output = ListBucketsOutput {
-            buckets: Some(buckets.collect()),
+            buckets: Some(buckets),
             continuation_token: next,
             owner,
             prefix: input.prefix,
@@ -84,6 +92,12 @@ impl Store {
                            digit, and looks like no address";
             return Err(S3Error::with_message(S3ErrorCode::InvalidBucketName, message));
         }
+        let location = input.create_bucket_configuration.and_then(|said| said.location_constraint);
+        let location = location.map(|location| location.as_str().to_owned()).filter(|text| !text.is_empty());
+        if location.as_ref().is_some_and(|location| !is_location(location)) {
+            let message = "a location is a name of up to 63 letters, digits, hyphens and underscores";
+            return Err(S3Error::with_message(S3ErrorCode::InvalidLocationConstraint, message));
+        }
         let permit =
             self.kernel.authorize::<Create>(&caller, ResourceKind::Bucket).await.map_err(failure::kernel)?;
         let owner = permit.principal().ok_or_else(|| S3Error::new(S3ErrorCode::AccessDenied))?;
@@ -94,7 +108,9 @@ impl Store {
             ..NewRecord::of(name.as_str(), &BucketSpec::default())
         };
         let output = || S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) });
-        match self.kernel.create_shared_bucket(&caller, &permit, new, sharing.clone(), with_locks).await {
+        let made =
+            self.kernel.create_shared_bucket(&caller, &permit, new, sharing.clone(), with_locks, location);
+        match made.await {
             Ok(_) => Ok(output()),
             // Whoever makes a bucket again as it is has what it wants, as in the first region of S3.
             Err(KernelError::Catalog(CatalogError::Exists(_)))
@@ -130,9 +146,10 @@ impl Store {
         caller: Caller,
         request: S3Request<HeadBucketInput>,
     ) -> S3Result<S3Response<HeadBucketOutput>> {
-        self.require_bucket(&caller, Use::ListBucket, request.input.bucket).await?;
-        let output =
-            HeadBucketOutput { bucket_region: Some(REGION.to_owned()), ..HeadBucketOutput::default() };
+        let name = bucket_name(request.input.bucket)?;
+        let permit = self.permit_bucket::<Read>(&caller, Use::ListBucket, &name).await?;
+        let region = self.location(permit.tenant(), &name).await?.unwrap_or_else(|| REGION.to_owned());
+        let output = HeadBucketOutput { bucket_region: Some(region), ..HeadBucketOutput::default() };
         Ok(S3Response::new(output))
     }
 
@@ -141,9 +158,18 @@ impl Store {
         caller: Caller,
         request: S3Request<GetBucketLocationInput>,
     ) -> S3Result<S3Response<GetBucketLocationOutput>> {
-        self.require_bucket(&caller, Use::GetBucketLocation, request.input.bucket).await?;
-        // The first region has no name here, for historical reasons of S3.
-        Ok(S3Response::new(GetBucketLocationOutput::default()))
+        let name = bucket_name(request.input.bucket)?;
+        let permit = self.permit_bucket::<Read>(&caller, Use::GetBucketLocation, &name).await?;
+        // The first region has no name here, for historical reasons of S3; nor has a bucket of which nothing was said.
+        let location = self.location(permit.tenant(), &name).await?;
+        let location_constraint = location.map(BucketLocationConstraint::from);
+        Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
+    }
+
+    /// Where its maker wanted a bucket to be.
+    async fn location(&self, tenant: &TenantId, bucket: &BucketName) -> S3Result<Option<String>> {
+        let found = self.kernel.objects().setting_of(tenant, bucket, Setting::Location).await;
+        found.map_err(failure::object)
     }
 
     pub(super) async fn remove_bucket(
@@ -158,11 +184,11 @@ impl Store {
         removed.map_err(failure::kernel)?;
         Ok(S3Response::new(DeleteBucketOutput::default()))
     }
+}
 
-    async fn require_bucket(&self, caller: &Caller, used: Use, name: String) -> S3Result<()> {
-        let name = bucket_name(name)?;
-        self.permit_bucket::<Read>(caller, used, &name).await.map(drop)
-    }
+/// Whether a location can be called so.
+fn is_location(text: &str) -> bool {
+    text.len() <= 63 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// Whether S3 lets a bucket be called so: it must be the name of a host, too. Buckets that were made natively may have other names.

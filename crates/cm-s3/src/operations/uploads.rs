@@ -139,6 +139,7 @@ impl Store {
             conditions: write_conditions(input.if_match, input.if_none_match),
             late_headers: announced.late_headers(),
             request: Some(caller.request.clone()),
+            ..Completion::default()
         };
         let place = (upload.bucket.clone(), upload.key.clone());
         let still = self.still_permitted::<Update>(caller, place.0, place.1, SaidAlong::default());

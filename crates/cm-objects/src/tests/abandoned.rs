@@ -53,9 +53,9 @@ async fn aborted_uploads_leave_no_files_while_the_store_runs() {
         for upload in 0..uploads {
             abort(&bench, &format!("aborted-{upload}"), upload).await;
         }
+        until("the uploads never reached the disk", || bench.files().len() as u64 == 2 * uploads + 1).await;
         until_released(&bench).await;
-        assert_eq!(bench.files().len() as u64, 2 * uploads + 1, "the uploads never reached the disk");
-        assert_eq!(bench.objects.0.abandoned.waiting(), handed_over);
+        until("they were not handed over", || bench.objects.0.abandoned.waiting() == handed_over).await;
         let collected = bench.objects.collect_garbage().await.unwrap();
         assert_eq!((collected.orphans, collected.bytes), (2 * uploads, 2 * uploads * CHUNK_BYTES as u64));
         assert_eq!(bench.files(), [bench.chunk_file(b"kept")]);

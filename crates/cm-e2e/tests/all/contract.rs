@@ -161,7 +161,9 @@ fn a_person_logs_in_with_a_password_and_out_again() {
     assert_eq!(feed(&node, &["login", "ada"], "another password\n").status.code(), Some(3));
     ok(feed(&node, &["login", "ada"], "a long enough password\n"));
     assert!(ok(node.command(&["whoami"])).contains("ada"));
-    ok(feed(&node, &["principal", "passwd", "ada"], "an even longer password\n"));
+    let passwd = ["principal", "passwd", "ada"];
+    assert_eq!(feed(&node, &passwd, "an even longer password\nanother password\n").status.code(), Some(3));
+    ok(feed(&node, &passwd, "an even longer password\na long enough password\n"));
     assert_eq!(node.command(&["whoami"]).status.code(), Some(3), "a token outlived the password");
     ok(feed(&node, &["login", "ada"], "an even longer password\n"));
     assert_eq!(node.command(&["create", "bucket", "name=forbidden"]).status.code(), Some(3));

@@ -48,6 +48,12 @@ const BENCHMARKS: &[Benchmark] = &[
         starts_product: true,
     },
     Benchmark {
+        name: "identity",
+        about: "sign-ins beside argon2id alone, verified requests and introspections beside Ed25519 alone",
+        cargo: &["bench", "--package", "cm-e2e", "--bench", "identity"],
+        starts_product: true,
+    },
+    Benchmark {
         name: "mpc",
         about: "computations between processes over TLS, for each tier and number of parties, against MPyC in the same run (`--python PATH`; `--quick`)",
         cargo: &["run", "--release", "--package", "cm-mpc", "--example", "speed"],

@@ -43,12 +43,19 @@ pub(crate) fn follow(intel: Intel, automatic: Automatic, tasks: &Tasks) {
         let mut head = intel.head();
         loop {
             head.borrow_and_update();
-            if let Err(error) = look(&intel, automatic).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "measures do not follow indicators");
-            }
+            let looked = look(&intel, automatic).await;
             tokio::time::sleep(LOOK_AFTER).await;
-            // A closed channel means that the node ends; the token says so.
-            let _changed = tokio::time::timeout(LOOK_EVERY, head.changed()).await;
+            match looked {
+                // A closed channel means that the node ends; the token says so.
+                Ok(()) => drop(tokio::time::timeout(LOOK_EVERY, head.changed()).await),
+                // What came is still to be looked at.
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "measures do not follow indicators"
+                    );
+                }
+            }
         }
     };
     tasks.spawn("intel-measures", async move {

@@ -18,7 +18,8 @@ static PROVIDER: LazyLock<EcSigningKey> =
     LazyLock::new(|| EcSigningKey::generate().expect("a key can be made"));
 static BUNDLE: LazyLock<TrustBundle> = LazyLock::new(|| {
     let hour = std::time::Duration::from_secs(3600);
-    let authority = CertificateAuthority::create("fuzz", Timestamp::from_micros(0), hour).expect("an authority");
+    let authority =
+        CertificateAuthority::create("fuzz", Timestamp::from_micros(0), hour).expect("an authority");
     let key = PROVIDER.verifying_key();
     let authorities = [authority.certificate_der().to_vec()];
     let document = bundle_document(&authorities, &[(key.key_id(), key)], 1, 60).expect("a bundle");

@@ -13,7 +13,7 @@
 //! noted by chunk, in memory first and then in rows, at most once in a twenty-fourth of a day each: a crash forgets the last of them, and a chunk may then go
 //! a little early, which costs its next reader a detour and nothing else.
 //!
-//! **Moving.** First a row says that a name is about to be written ([`tables::ColdObjects`]). The chunk is read and verified, sealed
+//! **Moving.** First a row says that a name is about to be written (`ColdObjects`). The chunk is read and verified, sealed
 //! (AES-256-GCM under a key of the node's, bound to its name), written, **read back, opened and compared with its digest**. Then one transaction, which fails if the
 //! chunk was named anew meanwhile or if the row is gone, notes the name with the chunk, takes the row off and gives up what peers have, by the same rounds as when
 //! chunks are deleted ([`crate::network`]): what somebody has promised since stays.

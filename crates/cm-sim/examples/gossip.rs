@@ -54,7 +54,7 @@ from publishing to arrival. *Duplicates* are copies of an event that a node got 
 
 Hostile nodes never pass events on, except when they censor. *Forge*: five forgeries a second each, and announcements of what there is not. *Flood*: two hundred and fifty. *Frame*: forgeries in the name
 of the event that is published next. *Pretend to be many*: in five times as many places as others. *Eclipse*: all their links go to one honest node of fifty, which has two of its own. *Censor*: one
-event of five is kept back whenever it is asked for, and everything else done well, so that nobody is to blame.
+event of five is kept back whenever it is asked for, and everything else done well, so that nobody is to blame. Of the larger network, no flood is simulated.
 ";
 
 fn opening(seed: u64, of_the_guide: bool) -> String {

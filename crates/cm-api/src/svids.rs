@@ -262,6 +262,10 @@ async fn bundles(api: &Api, own: &str) -> Result<BTreeMap<String, String>, Failu
         all.insert(own.to_owned(), bundle.authorities_pem());
     }
     for trusted in api.kernel.trusted_domains().await.map_err(refusal)? {
+        // Pinned before this node's own domain was called so.
+        if trusted.domain.as_str() == own {
+            continue;
+        }
         api.bundles.keep_recent(&api.kernel, &trusted);
         if let Ok(bundle) = trusted.bundle() {
             all.insert(trusted.domain.to_string(), bundle.authorities_pem());

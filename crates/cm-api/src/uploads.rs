@@ -13,6 +13,7 @@ use cm_kernel::OpContext;
 use cm_kernel::objects::{
     Completion, Contents, NewPart, NewUpload, Objects, PART_NUMBER_MAX, PartInfo, UploadInfo, UploadRef,
 };
+use cm_kernel::policy::sharing::Use;
 use cm_kernel::policy::{Permit, Update};
 use cm_types::{BucketName, ObjectKey, ResourceKind, Sha256Digest};
 use futures::StreamExt;
@@ -152,14 +153,15 @@ pub struct PartName {
     pub etag: String,
 }
 
-/// The upload that a path names, and the permit to write what it is going to be. Who may not hears nothing of uploads.
+/// The upload that a path names, and the permit to use it so. Who may not hears nothing of uploads.
 async fn upload_for(
     api: &Api,
     op: &OpContext,
     path: UploadPath,
+    used: Use,
 ) -> Result<(UploadRef, Permit<Update>), Failure> {
     let (bucket, key) = (bucket_name(path.id)?, object_key(path.key)?);
-    let permit = api.kernel.look_up_object::<Update>(op, &bucket, &key).await.map_err(refusal)?;
+    let permit = api.kernel.look_up_upload(op, &bucket, &key, used).await.map_err(refusal)?;
     let id = Uuid::try_parse(&path.upload).map_err(|_| Failure::not_found())?;
     Ok((UploadRef { bucket, key, id }, permit))
 }
@@ -255,7 +257,7 @@ pub async fn list_upload_parts(
     Path(path): Path<UploadPath>,
     params: Params<PartListParams>,
 ) -> Result<Listing<PartView>, Failure> {
-    let (upload, permit) = upload_for(&api, &op, path).await?;
+    let (upload, permit) = upload_for(&api, &op, path, Use::ListMultipartUploadParts).await?;
     let params = params.decode()?;
     let (after, limit) = (params.after.unwrap_or(0), page_limit(params.limit));
     let listed = api.kernel.objects().list_parts(&permit, &upload, after, limit).await;
@@ -286,7 +288,7 @@ pub async fn write_upload_part(
     params: Params<PartParams>,
     body: Upload,
 ) -> Result<Json<PartView>, Failure> {
-    let (upload, permit) = upload_for(&api, &op, path).await?;
+    let (upload, permit) = upload_for(&api, &op, path, Use::PutObject).await?;
     let number = params.decode()?.part;
     if !(1..=PART_NUMBER_MAX).contains(&number) {
         return Err(bad_parameter("part", "a part has a number from 1 to 10000"));
@@ -333,7 +335,7 @@ pub async fn complete_upload(
     deadline: Deadline,
     body: JsonBody<CompletionBody>,
 ) -> Result<Response, Failure> {
-    let (upload, _) = upload_for(&api, &op, path).await?;
+    let (upload, _) = upload_for(&api, &op, path, Use::PutObject).await?;
     let conditions = conditions(&headers)?;
     let body = body.decode().await?;
     let op = op.again(&api.kernel).await?;
@@ -366,7 +368,7 @@ pub async fn abort_upload(
     Op(op): Op,
     Path(path): Path<UploadPath>,
 ) -> Result<StatusCode, Failure> {
-    let (upload, permit) = upload_for(&api, &op, path).await?;
+    let (upload, permit) = upload_for(&api, &op, path, Use::AbortMultipartUpload).await?;
     api.kernel.objects().abort_upload(&permit, &upload).await.map_err(object_refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }

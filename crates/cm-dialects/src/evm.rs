@@ -32,6 +32,7 @@ pub struct EvmAnchor {
     url: Url,
     from: String,
     to: String,
+    confirmed_within: Duration,
 }
 
 impl std::fmt::Debug for EvmAnchor {
@@ -60,7 +61,8 @@ impl EvmAnchor {
         let client =
             reqwest::Client::builder().redirect(Policy::none()).timeout(ANSWERS_WITHIN).no_proxy().build();
         let client = client.map_err(|_| AnchorError::Unreachable("no client can be made"))?;
-        Ok(Self { client, url, to: to.unwrap_or_else(|| from.clone()), from })
+        let to = to.unwrap_or_else(|| from.clone());
+        Ok(Self { client, url, to, from, confirmed_within: CONFIRMED_WITHIN })
     }
 
     async fn call(&self, method: &str, params: Value) -> Result<Value, AnchorError> {
@@ -90,14 +92,18 @@ impl EvmAnchor {
 
     /// The receipt of a transaction, once it is in a block.
     async fn receipt(&self, transaction: &str) -> Result<Value, AnchorError> {
-        let until = Instant::now() + CONFIRMED_WITHIN;
+        let until = Instant::now() + self.confirmed_within;
         loop {
             let receipt = self.call("eth_getTransactionReceipt", json!([transaction])).await?;
             if receipt.is_object() {
                 return Ok(receipt);
             }
             if Instant::now() >= until {
-                return Err(AnchorError::Late(CONFIRMED_WITHIN));
+                let found = self.call("eth_getTransactionByHash", json!([transaction])).await?;
+                return Err(match found.is_object() {
+                    true => AnchorError::Late(self.confirmed_within),
+                    false => AnchorError::Forgotten,
+                });
             }
             sleep(LOOK_EVERY).await;
         }
@@ -109,32 +115,48 @@ impl Anchor for EvmAnchor {
         "evm"
     }
 
-    fn record<'a>(&'a self, entry: &'a Anchored) -> BoxFuture<'a, Result<Value, AnchorError>> {
+    fn submit<'a>(&'a self, entry: &'a Anchored) -> BoxFuture<'a, Result<Value, AnchorError>> {
         Box::pin(async move {
-            let data = format!("0x{}", entry.result_sha256);
+            let data = data_of(entry);
             let sent = json!([{ "from": self.from, "to": self.to, "value": "0x0", "data": data }]);
             let sent = self.call("eth_sendTransaction", sent).await?;
-            let is_digest = |text: &&str| {
-                text.strip_prefix("0x").is_some_and(|digits| {
-                    digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-                })
-            };
-            let transaction = sent.as_str().filter(is_digest);
+            let transaction = sent.as_str().filter(|text| is_digest(text));
             let transaction = transaction.ok_or(AnchorError::Unreachable("it named no transaction"))?;
+            Ok(json!({ "transaction": transaction, "to": self.to }))
+        })
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        entry: &'a Anchored,
+        submitted: &'a Value,
+    ) -> BoxFuture<'a, Result<Value, AnchorError>> {
+        Box::pin(async move {
+            let transaction = submitted["transaction"].as_str().filter(|text| is_digest(text));
+            let transaction = transaction.ok_or(AnchorError::Forgotten)?;
             let receipt = self.receipt(transaction).await?;
             if receipt["status"].as_str() != Some("0x1") {
                 return Err(AnchorError::Refused("the transaction failed".to_owned()));
             }
             let found = self.call("eth_getTransactionByHash", json!([transaction])).await?;
             let input = found.get("input").or_else(|| found.get("data")).and_then(Value::as_str);
-            if !input.is_some_and(|input| input.eq_ignore_ascii_case(&data)) {
+            if !input.is_some_and(|input| input.eq_ignore_ascii_case(&data_of(entry))) {
                 return Err(AnchorError::Unreachable("what it recorded is not the digest"));
             }
             let block =
                 receipt["blockNumber"].as_str().map(|block| block.chars().take(66).collect::<String>());
-            Ok(json!({ "transaction": transaction, "block": block, "to": self.to }))
+            Ok(json!({ "transaction": transaction, "block": block, "to": submitted["to"] }))
         })
     }
+}
+
+fn data_of(entry: &Anchored) -> String {
+    format!("0x{}", entry.result_sha256)
+}
+
+fn is_digest(text: &str) -> bool {
+    text.strip_prefix("0x")
+        .is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use cm_objects::VersionName;
 use cm_policy::sharing::decision::usual_use;
 use cm_policy::sharing::{Circumstances, Use};
 use cm_policy::{
-    ActionKind, Denied, Explanation, Guard, List, Permit, RoleFacts, Rules, Subject, Target, absent, decide,
-    pdl,
+    ActionKind, Denied, Explanation, Guard, List, Permit, RoleFacts, Rules, Subject, Target, Update, absent,
+    decide, pdl,
 };
 use cm_types::{
     Action, BucketName, Labels, ObjectKey, PrincipalId, RequestId, ResourceId, ResourceKind, ResourceRef,
@@ -286,6 +286,17 @@ impl Kernel {
         bucket: &BucketName,
     ) -> Result<Permit<List>, KernelError> {
         Ok(self.look_up_natively(op, bucket, None, Use::ListBucketMultipartUploads).await?.1)
+    }
+
+    /// Decides about an upload in parts that is to become an object: whether it may be written, listed or aborted, as `used` says.
+    pub async fn look_up_upload(
+        &self,
+        op: &OpContext,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        used: Use,
+    ) -> Result<Permit<Update>, KernelError> {
+        Ok(self.look_up_natively(op, bucket, Some((key, None)), used).await?.1)
     }
 
     /// A bucket or an object for a use, by a face that tells no circumstances of its own.

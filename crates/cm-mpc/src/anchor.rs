@@ -64,21 +64,39 @@ pub enum AnchorError {
     /// The ledger refused.
     #[error("the ledger refused: {0}")]
     Refused(String),
-    /// It took too long. It may have been recorded all the same.
-    #[error("not confirmed within {} s; it may be recorded later", .0.as_secs())]
+    /// It took too long. It may be recorded all the same.
+    #[error("not confirmed within {} s; ask again to see whether it was", .0.as_secs())]
     Late(Duration),
+    /// The ledger forgot what it was given.
+    #[error("the ledger does not know the transaction any more; ask again to send another")]
+    Forgotten,
     /// The node is going down.
     #[error("the node is shutting down")]
     ShuttingDown,
 }
 
-/// Something that remembers digests where this node cannot change them unnoticed.
+impl AnchorError {
+    /// Whether what was submitted will not be recorded any more: the next attempt submits it anew.
+    fn is_final(&self) -> bool {
+        matches!(self, AnchorError::Refused(_) | AnchorError::Forgotten)
+    }
+}
+
+/// Something that remembers digests where this node cannot change them unnoticed. In two steps, because each submission may cost money: what was
+/// submitted is not submitted again, whatever happens before it is confirmed.
 pub trait Anchor: std::fmt::Debug + Send + Sync {
     /// What it is called in the status of computations.
     fn kind(&self) -> &'static str;
 
-    /// Records a result durably; what comes back says where it can be found. It may be asked to record one again.
-    fn record<'a>(&'a self, entry: &'a Anchored) -> BoxFuture<'a, Result<Value, AnchorError>>;
+    /// Submits a result; what comes back is for [`Anchor::confirm`].
+    fn submit<'a>(&'a self, entry: &'a Anchored) -> BoxFuture<'a, Result<Value, AnchorError>>;
+
+    /// Waits until what was submitted is recorded durably; what comes back says where it can be found. Safe to repeat.
+    fn confirm<'a>(
+        &'a self,
+        entry: &'a Anchored,
+        submitted: &'a Value,
+    ) -> BoxFuture<'a, Result<Value, AnchorError>>;
 }
 
 /// A file to whose end a line of JSON is written for each result.
@@ -102,7 +120,7 @@ impl Anchor for AnchorFile {
         "file"
     }
 
-    fn record<'a>(&'a self, entry: &'a Anchored) -> BoxFuture<'a, Result<Value, AnchorError>> {
+    fn submit<'a>(&'a self, entry: &'a Anchored) -> BoxFuture<'a, Result<Value, AnchorError>> {
         Box::pin(async move {
             let mut line = serde_json::to_vec(entry).expect("plain data");
             line.push(b'\n');
@@ -115,6 +133,15 @@ impl Anchor for AnchorFile {
             let at = written.map_err(|source| AnchorError::File { path: self.path.clone(), source })?;
             Ok(json!({ "file": self.path.display().to_string(), "offset": at }))
         })
+    }
+
+    /// A line that was written is recorded.
+    fn confirm<'a>(
+        &'a self,
+        _: &'a Anchored,
+        submitted: &'a Value,
+    ) -> BoxFuture<'a, Result<Value, AnchorError>> {
+        Box::pin(async move { Ok(submitted.clone()) })
     }
 }
 
@@ -196,6 +223,16 @@ impl Computations {
             return Err(ComputationError::Anchoring);
         }
         let _over = Over(self, place);
+        let op = self.node_op(&place.0);
+        let (record, _) =
+            self.0.kernel.look_up::<Read>(&op, ResourceKind::Computation, place.1.as_str()).await?;
+        // Once is enough: a ledger takes money for each.
+        let known = &record.status["anchor"];
+        if known["state"] == "recorded" {
+            return Ok(known.clone());
+        }
+        let is_under_way = known["state"] == "submitted" && known["kind"] == anchor.kind();
+        let submitted = known.get("place").filter(|_| is_under_way).cloned();
         let entry = Anchored {
             at: self.0.kernel.now(),
             computation: proof.statement.computation.clone(),
@@ -204,31 +241,55 @@ impl Computations {
             group_key: proof.group_key.clone(),
             signature: proof.signature.clone(),
         };
-        let recorded = match timeout(ANCHOR_WITHIN, anchor.record(&entry)).await {
-            Ok(recorded) => recorded,
-            Err(_) => Err(AnchorError::Late(ANCHOR_WITHIN)),
+        let said = |state: &str| json!({ "kind": anchor.kind(), "at": entry.at, "state": state });
+        let recorded = async {
+            let submitted = match submitted {
+                Some(submitted) => submitted,
+                None => {
+                    let submitted = within(anchor.submit(&entry)).await?;
+                    self.set_anchor(place, said("submitted"), Some(&submitted)).await?;
+                    submitted
+                }
+            };
+            Ok(within(anchor.confirm(&entry, &submitted)).await?)
         };
-        let said = match &recorded {
-            Ok(place) => {
-                json!({ "kind": anchor.kind(), "at": entry.at, "state": "recorded", "place": place })
+        match recorded.await {
+            Ok(found) => self.set_anchor(place, said("recorded"), Some(&found)).await,
+            Err(ComputationError::Anchor(error)) => {
+                let (record, _) =
+                    self.0.kernel.look_up::<Read>(&op, ResourceKind::Computation, place.1.as_str()).await?;
+                let submitted = record.status["anchor"].get("place").filter(|_| !error.is_final());
+                let mut status = said(if submitted.is_some() { "submitted" } else { "failed" });
+                status["message"] = json!(error.to_string());
+                self.set_anchor(place, status, submitted).await?;
+                Err(error.into())
             }
-            Err(error) => {
-                json!({ "kind": anchor.kind(), "at": entry.at, "state": "failed", "message": error.to_string() })
-            }
-        };
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says in the status of a computation how far its recording is.
+    async fn set_anchor(
+        &self,
+        place: &(TenantId, ResourceId),
+        mut said: Value,
+        at: Option<&Value>,
+    ) -> Result<Value, ComputationError> {
+        if let Some(at) = at {
+            said["place"] = at.clone();
+        }
         let op = self.node_op(&place.0);
         let (record, _) =
             self.0.kernel.look_up::<Read>(&op, ResourceKind::Computation, place.1.as_str()).await?;
-        // What was recorded before stays recorded.
-        let was_recorded = record.status["anchor"]["state"] == "recorded";
-        if recorded.is_ok() || !was_recorded {
-            let mut status = record.status.clone();
-            status["anchor"] = said.clone();
-            self.set_status(place, status).await?;
-        }
-        recorded?;
+        let mut status = record.status;
+        status["anchor"] = said.clone();
+        self.set_status(place, status).await?;
         Ok(said)
     }
+}
+
+async fn within(step: impl Future<Output = Result<Value, AnchorError>>) -> Result<Value, AnchorError> {
+    timeout(ANCHOR_WITHIN, step).await.unwrap_or(Err(AnchorError::Late(ANCHOR_WITHIN)))
 }
 
 /// Takes the computation from those that are being recorded.
@@ -243,4 +304,28 @@ impl Drop for Over<'_> {
 fn proof_of(record: &Record) -> Result<Proof, ComputationError> {
     let proof = record.status.get("proof").ok_or(ComputationError::NotSigned)?;
     serde_json::from_value(proof.clone()).map_err(|_| ComputationError::NotSigned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_line_that_a_crash_cut_off_does_not_swallow_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results");
+        std::fs::write(&path, b"{\"at\":").unwrap();
+        let entry = Anchored {
+            at: Timestamp::from_micros(1),
+            computation: "c".to_owned(),
+            run: "r".to_owned(),
+            result_sha256: Sha256Digest::from_bytes([7; 32]),
+            group_key: "02".repeat(33),
+            signature: "00".repeat(65),
+        };
+        let said = AnchorFile::new(path.clone(), &Tasks::new()).submit(&entry).await.unwrap();
+        assert_eq!(said["offset"], 7);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(serde_json::from_str::<Anchored>(&text[7..]).unwrap(), entry);
+    }
 }

@@ -160,6 +160,10 @@ impl Computations {
         }
         let mut proposed = self.0.proposed.lock().unwrap_or_else(PoisonError::into_inner);
         proposed.retain(|_, proposed| proposed.since.elapsed() < PROPOSAL_FOR);
+        // Everybody who takes part knows the run: nobody else may put a plan of their own in its place.
+        if proposed.get(&run).is_some_and(|known| known.leader != leader) {
+            return refused(Binding::Again.refusal().unwrap_or_default());
+        }
         if proposed.len() + self.0.taking.load(Ordering::Relaxed) >= self.0.config.runs_max {
             return refused("too many runs of others are under way here");
         }
@@ -202,10 +206,13 @@ impl Computations {
                 Err(_) => return,
             }
         }
-        if let Some(proposed) =
-            self.0.proposed.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&head.run)
         {
-            proposed.sealed.insert(head.input, bytes);
+            let mut proposed = self.0.proposed.lock().unwrap_or_else(PoisonError::into_inner);
+            // The run may be another leader's by now.
+            let run = proposed.get_mut(&head.run).filter(|proposed| proposed.leader == *incoming.peer());
+            if let Some(run) = run {
+                run.sealed.insert(head.input, bytes);
+            }
         }
         // Whether the leader hears it shows when it starts the run.
         drop(incoming.answer(Bytes::new()).await);

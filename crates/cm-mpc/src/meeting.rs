@@ -131,8 +131,8 @@ impl Meeting {
         if calls {
             return self.call(run, peer, own, until).await;
         }
-        let mut caller = timeout_at(until, self.caller(run, peer)).await.map_err(|_| lost())??;
         let _forgets = Forgets { meeting: self, place: (run, peer.clone()) };
+        let mut caller = timeout_at(until, self.caller(run, peer)).await.map_err(|_| lost())??;
         loop {
             let (mut direct, key) = caller;
             let again = self.caller(run, peer);

@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Whether there is a storage network of which this node is not a peer yet: what is here may be promised to others.
-    async fn awaits_network(&self) -> Result<bool, ObjectError> {
+    pub(crate) async fn awaits_network(&self) -> Result<bool, ObjectError> {
         if self.network.get().is_some() {
             return Ok(false);
         }

@@ -107,6 +107,11 @@ fn certificates_vouch_within_their_domain_and_time_alone() {
     ] {
         assert_eq!(mesh.judge(mesh.certificate(uris, now())), Err(CryptoError::Workload), "{uris:?}");
     }
+    // An authority's own time counts, too: an old bundle believes nobody any more.
+    let later = now().after(25 * HOUR);
+    let late = mesh.certificate(&[ID], later);
+    let judged = mesh.bundle.verify_certificates(&domain(), &[late], later);
+    assert_eq!(judged, Err(CryptoError::UntrustedSigner));
     // What may issue others is no workload, whatever it is called.
     assert_eq!(mesh.judge(mesh.authority.certificate_der().to_vec()), Err(CryptoError::Workload));
     assert_eq!(mesh.judge(b"junk".to_vec()), Err(CryptoError::Certificate));

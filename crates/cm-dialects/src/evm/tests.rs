@@ -41,8 +41,11 @@ async fn answer(State(ledger): State<Ledger>, Json(call): Json<Value>) -> Json<V
         "eth_getTransactionReceipt" => {
             chain.asked += 1;
             let (number, is_failed) = (chain.asked, chain.fault == Some("failed"));
-            let (_, block) = chain.transactions.get_mut(first.as_str().unwrap()).unwrap();
-            if number < 3 {
+            let is_busy = chain.fault == Some("busy");
+            let Some((_, block)) = chain.transactions.get_mut(first.as_str().unwrap()) else {
+                return Json(json!({ "jsonrpc": "2.0", "id": 1, "result": null }));
+            };
+            if number < 3 || is_busy {
                 Value::Null
             } else {
                 *block = Some(number);
@@ -50,7 +53,9 @@ async fn answer(State(ledger): State<Ledger>, Json(call): Json<Value>) -> Json<V
             }
         }
         "eth_getTransactionByHash" => {
-            let (sent, _) = &chain.transactions[first.as_str().unwrap()];
+            let Some((sent, _)) = chain.transactions.get(first.as_str().unwrap()) else {
+                return Json(json!({ "jsonrpc": "2.0", "id": 1, "result": null }));
+            };
             let other = json!("0x00");
             json!({ "input": if chain.fault == Some("other") { &other } else { &sent["data"] } })
         }
@@ -80,12 +85,37 @@ fn entry() -> Anchored {
     }
 }
 
+async fn record(anchor: &EvmAnchor) -> Result<Value, AnchorError> {
+    let submitted = anchor.submit(&entry()).await?;
+    anchor.confirm(&entry(), &submitted).await
+}
+
+#[tokio::test]
+async fn what_was_submitted_is_looked_for_again_and_not_sent_again() {
+    let (url, chain, _serving) = ledger(Some("busy")).await;
+    let mut anchor = EvmAnchor::new(&url, ACCOUNT.to_owned(), None).unwrap();
+    anchor.confirmed_within = Duration::ZERO;
+    let submitted = anchor.submit(&entry()).await.unwrap();
+    let late = anchor.confirm(&entry(), &submitted).await.unwrap_err();
+    assert!(matches!(late, AnchorError::Late(_)), "{late}");
+    chain.lock().unwrap().fault = None;
+    chain.lock().unwrap().asked = 3;
+    let place = anchor.confirm(&entry(), &submitted).await.unwrap();
+    assert_eq!(
+        (&place["transaction"], chain.lock().unwrap().transactions.len()),
+        (&submitted["transaction"], 1)
+    );
+    chain.lock().unwrap().transactions.clear();
+    let forgotten = anchor.confirm(&entry(), &submitted).await.unwrap_err();
+    assert!(matches!(forgotten, AnchorError::Forgotten), "{forgotten}");
+}
+
 #[tokio::test]
 async fn a_digest_is_recorded_once_it_is_in_a_block() {
     let (url, chain, _serving) = ledger(None).await;
     let anchor = EvmAnchor::new(&url, ACCOUNT.to_owned(), None).unwrap();
     assert!(!format!("{anchor:?}").contains("secret"));
-    let place = anchor.record(&entry()).await.unwrap();
+    let place = record(&anchor).await.unwrap();
     assert_eq!(place["block"], "0x3");
     let chain = chain.lock().unwrap();
     let (sent, _) = &chain.transactions[place["transaction"].as_str().unwrap()];
@@ -102,13 +132,13 @@ async fn what_the_ledger_does_not_record_is_not_said_to_be_recorded() {
     ] {
         let (url, _, _serving) = ledger(fault).await;
         let anchor = EvmAnchor::new(&url, account.to_owned(), None).unwrap();
-        let error = anchor.record(&entry()).await.unwrap_err().to_string();
+        let error = record(&anchor).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
     let (url, _, serving) = ledger(None).await;
     drop(serving);
     let anchor = EvmAnchor::new(&url, ACCOUNT.to_owned(), None).unwrap();
-    let error = anchor.record(&entry()).await.unwrap_err().to_string();
+    let error = record(&anchor).await.unwrap_err().to_string();
     assert!(error.contains("cannot be reached") && !error.contains("/secret"), "{error}");
     assert!(EvmAnchor::new("ftp://x/", ACCOUNT.to_owned(), None).is_err());
     assert!(is_address(ACCOUNT) && !is_address("0x1") && !is_address(&ACCOUNT[2..]));

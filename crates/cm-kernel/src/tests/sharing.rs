@@ -103,6 +103,37 @@ async fn what_an_owner_says_holds_from_then_on_and_is_in_the_log() {
     assert!(house.may(&other, Use::GetObject).await);
 }
 
+/// What a policy lets others do, natively: no more than what it names.
+#[tokio::test]
+async fn a_use_that_is_shared_brings_no_other() {
+    let house = House::open().await;
+    let owner = house.somebody("owner", &["bucket:create"]).await;
+    let other = house.somebody("other", &["bucket:list"]).await;
+    house.shared_by(&owner).await;
+    let allow = |action: &str| {
+        let text = format!(
+            r#"{{"Statement":[{{"Effect":"Allow","Principal":"*","Action":"{action}","Resource":"*"}}]}}"#
+        );
+        let policy = PolicyDocument::parse(&text).unwrap();
+        house.share(&owner, move |sharing| sharing.policy = Some(policy))
+    };
+    let may_change = async |op: &OpContext| {
+        house.kernel.look_up::<Update>(op, ResourceKind::Bucket, "shared").await.is_ok()
+    };
+    allow("s3:PutBucketTagging").await;
+    assert!(house.may(&other, Use::PutBucketTagging).await);
+    assert!(!may_change(&other).await, "how chunks are kept costs the owner");
+    assert!(may_change(&owner).await);
+    let may_upload = async |used| house.kernel.look_up_upload(&other, &bucket(), &key(), used).await.is_ok();
+    let uses = [Use::PutObject, Use::ListMultipartUploadParts, Use::AbortMultipartUpload];
+    for shared in uses {
+        allow(&format!("s3:{}", shared.as_str())).await;
+        for used in uses {
+            assert_eq!(may_upload(used).await, used == shared, "{used:?} by {shared:?}");
+        }
+    }
+}
+
 /// A bucket that nobody shared is decided as before, and hidden from who may not know of it.
 #[tokio::test]
 async fn buckets_without_grants_are_for_roles() {

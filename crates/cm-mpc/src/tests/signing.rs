@@ -122,16 +122,19 @@ async fn signed_results_are_recorded_and_others_are_not() {
     };
     assert_eq!(lines().len(), 1);
     assert_eq!(lines()[0].result_sha256, proof.result_sha256);
-    // As a crash leaves it: the next line stands on its own.
-    let mut text = std::fs::read(&path).unwrap();
-    text.extend_from_slice(b"{\"at\":");
-    std::fs::write(&path, &text).unwrap();
+    // Whoever asks again is told where it is, and nothing is recorded twice.
     let (found, permit) = node.look_up::<Invoke>(&record).await;
     let said = node.computations.anchor(&node.op(), &found, &permit).await.unwrap();
-    assert_eq!(said["place"]["offset"], text.len() + 1);
-    let text = std::fs::read_to_string(&path).unwrap();
-    let last: Anchored = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    assert_eq!((last.result_sha256, last.signature), (proof.result_sha256, proof.signature));
+    assert_eq!(said, recorded.status["anchor"]);
+    // Nor if nobody waited for the confirmation; only what failed is submitted anew.
+    for (state, expected) in [("submitted", 1), ("failed", 2)] {
+        let mut status = recorded.status.clone();
+        status["anchor"]["state"] = state.into();
+        node.computations.set_status(&crate::lead::key(&record), status).await.unwrap();
+        let (found, permit) = node.look_up::<Invoke>(&record).await;
+        let said = node.computations.anchor(&node.op(), &found, &permit).await.unwrap();
+        assert_eq!((&said["state"], lines().len()), (&"recorded".into(), expected));
+    }
     let unsigned = node.submit_text(SQUARE, &[("x", &[6.0])], 3).await;
     let unsigned = node.run(&unsigned).await;
     assert_eq!(unsigned.status.get("proof"), None::<&Value>);

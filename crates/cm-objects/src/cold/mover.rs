@@ -16,7 +16,7 @@ use super::Cold;
 use super::settings::{ColdBucket, cold_buckets};
 use super::store::Kept;
 use super::tables::{ChunkUses, ColdMark, ColdObjectRow, ColdObjects, ColdState, ColdTiers, UseRow, count};
-use crate::network::tables::Short;
+use crate::network::tables::{Rounds, Short};
 use crate::network::{Found, condemn};
 use crate::objects::{Engine, info};
 use crate::rows::{ObjectRow, VersionRow};
@@ -128,12 +128,17 @@ impl Objects {
     /// Does all that is to do for the cold tier by now: moves what is cold, deletes what is not needed there any more. Safe at any time
     /// and on several nodes at once. The worker of [`Objects::use_cold_tier`] does the same every so often, on one node.
     ///
+    /// Does nothing on a node that is not yet a peer of the network that its tables know: others hold what it does not see.
+    ///
     /// # Errors
     /// [`ObjectError::NoColdTier`], [`ObjectError::ColdUnavailable`]; those of the tables. What was done stays so; calling again continues.
     pub async fn tend_cold_tier(&self) -> Result<Tended, ObjectError> {
         let cold = self.0.cold.get().ok_or(ObjectError::NoColdTier)?;
-        self.0.note_uses(cold).await?;
         let (mut all, mut from) = (Tended::default(), None);
+        if self.0.awaits_network().await? {
+            return Ok(all);
+        }
+        self.0.note_uses(cold).await?;
         loop {
             let (tended, rest) = self.0.tend_cold(cold, from).await?;
             all.moved += tended.moved;
@@ -152,7 +157,7 @@ impl Engine {
     async fn tends_cold(&self) -> Result<bool, ObjectError> {
         match self.network.get() {
             Some(network) => network.surveys().await,
-            None => Ok(true),
+            None => Ok(!self.awaits_network().await?),
         }
     }
 
@@ -409,7 +414,9 @@ impl Engine {
             .write(move |tx| {
                 let mut moved = Vec::new();
                 let mut bytes = 0;
-                for (digest, mention, name) in free {
+                // Since this look began there may be a network that this node is no peer of yet.
+                let knows_all = has_peers || tx.get::<Rounds>(&())?.is_none_or(|rounds| rounds.epoch == 0);
+                for (digest, mention, name) in free.into_iter().filter(|_| knows_all) {
                     let Some(row) = tx.get::<Chunks>(&digest)? else { continue };
                     let is_ours = tx.get::<ColdObjects>(&name)?.is_some_and(|row| !row.doomed);
                     let is_whole = tx.get::<Short>(&digest)?.is_none();

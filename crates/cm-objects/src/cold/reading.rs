@@ -88,7 +88,8 @@ impl Engine {
         }));
     }
 
-    /// Brings a chunk back to where hot ones are; whether it still lay in the cold tier.
+    /// Brings a chunk back to where hot ones are; whether it did. Not if it lies in the cold tier no more, nor before this node is a peer
+    /// of the network that the tables know.
     pub(crate) async fn promote(
         self: &Arc<Self>,
         digest: Sha256Digest,
@@ -106,6 +107,9 @@ impl Engine {
             Ok::<_, ObjectError>(true)
         };
         let Some(network) = self.network.get() else {
+            if self.awaits_network().await? {
+                return Ok(false);
+            }
             let (pins, chunks) = (self.pins.clone(), self.chunks.clone());
             let written = self.tasks.spawn_blocking("cold-back", move || {
                 // As a put does: before anybody looks whether the file is there.

@@ -155,7 +155,9 @@ impl Network {
         self.db
             .write(move |tx| {
                 for digest in short {
-                    if tx.get::<Chunks>(&digest)?.is_some() && tx.get::<Short>(&digest)?.is_none() {
+                    // What lies in the cold tier has no copies here that could be too few.
+                    let counts = tx.get::<Chunks>(&digest)?.is_some_and(|row| row.cold.is_none());
+                    if counts && tx.get::<Short>(&digest)?.is_none() {
                         tx.put::<Short>(&digest, &ShortRow { since })?;
                     }
                 }
@@ -227,11 +229,28 @@ impl Network {
         let (gone, there): (Vec<_>, Vec<_>) =
             short.into_iter().partition(|(_, row)| row.as_ref().is_none_or(|row| row.cold.is_some()));
         let gone = gone.into_iter().map(|(digest, _)| digest).collect();
-        self.forget_short(gone).await?;
+        self.forget_gone(gone).await?;
         let there = there.into_iter().filter_map(|(digest, row)| Some((digest, row?))).collect();
         let (mended, whole) = self.mend_batch(known, there).await?;
         self.forget_short(whole).await?;
         Ok(Some(mended))
+    }
+
+    /// Takes the marks of chunks that are not there any more, or lie in the cold tier; not of those that came back meanwhile.
+    async fn forget_gone(&self, digests: Vec<Sha256Digest>) -> Result<(), ObjectError> {
+        if digests.is_empty() {
+            return Ok(());
+        }
+        self.db
+            .write(move |tx| {
+                for digest in digests {
+                    if tx.get::<Chunks>(&digest)?.is_none_or(|row| row.cold.is_some()) {
+                        tx.delete::<Short>(&digest)?;
+                    }
+                }
+                Ok::<_, ObjectError>(())
+            })
+            .await
     }
 
     async fn forget_short(&self, digests: Vec<Sha256Digest>) -> Result<(), ObjectError> {

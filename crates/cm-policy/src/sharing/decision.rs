@@ -146,6 +146,7 @@ fn weigh(
 /// Whether an action stands for the use: who may read an object need not read its list of grants.
 fn is_usual(kind: ResourceKind, action: Action, used: Use) -> bool {
     usual_use(kind, action).is_some_and(|usual| usual == used || usual.of_version() == used)
+        || (kind, action, used) == (ResourceKind::Bucket, Action::Update, Use::PutBucketTagging)
 }
 
 fn judge(
@@ -269,7 +270,7 @@ pub fn usual_use(kind: ResourceKind, action: Action) -> Option<Use> {
         (ResourceKind::Bucket, Action::Read | Action::List) => Use::ListBucket,
         (ResourceKind::Bucket, Action::Delete) => Use::DeleteBucket,
         (ResourceKind::Bucket, Action::Grant) => Use::PutBucketAcl,
-        (ResourceKind::Bucket, Action::Update) => Use::PutBucketTagging,
+        (ResourceKind::Bucket, Action::Update) => Use::PutBucketKeeping,
         _ => return None,
     })
 }

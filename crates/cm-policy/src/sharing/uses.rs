@@ -137,6 +137,8 @@ uses! {
     GetBucketTagging => "GetBucketTagging", Owner;
     /// Change a bucket's tags.
     PutBucketTagging => "PutBucketTagging", Owner;
+    /// Change how chunks of a bucket are kept: on how many peers, in which tier, following which load.
+    PutBucketKeeping => "PutIntelligentTieringConfiguration", Owner;
     /// Read when objects expire.
     GetLifecycleConfiguration => "GetLifecycleConfiguration", Owner;
     /// Change when objects expire.

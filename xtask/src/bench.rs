@@ -32,7 +32,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark {
         name: "erasure",
         about: "cutting chunks into shards and joining them, beside their digest",
-        cargo: &["run", "--release", "--package", "cm-erasure", "--example", "speed"],
+        cargo: &["run", "--release", "--package", "cm-erasure", "--example", "erasure-speed"],
         starts_product: false,
     },
     Benchmark {
@@ -56,13 +56,13 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark {
         name: "mpc",
         about: "computations between processes over TLS, for each tier and number of parties, against MPyC in the same run (`--python PATH`; `--quick`)",
-        cargo: &["run", "--release", "--package", "cm-mpc", "--example", "speed"],
+        cargo: &["run", "--release", "--package", "cm-mpc", "--example", "mpc-speed"],
         starts_product: false,
     },
     Benchmark {
         name: "intel",
         about: "threat events verified, kept and passed on in a second, on disk and in memory, beside bare verification and a peer in Python; time of a hop; shelves of TAXII",
-        cargo: &["run", "--release", "--package", "cm-intel", "--example", "throughput"],
+        cargo: &["run", "--release", "--package", "cm-intel", "--example", "intel-throughput"],
         starts_product: false,
     },
     Benchmark {

@@ -1,6 +1,6 @@
 //! How fast objects go in and out of a directory, and how much memory that takes.
 //!
-//! `cargo run --release -p cm-objects --example throughput -- DIRECTORY [MIB]` writes one object of so many
+//! `cargo run --release -p cm-objects --example object-throughput -- DIRECTORY [MIB]` writes one object of so many
 //! MiB (256 unless told), all chunks different, reads it back, and removes what it wrote.
 
 use std::error::Error;

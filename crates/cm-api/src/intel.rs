@@ -119,7 +119,10 @@ pub(crate) fn intel_refusal(error: IntelError) -> Failure {
         | IntelError::Invalid(_)
         | IntelError::Field { .. }
         | IntelError::Address(_) => failure(FailureClass::Invalid),
-        IntelError::NoSuchEvent(_) => failure(FailureClass::NotFound),
+        IntelError::NoSuchEvent(_) | IntelError::NoSuchFeed(_) => failure(FailureClass::NotFound),
+        IntelError::FeedExists(_) | IntelError::ManyFeeds | IntelError::NoFeeds => {
+            failure(FailureClass::Conflict)
+        }
         IntelError::NotKept(_) => failure(FailureClass::Conflict),
         IntelError::Busy | IntelError::ShuttingDown => {
             Failure::new(FailureClass::Unavailable, "try again later").with_cause(error)

@@ -281,9 +281,11 @@ pub struct IndicatorView {
     pub reporters: u64,
     /// Of how many organisations whose word has weight.
     pub organisations: u64,
+    /// Which feeds say so.
+    pub feeds: Vec<String>,
     /// How much of it is to be believed, 0 to 100.
     pub confidence: u8,
-    /// The strictest marking of its events.
+    /// The strictest marking of its events, and of what feeds say.
     pub tlp: String,
 }
 
@@ -300,6 +302,7 @@ impl From<Indicator> for IndicatorView {
             events: of.events,
             reporters: of.reporters,
             organisations: of.organisations,
+            feeds: of.feeds,
             confidence: of.confidence,
             tlp: of.tlp.as_str().to_owned(),
         }

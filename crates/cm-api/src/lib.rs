@@ -57,6 +57,7 @@ pub mod history;
 pub mod instances;
 pub mod intel;
 pub mod intel_exports;
+pub mod intel_feeds;
 pub mod intel_peers;
 pub mod intel_views;
 pub mod intel_watch;

@@ -20,10 +20,11 @@ use crate::verifications::Verifications;
 use crate::{
     active_objects, api_keys, auth, buckets, choreography, cold_tier, computations, data_files, decisions,
     earlier_errors, elastic, endpoints, endpoints_deploy, events, functions, hierarchy, history, instances,
-    intel, intel_exports, intel_peers, intel_watch, manifests, measures, mfa, microservices, network, node,
-    object_verification, object_versions, objects, paths, permission_policies, principals, probes, programs,
-    progress_socket, providers, quotas, referrers, roles, security_policies, services, signing_keys,
-    storage_network, storages, svids, tenants, threat_collections, tokens, trust_domains, uploads, watch,
+    intel, intel_exports, intel_feeds, intel_peers, intel_watch, manifests, measures, mfa, microservices,
+    network, node, object_verification, object_versions, objects, paths, permission_policies, principals,
+    probes, programs, progress_socket, providers, quotas, referrers, roles, security_policies, services,
+    signing_keys, storage_network, storages, svids, tenants, threat_collections, tokens, trust_domains,
+    uploads, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -129,6 +130,7 @@ fn families() -> OpenApiRouter<Api> {
         .merge(intel_watch::routes())
         .merge(intel_exports::routes())
         .merge(intel_peers::routes())
+        .merge(intel_feeds::routes())
         .merge(threat_collections::routes())
         .merge(measures::routes())
         .merge(network::routes())

@@ -1,6 +1,7 @@
 //! `intel`: report threats, see what others report, and who they are.
 
 mod events;
+mod feed;
 mod import;
 mod lines;
 
@@ -35,6 +36,9 @@ pub enum IntelCommand {
     /// Add peers and remove them.
     #[command(subcommand)]
     Peer(PeerCommand),
+    /// Ask feeds of others, by TAXII or of MISP, again and again.
+    #[command(subcommand)]
+    Feed(feed::FeedCommand),
     /// Show sources of threats and how much of it is to be believed.
     Indicators(IndicatorsArgs),
     /// Show what is held of reporters.
@@ -164,6 +168,7 @@ pub async fn run(command: IntelCommand, connection: &Connection) -> Outcome {
             connection.api()?.remove(ResourceKind::IntelPeer, &id).await?;
             output::done(connection, &format!("peer {id} removed"), &json!({ "removed": id }));
         }
+        IntelCommand::Feed(command) => return feed::run(command, connection).await,
         IntelCommand::Indicators(IndicatorsArgs { limit }) => {
             let query = [("limit", limit.to_string())];
             let found = connection.api()?.indicators(&query).await?.items;

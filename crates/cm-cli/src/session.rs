@@ -87,12 +87,13 @@ pub(crate) fn ask_old_password(principal: &str) -> anyhow::Result<String> {
     ask_secret(&format!("Old password of {principal}: "))
 }
 
-fn ask_secret(prompt: &str) -> anyhow::Result<String> {
+/// A secret, typed unseen or taken from the first line of standard input.
+pub(crate) fn ask_secret(prompt: &str) -> anyhow::Result<String> {
     if std::io::stdin().is_terminal() {
-        return rpassword::prompt_password(prompt).context("cannot read the password");
+        return rpassword::prompt_password(prompt).context("cannot read the secret");
     }
     let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).context("cannot read the password")?;
+    std::io::stdin().lock().read_line(&mut line).context("cannot read the secret")?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 

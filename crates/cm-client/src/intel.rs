@@ -56,6 +56,31 @@ impl Api {
         self.get("/api/v1/intel/peers").await
     }
 
+    /// Feeds, and how they are.
+    pub async fn feeds(&self) -> Result<Vec<Entry>, ClientError> {
+        self.get("/api/v1/intel/feeds").await
+    }
+
+    /// How a feed is.
+    pub async fn feed(&self, id: &str) -> Result<Entry, ClientError> {
+        self.get(&format!("/api/v1/intel/feeds/{}", segment(id))).await
+    }
+
+    /// Adds a feed; `body` as `POST /api/v1/intel/feeds` takes it.
+    pub async fn add_feed(&self, body: &Value) -> Result<Entry, ClientError> {
+        self.post("/api/v1/intel/feeds", body).await
+    }
+
+    /// Asks a feed now; its `activity` is `waiting` again when that is over.
+    pub async fn pull_feed(&self, id: &str) -> Result<Entry, ClientError> {
+        self.post(&format!("/api/v1/intel/feeds/{}/pull", segment(id)), &json!({})).await
+    }
+
+    /// Removes a feed with everything that it said.
+    pub async fn remove_feed(&self, id: &str) -> Result<(), ClientError> {
+        self.delete(&format!("/api/v1/intel/feeds/{}", segment(id))).await
+    }
+
     /// Sources of threats.
     pub async fn indicators(&self, query: &[(&str, String)]) -> Result<Listing<Entry>, ClientError> {
         self.get_page("/api/v1/intel/indicators", query).await

@@ -215,6 +215,7 @@ mod tests {
             events: 1,
             reporters: 1,
             organisations: 1,
+            feeds: Vec::new(),
             confidence,
             tlp: crate::Tlp::Clear,
         }

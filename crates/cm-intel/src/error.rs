@@ -34,6 +34,18 @@ pub enum IntelError {
     /// There is no such event.
     #[error("there is no event {0}; it may have been the oldest when others came")]
     NoSuchEvent(u64),
+    /// There is no such feed.
+    #[error("there is no feed `{0}`; `cryptomesh intel feed ls` lists those that there are")]
+    NoSuchFeed(String),
+    /// There is a feed of that name.
+    #[error("there is a feed `{0}` already; remove it first, or give another name")]
+    FeedExists(String),
+    /// There are as many feeds as may be.
+    #[error("there are 100 feeds, which is as many as may be; remove one first")]
+    ManyFeeds,
+    /// Nothing asks feeds here.
+    #[error("this node asks no feeds")]
+    NoFeeds,
     /// The event was not kept, because its reporter is not listened to or says too much.
     #[error("the event is signed as it should be, but not kept: {0}")]
     NotKept(&'static str),

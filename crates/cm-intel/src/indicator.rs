@@ -14,13 +14,13 @@ const REPORTERS_MAX: usize = 16;
 /// Of those, ones whose word has no weight: a farm of keys must leave room for others.
 const WEIGHTLESS_MAX: usize = 8;
 /// Types of threats that are remembered of one indicator.
-const TYPES_MAX: usize = 16;
+pub(crate) const TYPES_MAX: usize = 16;
 /// Longest name of an indicator, in bytes.
 pub const VALUE_LEN_MAX: usize = 256;
 /// Within which time a later report confirms an earlier one.
 const CONFIRMS_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How sure one organisation in full standing makes: never quite.
-const SURENESS_MAX: f64 = 0.9;
+pub(crate) const SURENESS_MAX: f64 = 0.9;
 /// How sure reporters without weight make, each, and together at most.
 const WEIGHTLESS_SURENESS: f64 = 0.02;
 const WEIGHTLESS_SURENESS_MAX: f64 = 0.1;
@@ -48,9 +48,11 @@ pub struct Indicator {
     pub reporters: u64,
     /// Of how many organisations whose word has weight.
     pub organisations: u64,
+    /// Which feeds say so.
+    pub feeds: Vec<String>,
     /// How much of it is to be believed, 0 to 100.
     pub confidence: u8,
-    /// The strictest marking of its events.
+    /// The strictest marking of its events, and of what feeds say.
     pub tlp: Tlp,
 }
 
@@ -103,6 +105,11 @@ fn gravity(severity: &str) -> u8 {
     }
 }
 
+/// Whether a severity is graver than what was said so far.
+pub(crate) fn graver(severity: &str, so_far: &str) -> bool {
+    so_far.is_empty() || gravity(severity) > gravity(so_far)
+}
+
 /// A reporter whom a new report confirms, and as which of those who said so before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Confirmed {
@@ -143,7 +150,7 @@ impl Sightings {
         let seen = seen_at(event, now);
         (self.first_seen, self.last_seen) = (self.first_seen.min(seen), self.last_seen.max(seen));
         self.tlp = self.tlp.max(tlp);
-        if self.severity.is_empty() || gravity(&event.severity) > gravity(&self.severity) {
+        if graver(&event.severity, &self.severity) {
             self.severity = event.severity.chars().take(64).collect();
         }
         let threat: String = event.threat_type.chars().take(128).collect();
@@ -227,6 +234,7 @@ impl Sightings {
             events: self.events,
             reporters: self.reporters.len() as u64,
             organisations: witnesses.len() as u64,
+            feeds: Vec::new(),
             // Between 0 and 100 by what it is made of.
             confidence: ((1.0 - doubt) * 100.0).round() as u8,
             tlp: self.tlp,

@@ -15,6 +15,7 @@ use cm_runtime::Tasks;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 
+use crate::feeds::Desk;
 use crate::ledger::bucket::Rate;
 use crate::ledger::reporter::Terms;
 use crate::link::PeerStatus;
@@ -69,6 +70,7 @@ struct Parts {
     dialling: Arc<Dialling>,
     /// What the connections are given, once there is a port.
     shared: Mutex<Option<Shared>>,
+    desk: Desk,
 }
 
 impl Intel {
@@ -141,6 +143,7 @@ impl Intel {
             known: watch::Sender::default(),
             dialling,
             shared,
+            desk: Desk::default(),
         };
         Ok(Intel(Arc::new(parts)))
     }
@@ -245,6 +248,14 @@ impl Intel {
 
     pub(crate) fn db(&self) -> &Db {
         &self.0.db
+    }
+
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.0.desk
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
     }
 
     pub(crate) fn config(&self) -> &IntelConfig {

@@ -8,13 +8,14 @@
 //! Version 1 of the protocol is that of the published Python node ([`wire`]); version 2 spreads events between known keys ([`gossip`]). The engine ([`Intel`]) keeps its events in a database of its own ([`store`])
 //! and speaks no HTTP.
 //!
-//! Reading order: [`event`], [`verify`], [`wire`], [`ledger`], [`indicator`], [`automatic`], [`store`], [`pipeline`], [`gossip`], [`link`], [`intel`].
+//! Reading order: [`event`], [`verify`], [`wire`], [`ledger`], [`indicator`], [`automatic`], [`store`], [`pipeline`], [`gossip`], [`link`], [`intel`], [`feeds`].
 
 pub mod automatic;
 pub mod config;
 pub mod effects;
 pub mod error;
 pub mod event;
+pub mod feeds;
 pub mod gossip;
 pub mod indicator;
 pub mod intel;
@@ -41,6 +42,7 @@ pub use automatic::Automatic;
 pub use config::IntelConfig;
 pub use error::IntelError;
 pub use event::{EventKey, KeyId, NoEvent, ThreatEvent};
+pub use feeds::{Feed, FeedKind, FeedSource, NewFeed};
 pub use indicator::Indicator;
 pub use intel::{Imported, Intel, NewThreat, Status};
 pub use ledger::Mode;

@@ -15,7 +15,7 @@ use cm_db::{Db, DbError, Schema};
 
 /// The database within the data directory.
 pub const DATABASE_FILE: &str = "intel.db";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The tables and migrations.
 pub fn schema() -> Schema {
@@ -23,6 +23,7 @@ pub fn schema() -> Schema {
         .with_tables(tables::TABLES)
         .with_tables(tables::TABLES_2)
         .with_tables(crate::shelf::tables::TABLES)
+        .with_tables(crate::feeds::tables::TABLES)
 }
 
 /// Opens the database of a data directory. Blocks.

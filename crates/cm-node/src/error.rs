@@ -63,6 +63,9 @@ pub enum NodeError {
     /// Threat intelligence did not open.
     #[error("threat intelligence")]
     Intel(#[from] cm_intel::IntelError),
+    /// Feeds of threat intelligence cannot be asked.
+    #[error(transparent)]
+    Feeds(#[from] cm_dialects::feeds::NoClient),
     /// The database did not open.
     #[error("database")]
     Database(#[from] cm_db::DbError),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use cm_api::{Engines, Settings, ShieldX};
 use cm_dialects::Veracruz;
 use cm_dialects::evm::EvmAnchor;
+use cm_dialects::feeds::{FeedLimits, HttpFeeds};
 use cm_dialects::mictlanx::{self, MictlanX};
 use cm_dialects::shamira::{self, Shamira};
 use cm_dialects::taxii::{self, Taxii};
@@ -198,6 +199,8 @@ impl Node {
             attestation::router(judge(), veracruz().gate(), requests())
         });
         intel.serve(sockets.take("intel"), discovery).await?;
+        let feeds = HttpFeeds::new(kernel.clone(), FeedLimits::default())?;
+        intel.follow_feeds(Arc::new(feeds));
         let first_start_token = first_start.then_some(token_file);
         let node = Node {
             config,

@@ -1,5 +1,6 @@
 //! Threat intelligence between the real binary and a peer in Python that somebody else could have written.
 
+mod feeds;
 mod peer;
 
 use cm_e2e::{Node, NodeOptions};

@@ -123,7 +123,12 @@ impl Intel {
         limit: PageLimit,
     ) -> Result<Page<Indicator>, IntelError> {
         let (terms, config, now) = (self.0.terms.clone(), self.0.config.clone(), self.0.kernel.now());
-        Ok(self.0.db.read(move |tx| read::indicators(tx, &config, &terms, now, after, limit)).await?)
+        let kernel = self.0.kernel.clone();
+        let read = self.0.db.read(move |tx| {
+            let is_exempt = |address| kernel.is_exempt(address);
+            read::indicators(tx, (&config, &terms), is_exempt, now, after, limit)
+        });
+        Ok(read.await?)
     }
 
     /// What was forged of late, the newest first.

@@ -108,6 +108,22 @@ impl Intel {
         }
     }
 
+    /// Takes an event that a feed carries; whether it is kept, or was. The kernel's log is not told of each: a feed brings thousands.
+    pub(crate) async fn take_from_feed(
+        &self,
+        event: ThreatEvent,
+        feed: &str,
+        tlp: Tlp,
+    ) -> Result<bool, IntelError> {
+        let origin = Origin::Import(format!("feed {feed}"));
+        match self.0.pipeline.submit(event, None, origin, tlp).await {
+            Ok(outcome) => Ok(matches!(outcome, Outcome::Kept(_) | Outcome::Known(_))),
+            // Refused as what it is; the rest of the feed is none the worse for it.
+            Err(IntelError::Invalid(_) | IntelError::NoEvent(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Says that an event is false: held against its reporter.
     ///
     /// # Errors

@@ -1,12 +1,16 @@
 //! Reading what was accepted: by number, by name, page by page.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
 use cm_db::{DbError, Direction, KeyPrefix, KeyRange, ReadTx};
 use cm_types::{Cursor, Page, PageLimit, Sha256Digest, Timestamp};
 
 use super::tables::{EventRow, Events, Evidence, Indicators, Names, ReporterRow, Reporters};
+use crate::feeds::claims;
+use crate::feeds::tables::ClaimRow;
+use crate::indicator::Sightings;
 use crate::ledger::reporter::{Standing, Terms};
 use crate::{EventFilter, EventKey, Forged, Indicator, IntelConfig, KeyId, Reputation, Stored};
 
@@ -222,38 +226,42 @@ pub(crate) fn reputations(
     Ok(Page { items, next })
 }
 
-/// Sources after a name, in the order of their names; those that do not hold any more are left out.
+/// Sources after a name, in the order of their names; those that do not hold any more are left out. What feeds say of an address that is exempt does not count.
 pub(crate) fn indicators(
     tx: &ReadTx<'_>,
-    config: &IntelConfig,
-    terms: &Terms,
+    (config, terms): (&IntelConfig, &Terms),
+    is_exempt: impl Fn(IpAddr) -> bool,
     now: Timestamp,
     after: Option<String>,
     limit: PageLimit,
 ) -> Result<Page<Indicator>, DbError> {
     let (mut items, mut at, mut scanned) = (Vec::new(), after, 0);
     let mut weights: HashMap<Sha256Digest, f64> = HashMap::new();
+    let feeds = claims::weights(tx)?;
     loop {
-        let range = at.as_ref().map_or_else(KeyRange::all, |at| KeyRange::all().after(at));
-        let rows = tx.range::<Indicators>(range, Direction::Forward, BATCH_LEN)?;
-        let is_last = rows.len() < BATCH_LEN;
-        for (value, sightings) in rows {
+        let (sources, is_last) = sources(tx, at.as_ref())?;
+        for (value, (sightings, mut claimed)) in sources {
             if items.len() == limit.get() {
                 return Ok(Page { items, next: at.map(Cursor) });
             }
             at = Some(value.clone());
             scanned += 1;
-            if sightings.last_seen.after(config.indicator_lifetime) < now {
-                continue;
-            }
-            for key in sightings.reporters() {
+            let sightings =
+                sightings.filter(|sightings| sightings.last_seen.after(config.indicator_lifetime) >= now);
+            for key in sightings.iter().flat_map(Sightings::reporters) {
                 if let Entry::Vacant(vacant) = weights.entry(key.0) {
                     let row = tx.get::<Reporters>(&key.0)?;
                     vacant.insert(row.map_or(0.0, |row| terms.weight(key, &row.ledger, now)));
                 }
             }
             let weight = |key: &KeyId| weights.get(&key.0).copied().unwrap_or(0.0);
-            items.push(sightings.indicator(value, config.indicator_lifetime, terms, weight));
+            let reported = sightings.map(|sightings| {
+                sightings.indicator(value.clone(), config.indicator_lifetime, terms, weight)
+            });
+            if !claimed.is_empty() && value.parse().is_ok_and(&is_exempt) {
+                claimed.clear();
+            }
+            items.extend(claims::merged(reported, value, &claimed, &feeds, now));
         }
         if is_last {
             return Ok(Page { items, next: None });
@@ -262,6 +270,35 @@ pub(crate) fn indicators(
             return Ok(Page { items, next: at.map(Cursor) });
         }
     }
+}
+
+/// What reporters and feeds say, by source.
+type Sources = BTreeMap<String, (Option<Sightings>, Vec<(u64, ClaimRow)>)>;
+
+/// The next sources after one, of reporters and of feeds, and whether those are the last.
+fn sources(tx: &ReadTx<'_>, at: Option<&String>) -> Result<(Sources, bool), DbError> {
+    let range = at.map_or_else(KeyRange::all, |at| KeyRange::all().after(at));
+    let rows = tx.range::<Indicators>(range, Direction::Forward, BATCH_LEN)?;
+    let more_reported = rows.len() == BATCH_LEN;
+    let (claimed, more_claimed) = claims::after(tx, at, BATCH_LEN)?;
+    // Both were read up to here, at least.
+    let last_reported = rows.last().filter(|_| more_reported).map(|(value, _)| value.clone());
+    let last_claimed = claimed.last_key_value().filter(|_| more_claimed).map(|(value, _)| value.clone());
+    let end = match (last_reported, last_claimed) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    let mut sources: Sources = BTreeMap::new();
+    for (value, sightings) in rows {
+        sources.entry(value).or_default().0 = Some(sightings);
+    }
+    for (value, claims) in claimed {
+        sources.entry(value).or_default().1 = claims;
+    }
+    if let Some(end) = &end {
+        sources.retain(|value, _| value <= end);
+    }
+    Ok((sources, end.is_none()))
 }
 
 /// What was forged, the newest first.

@@ -48,9 +48,10 @@ pub(crate) async fn sweep(db: &Db, lifetime: Duration, now: Timestamp) -> Result
     loop {
         after = db.write(move |tx| reporters(tx, now, after)).await?;
         if after.is_none() {
-            return Ok(());
+            break;
         }
     }
+    crate::feeds::sweep::sweep(db, now).await
 }
 
 fn indicators(

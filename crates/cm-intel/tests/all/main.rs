@@ -4,5 +4,6 @@
 
 mod attacks;
 mod encrypted;
+mod feeds;
 mod legacy;
 mod support;

@@ -8,6 +8,7 @@ use cm_intel::feeds::{Batch, Entry, FeedFailure, Pulling, Target, said};
 use futures::future::BoxFuture;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,6 +42,11 @@ struct Envelope {
     next: Option<String>,
     #[serde(default)]
     objects: Vec<Value>,
+    /// What discovery, API roots, lists of collections and collections have, and envelopes do not.
+    #[serde(default)]
+    title: Option<IgnoredAny>,
+    #[serde(default)]
+    collections: Option<IgnoredAny>,
 }
 
 struct Page {
@@ -143,7 +149,11 @@ impl Pulling for Taxii {
 }
 
 fn read(bytes: &[u8], unmarked: cm_intel::Tlp) -> Result<Page, FeedFailure> {
-    let Envelope { more, next, objects } = serde_json::from_slice(bytes).map_err(|_| FeedFailure::Garbage)?;
+    let envelope = serde_json::from_slice(bytes).map_err(|_| FeedFailure::Garbage)?;
+    let Envelope { more, next, objects, title, collections } = envelope;
+    if title.is_some() || collections.is_some() {
+        return Err(FeedFailure::Garbage);
+    }
     let entries = objects.into_iter().map(|object| said::stix(object, unmarked)).collect();
     Ok(Page { more, next, entries })
 }

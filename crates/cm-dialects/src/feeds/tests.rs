@@ -169,6 +169,7 @@ async fn servers_that_misbehave_are_told_apart_and_bounded() {
         (vec![status(204)], FeedFailure::Odd),
         (vec![redirect.unwrap()], FeedFailure::Redirected),
         (vec![Response::new(Body::from("<html>"))], FeedFailure::Garbage),
+        (vec![page(&json!({ "title": "an API root", "versions": [] }), None)], FeedFailure::Garbage),
         (vec![Response::new(Body::from("[".repeat(5000)))], FeedFailure::Garbage),
         (vec![Response::new(Body::from("x".repeat(10_001)))], FeedFailure::TooLong),
         (vec![more("1"), more("1")], FeedFailure::Endless),

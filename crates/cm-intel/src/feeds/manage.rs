@@ -56,7 +56,7 @@ impl Intel {
             if feeds.len() >= FEEDS_MAX {
                 return Err(IntelError::ManyFeeds);
             }
-            // Never that of a feed that was there before, whatever the clock does; those in between are gone with their statements.
+            // Not that of another feed; what one said that is gone must not come back with the next of its name.
             let last = feeds.iter().map(|(_, row)| row.number).max().unwrap_or(0);
             let number = u64::try_from(now.as_micros()).unwrap_or_default().max(last + 1);
             let sealed = secret.map(|secret| {

@@ -106,6 +106,7 @@ fn marked(object: &Value, unmarked: Tlp) -> Tlp {
 /// Reads an event of MISP, which is called so and was changed last at that moment.
 pub fn misp(uuid: &str, changed: Timestamp, document: &Value, unmarked: Tlp) -> Vec<Entry> {
     let Ok(read) = misp_format::read(document) else { return vec![Entry::Unreadable] };
+    let tlp = tagged(document, unmarked);
     let mut said = Said {
         id: format!("misp--{uuid}"),
         version: changed,
@@ -115,18 +116,14 @@ pub fn misp(uuid: &str, changed: Timestamp, document: &Value, unmarked: Tlp) -> 
         confidence: 100,
         from: changed,
         until: None,
-        tlp: unmarked,
+        tlp,
     };
     let (mut entries, mut found) = (Vec::new(), Vec::new());
     for one in read {
         match one {
-            Read::Signed(signed) => {
-                let marking = document.get("Event").and_then(|event| event.get("Tag"));
-                entries.push(Entry::Signed(Box::new(words::event(signed)), tagged(marking, unmarked)));
-            }
-            Read::Unsigned { info, observable, severity, marking, .. } => {
+            Read::Signed(signed) => entries.push(Entry::Signed(Box::new(words::event(signed)), tlp)),
+            Read::Unsigned { info, observable, severity, .. } => {
                 (said.threat_type, said.severity) = (short(&info), severity.to_ascii_lowercase());
-                said.tlp = marking.map_or(unmarked, words::tlp);
                 found.push(observable.value);
             }
         }
@@ -138,10 +135,28 @@ pub fn misp(uuid: &str, changed: Timestamp, document: &Value, unmarked: Tlp) -> 
     entries
 }
 
-fn tagged(tags: Option<&Value>, unmarked: Tlp) -> Tlp {
-    let tags = tags.and_then(Value::as_array).into_iter().flatten();
-    let known = tags.filter_map(|tag| Marking::of_tag(tag.get("name")?.as_str()?)).map(words::tlp);
-    known.max().unwrap_or(unmarked)
+/// The strictest marking of an event, of its objects and attributes too. One that is not understood is one all the same.
+fn tagged(document: &Value, unmarked: Tlp) -> Tlp {
+    let list = |of: &Value, name: &str| of.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let events = match document {
+        Value::Array(events) => events.clone(),
+        document if document.get("response").is_some() => list(document, "response"),
+        document => vec![document.clone()],
+    };
+    let events = events.iter().filter_map(|event| event.get("Event"));
+    let mut marked: Vec<Value> = events.cloned().collect();
+    for part in ["Object", "Attribute"] {
+        // The attributes of objects as well: those are among what is marked by then.
+        let parts: Vec<Value> = marked.iter().flat_map(|of| list(of, part)).collect();
+        marked.extend(parts);
+    }
+    let tags = marked.iter().flat_map(|of| list(of, "Tag"));
+    let of_tag = |tag: Value| {
+        let name = tag.get("name")?.as_str()?;
+        let is_marking = name.get(..4).is_some_and(|beginning| beginning.eq_ignore_ascii_case("tlp:"));
+        is_marking.then(|| Marking::of_tag(name).map_or(Tlp::Amber, words::tlp))
+    };
+    tags.filter_map(of_tag).max().unwrap_or(unmarked)
 }
 
 /// Names of indicators, each once. What is too long to be one is left out: cut off, it would be about something else.
@@ -257,5 +272,25 @@ mod tests {
         assert_eq!((said.id.as_str(), said.values.len(), said.tlp), ("misp--u", 2, Tlp::Green));
         assert_eq!((said.threat_type.as_str(), said.severity.as_str()), ("campaign", "high"));
         assert_eq!(misp("u", Timestamp::from_micros(5), &json!([1]), Tlp::Amber), [Entry::Unreadable]);
+    }
+
+    #[test]
+    fn tags_of_parts_of_an_event_are_obeyed() {
+        let of = |event: &str, attribute: &str, object: &str| {
+            let tag = |name: &str| json!([{ "name": name }]);
+            let document = json!({ "Event": {
+                "Tag": tag(event), "Attribute": [{ "type": "ip-dst", "value": "198.51.100.7", "to_ids": true, "Tag": tag(attribute) }],
+                "Object": [{ "Attribute": [{ "type": "ip-dst", "value": "198.51.100.8", "to_ids": true, "Tag": tag(object) }] }],
+            } });
+            match misp("u", Timestamp::from_micros(5), &document, Tlp::Clear).as_slice() {
+                [Entry::Said(said)] => said.tlp,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(of("x", "y", "z"), Tlp::Clear, "unmarked");
+        assert_eq!(of("TLP:GREEN", "y", "z"), Tlp::Green);
+        assert_eq!(of("tlp:green", "tlp:red", "z"), Tlp::Red);
+        assert_eq!(of("tlp:green", "y", "tlp:amber+strict"), Tlp::AmberStrict);
+        assert_eq!(of("tlp:pink", "y", "z"), Tlp::Amber);
     }
 }

@@ -60,6 +60,12 @@ const BENCHMARKS: &[Benchmark] = &[
         starts_product: false,
     },
     Benchmark {
+        name: "mpc-job",
+        about: "one product as a job over REST between three nodes, from its first request to its result, beside the disk",
+        cargo: &["bench", "--package", "cm-e2e", "--bench", "mpc-job"],
+        starts_product: true,
+    },
+    Benchmark {
         name: "intel",
         about: "threat events verified, kept and passed on in a second, on disk and in memory, beside bare verification and a peer in Python; time of a hop; shelves of TAXII",
         cargo: &["run", "--release", "--package", "cm-intel", "--example", "intel-throughput"],

@@ -20,6 +20,7 @@ pub mod es256;
 pub mod exchange;
 pub mod foreign;
 pub mod frames;
+pub mod gmac;
 pub mod jws;
 pub mod mac;
 pub mod password;

@@ -1,21 +1,23 @@
 //! Chunks as files named by their digest. Everything here blocks: for blocking threads only.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
-use cm_crypto::digest::sha256;
 use cm_types::Sha256Digest;
-use uuid::Uuid;
 
 use crate::{Flaw, ObjectError};
 
 mod parts;
+mod temporary;
+mod verified;
 
 pub(crate) use parts::{KeepError, PART_LEN_MAX, Part};
+use temporary::TemporaryDir;
+pub(crate) use verified::Verified;
 
 /// Length of every chunk but the last of an object, in bytes. Small enough to verify before a reader
 /// notices the delay, large enough that an fsync per chunk does not dominate.
@@ -32,11 +34,12 @@ struct Count {
 #[derive(Debug)]
 pub(crate) struct ChunkStore {
     chunks: PathBuf,
-    temporary: PathBuf,
+    temporary: TemporaryDir,
     /// One for each directory, held while a part of it gets its name, is promised, or is deleted.
     settling: Vec<Mutex<()>>,
     /// What each directory holds, changed only by whoever settles there.
     counts: Vec<Count>,
+    verified: Verified,
     _lock: File,
 }
 
@@ -67,23 +70,26 @@ impl ChunkStore {
         }
         let settling = (0..=u8::MAX).map(|_| Mutex::default()).collect();
         let counts = (0..=u8::MAX).map(|_| Count::default()).collect();
-        Ok((Self { chunks, temporary, settling, counts, _lock: lock }, swept))
+        let temporary = TemporaryDir::new(temporary);
+        Ok((Self { chunks, temporary, settling, counts, verified: Verified::new(), _lock: lock }, swept))
     }
 
     pub(crate) fn path(&self, digest: &Sha256Digest) -> PathBuf {
         self.chunks.join(hex_byte(shard_of(digest))).join(digest.to_string())
     }
 
-    /// Makes the bytes durable under their digest, but for [`ChunkStore::sync_shard`]. A file that is there
+    /// Makes the bytes durable under their digest, which they have, but for [`ChunkStore::sync_shard`]. A file that is there
     /// already is kept if it holds these very bytes, and replaced if it is damaged.
     pub(crate) fn write(&self, digest: &Sha256Digest, bytes: &[u8]) -> Result<(), ObjectError> {
         let path = self.path(digest);
         if matches!(read_at_most(&path, bytes.len()), Ok(found) if found == bytes) {
             return Ok(());
         }
-        let mut temporary = TemporaryFile::create(&self.temporary)?;
-        temporary.write(bytes).map_err(ObjectError::storage(&temporary.path))?;
-        temporary.rename(&path)
+        let temporary = self.temporary.write(bytes)?;
+        temporary.file.sync_all().map_err(ObjectError::storage(&temporary.path))?;
+        temporary.rename(&path)?;
+        self.verified.remember(digest, bytes);
+        Ok(())
     }
 
     /// Makes the names of the chunks in one of the directories durable.
@@ -100,8 +106,8 @@ impl ChunkStore {
         if bytes.len() < len {
             return Err(Flaw::Truncated { expected: len as u64, found: bytes.len() as u64 });
         }
-        let found = sha256(&bytes);
-        if found == *digest { Ok(bytes.into()) } else { Err(Flaw::Altered { found }) }
+        self.verified.check(digest, &bytes)?;
+        Ok(bytes.into())
     }
 
     /// Deletes the file; the number of bytes that this freed, `None` if there was no file.
@@ -167,40 +173,4 @@ fn read_at_most(path: &Path, len: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(len + 1);
     File::open(path)?.take(len as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// A file being written; removed when dropped before it got its name.
-struct TemporaryFile {
-    path: PathBuf,
-    file: File,
-    renamed: bool,
-}
-
-impl TemporaryFile {
-    fn create(dir: &Path) -> Result<Self, ObjectError> {
-        let path = dir.join(Uuid::new_v4().simple().to_string());
-        let file = File::create_new(&path).map_err(ObjectError::storage(&path))?;
-        Ok(Self { path, file, renamed: false })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.file.sync_all()
-    }
-
-    fn rename(mut self, to: &Path) -> Result<(), ObjectError> {
-        fs::rename(&self.path, to).map_err(ObjectError::storage(to))?;
-        self.renamed = true;
-        Ok(())
-    }
-}
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        if !self.renamed
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::warn!(path = %self.path.display(), %error, "temporary file left behind");
-        }
-    }
 }

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 
 type Oracle = fn(&[u8]);
@@ -140,14 +142,29 @@ impl Noise {
 
 #[test]
 fn every_oracle_holds_over_seeds_and_their_mutations() {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((name, oracle)) = ORACLES.get(next.fetch_add(1, Ordering::Relaxed)) {
+            holds(name, *oracle);
+        }
+    };
+    std::thread::scope(|scope| {
+        let others = std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1);
+        let others: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+        work();
+        for other in others {
+            other.join().expect("an oracle failed; its input is above");
+        }
+    });
+}
+
+fn holds(name: &str, oracle: Oracle) {
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
-    for (name, oracle) in ORACLES {
-        for seed in SEEDS {
-            for round in 0..25 {
-                let input = if round == 0 { seed.to_vec() } else { noise.mutate(seed) };
-                let outcome = std::panic::catch_unwind(|| oracle(&input));
-                assert!(outcome.is_ok(), "{name} fails on {input:02x?}");
-            }
+    for seed in SEEDS {
+        for round in 0..25 {
+            let input = if round == 0 { seed.to_vec() } else { noise.mutate(seed) };
+            let outcome = std::panic::catch_unwind(|| oracle(&input));
+            assert!(outcome.is_ok(), "{name} fails on {input:02x?}");
         }
     }
 }

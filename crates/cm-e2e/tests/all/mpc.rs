@@ -4,16 +4,27 @@ use cm_e2e::{Node, NodeOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+mod signed;
+mod stopped;
+
 struct Cluster {
     nodes: Vec<Node>,
-    _root: TempDir,
+    root: TempDir,
 }
 
 /// Three nodes with kernels, keys and tokens of their own, that an operator has made known to each other.
 async fn cluster() -> Cluster {
+    cluster_with(&[]).await
+}
+
+/// The same with settings; `{root}` in one stands for a directory.
+async fn cluster_with(settings: &[&str]) -> Cluster {
     let root = TempDir::new().unwrap();
+    let place = root.path().display().to_string();
     let start = |at: usize| {
-        let options = NodeOptions { set: vec![format!("mpc.name=n{at}")], ..NodeOptions::default() };
+        let mut set = vec![format!("mpc.name=n{at}")];
+        set.extend(settings.iter().map(|setting| setting.replace("{root}", &place)));
+        let options = NodeOptions { set, ..NodeOptions::default() };
         Node::start(&root.path().join(format!("n{at}")), &options)
     };
     let nodes: Vec<Node> = (1..=3).map(start).collect();
@@ -27,7 +38,7 @@ async fn cluster() -> Cluster {
             node.admin().put_party_peer(&party.name, address, &party.link_key).await.unwrap();
         }
     }
-    Cluster { nodes, _root: root }
+    Cluster { nodes, root }
 }
 
 async fn ask(

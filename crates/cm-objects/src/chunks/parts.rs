@@ -19,7 +19,7 @@ use cm_placement::{Redundancy, may_delete};
 use cm_types::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{CHUNK_BYTES, ChunkStore, Count, TemporaryFile, hex_byte, read_at_most, shard_of, sync_dir};
+use super::{CHUNK_BYTES, ChunkStore, Count, Verified, hex_byte, read_at_most, shard_of, sync_dir};
 use crate::{Flaw, ObjectError};
 
 /// Times from here on, September 2001, are those of clocks.
@@ -81,12 +81,9 @@ impl Part {
     }
 
     /// Whether the bytes are this part of the chunk.
-    fn verify(self, digest: &Sha256Digest, bytes: &[u8]) -> Result<(), Flaw> {
+    fn verify(self, verified: &Verified, digest: &Sha256Digest, bytes: &[u8]) -> Result<(), Flaw> {
         match self {
-            Self::Whole => {
-                let found = sha256(bytes);
-                if found == *digest { Ok(()) } else { Err(Flaw::Altered { found }) }
-            }
+            Self::Whole => verified.check(digest, bytes),
             Self::Shard { data, parity, number } => match Shard::decode(bytes) {
                 Ok(shard)
                     if shard.chunk() == digest
@@ -124,19 +121,17 @@ impl ChunkStore {
         if bytes.len() > PART_LEN_MAX {
             return Err(KeepError::Damaged);
         }
-        part.verify(digest, bytes).map_err(|_| KeepError::Damaged)?;
+        part.verify(&self.verified, digest, bytes).map_err(|_| KeepError::Damaged)?;
         let path = self.part_path(digest, part);
         if matches!(read_at_most(&path, bytes.len()), Ok(found) if found == bytes)
             && self.hold(digest, part, Some(round))?
         {
             return Ok(0);
         }
-        let mut temporary = TemporaryFile::create(&self.temporary)?;
+        let temporary = self.temporary.write(bytes)?;
         let failed = ObjectError::storage(&temporary.path);
-        io::Write::write_all(&mut temporary.file, bytes)
-            .and_then(|()| temporary.file.set_modified(time_of(round)))
-            .and_then(|()| temporary.file.sync_all())
-            .map_err(failed)?;
+        let dated = temporary.file.set_modified(time_of(round));
+        dated.and_then(|()| temporary.file.sync_all()).map_err(failed)?;
         let _settling = self.settle(digest);
         let before = fs::metadata(&path).ok();
         if let Some(promised) = before.as_ref().map(round_of).filter(|promised| *promised > round) {
@@ -185,7 +180,7 @@ impl ChunkStore {
             io::ErrorKind::NotFound => Flaw::Missing,
             kind => Flaw::Unreadable(kind),
         })?;
-        part.verify(digest, &bytes)?;
+        part.verify(&self.verified, digest, &bytes)?;
         Ok(bytes.into())
     }
 

@@ -47,9 +47,9 @@ fn a_seed_gives_the_same_run_again() {
     assert_ne!(run(4, &options).unwrap().trace, first.trace);
 }
 
-/// The first violation among some seeds that is one of those expected; any other one fails.
-fn finds(options: &Options, expected: impl Fn(&Violation) -> bool) -> bool {
-    (1..400).any(|seed| match run(seed, options) {
+/// The first violation among the seeds from one on that is one of those expected; any other one fails.
+fn finds(options: &Options, first: u64, expected: impl Fn(&Violation) -> bool) -> bool {
+    (first..400).any(|seed| match run(seed, options) {
         Ok(_) => false,
         Err(violation) if expected(&violation) => true,
         Err(violation) => panic!("seed {seed}: another rule was broken: {violation}"),
@@ -70,12 +70,13 @@ fn disks_that_forget_are_found_out() {
                 | Violation::NotAvailable { .. }
         )
     };
-    assert!(finds(&options, lost), "no run noticed that answered writes were lost");
+    // The run of the seventh seed shows it, too, but only after a minute in which its cluster tries to heal.
+    assert!(finds(&options, 8, lost), "no run noticed that answered writes were lost");
 }
 
 #[test]
 fn effects_of_what_was_computed_in_vain_are_found_out() {
     let options = Options { unfenced: true, ..Options::default() };
     let seen = |violation: &Violation| matches!(violation, Violation::NotLinearizable { .. });
-    assert!(finds(&options, seen), "no run noticed that entries had effects that they must not have");
+    assert!(finds(&options, 1, seen), "no run noticed that entries had effects that they must not have");
 }

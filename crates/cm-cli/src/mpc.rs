@@ -5,6 +5,7 @@ mod bench;
 mod end;
 mod job;
 mod numbers;
+mod objects;
 mod plan;
 mod proof;
 
@@ -174,8 +175,12 @@ pub struct ShareArgs {
     pub id: String,
     /// The input.
     pub input: String,
-    /// The numbers: a CSV file, with `FILE:COLUMN` one of its columns; or the numbers themselves, separated by commas.
+    /// The numbers: a CSV file, with `FILE:COLUMN` one of its columns; the same of an object, `object:BUCKET/KEY`; or the numbers themselves,
+    /// separated by commas.
     pub values: String,
+    /// Open a sealed object with the secret key in this file.
+    #[arg(long, value_name = "FILE")]
+    pub open_with: Option<PathBuf>,
     /// The plan that you have read (`cryptomesh mpc plan` prints its digest): the numbers are split for it and for no other.
     #[arg(long, value_name = "DIGEST", required_unless_present = "trust_node")]
     pub plan: Option<String>,
@@ -204,6 +209,12 @@ pub struct RevealArgs {
     /// The file of your secret key, as `cryptomesh keys seal` wrote it.
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+    /// Do not show it: store it as an object that this key opens, BUCKET/KEY, as lines of numbers with commas between.
+    #[arg(long, value_name = "BUCKET/KEY")]
+    pub to: Option<String>,
+    /// Who else can open that object; repeat.
+    #[arg(long, value_name = "PUBLIC-KEY", requires = "to")]
+    pub seal_to: Vec<String>,
 }
 
 /// `cryptomesh mpc run`
@@ -211,9 +222,12 @@ pub struct RevealArgs {
 pub struct RunArgs {
     /// The job: `.json` for steps, anything else in the language.
     pub job: PathBuf,
-    /// An input: `NAME=FILE.csv`, `NAME=FILE.csv:COLUMN` or `NAME=1,2,3`; repeat.
+    /// An input: `NAME=FILE.csv`, `NAME=FILE.csv:COLUMN`, `NAME=object:BUCKET/KEY:COLUMN` or `NAME=1,2,3`; repeat.
     #[arg(long = "input", value_name = "NAME=VALUES")]
     pub inputs: Vec<String>,
+    /// Open sealed objects among the inputs with the secret key in this file.
+    #[arg(long, value_name = "FILE")]
+    pub open_with: Option<PathBuf>,
     /// A party; repeat [default: the node and all that it knows].
     #[arg(long = "party", value_name = "NAME")]
     pub parties: Vec<String>,

@@ -13,6 +13,7 @@ use cm_crypto::threshold::GroupKey;
 use cm_types::ResourceKind;
 use serde_json::{Value, json};
 
+use super::objects;
 use super::plan::agreed_of;
 use super::{RevealArgs, StartArgs, whoami};
 use crate::object::read_secret;
@@ -122,6 +123,7 @@ pub(super) async fn reveal(args: &RevealArgs, connection: &Connection) -> Outcom
     let agreed = agreed_of(&entry)?;
     let who = whoami(&api).await?;
     let key = read_secret(&args.key)?;
+    let mut recipients = objects::recipients(&args.seal_to)?;
     let (values, shape, wrong) = put_together(&api, &entry, &agreed, &args.result, &who, &key).await?;
     for party in wrong {
         output::note(
@@ -131,8 +133,21 @@ pub(super) async fn reveal(args: &RevealArgs, connection: &Connection) -> Outcom
             ),
         );
     }
+    if let Some(target) = &args.to {
+        recipients.insert(0, key.public_key());
+        return objects::store(&api, target, (&values, &shape), recipients, connection).await;
+    }
     show(connection, &BTreeMap::from([(args.result.clone(), (values, shape))]));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The numbers of a result, row by row.
+pub(super) fn rows(values: &[Literal], shape: &Shape) -> impl Iterator<Item = Vec<String>> {
+    let width = match shape.dimensions() {
+        [_, columns] => *columns,
+        _ => values.len(),
+    };
+    values.chunks(width.max(1)).map(|row| row.iter().map(ToString::to_string).collect())
 }
 
 pub(super) fn show(connection: &Connection, results: &BTreeMap<String, (Vec<Literal>, Shape)>) {
@@ -152,12 +167,7 @@ pub(super) fn show(connection: &Connection, results: &BTreeMap<String, (Vec<Lite
         return;
     }
     for (name, (values, shape)) in results {
-        let width = match shape.dimensions() {
-            [_, columns] => *columns,
-            _ => values.len(),
-        };
-        for row in values.chunks(width) {
-            let row: Vec<String> = row.iter().map(ToString::to_string).collect();
+        for row in rows(values, shape) {
             output::line(&format!("{name} = {}", row.join(" ")));
         }
     }

@@ -10,8 +10,9 @@ use cm_crypto::seal::RecipientSecretKey;
 use serde_json::{Value, json};
 
 use super::end::{finish, put_together, show, tell_end};
+use super::objects::read_numbers;
 use super::plan::{agreed_of, demand_asked, demand_signed, demand_trust, give};
-use super::{CreateArgs, ExplainArgs, RunArgs, numbers, pairs, whoami};
+use super::{CreateArgs, ExplainArgs, RunArgs, pairs, whoami};
 use crate::{Connection, Format, Outcome, UsageError, output};
 
 /// A job as a program, with the values that came with it.
@@ -114,7 +115,7 @@ pub(super) async fn run_job(args: &RunArgs, connection: &Connection) -> Outcome 
     };
     let mut read = read_job(&args.job, &who, &parties)?;
     for (name, values) in pairs(&args.inputs)? {
-        read.values.insert(name, numbers::read(&values)?);
+        read.values.insert(name, read_numbers(&api, &values, args.open_with.as_deref()).await?);
     }
     for (input, owner, _) in read.program.inputs() {
         if let Owner::Client(name) = owner

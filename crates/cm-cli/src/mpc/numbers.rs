@@ -23,7 +23,7 @@ pub(super) fn read(text: &str) -> anyhow::Result<Vec<Literal>> {
     of_csv(file, column).with_context(|| path.to_owned())
 }
 
-fn of_csv(file: impl std::io::Read, column: Option<&str>) -> anyhow::Result<Vec<Literal>> {
+pub(super) fn of_csv(file: impl std::io::Read, column: Option<&str>) -> anyhow::Result<Vec<Literal>> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(file);
     let mut wanted: Option<usize> = None;
     let mut numbers = Vec::new();

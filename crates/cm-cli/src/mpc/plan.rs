@@ -11,7 +11,8 @@ use cm_computation::{Agreed, Literal, Plan, PlannedParty, Program, Receivers, Si
 use cm_types::ResourceKind;
 use serde_json::{Value, json};
 
-use super::{PlanArgs, ShareArgs, Trust, numbers, pairs};
+use super::objects::read_numbers;
+use super::{PlanArgs, ShareArgs, Trust, pairs};
 use crate::{Connection, Format, Outcome, UsageError, output};
 
 pub(super) fn agreed_of(entry: &Entry) -> anyhow::Result<Agreed> {
@@ -147,7 +148,7 @@ pub(super) async fn share(args: &ShareArgs, connection: &Connection) -> Outcome 
     let agreed = agreed_of(&api.read(ResourceKind::Computation, &args.id).await?)?;
     demand_plan(args.plan.as_deref(), &agreed)?;
     demand_trust(&args.trust, &agreed.plan().parties)?;
-    let values = numbers::read(&args.values)?;
+    let values = read_numbers(&api, &args.values, args.open_with.as_deref()).await?;
     give(&api, &args.id, &agreed, &args.input, &values).await?;
     let said = format!("`{}` is split among {} parties", args.input, agreed.plan().parties.len());
     output::done(connection, &said, &json!({ "input": args.input, "plan": agreed.digest().to_string() }));

@@ -4,6 +4,7 @@ use cm_e2e::{Node, NodeOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+mod objects;
 mod signed;
 mod stopped;
 

@@ -53,7 +53,9 @@ pub struct FeedAddArgs {
     /// What it is called.
     pub id: String,
     /// The address of the collection, or of the directory of the manifest.
-    pub url: String,
+    // Not `url`: that is the node's.
+    #[arg(value_name = "URL")]
+    pub address: String,
     /// What it speaks.
     #[arg(long, value_enum, default_value_t = Kind::Taxii)]
     pub kind: Kind,
@@ -106,7 +108,7 @@ pub(super) async fn run(command: FeedCommand, connection: &Connection) -> Outcom
 }
 
 fn body(args: FeedAddArgs) -> anyhow::Result<Map<String, Value>> {
-    let FeedAddArgs { id, url, kind, secret, username, weight, every, unmarked } = args;
+    let FeedAddArgs { id, address, kind, secret, username, weight, every, unmarked } = args;
     let secret = match secret {
         true => Some(session::ask_secret(&format!("Secret of {id}: "))?),
         false => None,
@@ -116,7 +118,7 @@ fn body(args: FeedAddArgs) -> anyhow::Result<Map<String, Value>> {
         Kind::Misp => "misp",
     };
     let body = json!({
-        "id": id, "url": url, "kind": kind, "username": username, "secret": secret, "weight": weight, "every_secs": every,
+        "id": id, "url": address, "kind": kind, "username": username, "secret": secret, "weight": weight, "every_secs": every,
         "unmarked": unmarked,
     });
     Ok(body.as_object().cloned().unwrap_or_default())

@@ -87,10 +87,14 @@ async fn post(server: &Node, objects: &[Value]) {
 async fn add(node: &Node, body: Value) -> Value {
     let added = node.admin().add_feed(&body).await.unwrap();
     assert!(added.get("secret").is_none());
-    let id = body["id"].as_str().unwrap().to_owned();
-    until("it was asked", || asked(node, &["intel", "feed", "show", &id])["pulls"] != 0);
-    until("that is over", || asked(node, &["intel", "feed", "show", &id])["activity"] == "waiting");
-    asked(node, &["intel", "feed", "show", &id])
+    once_asked(node, body["id"].as_str().unwrap())
+}
+
+fn once_asked(node: &Node, id: &str) -> Value {
+    let shown = || asked(node, &["intel", "feed", "show", id]);
+    until("it was asked", || shown()["pulls"] != 0);
+    until("that is over", || shown()["activity"] == "waiting");
+    shown()
 }
 
 fn sources(node: &Node) -> Vec<Value> {
@@ -264,9 +268,12 @@ async fn a_directory_of_misp_is_read_event_by_event() {
     files.put(&format!("/feed/{}.json", uuid(1)), &event("tlp:clear", &["203.0.113.1", "203.0.113.2"]));
     files.put(&format!("/feed/{}.json", uuid(2)), &event("tlp:red", &["203.0.113.3"]));
     let base = files.serve().await;
-    let feed =
-        add(&reader, json!({ "id": "osint", "kind": "misp", "url": format!("{base}/feed/"), "weight": 60 }))
-            .await;
+    let added = asked(
+        &reader,
+        &["intel", "feed", "add", "osint", &format!("{base}/feed/"), "--kind", "misp", "--weight", "60"],
+    );
+    assert_eq!((&added["url"], &added["weight"]), (&json!(format!("{base}/feed/")), &json!(60)));
+    let feed = once_asked(&reader, "osint");
     assert_eq!((&feed["read"], &feed["indicators"]), (&json!(2), &json!(2)), "{feed}");
     let told = |node: &Node| -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap().to_owned();

@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response, sse};
-use cm_http::{Failure, FailureClass, JsonBody, Params, Upload, sse as http_sse};
+use cm_http::{Deadline, Failure, FailureClass, JsonBody, Params, Upload, sse as http_sse};
 use cm_kernel::Part;
 use cm_kernel::catalog::Record;
 use cm_kernel::policy::{Create, Delete, Invoke, List, Read};
@@ -498,9 +498,12 @@ pub async fn anchor_computation(
     State(api): State<Api>,
     Op(op): Op,
     Path(id): Path<String>,
+    deadline: Deadline,
 ) -> Result<Json<Value>, Failure> {
     let (record, permit) =
         api.kernel.look_up::<Invoke>(&op, ResourceKind::Computation, &id).await.map_err(refusal)?;
+    // Ledgers take their time.
+    deadline.lift();
     let said = api.computations.anchor(&op, &record, &permit).await.map_err(computation_refusal)?;
     Ok(Json(said))
 }

@@ -75,7 +75,7 @@ impl Api {
     /// As every call.
     pub async fn anchor_computation(&self, id: &str) -> Result<Value, ClientError> {
         let nothing = serde_json::json!({});
-        self.post(&format!("{}/anchor", item(ResourceKind::Computation, id)), &nothing).await
+        self.post_patiently(&format!("{}/anchor", item(ResourceKind::Computation, id)), &nothing).await
     }
 
     /// What the node is among parties.

@@ -90,19 +90,22 @@ impl EvmAnchor {
         }
     }
 
-    /// The receipt of a transaction, once it is in a block.
+    /// The receipt of a transaction, once it is in a block. A ledger's node that is busy, or refuses to say it just now, says nothing of the transaction: it
+    /// is asked again.
     async fn receipt(&self, transaction: &str) -> Result<Value, AnchorError> {
         let until = Instant::now() + self.confirmed_within;
         loop {
-            let receipt = self.call("eth_getTransactionReceipt", json!([transaction])).await?;
-            if receipt.is_object() {
-                return Ok(receipt);
+            let receipt = self.call("eth_getTransactionReceipt", json!([transaction])).await;
+            if let Ok(receipt) = &receipt
+                && receipt.is_object()
+            {
+                return Ok(receipt.clone());
             }
             if Instant::now() >= until {
-                let found = self.call("eth_getTransactionByHash", json!([transaction])).await?;
-                return Err(match found.is_object() {
-                    true => AnchorError::Late(self.confirmed_within),
-                    false => AnchorError::Forgotten,
+                let found = self.call("eth_getTransactionByHash", json!([transaction])).await;
+                return Err(match (receipt, found) {
+                    (Ok(_), Ok(found)) if !found.is_object() => AnchorError::Forgotten,
+                    _ => AnchorError::Late(self.confirmed_within),
                 });
             }
             sleep(LOOK_EVERY).await;
@@ -134,11 +137,13 @@ impl Anchor for EvmAnchor {
         Box::pin(async move {
             let transaction = submitted["transaction"].as_str().filter(|text| is_digest(text));
             let transaction = transaction.ok_or(AnchorError::Forgotten)?;
+            // Only what a block says of it is final.
             let receipt = self.receipt(transaction).await?;
             if receipt["status"].as_str() != Some("0x1") {
                 return Err(AnchorError::Refused("the transaction failed".to_owned()));
             }
-            let found = self.call("eth_getTransactionByHash", json!([transaction])).await?;
+            let found = self.call("eth_getTransactionByHash", json!([transaction])).await;
+            let found = found.map_err(|_| AnchorError::Late(self.confirmed_within))?;
             let input = found.get("input").or_else(|| found.get("data")).and_then(Value::as_str);
             if !input.is_some_and(|input| input.eq_ignore_ascii_case(&data_of(entry))) {
                 return Err(AnchorError::Unreachable("what it recorded is not the digest"));

@@ -24,8 +24,6 @@ const LOOK_AFTER: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Most measures that there are at a time: a node keeps twenty times as many in force.
 const MEASURES_MAX: usize = 1000;
-/// Indicators that are looked at.
-const INDICATORS_MAX: usize = 100_000;
 
 /// What follows from indicators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,17 +69,19 @@ pub(crate) async fn look(intel: &Intel, automatic: Automatic) -> Result<(), Inte
     let kernel = intel.kernel();
     let op = OpContext::node(kernel.tasks().token());
     let permit = kernel.authorize::<List>(&op, ResourceKind::ThreatEvent).await?;
-    let (mut found, mut after, mut looked_at) = (Vec::new(), None, 0);
+    let (mut found, mut after) = (Vec::new(), None);
     loop {
         let page = intel.indicators(&permit, after, PageLimit::MAX).await?;
-        looked_at += page.items.len();
         found.extend(page.items.into_iter().filter_map(|indicator| {
             let address = concerned(&indicator, automatic)?;
             (!kernel.is_exempt(address)).then_some((address, indicator.confidence, indicator.expires))
         }));
         after = page.next.map(|next| next.0);
-        if after.is_none() || looked_at >= INDICATORS_MAX {
+        if after.is_none() {
             break;
+        }
+        if found.len() > 2 * MEASURES_MAX {
+            keep_surest(&mut found);
         }
     }
     let prefix = prefix(&intel.reporter());
@@ -114,9 +114,13 @@ fn concerned(indicator: &Indicator, automatic: Automatic) -> Option<IpAddr> {
 
 /// As many as there may be, those of the greatest confidence.
 fn surest(mut found: Vec<(IpAddr, u8, Timestamp)>, prefix: &str) -> Wanted {
+    keep_surest(&mut found);
+    found.into_iter().map(|wanted| (name(prefix, wanted.0), wanted)).collect()
+}
+
+fn keep_surest(found: &mut Vec<(IpAddr, u8, Timestamp)>) {
     found.sort_by_key(|(address, confidence, _)| (std::cmp::Reverse(*confidence), *address));
     found.truncate(MEASURES_MAX);
-    found.into_iter().map(|wanted| (name(prefix, wanted.0), wanted)).collect()
 }
 
 /// How the names of a node's measures begin: nodes that share a catalogue each have their own indicators. Nobody else's names begin so, or they are taken for what

@@ -82,8 +82,8 @@ impl AnchorError {
     }
 }
 
-/// Something that remembers digests where this node cannot change them unnoticed. In two steps, because each submission may cost money: what was
-/// submitted is not submitted again, whatever happens before it is confirmed.
+/// Something that remembers digests where this node cannot change them unnoticed. In two steps, because each submission may cost money: what is known to
+/// have been submitted is not submitted again before it is known to have come to nothing.
 pub trait Anchor: std::fmt::Debug + Send + Sync {
     /// What it is called in the status of computations.
     fn kind(&self) -> &'static str;
@@ -232,7 +232,7 @@ impl Computations {
             return Ok(known.clone());
         }
         let is_under_way = known["state"] == "submitted" && known["kind"] == anchor.kind();
-        let submitted = known.get("place").filter(|_| is_under_way).cloned();
+        let mut submitted = known.get("place").filter(|_| is_under_way).cloned();
         let entry = Anchored {
             at: self.0.kernel.now(),
             computation: proof.statement.computation.clone(),
@@ -243,22 +243,24 @@ impl Computations {
         };
         let said = |state: &str| json!({ "kind": anchor.kind(), "at": entry.at, "state": state });
         let recorded = async {
-            let submitted = match submitted {
-                Some(submitted) => submitted,
+            let at = match &submitted {
+                Some(at) => at,
                 None => {
-                    let submitted = within(anchor.submit(&entry)).await?;
-                    self.set_anchor(place, said("submitted"), Some(&submitted)).await?;
-                    submitted
+                    let at = submitted.insert(within(anchor.submit(&entry)).await?);
+                    let noted = self.set_anchor(place, said("submitted"), Some(at)).await;
+                    // It may have been paid for: whoever reads the log can find it.
+                    noted.inspect_err(
+                        |_| tracing::error!(computation = %place.1, %at, "submitted and not noted"),
+                    )?;
+                    at
                 }
             };
-            Ok(within(anchor.confirm(&entry, &submitted)).await?)
+            Ok(within(anchor.confirm(&entry, at)).await?)
         };
         match recorded.await {
             Ok(found) => self.set_anchor(place, said("recorded"), Some(&found)).await,
             Err(ComputationError::Anchor(error)) => {
-                let (record, _) =
-                    self.0.kernel.look_up::<Read>(&op, ResourceKind::Computation, place.1.as_str()).await?;
-                let submitted = record.status["anchor"].get("place").filter(|_| !error.is_final());
+                let submitted = submitted.as_ref().filter(|_| !error.is_final());
                 let mut status = said(if submitted.is_some() { "submitted" } else { "failed" });
                 status["message"] = json!(error.to_string());
                 self.set_anchor(place, status, submitted).await?;

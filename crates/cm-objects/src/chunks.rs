@@ -1,22 +1,21 @@
 //! Chunks as files named by their digest. Everything here blocks: for blocking threads only.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use cm_types::Sha256Digest;
+use uuid::Uuid;
 
 use crate::{Flaw, ObjectError};
 
 mod parts;
-mod temporary;
 mod verified;
 
 pub(crate) use parts::{KeepError, PART_LEN_MAX, Part};
-use temporary::TemporaryDir;
 pub(crate) use verified::Verified;
 
 /// Length of every chunk but the last of an object, in bytes. Small enough to verify before a reader
@@ -34,7 +33,7 @@ struct Count {
 #[derive(Debug)]
 pub(crate) struct ChunkStore {
     chunks: PathBuf,
-    temporary: TemporaryDir,
+    temporary: PathBuf,
     /// One for each directory, held while a part of it gets its name, is promised, or is deleted.
     settling: Vec<Mutex<()>>,
     /// What each directory holds, changed only by whoever settles there.
@@ -70,7 +69,6 @@ impl ChunkStore {
         }
         let settling = (0..=u8::MAX).map(|_| Mutex::default()).collect();
         let counts = (0..=u8::MAX).map(|_| Count::default()).collect();
-        let temporary = TemporaryDir::new(temporary);
         Ok((Self { chunks, temporary, settling, counts, verified: Verified::new(), _lock: lock }, swept))
     }
 
@@ -85,8 +83,8 @@ impl ChunkStore {
         if matches!(read_at_most(&path, bytes.len()), Ok(found) if found == bytes) {
             return Ok(());
         }
-        let temporary = self.temporary.write(bytes)?;
-        temporary.file.sync_all().map_err(ObjectError::storage(&temporary.path))?;
+        let mut temporary = TemporaryFile::create(&self.temporary)?;
+        temporary.write(bytes).map_err(ObjectError::storage(&temporary.path))?;
         temporary.rename(&path)?;
         self.verified.remember(digest, bytes);
         Ok(())
@@ -173,4 +171,40 @@ fn read_at_most(path: &Path, len: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(len + 1);
     File::open(path)?.take(len as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// A file being written; removed when dropped before it got its name.
+struct TemporaryFile {
+    path: PathBuf,
+    file: File,
+    renamed: bool,
+}
+
+impl TemporaryFile {
+    fn create(dir: &Path) -> Result<Self, ObjectError> {
+        let path = dir.join(Uuid::new_v4().simple().to_string());
+        let file = File::create_new(&path).map_err(ObjectError::storage(&path))?;
+        Ok(Self { path, file, renamed: false })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.file.sync_all()
+    }
+
+    fn rename(mut self, to: &Path) -> Result<(), ObjectError> {
+        fs::rename(&self.path, to).map_err(ObjectError::storage(to))?;
+        self.renamed = true;
+        Ok(())
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        if !self.renamed
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "temporary file left behind");
+        }
+    }
 }

@@ -121,7 +121,9 @@ pub fn observables(pattern: &str) -> Vec<Observable> {
         let values: Vec<&String> = match &tokens[at + 1..] {
             [Token::Word("="), Token::Text(value), ..] => vec![value],
             [Token::Word("IN"), Token::Word("("), rest @ ..] => {
-                let listed = rest.iter().take_while(|token| **token != Token::Word(")"));
+                // Up to the first that does not belong into a list: one without an end is not gone through for each other.
+                let belongs = |token: &&Token<'_>| matches!(token, Token::Text(_) | Token::Word(","));
+                let listed = rest.iter().take_while(belongs);
                 listed
                     .filter_map(|token| if let Token::Text(value) = token { Some(value) } else { None })
                     .collect()
@@ -130,8 +132,11 @@ pub fn observables(pattern: &str) -> Vec<Observable> {
         };
         for value in values {
             let observable = Observable { kind, value: value.clone() };
-            if found.len() < VALUES_MAX && !found.contains(&observable) {
+            if !found.contains(&observable) {
                 found.push(observable);
+            }
+            if found.len() >= VALUES_MAX {
+                return found;
             }
         }
     }

@@ -9,6 +9,7 @@ mod mpc_up;
 mod up;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use cm_cli::Connection;
@@ -20,6 +21,8 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_CONFLICT: u8 = 5;
 /// A server does not answer.
 const EXIT_UNREACHABLE: u8 = 6;
+/// How long threads that block are waited for at the end.
+const LEFT_BEHIND: Duration = Duration::from_secs(10);
 
 /// CryptoMesh computes on data that nobody who carries it may see.
 #[derive(Parser)]
@@ -124,7 +127,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 
 fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match cli.command {
+    let outcome = match cli.command {
         Command::Up(args) => {
             let data_dir = cli.connection.data_dir.clone().filter(|_| data_dir_by_flag);
             runtime.block_on(up::run(args, data_dir, &cli.connection))
@@ -157,5 +160,8 @@ fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
             runtime.block_on(up::verify_offline(&args, &cli.connection))
         }
         Command::Remote(command) => runtime.block_on(cm_cli::run(command, &cli.connection)),
-    }
+    };
+    // Everything was drained: what still blocks a thread must not keep the process.
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    outcome
 }

@@ -1,14 +1,13 @@
 //! Inputs and results that are objects of the mesh. They are split, sealed and opened here: no node sees the numbers of a sealed one.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use cm_client::{Api, ClientError};
 use cm_computation::{Literal, Shape};
-use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey};
+use cm_crypto::seal::{MAGIC, RecipientPublicKey, RecipientSecretKey, open_slice};
 
 use super::end::rows;
 use super::numbers;
@@ -18,7 +17,7 @@ use crate::{Connection, Outcome, UsageError, output};
 /// What inputs begin with that are objects.
 const PREFIX: &str = "object:";
 /// Longest object whose numbers are read, in bytes.
-const OBJECT_LEN_MAX: u64 = 512 << 20;
+const OBJECT_LEN_MAX: usize = 512 << 20;
 
 /// Numbers as [`numbers::read`] takes them, or those of an object, `object:BUCKET/KEY` or `object:BUCKET/KEY:COLUMN`, opened with
 /// the secret key in a file if one is named.
@@ -40,41 +39,23 @@ pub(super) async fn read_numbers(
     numbers::of_csv(bytes.as_slice(), column).with_context(|| object.to_owned())
 }
 
-/// A whole object, none longer than the limit.
+/// What a whole object says, none longer than the limit; opened if it is sealed.
 async fn fetch(api: &Api, object: &str, secret: Option<&RecipientSecretKey>) -> anyhow::Result<Vec<u8>> {
     let (bucket, key) = address(object)?;
-    let taken = Taken::default();
+    let (mut download, mut bytes) = (api.get_object(&bucket, &key).await?, Vec::new());
+    while let Some(part) = download.next().await? {
+        if bytes.len() + part.len() > OBJECT_LEN_MAX {
+            bail!("it is longer than {} MiB", OBJECT_LEN_MAX >> 20);
+        }
+        bytes.extend_from_slice(&part);
+    }
     match secret {
-        Some(secret) => {
-            api.get_object_sealed(&bucket, &key, taken.clone(), secret.clone(), None).await?;
-        }
+        _ if !bytes.starts_with(&MAGIC) => Ok(bytes),
+        Some(secret) => Ok(open_slice(&bytes, secret)?.to_vec()),
         None => {
-            let (mut download, mut sink) = (api.get_object(&bucket, &key).await?, taken.clone());
-            while let Some(part) = download.next().await? {
-                sink.write_all(&part)?;
-            }
+            Err(UsageError("it is sealed: name the file of your secret key with --open-with".to_owned())
+                .into())
         }
-    }
-    let bytes = std::mem::take(&mut *taken.0.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(bytes)
-}
-
-/// What has arrived.
-#[derive(Clone, Default)]
-struct Taken(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Taken {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if (taken.len() + bytes.len()) as u64 > OBJECT_LEN_MAX {
-            return Err(io::Error::other(format!("it is longer than {} MiB", OBJECT_LEN_MAX >> 20)));
-        }
-        taken.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

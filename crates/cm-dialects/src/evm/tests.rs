@@ -42,6 +42,10 @@ async fn answer(State(ledger): State<Ledger>, Json(call): Json<Value>) -> Json<V
             chain.asked += 1;
             let (number, is_failed) = (chain.asked, chain.fault == Some("failed"));
             let is_busy = chain.fault == Some("busy");
+            if number == 1 {
+                let error = json!({ "code": -32005, "message": "limit exceeded" });
+                return Json(json!({ "jsonrpc": "2.0", "id": 1, "error": error }));
+            }
             let Some((_, block)) = chain.transactions.get_mut(first.as_str().unwrap()) else {
                 return Json(json!({ "jsonrpc": "2.0", "id": 1, "result": null }));
             };

@@ -1,9 +1,11 @@
 //! A feed of MISP: `manifest.json`, which says when each event was changed last, and an event a file.
 //!
 //! Events are fetched in the order of their changes, the oldest first, so that one moment says how far a feed was read. Those whose statements would hold no
-//! more are passed over.
+//! more are passed over. Events are published later than they are changed, and files later than the manifest names them: what was changed up to a week
+//! before that moment is fetched, too, unless it is known.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use cm_intel::feeds::{Batch, Entry, FeedFailure, Pulling, Target, said};
 use futures::future::BoxFuture;
@@ -16,6 +18,10 @@ use super::{HttpFeeds, address, below};
 
 const ACCEPT: &str = "application/json";
 const MANIFEST: &str = "manifest.json";
+/// How long before what was read last an event may have been changed that was not there then, in seconds.
+const LATE_MAX: i64 = 7 * 24 * 3600;
+/// How far the clocks of others may be ahead, in seconds.
+const AHEAD_MAX: i64 = 24 * 3600;
 
 /// The last event that was read: when it was changed, in seconds, and its UUID.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,7 +61,12 @@ impl Misp {
         let url = self.url(MANIFEST)?;
         let (_, bytes) = self.feeds.get(url, ACCEPT, self.target.credential.as_ref()).await?;
         let (position, since) = (self.position.clone(), self.target.since.as_secs());
-        self.feeds.parse(move || news(&bytes, &position, since)).await
+        let (until, known) = (self.target.now.as_secs() + AHEAD_MAX, std::mem::take(&mut self.target.known));
+        let is_known = move |found: &Position| {
+            let version = known.get(&said::misp_id(&found.uuid.to_string()));
+            version.is_some_and(|version| *version >= said::misp_moment(found.changed))
+        };
+        self.feeds.parse(move || news(&bytes, &position, since..=until, is_known)).await
     }
 
     async fn event(&mut self) -> Result<Option<Batch>, FeedFailure> {
@@ -86,7 +97,8 @@ impl Misp {
             waiting.pop_front();
         }
         self.events += 1;
-        self.position = event;
+        // One that came late does not take the feed back.
+        self.position = event.max(self.position.clone());
         let position = serde_json::to_string(&self.position).expect("a number and a UUID are JSON");
         Ok(Some(Batch { entries, position }))
     }
@@ -98,8 +110,13 @@ impl Pulling for Misp {
     }
 }
 
-/// What a manifest has that was not read, the oldest first.
-fn news(bytes: &[u8], read: &Position, since: i64) -> Result<VecDeque<Position>, FeedFailure> {
+/// What a manifest has that was not read, or not yet there when its time was, the oldest first.
+fn news(
+    bytes: &[u8],
+    read: &Position,
+    within: RangeInclusive<i64>,
+    is_known: impl Fn(&Position) -> bool,
+) -> Result<VecDeque<Position>, FeedFailure> {
     let manifest: Map<String, Value> = serde_json::from_slice(bytes).map_err(|_| FeedFailure::Garbage)?;
     let entry = |(uuid, told): (String, Value)| {
         // Nothing else gets into an address.
@@ -111,8 +128,44 @@ fn news(bytes: &[u8], read: &Position, since: i64) -> Result<VecDeque<Position>,
         };
         Some(Position { changed, uuid })
     };
-    let is_new = |found: &Position| found > read && found.changed >= since;
+    let is_new = |found: &Position| {
+        let is_late = found.changed >= read.changed.saturating_sub(LATE_MAX);
+        within.contains(&found.changed) && (found > read || (is_late && found != read && !is_known(found)))
+    };
     let mut found: Vec<Position> = manifest.into_iter().filter_map(entry).filter(is_new).collect();
     found.sort_unstable();
     Ok(found.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_come_late_are_news_and_those_of_the_future_are_not_yet() {
+        let (day, now) = (24 * 3600, 1_700_000_000_i64);
+        let uuid = Uuid::from_u128;
+        let at = |changed, number| Position { changed, uuid: uuid(number) };
+        let manifest: Map<String, Value> = [
+            (1, now - 20 * day), // before the feed was read
+            (2, now - day),      // known
+            (3, now - day),      // published late
+            (4, now),            // read last
+            (5, now + 60),
+            (6, now + 40 * day),
+            (7, i64::MAX),
+        ]
+        .into_iter()
+        .map(|(number, changed)| {
+            (uuid(number).to_string(), serde_json::json!({ "timestamp": changed.to_string() }))
+        })
+        .collect();
+        let bytes = serde_json::to_vec(&manifest).unwrap();
+        let known = |found: &Position| found.uuid == uuid(2);
+        let within = now - 30 * day..=now + AHEAD_MAX;
+        let found = news(&bytes, &at(now, 4), within.clone(), known).unwrap();
+        assert_eq!(Vec::from(found), [at(now - day, 3), at(now + 60, 5)]);
+        let first = news(&bytes, &Position::default(), within, |_| false).unwrap();
+        assert_eq!(first.len(), 5, "all of that time");
+    }
 }

@@ -98,8 +98,8 @@ impl Taxii {
         }
         let got = self.feeds.get(self.url()?, ACCEPT, self.target.credential.as_ref()).await;
         let (headers, bytes) = match got {
-            Err(FeedFailure::Odd | FeedFailure::Absent) if self.is_resumed => {
-                // The server has forgotten where that was.
+            Err(failure) if self.is_resumed && failure != FeedFailure::Unreachable => {
+                // The server has forgotten where that was, however it says so.
                 (self.position.next, self.is_resumed) = (None, false);
                 self.feeds.get(self.url()?, ACCEPT, self.target.credential.as_ref()).await?
             }

@@ -1,6 +1,6 @@
 //! Against servers that do and do not behave, over real sockets.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -90,6 +90,8 @@ impl World {
             credential: Some(Credential::Basic("ada".to_owned(), Secret::new("secret".to_owned()))),
             unmarked: Tlp::Amber,
             since: Timestamp::from_micros(1_700_000_000_000_000),
+            now: Timestamp::from_micros(1_800_000_100_000_000),
+            known: HashMap::new(),
         }
     }
 
@@ -219,8 +221,11 @@ async fn events_of_misp_come_by_their_changes_and_once() {
     assert!(matches!(&batches[1].entries[..], [Entry::Said(said)] if said.values == ["198.51.100.1"]));
     let files = ["manifest.json".to_owned(), format!("{}.json", uuid(2)), format!("{}.json", uuid(1))];
     assert_eq!(world.asked(), files);
-    world.will(vec![page(&manifest, None)]);
-    assert_eq!(world.pull(FeedKind::Misp, &batches[1].position).await.0.len(), 0);
+    // What was missing is asked for again, and the feed is no further back for it.
+    world.will(vec![page(&manifest, None), good()]);
+    let (again, _) = world.pull(FeedKind::Misp, &batches[1].position).await;
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].position, batches[1].position);
     world.will(vec![Response::new(Body::from("[]"))]);
     assert_eq!(world.pull(FeedKind::Misp, "").await.1, Err(FeedFailure::Garbage));
 }

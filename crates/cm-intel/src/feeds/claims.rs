@@ -96,11 +96,19 @@ pub(crate) fn merged(
     Some(indicator)
 }
 
+/// What was reported keeps its marking and its end: no feed takes it out of exports, or makes it hold for longer, whatever its weight. What a feed says
+/// for few eyes does not show in what is for many.
 fn with(mut indicator: Indicator, claim: &ClaimRow) -> Indicator {
+    let is_reported = indicator.events > 0;
+    if is_reported && claim.tlp > indicator.tlp {
+        return indicator;
+    }
     indicator.first_seen = indicator.first_seen.min(claim.from);
     indicator.last_seen = indicator.last_seen.max(claim.from);
-    indicator.expires = indicator.expires.max(claim.until);
-    indicator.tlp = indicator.tlp.max(claim.tlp);
+    if !is_reported {
+        indicator.expires = indicator.expires.max(claim.until);
+        indicator.tlp = indicator.tlp.max(claim.tlp);
+    }
     if graver(&claim.severity, &indicator.severity) {
         indicator.severity.clone_from(&claim.severity);
     }

@@ -1,5 +1,6 @@
 //! Adding feeds, seeing how they are, asking them now, removing them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -44,7 +45,8 @@ impl Intel {
         let now = self.kernel().now();
         let NewFeed { id, kind, url, username, secret, weight, every, unmarked } = new;
         let credential = credential(username.clone(), secret.clone());
-        let target = Target { kind, url: url.clone(), credential, unmarked, since: now };
+        let target =
+            Target { kind, url: url.clone(), credential, unmarked, since: now, now, known: HashMap::new() };
         source.check(&target).map_err(|problem| IntelError::Field { field: "url", problem })?;
         let key = derive::derive_key(self.kernel().keys().sealing_key().expose(), PURPOSE);
         let name = id.as_str().to_owned();
@@ -183,7 +185,12 @@ impl Intel {
     }
 
     /// Where a feed is and what it is asked with; `None` if its secret cannot be opened.
-    pub(crate) fn target(&self, row: &FeedRow, since: Timestamp) -> Option<Target> {
+    pub(crate) fn target(
+        &self,
+        row: &FeedRow,
+        since: Timestamp,
+        known: HashMap<String, Timestamp>,
+    ) -> Option<Target> {
         let secret = match &row.sealed {
             None => None,
             Some(sealed_text) => {
@@ -195,7 +202,8 @@ impl Intel {
             }
         };
         let credential = credential(row.username.clone(), secret);
-        Some(Target { kind: row.kind, url: row.url.clone(), credential, unmarked: row.unmarked, since })
+        let (url, now) = (row.url.clone(), self.kernel().now());
+        Some(Target { kind: row.kind, url, credential, unmarked: row.unmarked, since, now, known })
     }
 
     /// Writes into the kernel's log what happened to a feed.

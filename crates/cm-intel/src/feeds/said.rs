@@ -95,12 +95,19 @@ pub fn stix(object: Value, unmarked: Tlp) -> Entry {
 /// The strictest marking of an object, of parts of it too. One that is not understood is one all the same.
 fn marked(object: &Value, unmarked: Tlp) -> Tlp {
     let list = |name: &str| object.get(name).and_then(Value::as_array).into_iter().flatten();
+    // A marking that is not understood does not make anything less strict than none.
+    let unknown = unmarked.max(Tlp::Amber);
     let of_parts = list("granular_markings").filter_map(|part| part.get("marking_ref"));
     let strictest = list("object_marking_refs")
         .chain(of_parts)
-        .map(|id| id.as_str().and_then(Marking::of_id).map_or(Tlp::Amber, words::tlp))
+        .map(|id| id.as_str().and_then(Marking::of_id).map_or(unknown, words::tlp))
         .max();
     strictest.unwrap_or(unmarked)
+}
+
+/// What the statement of an event of MISP is called.
+pub fn misp_id(uuid: &str) -> String {
+    format!("misp--{uuid}")
 }
 
 /// Reads an event of MISP, which is called so and was changed last at that moment.
@@ -108,7 +115,7 @@ pub fn misp(uuid: &str, changed: Timestamp, document: &Value, unmarked: Tlp) -> 
     let Ok(read) = misp_format::read(document) else { return vec![Entry::Unreadable] };
     let tlp = tagged(document, unmarked);
     let mut said = Said {
-        id: format!("misp--{uuid}"),
+        id: misp_id(uuid),
         version: changed,
         values: Vec::new(),
         threat_type: String::new(),
@@ -154,7 +161,7 @@ fn tagged(document: &Value, unmarked: Tlp) -> Tlp {
     let of_tag = |tag: Value| {
         let name = tag.get("name")?.as_str()?;
         let is_marking = name.get(..4).is_some_and(|beginning| beginning.eq_ignore_ascii_case("tlp:"));
-        is_marking.then(|| Marking::of_tag(name).map_or(Tlp::Amber, words::tlp))
+        is_marking.then(|| Marking::of_tag(name).map_or(unmarked.max(Tlp::Amber), words::tlp))
     };
     tags.filter_map(of_tag).max().unwrap_or(unmarked)
 }

@@ -1,5 +1,7 @@
 //! What a feed is asked through: implemented by a face, which speaks the protocols.
 
+use std::collections::HashMap;
+
 use cm_crypto::Secret;
 use cm_types::Timestamp;
 use futures::future::BoxFuture;
@@ -64,6 +66,10 @@ pub struct Target {
     pub unmarked: Tlp,
     /// What was said before this moment, and does not say for how long it holds, holds no more: it need not be fetched.
     pub since: Timestamp,
+    /// Now: what is said to be of later is not believed yet.
+    pub now: Timestamp,
+    /// Statements that are known of a feed whose files are asked for one by one, with their versions; of others nothing.
+    pub known: HashMap<String, Timestamp>,
 }
 
 /// Some of what a feed has.

@@ -8,6 +8,9 @@ use cm_types::Timestamp;
 use super::tables::{ClaimRow, Claims, FeedRow, Feeds, StatementRow, Statements, Tally};
 use super::{STATEMENTS_MAX, Said};
 
+/// How long a statement holds at most; feeds say it again.
+const HOLDS_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// What is to be kept of a batch.
 #[derive(Debug)]
 pub(crate) struct Taken {
@@ -70,6 +73,8 @@ fn state(
     let was_about_something = known.as_ref().is_some_and(|known| !known.values.is_empty());
     // Without an end it holds as other indicators do, from when it was said: an old one that comes late is no news, and none is of the future.
     let until = said.until.unwrap_or_else(|| said.version.max(said.from).min(now).after(lifetime));
+    // Some say "for ever" by a year that no clock here will see.
+    let until = until.min(now.after(HOLDS_MAX));
     let is_over = until < now;
     let has_room = was_about_something || feed.indicators < statements_max;
     if !said.values.is_empty() && !is_over && !has_room {

@@ -3,10 +3,11 @@
 //! Only what is kept moves a feed's position, in the same transaction, so that this can be ended anywhere: by the node that stops, by a feed that is
 //! removed, by a server that never ends.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use cm_db::{Direction, KeyPrefix, KeyRange};
 use cm_runtime::{Backoff, Tasks};
 use cm_types::{ResourceId, Timestamp};
 use futures::StreamExt as _;
@@ -16,9 +17,9 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::source::POSITION_LEN_MAX;
-use super::tables::{FeedRow, Feeds, Tally};
+use super::tables::{FeedRow, Feeds, Statements, Tally};
 use super::take::{Taken, take};
-use super::{Activity, Batch, Entry, FeedFailure, FeedSource, Pulling};
+use super::{Activity, Batch, Entry, FeedFailure, FeedKind, FeedSource, Pulling};
 use crate::{Intel, IntelError, ThreatEvent, Tlp};
 
 /// Feeds that are asked at a time.
@@ -33,6 +34,8 @@ const AGAIN_MAX: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How often is looked although nothing was heard.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Statements that are read in one transaction; each may name thousands of values.
+const BATCH: usize = 64;
 /// Signed events that are verified at a time.
 const SIGNED_AT_ONCE: usize = 32;
 
@@ -166,6 +169,8 @@ async fn pull(intel: &Intel, name: String, row: FeedRow) {
     metrics::counter!("cryptomesh_intel_feed_pulls_total", "outcome" => label).increment(1);
     if let Err(error) = finish(intel, name, row.number, outcome).await {
         tracing::warn!(error = &error as &dyn std::error::Error, "the state of a feed was not written");
+        // It is still due.
+        tokio::time::sleep(RETRY_AFTER).await;
     }
 }
 
@@ -175,7 +180,11 @@ async fn ask(intel: &Intel, name: &str, row: &FeedRow) -> Result<(), FeedFailure
     let lifetime = intel.config().indicator_lifetime;
     let lifetime_micros = i64::try_from(lifetime.as_micros()).unwrap_or(i64::MAX);
     let since = Timestamp::from_micros(now.as_micros().saturating_sub(lifetime_micros).max(0));
-    let target = intel.target(row, since).ok_or(FeedFailure::Sealed)?;
+    let known = match row.kind {
+        FeedKind::Misp => known(intel, row.number).await.map_err(|_| FeedFailure::NotKept)?,
+        FeedKind::Taxii => HashMap::new(),
+    };
+    let target = intel.target(row, since, known).ok_or(FeedFailure::Sealed)?;
     let mut pulling = source.begin(target, &row.position);
     while let Some(batch) = next(&mut *pulling).await? {
         let kept = keep(intel, name, row.number, batch).await.map_err(|error| {
@@ -187,6 +196,21 @@ async fn ask(intel: &Intel, name: &str, row: &FeedRow) -> Result<(), FeedFailure
         }
     }
     Ok(())
+}
+
+/// The statements of a feed that are kept, and their versions.
+async fn known(intel: &Intel, number: u64) -> Result<HashMap<String, Timestamp>, IntelError> {
+    let (mut known, mut range) = (HashMap::new(), KeyRange::prefix(KeyPrefix::new().part(&number)));
+    loop {
+        let page = range.clone();
+        let rows = intel
+            .db()
+            .read(move |tx| Ok::<_, IntelError>(tx.range::<Statements>(page, Direction::Forward, BATCH)?));
+        let rows = rows.await?;
+        let Some((last, _)) = rows.last() else { return Ok(known) };
+        range = range.after(last);
+        known.extend(rows.into_iter().map(|((_, id), row)| (id, row.version)));
+    }
 }
 
 /// The next batch, asked for again where that may help.

@@ -115,7 +115,7 @@ impl Intel {
         feed: &str,
         tlp: Tlp,
     ) -> Result<bool, IntelError> {
-        let origin = Origin::Import(format!("feed {feed}"));
+        let origin = Origin::Feed(feed.to_owned());
         match self.0.pipeline.submit(event, None, origin, tlp).await {
             Ok(outcome) => Ok(matches!(outcome, Outcome::Kept(_) | Outcome::Known(_))),
             // Refused as what it is; the rest of the feed is none the worse for it.

@@ -205,7 +205,7 @@ impl Taking<'_> {
         } else {
             self.sight(tx, event, reporter, weight, tlp)?;
         }
-        let is_weightless = weight <= 0.0 && matches!(origin, Origin::Link(_));
+        let is_weightless = weight <= 0.0 && matches!(origin, Origin::Link(_) | Origin::Feed(_));
         let stored = self.insert(tx, verified, origin, tlp, standing, text)?;
         self.kept.add(tx, stored.seq, is_weightless)?;
         Ok(Outcome::Kept(Arc::new(stored)))

@@ -24,6 +24,8 @@ pub enum Origin {
     Link(String),
     /// It was imported: from what.
     Import(String),
+    /// A feed carries it: its name. Nobody has looked at it, as with what a peer brings.
+    Feed(String),
 }
 
 impl std::fmt::Display for Origin {
@@ -32,6 +34,7 @@ impl std::fmt::Display for Origin {
             Origin::Own => f.write_str("own"),
             Origin::Link(from) => write!(f, "link {from}"),
             Origin::Import(from) => write!(f, "import {from}"),
+            Origin::Feed(feed) => write!(f, "feed {feed}"),
         }
     }
 }

@@ -19,7 +19,9 @@ use cm_placement::{Redundancy, may_delete};
 use cm_types::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{CHUNK_BYTES, ChunkStore, Count, Verified, hex_byte, read_at_most, shard_of, sync_dir};
+use super::{
+    CHUNK_BYTES, ChunkStore, Count, TemporaryFile, Verified, hex_byte, read_at_most, shard_of, sync_dir,
+};
 use crate::{Flaw, ObjectError};
 
 /// Times from here on, September 2001, are those of clocks.
@@ -128,10 +130,12 @@ impl ChunkStore {
         {
             return Ok(0);
         }
-        let temporary = self.temporary.write(bytes)?;
+        let mut temporary = TemporaryFile::create(&self.temporary)?;
         let failed = ObjectError::storage(&temporary.path);
-        let dated = temporary.file.set_modified(time_of(round));
-        dated.and_then(|()| temporary.file.sync_all()).map_err(failed)?;
+        io::Write::write_all(&mut temporary.file, bytes)
+            .and_then(|()| temporary.file.set_modified(time_of(round)))
+            .and_then(|()| temporary.file.sync_all())
+            .map_err(failed)?;
         let _settling = self.settle(digest);
         let before = fs::metadata(&path).ok();
         if let Some(promised) = before.as_ref().map(round_of).filter(|promised| *promised > round) {

@@ -11,6 +11,7 @@ use super::store::Kept;
 use super::tables::{ColdMark, give_up};
 use crate::chunks::shard_of;
 use crate::network::admit;
+use crate::network::tables::Rounds;
 use crate::objects::Engine;
 use crate::tables::{ChunkRow, Chunks};
 use crate::{Flaw, ObjectError};
@@ -96,9 +97,13 @@ impl Engine {
         mark: &ColdMark,
         bytes: Bytes,
     ) -> Result<bool, ObjectError> {
-        let (mark, now) = (mark.clone(), self.now());
+        let (mark, now, is_peer) = (mark.clone(), self.now(), self.network.get().is_some());
         let back = move |tx: &mut cm_db::WriteTx<'_>| {
             let Some(row) = tx.get::<Chunks>(&digest)? else { return Ok(false) };
+            // There may be a network by now that this node is no peer of yet.
+            if !is_peer && tx.get::<Rounds>(&())?.is_some_and(|rounds| rounds.epoch > 0) {
+                return Ok(false);
+            }
             if row.references == 0 || row.cold.as_ref() != Some(&mark) {
                 return Ok(false);
             }

@@ -146,7 +146,13 @@ fn weigh(
 /// Whether an action stands for the use: who may read an object need not read its list of grants.
 fn is_usual(kind: ResourceKind, action: Action, used: Use) -> bool {
     usual_use(kind, action).is_some_and(|usual| usual == used || usual.of_version() == used)
-        || (kind, action, used) == (ResourceKind::Bucket, Action::Update, Use::PutBucketTagging)
+        || match (kind, action) {
+            (ResourceKind::Bucket, Action::Update) => used == Use::PutBucketTagging,
+            (ResourceKind::Object, Action::Update) => {
+                matches!(used, Use::AbortMultipartUpload | Use::ListMultipartUploadParts)
+            }
+            _ => false,
+        }
 }
 
 fn judge(

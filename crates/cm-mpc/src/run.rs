@@ -310,6 +310,10 @@ impl Lead {
                 && ended.sealed.iter().all(|(name, bytes)| expected.get(name) == Some(&bytes.len()))
         };
         match joined {
+            // Nobody asked it to end: its node goes away. If this run was cancelled, this node's own part says so.
+            Some(Err(Failure::Cancelled)) => {
+                Err(Failure::Lost { party: name.to_owned(), why: "its node ended its part".to_owned() })
+            }
             Some(Err(failure)) => Err(failure),
             Some(Ok(ended)) if is_planned(&ended) => Ok(ended),
             _ => Err(lost(&LinkError::Malformed(peer))),

@@ -214,7 +214,7 @@ async fn signed_events_of_a_feed_are_verified_and_kept_as_their_reporters() {
         (&json!("203.0.113.5"), &json!("green")),
         "{events}"
     );
-    assert_eq!(events[0]["origin"], "import feed mesh");
+    assert_eq!(events[0]["origin"], "feed mesh");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,8 +72,10 @@ async fn a_run_is_followed_over_a_socket() {
     let body = json!({ "id": "eve", "display_name": "Eve", "roles": [] });
     let _: Value = node.admin().post("/api/v1/principals", &body).await.unwrap();
     let eve = node.admin().create_api_key("eve", "test").await.unwrap().key;
-    let theirs = ("authorization", format!("Bearer {eve}"));
-    assert_eq!(refusal(socket(node, &id, &[theirs]).await), 404, "nobody learns that it exists");
+    let theirs = || ("authorization", format!("Bearer {eve}"));
+    for id in [id.as_str(), "nothing"] {
+        assert_eq!(refusal(socket(node, id, &[theirs()]).await), 403, "nobody learns what exists");
+    }
     let url = format!("{}/api/v1/computations/{id}/progress/socket", node.url());
     let plain = reqwest::Client::new().get(url).bearer_auth(node.admin_token()).send().await.unwrap();
     assert_eq!(plain.status(), 400);

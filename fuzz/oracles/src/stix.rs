@@ -16,7 +16,9 @@ pub fn stix(data: &[u8]) {
     if let Ok(events) = misp::read(&value) {
         assert!(events.len() <= data.len());
     }
-    said::misp("8e2e2d2b-17d4-4cbf-938f-98ee46b3cd3f", said::misp_moment(0), &value, Tlp::Amber).iter().for_each(named);
+    said::misp("8e2e2d2b-17d4-4cbf-938f-98ee46b3cd3f", said::misp_moment(0), &value, Tlp::Amber)
+        .iter()
+        .for_each(named);
     let objects = threat::unbundle(value.clone()).unwrap_or_else(|_| vec![value]);
     for object in objects {
         if let Some(found) = foreign(&object) {

@@ -2,7 +2,7 @@
 //!
 //! A feed is a collection of a TAXII server or a directory of MISP, added by an operator with a **weight**: how much its word is to count. What it says is
 //! unsigned as a rule, so that it becomes no event, which would be this node's word; it becomes a **statement** of the feed
-//! ([`take`]), and shows in the [indicators](crate::Indicator) that it is about ([`claims`]). A statement is known by the id that its author
+//! (`take`), and shows in the [indicators](crate::Indicator) that it is about (`claims`). A statement is known by the id that its author
 //! gave it and replaced by later versions of itself; it is gone when its author takes it back, when its time is over, and with its feed. Signed
 //! events that a feed carries are verified and kept as if somebody had imported them.
 //!
@@ -11,7 +11,7 @@
 //! How far a feed was read is written in the transaction that keeps what was read: whatever happens, nothing is missed, and what comes twice is known. This
 //! crate speaks no HTTP: a face implements [`FeedSource`].
 //!
-//! Reading order: [`source`], [`said`], [`tables`], [`take`], [`claims`], [`manage`], [`worker`].
+//! Reading order: [`source`], [`said`], [`tables`], `take`, `claims`, `manage`, `worker`.
 
 pub(crate) mod claims;
 mod manage;

@@ -201,6 +201,8 @@ impl Kernel {
     async fn measure_changed(&self, head: &mut tokio::sync::watch::Receiver<u64>, after: &mut u64) {
         let filter = EventFilter { verb_prefix: Some("measure.".to_owned()), ..EventFilter::default() };
         loop {
+            // Before the log is read: what is appended meanwhile is behind it, and read next.
+            let end = *head.borrow_and_update();
             let events = self.events().clone();
             let (from, wanted) = (*after, filter.clone());
             let read = self.db().read(move |tx| events.page(tx, from, PageLimit::clamped(1), &wanted)).await;
@@ -208,7 +210,7 @@ impl Kernel {
                 Ok(page) => {
                     let next = page.next.as_ref().and_then(|next| next.0.parse().ok());
                     let found = page.items.first().map(|event| event.seq);
-                    *after = found.or(next).unwrap_or(*head.borrow()).max(*after);
+                    *after = found.or(next).unwrap_or(end).max(*after);
                     if found.is_some() {
                         return;
                     }

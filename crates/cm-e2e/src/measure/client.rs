@@ -122,6 +122,10 @@ impl Connection {
             let rest = String::from_utf8_lossy(&self.buffer[head..]);
             return Err(format!("expected {status}, got {text}{rest}").into());
         }
+        // It has no body, and says no length (RFC 9110, section 8.6).
+        if status == 204 {
+            return Ok(0);
+        }
         for line in text.lines() {
             let name = "content-length:";
             if line.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name)) {

@@ -71,7 +71,10 @@ impl House {
             data_dir: dir.path().to_owned(),
             limits: Limits::default(),
             integrity: Integrity::Enforced,
-            object_size_max: 1 << 20,
+            objects: cm_kernel::objects::Config {
+                object_bytes_max: 1 << 20,
+                ..cm_kernel::objects::Config::default()
+            },
             node_name: "test".into(),
         };
         let kept = Arc::new(Mutex::new(String::new()));

@@ -26,8 +26,8 @@ pub struct KernelConfig {
     pub limits: Limits,
     /// How strictly catalogue entries are held together: not at all on a node in open mode.
     pub integrity: Integrity,
-    /// Largest object, in bytes.
-    pub object_size_max: u64,
+    /// How objects are kept.
+    pub objects: cm_objects::Config,
     /// What people call the node; evidence carries it, and nobody relies on it.
     pub node_name: String,
 }

@@ -99,15 +99,13 @@ impl Kernel {
         events.follow(&db, tasks);
         let identity = Identity::new(db.clone(), events.clone(), clock.clone(), keys.clone(), tasks.clone());
         let catalog = Catalog::new(events.clone(), config.limits.clone()).with_integrity(config.integrity);
-        let object_config =
-            cm_objects::Config { object_bytes_max: config.object_size_max, ..cm_objects::Config::default() };
         let objects = Objects::open(
             &config.data_dir.join(OBJECTS_DIR),
             db.clone(),
             events.clone(),
             clock.clone(),
             tasks,
-            object_config,
+            config.objects.clone(),
             keys.objects_key(),
         )
         .await?;

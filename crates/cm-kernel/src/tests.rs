@@ -140,7 +140,7 @@ async fn open_with(
         data_dir: dir.to_owned(),
         limits,
         integrity: Integrity::Enforced,
-        object_size_max: 1 << 30,
+        objects: cm_objects::Config { object_bytes_max: 1 << 30, ..cm_objects::Config::default() },
         node_name: "test".into(),
     };
     let kept = Arc::new(Mutex::new(None));
@@ -165,7 +165,7 @@ async fn a_key_that_cannot_be_kept_leaves_a_first_start_for_the_next_time() {
         data_dir: dir.path().to_owned(),
         limits: Limits::default(),
         integrity: Integrity::Enforced,
-        object_size_max: 1 << 30,
+        objects: cm_objects::Config { object_bytes_max: 1 << 30, ..cm_objects::Config::default() },
         node_name: "test".into(),
     };
     let full = |_: &Secret<String>| Err(std::io::Error::from(std::io::ErrorKind::StorageFull));

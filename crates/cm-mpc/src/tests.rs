@@ -41,7 +41,10 @@ pub(crate) async fn open(dir: TempDir, name: &str, identity: Identity, patience:
         data_dir: dir.path().to_owned(),
         limits: Limits::default(),
         integrity: Integrity::Enforced,
-        object_size_max: 1 << 20,
+        objects: cm_kernel::objects::Config {
+            object_bytes_max: 1 << 20,
+            ..cm_kernel::objects::Config::default()
+        },
         node_name: name.to_owned(),
     };
     let kernel = Kernel::open(config, Arc::new(SystemClock), &tasks, |_| Ok(())).await.unwrap();

@@ -125,8 +125,8 @@ pub struct Config {
     pub mpc: MpcSettings,
     /// Threat intelligence, all but the directory.
     pub intel: cm_intel::IntelConfig,
-    /// Largest object, in bytes.
-    pub object_size_max: u64,
+    /// How objects are kept.
+    pub objects: cm_kernel::objects::Config,
     /// How many bytes of chunks the node offers when it first takes part in a storage network; without it, most of the room that is free then.
     pub object_capacity: Option<u64>,
     /// What the node fails together with in a storage network; without it, nothing.
@@ -333,7 +333,7 @@ impl Config {
             identity: identity::settings(identity_toml)?,
             mpc: mpc::settings(mpc_toml)?,
             intel: intel::settings(intel_toml)?,
-            object_size_max: objects.size_max.as_ref().map_or(5 << 40, |size| size.bytes()),
+            objects: objects::kept(&objects)?,
             object_capacity: objects.capacity.as_ref().map(|capacity| capacity.bytes()),
             object_zone: objects.zone.clone().map(object_zone).transpose()?,
             lifecycle: objects::lifecycle(objects.lifecycle_every, objects.lifecycle_day)?,

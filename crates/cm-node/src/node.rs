@@ -367,7 +367,7 @@ async fn open_kernel(
         data_dir: data_dir.path().to_owned(),
         limits,
         integrity: if config.open { Integrity::Open } else { Integrity::Enforced },
-        object_size_max: config.object_size_max,
+        objects: config.objects.clone(),
         node_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
     };
     let first_start = Arc::new(AtomicBool::new(false));

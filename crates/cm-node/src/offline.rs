@@ -44,7 +44,7 @@ pub async fn reset_admin_token(settings: &Config) -> Result<PathBuf, NodeError> 
         data_dir: held.path().to_owned(),
         limits: Limits::default(),
         integrity: Integrity::Enforced,
-        object_size_max: 0,
+        objects: cm_kernel::objects::Config::default(),
         node_name: String::new(),
     };
     // This is no first start: the database is there.

@@ -16,7 +16,7 @@ use crate::encryption::{self, ContentKey};
 use crate::objects::{Engine, require_object};
 use crate::parts::PART_NUMBER_MAX;
 use crate::put::Target;
-use crate::read::content;
+use crate::read::{Source, content};
 use crate::rows::{FinishedPartRow, PartRow};
 use crate::tables::{Doomed, Parts, VersionKey};
 use crate::trail::Origin;
@@ -195,7 +195,8 @@ fn contents(
                     created_at: part.created_at,
                     encryption: part.encryption,
                 };
-                let chunks = content(engine, tenant, &info, content_key.as_ref(), 0..info.size);
+                let (inline, whole) = (engine.inline_bytes(&info).await?, 0..info.size);
+                let chunks = content(engine, Source { tenant, info, inline }, content_key.as_ref(), whole);
                 Ok(chunks.map(move |chunk| {
                     let _held = &lease;
                     chunk?.map_err(ObjectError::Damaged)

@@ -28,6 +28,7 @@
 //! object_cold_objects         name                      in the cold tier and not, or not any more, a chunk's
 //! object_chunk_uses           digest                    when a chunk was last read, where that matters
 //! object_cold_tier            ()                        how much lies in the cold tier
+//! object_inline               version                   what is stored of a small version, which has no chunks
 //! ```
 //!
 //! **Writing.** Chunks are hashed and made durable (temporary file, fsync, rename, fsync of the directory)
@@ -35,6 +36,8 @@
 //! its chunks, dooms the version that it replaces and writes the event. Beyond 1 GiB the full segments
 //! of the manifest are committed on the way, under a version that is doomed until the last transaction
 //! spares it; so neither memory nor transactions grow with the object.
+//!
+//! **Small versions**, up to 8 KiB unless told, have no chunks: their bytes are a row, written by that last transaction. See `inline`.
 //!
 //! **Removing.** The collector takes doomed versions apart unless somebody reads or writes them, and
 //! deletes a chunk that has been idle for the grace period. A writer pins a chunk **before** it looks
@@ -67,7 +70,7 @@
 //! Reading order: [`object`], [`range`], [`error`], [`config`], [`objects`] (the engine), then what it does:
 //! `put`, [`removal`], [`versions`], [`uploads`], [`parts`], [`completion`], [`finished_parts`], [`encryption`], [`read`], [`list`],
 //! [`list_versions`], [`tags`], [`protection`], [`lifecycle`], [`quota`], [`scrub`], [`garbage`], [`cold`]; beneath them `chunks`, `claims`, `abandoned`,
-//! `tables` and `rows`.
+//! `inline`, `tables` and `rows`.
 
 mod abandoned;
 pub mod access;
@@ -80,6 +83,7 @@ pub mod encryption;
 pub mod error;
 pub mod finished_parts;
 pub mod garbage;
+mod inline;
 pub mod lifecycle;
 pub mod list;
 pub mod list_versions;
@@ -114,6 +118,7 @@ pub use encryption::{BucketEncryption, CustomerKey, EncryptedBy, Encryption, New
 pub use error::{Damage, Flaw, ObjectError};
 pub use finished_parts::FinishedPart;
 pub use garbage::Collected;
+pub use inline::INLINE_BYTES_CEILING;
 pub use lifecycle::worker::{Expired, LifecyclePace};
 pub use lifecycle::{Expiration, Noncurrent, Rule, Scope, ScopeForm};
 pub use list::{ListQuery, Listing};

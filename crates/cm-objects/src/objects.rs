@@ -219,7 +219,7 @@ impl Objects {
     ) -> Result<ObjectInfo, ObjectError> {
         require_object(permit, bucket, key)?;
         let (name, basis) = ((permit.tenant().clone(), bucket.clone(), key.clone()), permit.basis().cloned());
-        let row = self.0.db.read(move |tx| look_judged(tx, &name, version, basis.as_ref())).await?;
+        let row = self.0.db.look_up(move |tx| look_judged(tx, &name, version, basis.as_ref())).await?;
         Ok(info(bucket.clone(), key.clone(), row))
     }
 }
@@ -287,7 +287,7 @@ impl Engine {
         version: Option<VersionName>,
     ) -> Result<ObjectInfo, ObjectError> {
         let name = (tenant.clone(), bucket.clone(), key.clone());
-        let row = self.db.read(move |tx| look(tx, &name, version)).await?;
+        let row = self.db.look_up(move |tx| look(tx, &name, version)).await?;
         Ok(info(bucket.clone(), key.clone(), row))
     }
 

@@ -79,7 +79,7 @@ impl Objects {
         let (by_default, keeping, room) = self
             .0
             .db
-            .read(move |tx| {
+            .look_up(move |tx| {
                 let (settings, old) = early.check(tx)?;
                 let (tenant, bucket) = (&early.origin.tenant, &early.bucket);
                 let by_default = encryption::by_default(tx, tenant, bucket)?;

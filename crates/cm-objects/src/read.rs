@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use cm_policy::{Permit, Read};
+use cm_db::ReadTx;
+use cm_policy::{Basis, Permit, Read};
 use cm_types::{BucketName, ObjectKey, Sha256Digest, TenantId};
 use futures::future::Either;
 use futures::stream::{self, BoxStream};
@@ -19,10 +20,11 @@ use crate::claims::Shared;
 use crate::cold::reading::Purpose;
 use crate::encryption::{ContentKey, CustomerKey, frames_of, opened};
 use crate::finished_parts::bytes_of;
+use crate::inline;
 use crate::network::{BucketId, Found};
 use crate::objects::{Engine, info, require_object};
 use crate::tables::{Manifests, SEGMENT_CHUNKS, VersionKey};
-use crate::versions::VersionName;
+use crate::versions::{Name, VersionName};
 use crate::{ByteRange, CHUNK_BYTES, Damage, Flaw, ObjectError, ObjectInfo, Objects};
 
 /// How many chunks are read and verified ahead of the reader; bounds the memory of one read to so many MiB.
@@ -115,30 +117,32 @@ impl Objects {
         require_object(permit, bucket, key)?;
         let Reading { version, piece, key: customer } = reading;
         for _ in 0..OPEN_ATTEMPTS_MAX {
-            let (info, wanted) = self.0.find_piece(permit, bucket, key, version, piece).await?;
-            if let Some(lease) = self.0.lease(permit.tenant(), &info).await? {
-                if let Some(network) = self.0.network.get() {
-                    let name = (permit.tenant().clone(), bucket.clone(), key.clone());
-                    network.reads.object(name, self.0.now());
-                }
-                let content_key = ContentKey::of(&self.0, &info, customer.as_ref())?;
-                let chunks = content(
-                    self.0.clone(),
-                    permit.tenant().clone(),
-                    &info,
-                    content_key.as_ref(),
-                    wanted.clone(),
-                );
-                let body = chunks.map(move |chunk| {
-                    let _held = &lease;
-                    chunk?.map_err(ObjectError::Damaged)
-                });
-                let body = match self.0.cold.get().filter(|_| !wanted.is_empty()) {
-                    Some(_) => begun(body.boxed()).await?,
-                    None => body.boxed(),
-                };
-                return Ok(ObjectRead { info, range: wanted, body: ObjectBody { stream: Some(body) } });
+            let (info, wanted, inline) = self.0.find_content(permit, bucket, key, version, piece).await?;
+            let lease = match &inline {
+                // Nothing of it can go any more.
+                Some(_) => None,
+                None => match self.0.lease(permit.tenant(), &info).await? {
+                    Some(lease) => Some(lease),
+                    None => continue,
+                },
+            };
+            if let Some(network) = self.0.network.get() {
+                let name = (permit.tenant().clone(), bucket.clone(), key.clone());
+                network.reads.object(name, self.0.now());
             }
+            let may_be_cold = self.0.cold.get().is_some() && inline.is_none() && !wanted.is_empty();
+            let content_key = ContentKey::of(&self.0, &info, customer.as_ref())?;
+            let source = Source { tenant: permit.tenant().clone(), info: info.clone(), inline };
+            let chunks = content(self.0.clone(), source, content_key.as_ref(), wanted.clone());
+            let body = chunks.map(move |chunk| {
+                let _held = &lease;
+                chunk?.map_err(ObjectError::Damaged)
+            });
+            let body = match may_be_cold {
+                true => begun(body.boxed()).await?,
+                false => body.boxed(),
+            };
+            return Ok(ObjectRead { info, range: wanted, body: ObjectBody { stream: Some(body) } });
         }
         Err(ObjectError::Busy)
     }
@@ -156,30 +160,46 @@ impl Objects {
         number: u16,
     ) -> Result<(ObjectInfo, Range<u64>), ObjectError> {
         require_object(permit, bucket, key)?;
-        self.0.find_piece(permit, bucket, key, version, Some(Piece::Part(number))).await
+        let (name, basis) = ((permit.tenant().clone(), bucket.clone(), key.clone()), permit.basis().cloned());
+        let piece = Some(Piece::Part(number));
+        self.0.db.look_up(move |tx| look_piece(tx, name, version, basis.as_ref(), piece)).await
     }
 }
 
+/// A version, and where a piece of it lies.
+fn look_piece(
+    tx: &ReadTx<'_>,
+    name: Name,
+    version: Option<VersionName>,
+    basis: Option<&Basis>,
+    piece: Option<Piece>,
+) -> Result<(ObjectInfo, Range<u64>), ObjectError> {
+    let row = look_judged(tx, &name, version, basis)?;
+    let wanted = match piece {
+        None => 0..row.size,
+        Some(Piece::Range(range)) => range.resolve(row.size)?,
+        Some(Piece::Part(number)) => bytes_of(tx, &row, number)?,
+    };
+    let (_, bucket, key) = name;
+    Ok((info(bucket, key, row), wanted))
+}
+
 impl Engine {
-    async fn find_piece(
+    /// A version, where a piece of it lies, and what is stored of it if that is a row.
+    async fn find_content(
         &self,
         permit: &Permit<Read>,
         bucket: &BucketName,
         key: &ObjectKey,
         version: Option<VersionName>,
         piece: Option<Piece>,
-    ) -> Result<(ObjectInfo, Range<u64>), ObjectError> {
+    ) -> Result<(ObjectInfo, Range<u64>, Option<Bytes>), ObjectError> {
         let (name, basis) = ((permit.tenant().clone(), bucket.clone(), key.clone()), permit.basis().cloned());
         self.db
-            .read(move |tx| {
-                let row = look_judged(tx, &name, version, basis.as_ref())?;
-                let wanted = match piece {
-                    None => 0..row.size,
-                    Some(Piece::Range(range)) => range.resolve(row.size)?,
-                    Some(Piece::Part(number)) => bytes_of(tx, &row, number)?,
-                };
-                let (_, bucket, key) = name;
-                Ok((info(bucket, key, row), wanted))
+            .look_up(move |tx| {
+                let (info, wanted) = look_piece(tx, name, version, basis.as_ref(), piece)?;
+                let inline = inline::look(tx, &info)?;
+                Ok((info, wanted, inline))
             })
             .await
     }
@@ -267,7 +287,7 @@ impl Engine {
 
     async fn segment(&self, version: Uuid, segment: u64) -> Result<Option<Vec<Sha256Digest>>, ObjectError> {
         let key = (VersionKey(version), segment);
-        let row = self.db.read(move |tx| Ok::<_, ObjectError>(tx.get::<Manifests>(&key)?)).await?;
+        let row = self.db.look_up(move |tx| Ok::<_, ObjectError>(tx.get::<Manifests>(&key)?)).await?;
         Ok(row.map(|row| row.digests))
     }
 }
@@ -322,28 +342,67 @@ impl Walk {
     }
 }
 
-/// The bytes of a part of an object as it was written, in order. The caller holds the lease, and the key if there is one.
+/// A version, and where its bytes are.
+pub(crate) struct Source {
+    pub(crate) tenant: TenantId,
+    pub(crate) info: ObjectInfo,
+    /// They, unverified, if they are a row; else they are in chunks, and whoever reads them holds the lease.
+    pub(crate) inline: Option<Bytes>,
+}
+
+/// The bytes of a part of an object as it was written, in order. The caller has the key if there is one.
 pub(crate) fn content(
     engine: Arc<Engine>,
-    tenant: TenantId,
-    info: &ObjectInfo,
+    source: Source,
     key: Option<&ContentKey>,
     range: Range<u64>,
 ) -> impl Stream<Item = Result<Result<Bytes, Box<Damage>>, ObjectError>> + Send + use<> {
     let Some(key) = key else {
-        return Either::Left(verified(engine, tenant, info, range, Purpose::Use));
+        return Either::Left(verified(engine, source, range, Purpose::Use));
     };
-    let frames = frames_of(&range, info.size);
-    let frames = verified(engine.clone(), tenant.clone(), info, frames, Purpose::Use);
-    Either::Right(opened(engine, tenant, info, key, range, frames))
+    let frames = frames_of(&range, source.info.size);
+    let (tenant, info) = (source.tenant.clone(), source.info.clone());
+    let frames = verified(engine.clone(), source, frames, Purpose::Use);
+    Either::Right(opened(engine, tenant, &info, key, range, frames))
 }
 
-/// What is stored of a part of an object, in order, each verified or the damage that was found instead. The
-/// caller holds the lease. The range is one of what is stored.
+/// What is stored of a part of an object, in order, each verified or the damage that was found instead. The range is one of what is stored.
 pub(crate) fn verified(
     engine: Arc<Engine>,
+    source: Source,
+    range: Range<u64>,
+    purpose: Purpose,
+) -> impl Stream<Item = Result<Result<Bytes, Box<Damage>>, ObjectError>> + Send + use<> {
+    match &source.inline {
+        Some(bytes) => Either::Left(stream::iter(source.verified_row(bytes, range))),
+        None => Either::Right(verified_chunks(engine, source.tenant, source.info, range, purpose)),
+    }
+}
+
+impl Source {
+    fn verified_row(
+        &self,
+        bytes: &Bytes,
+        range: Range<u64>,
+    ) -> Option<Result<Result<Bytes, Box<Damage>>, ObjectError>> {
+        let checked = inline::verify(&self.info, bytes);
+        // No longer than a row may be.
+        let wanted = range.start as usize..range.end as usize;
+        (!range.is_empty())
+            .then(|| Ok(checked.map(|()| bytes.slice(wanted)).map_err(|flaw| self.damage(flaw))))
+    }
+
+    fn damage(&self, flaw: Flaw) -> Box<Damage> {
+        let ObjectInfo { bucket, key, .. } = self.info.clone();
+        let digest = self.info.stored().1;
+        Box::new(Damage { tenant: self.tenant.clone(), bucket, key, chunk: None, digest, flaw })
+    }
+}
+
+fn verified_chunks(
+    engine: Arc<Engine>,
     tenant: TenantId,
-    info: &ObjectInfo,
+    info: ObjectInfo,
     range: Range<u64>,
     purpose: Purpose,
 ) -> impl Stream<Item = Result<Result<Bytes, Box<Damage>>, ObjectError>> + Send + use<> {
@@ -358,7 +417,6 @@ pub(crate) fn verified(
     let jobs = stream::try_unfold(walk, |mut walk| async move {
         Ok::<_, ObjectError>(walk.step().await?.map(|step| (step, walk)))
     });
-    let info = info.clone();
     let id = Arc::new((tenant.clone(), info.bucket.clone()));
     jobs.map_ok(move |step| {
         let (engine, tenant, info, id) = (engine.clone(), tenant.clone(), info.clone(), id.clone());

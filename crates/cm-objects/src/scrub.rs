@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::cold::reading::Purpose;
 use crate::objects::Engine;
-use crate::read::{OPEN_ATTEMPTS_MAX, verified};
+use crate::read::{OPEN_ATTEMPTS_MAX, Source, verified};
 use crate::rows::VersionRow;
 use crate::tables::{ObjectRows, Versions};
 use crate::versions::{Name, VersionName};
@@ -138,10 +138,11 @@ async fn scrub_version(
     totals: &mut ScrubTotals,
     findings: &Findings,
 ) -> Result<(), ObjectError> {
-    let (stored, digest) = info.stored();
+    let (length, digest) = info.stored();
+    let inline = engine.inline_bytes(&info).await?;
+    let source = Source { tenant: tenant.clone(), info: info.clone(), inline };
     let mut whole = Some(Sha256::new());
-    let mut chunks =
-        std::pin::pin!(verified(engine.clone(), tenant.clone(), &info, 0..stored, Purpose::Check));
+    let mut chunks = std::pin::pin!(verified(engine.clone(), source, 0..length, Purpose::Check));
     while let Some(chunk) = chunks.next().await {
         totals.chunks += 1;
         match chunk? {

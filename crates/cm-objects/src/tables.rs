@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::cold::tables::{ChunkUses, ColdMark, ColdObjects, ColdTiers, give_up};
+use crate::inline::InlineBytes;
 use crate::network::keeping::Keeping;
 use crate::network::tables::{
     BucketElastics, Condemnations, Condemned, ExtraCopies, Layouts, Rounds, Short, Survey, Swept,
@@ -50,6 +51,7 @@ pub const TABLES: &[&str] = &[
     ColdObjects::NAME,
     ChunkUses::NAME,
     ColdTiers::NAME,
+    InlineBytes::NAME,
 ];
 
 /// How many digests one row of a manifest holds: 64 KiB of text, and 1 GiB of an object. Few in unit tests,
@@ -243,6 +245,7 @@ pub(crate) fn dismantle(tx: &mut WriteTx<'_>, version: Uuid, now: Timestamp) -> 
             tx.delete::<FinishedParts>(key)?;
         }
         if parts.is_empty() {
+            tx.delete::<InlineBytes>(&version)?;
             tx.delete::<Doomed>(&version)?;
         }
         return Ok(!parts.is_empty());

@@ -6,6 +6,7 @@ mod conditions;
 mod damage;
 mod encryption;
 mod garbage;
+mod inline;
 mod lifecycle;
 mod listing;
 mod quota;
@@ -41,13 +42,18 @@ struct Bench {
     bucket: BucketName,
 }
 
+/// What is as small as in tests lies in chunks too, since most of them are about chunks.
+pub(crate) fn in_chunks() -> Config {
+    Config { inline_bytes_max: 0, ..Config::default() }
+}
+
 fn manual(config: Config) -> Config {
     Config { collect_every: None, expire_every: None, ..config }
 }
 
 impl Bench {
     async fn new() -> Self {
-        Self::with(Config::default()).await
+        Self::with(in_chunks()).await
     }
 
     async fn with(config: Config) -> Self {
@@ -78,7 +84,7 @@ impl Bench {
 
     async fn open(&self, dir: &std::path::Path) -> Result<Objects, ObjectError> {
         let (events, clock) = (self.events.clone(), Arc::new(self.clock.clone()));
-        let (config, key) = (manual(Config::default()), Secret::new([9; 32]));
+        let (config, key) = (manual(in_chunks()), Secret::new([9; 32]));
         Objects::open(dir, self.db.clone(), events, clock, &self.tasks, config, key).await
     }
 

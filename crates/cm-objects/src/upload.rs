@@ -16,6 +16,7 @@ use crate::abandoned::Uncounted;
 use crate::chunks::shard_of;
 use crate::claims::Shared;
 use crate::encryption::Encryption;
+use crate::inline::{INLINE_BYTES_CEILING, InlineBytes, InlineRow};
 use crate::network::Network;
 use crate::network::keeping::Keeping;
 use crate::objects::Engine;
@@ -31,7 +32,10 @@ const PLACING_MAX: usize = 3;
 /// How many directories one put flushes at once.
 const FLUSHING_MAX: usize = 16;
 /// Up to how many bytes are hashed where they are: that takes about as long as to hand them to another thread.
-const HASHED_AT_ONCE_MAX: usize = 16 << 10;
+const HASHED_AT_ONCE_MAX: usize = INLINE_BYTES_CEILING;
+
+/// Up to how many bytes a body may be until room for a whole chunk is made.
+const GROWING_MAX: u64 = 64 << 10;
 
 /// What the bytes of a version must be, and what is to be found out about them.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +78,8 @@ pub(crate) struct Stored {
     pub(crate) segment: u64,
     /// How it is encrypted, if it is.
     pub(crate) encryption: Option<Encryption>,
+    /// Its bytes, if it is so small that it has no chunks.
+    pub(crate) inline: Option<Bytes>,
 }
 
 /// A version on its way. Dropping it gives up its claims and tells the collector, which takes back whatever
@@ -85,6 +91,8 @@ pub(crate) struct Upload {
     place: OwnedSemaphorePermit,
     writer: Writer,
     segments: u64,
+    /// All of it, if it is small.
+    inline: Option<Bytes>,
     expected: Digests,
 }
 
@@ -108,14 +116,18 @@ struct ChunkWriter {
 
 /// What is found out about the bytes as a whole.
 struct Whole {
+    /// Not fed if all is one chunk, whose digest is that of the whole.
     sha256: Sha256,
+    is_one_chunk: bool,
     md5: Option<Md5>,
     size: u64,
 }
 
 impl Whole {
     fn update(&mut self, chunk: &[u8]) {
-        self.sha256.update(chunk);
+        if !self.is_one_chunk {
+            self.sha256.update(chunk);
+        }
         if let Some(md5) = &mut self.md5 {
             md5.update(chunk);
         }
@@ -127,7 +139,7 @@ impl ChunkWriter {
     fn new(engine: Arc<Engine>, expected: &Digests) -> Self {
         let uncounted = Uncounted::new(engine.abandoned.clone(), engine.pins.clone());
         let md5 = (expected.wants_md5 || expected.md5.is_some()).then(Md5::new);
-        let whole = Box::new(Whole { sha256: Sha256::new(), md5, size: 0 });
+        let whole = Box::new(Whole { sha256: Sha256::new(), is_one_chunk: false, md5, size: 0 });
         Self { engine, whole, uncounted, keeping: expected.keeping, placing: VecDeque::new() }
     }
 
@@ -136,14 +148,16 @@ impl ChunkWriter {
         self.uncounted.len() + self.placing.len()
     }
 
-    /// Sends the chunk on its way, waiting if enough of them are, and takes it into the digests of the whole meanwhile.
-    async fn place(mut self, chunk: Bytes) -> Result<Self, ObjectError> {
+    /// Sends the chunk on its way, waiting if enough of them are, and takes it into the digests of the whole meanwhile, which
+    /// it may be.
+    async fn place(mut self, chunk: Bytes, is_whole: bool) -> Result<Self, ObjectError> {
         match self.engine.network.get().cloned() {
             Some(network) => self.send(network, chunk.clone()).await?,
             None => self.write(chunk.clone()).await?,
         }
         let mut whole = self.whole;
-        if chunk.len() <= HASHED_AT_ONCE_MAX {
+        whole.is_one_chunk = is_whole;
+        if chunk.len() <= HASHED_AT_ONCE_MAX || (is_whole && whole.md5.is_none()) {
             whole.update(&chunk);
         } else {
             let hashed = self.engine.tasks.spawn_blocking("object-hash", move || {
@@ -239,7 +253,7 @@ impl Upload {
         let version = Uuid::new_v4();
         let lease = engine.leases.try_share(version).expect("nobody knows the random version yet");
         let writer = Writer::Idle(Box::new(ChunkWriter::new(engine.clone(), &expected)));
-        Self { engine, version, lease, place, writer, segments: 0, expected }
+        Self { engine, version, lease, place, writer, segments: 0, inline: None, expected }
     }
 
     /// What the version is called.
@@ -267,13 +281,13 @@ impl Upload {
         Ok(self)
     }
 
-    /// Sends a chunk on its way, after the one before it was sent.
-    async fn submit(&mut self, chunk: Bytes) -> Result<(), ObjectError> {
+    /// Sends a chunk on its way, after the one before it was sent; it may be all.
+    async fn submit(&mut self, chunk: Bytes, is_whole: bool) -> Result<(), ObjectError> {
         let mut writer = self.settle().await?;
         if writer.len() == SEGMENT_CHUNKS {
             writer = self.spill(writer).await?;
         }
-        self.writer = Writer::Busy(self.engine.tasks.spawn("object-chunk", writer.place(chunk)));
+        self.writer = Writer::Busy(self.engine.tasks.spawn("object-chunk", writer.place(chunk, is_whole)));
         Ok(())
     }
 
@@ -313,12 +327,17 @@ impl Upload {
     {
         let mut writer = self.settle().await?;
         writer.sync().await?;
-        let ChunkWriter { engine, whole, uncounted, .. } = writer;
-        let Whole { sha256, md5, size } = *whole;
-        let (sha256, md5) = (sha256.finish(), md5.map(Md5::finish));
+        let ChunkWriter { engine, mut whole, uncounted, .. } = writer;
+        if let Some(bytes) = &self.inline {
+            whole.update(bytes);
+        }
+        let Whole { sha256, is_one_chunk, md5, size } = *whole;
+        let one_chunk = uncounted.digests().first().copied().filter(|_| is_one_chunk);
+        let (sha256, md5) = (one_chunk.unwrap_or_else(|| sha256.finish()), md5.map(Md5::finish));
         self.expected.check(sha256, md5)?;
         let (version, segment) = (self.version, self.segments);
-        let stored = Stored { version, size, sha256, md5: md5.map(hex_text), segment, encryption: None };
+        let (md5, inline) = (md5.map(hex_text), self.inline);
+        let stored = Stored { version, size, sha256, md5, segment, encryption: None, inline };
         let claims = (self.lease, self.place);
         let commit = move |tx: &mut WriteTx<'_>, digests| {
             let done = work(&engine, tx, stored, digests)?;
@@ -350,15 +369,24 @@ async fn receive(
             return Err(room.exceeded());
         }
         while !piece.is_empty() {
+            if pending.len() == CHUNK_BYTES {
+                // There is more, so it is not all.
+                upload.submit(std::mem::take(&mut pending).freeze(), false).await?;
+            }
+            if pending.len() < CHUNK_BYTES && size > GROWING_MAX {
+                // At once: a buffer that doubles copies everything it has each time.
+                pending.reserve(CHUNK_BYTES - pending.len());
+            }
             let taken = piece.len().min(CHUNK_BYTES - pending.len());
             pending.extend_from_slice(&piece.split_to(taken));
-            if pending.len() == CHUNK_BYTES {
-                upload.submit(std::mem::take(&mut pending).freeze()).await?;
-            }
         }
     }
-    if !pending.is_empty() {
-        upload.submit(pending.freeze()).await?;
+    let inline_max = upload.engine.config.inline_bytes_max.min(INLINE_BYTES_CEILING);
+    let is_whole = pending.len() as u64 == size;
+    match pending.len() {
+        0 => {}
+        length if is_whole && length <= inline_max => upload.inline = Some(pending.freeze()),
+        _ => upload.submit(pending.freeze(), is_whole).await?,
     }
     Ok(())
 }
@@ -378,13 +406,17 @@ pub(crate) fn insert_last_segment(
     digests: Vec<Sha256Digest>,
     now: Timestamp,
 ) -> Result<(), ObjectError> {
+    let version = VersionKey(stored.version);
     if stored.segment > 0 {
         require_untouched(tx, stored.version)?;
+        tx.delete::<Doomed>(&version)?;
+    }
+    if let Some(bytes) = &stored.inline {
+        tx.insert::<InlineBytes>(&version, &InlineRow { bytes: bytes.clone() })?;
     }
     if !digests.is_empty() {
         insert_segment(tx, stored.version, stored.segment, digests, now)?;
     }
-    tx.delete::<Doomed>(&VersionKey(stored.version))?;
     Ok(())
 }
 

@@ -106,7 +106,10 @@ impl Node {
                 Access::Credential => cm_kernel::catalog::Integrity::Enforced,
                 Access::Open(_) => cm_kernel::catalog::Integrity::Open,
             },
-            object_size_max: 64 << 20,
+            objects: cm_kernel::objects::Config {
+                object_bytes_max: 64 << 20,
+                ..cm_kernel::objects::Config::default()
+            },
             node_name: "test".to_owned(),
         };
         let kept = Arc::new(Mutex::new(String::new()));

@@ -90,7 +90,10 @@ async fn kernel(directory: &Path) -> Outcome<(Kernel, Secret<String>)> {
         data_dir: directory.to_owned(),
         limits: Limits::default(),
         integrity: Integrity::Enforced,
-        object_size_max: 1 << 30,
+        objects: cm_kernel::objects::Config {
+            object_bytes_max: 1 << 30,
+            ..cm_kernel::objects::Config::default()
+        },
         node_name: "alone".into(),
     };
     std::fs::create_dir_all(directory)?;

@@ -38,7 +38,10 @@ impl Node {
             data_dir: dir.path().to_owned(),
             limits: cm_kernel::catalog::Limits::default(),
             integrity: cm_kernel::catalog::Integrity::Enforced,
-            object_size_max: 1 << 20,
+            objects: cm_kernel::objects::Config {
+                object_bytes_max: 1 << 20,
+                ..cm_kernel::objects::Config::default()
+            },
             node_name: "test".to_owned(),
         };
         let kernel = Kernel::open(config, Arc::new(SystemClock), &tasks, |_| Ok(())).await.unwrap();

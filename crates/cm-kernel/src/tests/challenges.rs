@@ -17,7 +17,7 @@ pub(super) async fn house(clock: &ManualClock) -> House {
         data_dir: dir.path().to_owned(),
         limits: Limits::default(),
         integrity: Integrity::Enforced,
-        object_size_max: 1 << 30,
+        objects: cm_objects::Config { object_bytes_max: 1 << 30, ..cm_objects::Config::default() },
         node_name: "test".into(),
     };
     let kernel = Kernel::open(config, Arc::new(clock.clone()), &Tasks::new(), move |key| {

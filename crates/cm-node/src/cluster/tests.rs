@@ -58,7 +58,10 @@ impl Member {
             data_dir: self.dir.clone(),
             limits: Limits::default(),
             integrity: Integrity::Enforced,
-            object_size_max: 1 << 30,
+            objects: cm_kernel::objects::Config {
+                object_bytes_max: 1 << 30,
+                ..cm_kernel::objects::Config::default()
+            },
             node_name: "test".into(),
         };
         let database = Database::Opened(opened.db.clone());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cm_crypto::Secret;
-use cm_kernel::objects::{ColdPace, ColdTier, LifecyclePace};
+use cm_kernel::objects::{ColdPace, ColdTier, INLINE_BYTES_CEILING, LifecyclePace};
 use object_store::aws::AmazonS3Builder;
 use object_store::{ClientOptions, RetryConfig};
 
@@ -20,6 +20,21 @@ const COLD_RETRIES: usize = 2;
 const COLD_RETRY_FOR: Duration = Duration::from_secs(10);
 /// How long the cold tier may take to let itself be connected to.
 const COLD_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How objects are kept: the largest, and up to which size they have no chunks.
+pub(super) fn kept(written: &ObjectsToml) -> Result<cm_kernel::objects::Config, ConfigError> {
+    let mut config = cm_kernel::objects::Config::default();
+    if let Some(size) = &written.size_max {
+        config.object_bytes_max = size.bytes();
+    }
+    if let Some(size) = &written.inline_max {
+        let bytes = usize::try_from(size.bytes()).ok().filter(|bytes| *bytes <= INLINE_BYTES_CEILING);
+        config.inline_bytes_max = bytes.ok_or_else(|| {
+            wrong("objects.inline_max", format!("must be {} KiB or less", INLINE_BYTES_CEILING >> 10))
+        })?;
+    }
+    Ok(config)
+}
 
 pub(super) fn lifecycle(every: Option<u64>, day: Option<u64>) -> Result<LifecyclePace, ConfigError> {
     let seconds = |name: &str, written: Option<u64>, default: u64| match written.unwrap_or(default) {
@@ -41,6 +56,7 @@ pub(super) fn cold_tier(objects: ObjectsToml) -> Result<Option<ColdTier>, Config
     // Destructured in full, so that the compiler demands a decision about each new key; the others were taken before.
     let ObjectsToml {
         size_max: _,
+        inline_max: _,
         capacity: _,
         zone: _,
         lifecycle_every: _,
@@ -148,6 +164,17 @@ mod tests {
         ] {
             assert!(cold_tier(wrong).is_err());
         }
+    }
+
+    #[test]
+    fn rows_have_a_largest_size() {
+        let inline_max = |text: &str| {
+            kept(&ObjectsToml { inline_max: Some(text.parse().unwrap()), ..ObjectsToml::default() })
+        };
+        assert_eq!(kept(&ObjectsToml::default()).unwrap(), cm_kernel::objects::Config::default());
+        assert_eq!(inline_max("0").unwrap().inline_bytes_max, 0);
+        assert_eq!(inline_max("16KiB").unwrap().inline_bytes_max, 16 << 10);
+        assert!(inline_max("16385").is_err());
     }
 
     #[test]

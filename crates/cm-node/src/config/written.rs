@@ -74,6 +74,7 @@ pub const KEYS: &[&str] = &[
     "attestation.challenge_lifetime",
     "s3app.endpoints",
     "objects.size_max",
+    "objects.inline_max",
     "objects.capacity",
     "objects.zone",
     "objects.lifecycle_every",
@@ -396,6 +397,8 @@ pub struct ChoreographyToml {
 pub struct ObjectsToml {
     /// Largest object.
     pub size_max: Option<ByteCount>,
+    /// Up to which size objects are kept in the database, without chunks.
+    pub inline_max: Option<ByteCount>,
     /// How much of other nodes' chunks fits here.
     pub capacity: Option<ByteCount>,
     /// What the node fails together with.

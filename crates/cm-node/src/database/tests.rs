@@ -21,7 +21,10 @@ async fn open_kernel(config: &Config, tasks: &Tasks) -> Result<Kernel, NodeError
         data_dir: config.data_dir.clone(),
         limits: Limits::default(),
         integrity: Integrity::Enforced,
-        object_size_max: 1 << 20,
+        objects: cm_kernel::objects::Config {
+            object_bytes_max: 1 << 20,
+            ..cm_kernel::objects::Config::default()
+        },
         node_name: "test".into(),
     };
     let database = config.database.clone();

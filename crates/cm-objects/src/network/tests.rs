@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::*;
-use crate::tests::{collection, key, permit, permit_for, pieces};
+use crate::tests::{collection, in_chunks, key, permit, permit_for, pieces};
 use crate::{Config, DeleteObject, NewObject, ObjectInfo, TABLES};
 
 /// No wait in these tests is longer, and none of it is slept through.
@@ -119,7 +119,7 @@ impl Cluster {
             collect_every: Some(Duration::from_millis(100)),
             expire_every: None,
             garbage_grace,
-            ..Config::default()
+            ..in_chunks()
         };
         let bucket = BucketName::parse("scans").unwrap();
         let mut cluster = Self { db, events, clock, pace, config, peers: Vec::new(), bucket };

@@ -66,7 +66,7 @@ async fn aborted_uploads_leave_no_files_while_the_store_runs() {
 
 #[tokio::test]
 async fn the_collector_is_woken_by_an_aborted_upload() {
-    let never = Config { collect_every: Some(Duration::from_secs(86_400)), ..Config::default() };
+    let never = Config { collect_every: Some(Duration::from_secs(86_400)), ..in_chunks() };
     let bench = Bench::with_collector(never).await;
     bench.put("kept", b"kept").await.unwrap();
     until("the search of the start", || !bench.objects.0.abandoned.waiting().1).await;
@@ -161,7 +161,7 @@ async fn nothing_is_taken_for_an_orphan_after_a_commit_of_unknown_effect() {
 /// never rests. What was put must be readable, and in the end nothing is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_put_survives_the_collection_of_what_others_abandoned() {
-    let bench = Arc::new(Bench::with(Config { garbage_grace: Duration::ZERO, ..Config::default() }).await);
+    let bench = Arc::new(Bench::with(Config { garbage_grace: Duration::ZERO, ..in_chunks() }).await);
     let mut putting = Vec::new();
     for task in 0..4u64 {
         let bench = bench.clone();

@@ -121,7 +121,7 @@ async fn a_chunk_of_another_object_does_not_open() {
 
 #[tokio::test]
 async fn uploads_in_parts_take_the_key_with_every_part_and_complete_without() {
-    let bench = Bench::with(Config { part_bytes_min: 10, ..Config::default() }).await;
+    let bench = Bench::with(Config { part_bytes_min: 10, ..in_chunks() }).await;
     for (name, encryption, brought) in [
         ("node", NewEncryption::Node, None),
         ("customer", NewEncryption::Customer(customer(3)), Some(customer(3))),

@@ -102,7 +102,7 @@ async fn a_directory_is_open_in_one_place_only() {
 /// grace period. Whatever a writer has put and not deleted must be readable at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_counted_chunk_is_never_collected() {
-    let bench = Arc::new(Bench::with(Config { garbage_grace: Duration::ZERO, ..Config::default() }).await);
+    let bench = Arc::new(Bench::with(Config { garbage_grace: Duration::ZERO, ..in_chunks() }).await);
     let writers: Vec<_> = (0..4u64)
         .map(|writer| {
             let bench = bench.clone();

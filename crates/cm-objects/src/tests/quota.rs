@@ -81,7 +81,7 @@ async fn writers_at_once_do_not_pass_the_limit_together() {
 
 #[tokio::test]
 async fn versions_and_parts_count() {
-    let bench = Bench::with(Config { part_bytes_min: 10, ..Config::default() }).await;
+    let bench = Bench::with(Config { part_bytes_min: 10, ..in_chunks() }).await;
     let permit = permit_for::<Update>(ResourceKind::Bucket, Some("scans"));
     bench.objects.set_versioning(&permit, &bench.bucket, Versioning::Enabled).await.unwrap();
     let first = bench.put("a", &[1; 100]).await.unwrap();

@@ -7,7 +7,7 @@ use crate::uploads::UploadRef;
 
 /// An engine that takes parts of any size.
 async fn bench() -> Bench {
-    Bench::with(Config { part_bytes_min: 10, ..Config::default() }).await
+    Bench::with(Config { part_bytes_min: 10, ..in_chunks() }).await
 }
 
 impl Bench {

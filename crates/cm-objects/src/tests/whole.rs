@@ -113,7 +113,7 @@ async fn a_put_whose_future_is_dropped_leaves_nothing() {
 async fn a_long_body_that_breaks_off_leaves_nothing_either() {
     let bench = Bench::new().await;
     let chunks = 2 * crate::tables::SEGMENT_CHUNKS + 2;
-    let broken = pieces(&sample(chunks * CHUNK_BYTES, 9), CHUNK_BYTES)
+    let broken = pieces(&sample(chunks * CHUNK_BYTES + 1, 9), CHUNK_BYTES)
         .chain(stream::iter([Err(io::Error::from(io::ErrorKind::ConnectionReset))]));
     let error = bench.put_with("long", NewObject::default(), broken).await.unwrap_err();
     assert!(matches!(error, ObjectError::Body(_)), "{error}");
@@ -173,8 +173,7 @@ async fn every_change_leaves_one_event_and_a_refused_one_none() {
 
 #[tokio::test]
 async fn limits_are_kept() {
-    let bench =
-        Bench::with(Config { object_bytes_max: 10, concurrent_puts_max: 1, ..Config::default() }).await;
+    let bench = Bench::with(Config { object_bytes_max: 10, concurrent_puts_max: 1, ..in_chunks() }).await;
     bench.put("exactly", b"0123456789").await.unwrap();
     assert!(matches!(bench.put("more", b"0123456789a").await, Err(ObjectError::TooLarge { max: 10 })));
     let metadata = [("name".to_owned(), "x".repeat(METADATA_BYTES_MAX - 3))].into();

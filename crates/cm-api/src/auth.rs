@@ -126,7 +126,7 @@ pub struct WhoAmI {
     pub roles: Vec<String>,
     /// What those roles permit.
     pub permissions: Vec<String>,
-    /// What it authenticated with: `password`, `api-key`, `token`, or `none` on an open node.
+    /// What it authenticated with: `password`, `passkey`, `api-key`, `token`, or `none` on an open node.
     pub credential: String,
 }
 
@@ -241,6 +241,7 @@ fn nothing_presented() -> Failure {
 fn credential_name(credential: &Credential) -> &'static str {
     match credential {
         Credential::Password => "password",
+        Credential::Passkey { .. } => "passkey",
         Credential::ApiKey { .. } => "api-key",
         Credential::External { .. } => "external",
         Credential::Token { .. } => "token",

@@ -8,8 +8,15 @@ use cm_http::Failure;
 
 use crate::api::Engines;
 
-/// The operations whose credentials are in their bodies, as seen within `/api/v1`.
-const CREDENTIAL_IN_BODY: [&str; 4] = ["/auth/login", "/auth/refresh", "/auth/revoke", "/auth/exchange"];
+/// The operations whose credentials are in their bodies, and the one that asks for one, as seen within `/api/v1`.
+const CREDENTIAL_IN_BODY: [&str; 6] = [
+    "/auth/login",
+    "/auth/login/passkey",
+    "/auth/login/passkey/finish",
+    "/auth/refresh",
+    "/auth/revoke",
+    "/auth/exchange",
+];
 
 /// The operation that is answered by this node alone, as seen within `/api/v1`.
 const NETWORK: &str = "/network";

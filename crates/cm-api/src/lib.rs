@@ -70,6 +70,7 @@ pub mod node;
 pub mod object_verification;
 pub mod object_versions;
 pub mod objects;
+pub mod passkeys;
 pub mod permission_policies;
 pub mod principals;
 pub mod programs;

@@ -51,7 +51,7 @@ pub struct SecondFactorView {
     pub created_at: Option<String>,
     /// How many recovery codes are left.
     pub recovery_left: usize,
-    /// Whether the credential in use was got with a code: the `mfa` of permission policies.
+    /// Whether the credential in use was got with a code or a passkey: the `mfa` of permission policies.
     pub used: bool,
 }
 

@@ -26,6 +26,7 @@ pub mod mfa;
 pub mod mpc;
 pub mod object;
 pub mod output;
+pub mod passkey;
 pub mod pdl;
 pub mod policy;
 pub mod principal;
@@ -188,6 +189,9 @@ pub enum Command {
     /// Guard your password by one-time codes of a device.
     #[command(subcommand)]
     Mfa(mfa::MfaCommand),
+    /// List and remove passkeys; they are registered in a browser.
+    #[command(subcommand)]
+    Passkey(passkey::PasskeyCommand),
     /// Give workloads certificates and tokens of SPIFFE, and judge those of others.
     #[command(subcommand)]
     Svid(svid::SvidCommand),
@@ -259,6 +263,7 @@ pub async fn run(command: Command, connection: &Connection) -> Outcome {
         Command::Principal(command) => principal::run(command, connection).await,
         Command::Login(args) => session::login(args, connection).await,
         Command::Mfa(command) => mfa::run(command, connection).await,
+        Command::Passkey(command) => passkey::run(command, connection).await,
         Command::Svid(command) => svid::run(command, connection).await,
         Command::Trust(command) => trust::run(command, connection).await,
         Command::Logout => session::logout(connection).await,

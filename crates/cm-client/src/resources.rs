@@ -251,6 +251,16 @@ impl Api {
         self.delete(&format!("{}/mfa", item(ResourceKind::Principal, principal))).await
     }
 
+    /// Takes a passkey of one's own away.
+    pub async fn remove_passkey(&self, id: &str) -> Result<(), ClientError> {
+        self.delete(&format!("/api/v1/auth/passkeys/{}", segment(id))).await
+    }
+
+    /// Takes all passkeys of somebody away who lost them.
+    pub async fn reset_passkeys(&self, principal: &str) -> Result<(), ClientError> {
+        self.delete(&format!("{}/passkeys", item(ResourceKind::Principal, principal))).await
+    }
+
     /// Revokes the token in use.
     pub async fn logout(&self) -> Result<(), ClientError> {
         self.call(Method::POST, "/api/v1/auth/logout", None).await

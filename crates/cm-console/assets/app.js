@@ -4,12 +4,14 @@ import { announce, h, icon, replace } from './dom.js';
 import * as api from './api.js';
 import { button, failure, field, form, toast } from './view.js';
 import { to } from './format.js';
+import { logInWithPasskey, loginChallenge } from './passkeys.js';
 import { overview } from './pages/overview.js';
 import { catalogue, record } from './pages/catalogue.js';
 import { functions, oneFunction } from './pages/functions.js';
 import { instances, oneInstance } from './pages/instances.js';
 import { bucket, buckets, object } from './pages/objects.js';
 import { audit } from './pages/audit.js';
+import { passkeyPage } from './pages/passkeys.js';
 import { people, principal } from './pages/people.js';
 import { decisions } from './pages/decisions.js';
 import { report, threat, threats } from './pages/threats.js';
@@ -35,6 +37,7 @@ const ROUTES = [
   [['audit'], audit, 'audit'],
   [['access'], people, 'people'], [['principals', '*'], principal, 'people'],
   [['decisions'], decisions, 'decisions'],
+  [['passkeys'], passkeyPage, 'passkeys'],
 ];
 
 const THEMES = { auto: ['auto', 'As the system'], light: ['sun', 'Light'], dark: ['moon', 'Dark'] };
@@ -112,9 +115,11 @@ function frame() {
   document.addEventListener('keydown', (event) => { if (event.key === 'Escape') toggle(false); });
   const who = me.credential === 'none' ? h('span', { class: 'badge warn', title: 'The node asks nobody who they are' }, 'open mode')
     : h('a', { class: 'who', href: to('principals', me.principal) }, icon('people'), h('span', {}, me.principal));
+  const keys = h('a', { class: 'icon-button', href: to('passkeys'), title: 'Your passkeys', 'aria-label': 'Your passkeys', hidden: true }, icon('key'));
+  if (me.credential !== 'none') loginChallenge().then((challenge) => { keys.hidden = challenge === null; });
   main = h('main', { id: 'main', tabindex: '-1' });
   replace(app, h('div', { class: 'shell' },
-    h('header', { class: 'top' }, menu, brand(), h('div', { class: 'top-right' }, who, themeSwitch(),
+    h('header', { class: 'top' }, menu, brand(), h('div', { class: 'top-right' }, who, keys, themeSwitch(),
       me.credential !== 'none' && h('button', { class: 'icon-button', type: 'button', title: 'Log out', 'aria-label': 'Log out', on: { click: leave } }, icon('leave')))),
     nav, h('div', { class: 'veil', on: { click: () => toggle(false) } }), main));
 }
@@ -164,6 +169,30 @@ async function show() {
   heading?.focus({ preventScroll: true });
 }
 
+/** A place for the way in without a password; it stays empty where there is none. */
+function passkeyButton() {
+  const outcome = h('div', { class: 'outcome', 'aria-live': 'polite' });
+  const place = h('div', { class: 'login-passkey', hidden: true });
+  const enter = button('Sign in with a passkey', { symbol: 'key', on: { click: async () => {
+    enter.disabled = true;
+    replace(outcome);
+    try {
+      await logInWithPasskey();
+      await begin();
+    } catch (error) {
+      replace(outcome, failure(error));
+    } finally {
+      enter.disabled = false;
+    }
+  } } });
+  loginChallenge().then((challenge) => {
+    if (challenge === null) return;
+    replace(place, enter, outcome);
+    place.hidden = false;
+  });
+  return place;
+}
+
 function loginPage(note) {
   leaving.abort();
   drawn += 1;
@@ -183,7 +212,7 @@ function loginPage(note) {
   replace(app, h('div', { class: 'login-page' }, h('div', { class: 'login-top' }, themeSwitch()), h('main', { id: 'main', class: 'login', tabindex: '-1' },
     h('div', { class: 'login-brand' }, h('img', { src: './assets/icon.svg', alt: '', width: 44, height: 44 }), h('h1', { tabindex: '-1' }, 'CryptoMesh')),
     note && h('p', { class: 'note', role: 'status' }, note),
-    password, h('details', { class: 'login-more' }, h('summary', {}, 'Use an API key'), token))));
+    password, passkeyButton(), h('details', { class: 'login-more' }, h('summary', {}, 'Use an API key'), token))));
   app.querySelector('input')?.focus();
 }
 

@@ -44,6 +44,7 @@ const ASSETS: &[Asset] = assets! {
     "charts.js" as SCRIPT;
     "dom.js" as SCRIPT;
     "format.js" as SCRIPT;
+    "passkeys.js" as SCRIPT;
     "view.js" as SCRIPT;
     "pages/audit.js" as SCRIPT;
     "pages/catalogue.js" as SCRIPT;
@@ -52,6 +53,7 @@ const ASSETS: &[Asset] = assets! {
     "pages/instances.js" as SCRIPT;
     "pages/objects.js" as SCRIPT;
     "pages/overview.js" as SCRIPT;
+    "pages/passkeys.js" as SCRIPT;
     "pages/peers.js" as SCRIPT;
     "pages/people.js" as SCRIPT;
     "pages/threats.js" as SCRIPT;

@@ -16,8 +16,12 @@ use crate::session;
 const SHOWN_AS_A_PAGE: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
 
-/// The one question about credentials that pages ask.
-const WHOAMI: &str = "/api/v1/auth/whoami";
+/// What pages ask about credentials. None of it hands one out: beginning to log in with a passkey answers with a question.
+const ASKED_BY_PAGES: [&str; 2] = ["/api/v1/auth/whoami", LOGIN_QUESTION];
+/// Asked as nobody: whoever logs in may still have the cookie of a session that has ended, and would be refused for it.
+const LOGIN_QUESTION: &str = "/api/v1/auth/login/passkey";
+/// One's own passkeys: likewise, what is below it too.
+const PASSKEYS: &str = "/api/v1/auth/passkeys";
 
 /// Where requests of the console go.
 #[derive(Clone)]
@@ -32,7 +36,8 @@ pub(crate) struct Relay {
 pub(crate) async fn relay(State(Relay { api, refusals }): State<Relay>, mut request: Request) -> Response {
     let answer = match passed_on(&request) {
         Ok(uri) => {
-            let bearer = session::bearer(request.uri(), request.headers());
+            let as_nobody = uri.path() == LOGIN_QUESTION;
+            let bearer = session::bearer(request.uri(), request.headers()).filter(|_| !as_nobody);
             let headers = request.headers_mut();
             headers.remove(header::COOKIE);
             headers.remove(header::AUTHORIZATION);
@@ -72,7 +77,11 @@ fn passed_on(request: &Request) -> Result<Uri, Failure> {
         return Err(Failure::new(FailureClass::Malformed, reason));
     }
     // Pages hold no credential: they are given none either. Sessions begin and end at the console's own address.
-    let hands_out = path.path().split('/').nth(3) == Some("auth") && path.path() != WHOAMI;
+    let within = path.path();
+    let of_passkeys =
+        within.strip_prefix(PASSKEYS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let hands_out =
+        within.split('/').nth(3) == Some("auth") && !ASKED_BY_PAGES.contains(&within) && !of_passkeys;
     if hands_out {
         return Err(not_found());
     }

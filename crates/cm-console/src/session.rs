@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use cm_http::{Failure, FailureClass, JsonBody, Peer};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -26,7 +26,7 @@ pub const COOKIE: &str = "cryptomesh-console";
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Longest body of a login, in bytes, and how long it may take.
-const LOGIN_BYTES_MAX: usize = 8 << 10;
+const LOGIN_BYTES_MAX: usize = 16 << 10;
 const LOGIN_TOTAL: Duration = Duration::from_secs(10);
 /// Longest answer of the API to a login, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -37,6 +37,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 enum Credentials {
     Password(Password),
     Token(Token),
+    Passkey(Passkey),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,6 +57,14 @@ struct Password {
 #[serde(deny_unknown_fields)]
 struct Token {
     token: String,
+}
+
+/// The answer of a passkey, as the API takes it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Passkey {
+    state: String,
+    credential: Map<String, Value>,
 }
 
 /// What the API's login answers.
@@ -129,6 +138,10 @@ pub(crate) async fn begin(State(api): State<Router>, request: Request) -> Result
         Credentials::Password(password) => {
             let text = serde_json::to_vec(&password).map_err(Failure::internal)?;
             asked.to_api("/api/v1/auth/login", None, Body::from(text))?
+        }
+        Credentials::Passkey(passkey) => {
+            let text = serde_json::to_vec(&passkey).map_err(Failure::internal)?;
+            asked.to_api("/api/v1/auth/login/passkey/finish", None, Body::from(text))?
         }
         Credentials::Token(Token { token }) => {
             asked.to_api("/api/v1/auth/tokens", Some(token.trim()), Body::empty())?

@@ -23,16 +23,16 @@ impl Authenticated {
         Self { second_factor: true, ..self }
     }
 
-    /// Whether a second factor was shown besides, now or when the session began.
+    /// Whether a second factor was shown besides, or a passkey, now or when the session began.
     pub fn has_second_factor(&self) -> bool {
         self.second_factor
     }
 
-    /// Whether a password was shown for it: just now, or to begin the session whose live token it is. API keys, what was made
-    /// of other tokens and whom a provider vouches for do not count.
-    pub fn is_by_password(&self) -> bool {
+    /// Whether a person showed a password or a passkey for it: just now, or to begin the session whose live token it is. API keys, what
+    /// was made of other tokens and whom a provider vouches for do not count.
+    pub fn is_in_person(&self) -> bool {
         match &self.credential {
-            Credential::Password => true,
+            Credential::Password | Credential::Passkey { .. } => true,
             Credential::Token { api_key, session, within, via, .. } => {
                 session.is_some() && api_key.is_none() && within.is_none() && via.is_none()
             }
@@ -56,6 +56,11 @@ impl Authenticated {
 pub enum Credential {
     /// Its password, just now.
     Password,
+    /// A passkey of its own, just now.
+    Passkey {
+        /// The passkey's id, which is no secret.
+        id: String,
+    },
     /// An API key, sent along or signed with.
     ApiKey {
         /// The key's id, which is no secret.

@@ -9,6 +9,8 @@ use cm_db::DbError;
 use cm_events::EventError;
 use cm_types::{Generation, InvalidSpiffeId, ResourceId};
 
+use crate::passkey::PasskeyProblem;
+
 /// Why something about identities was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -98,11 +100,35 @@ pub enum IdentityError {
          or make a principal of this node for what needs a key or a password"
     )]
     Vouched,
-    /// A second factor was to be enrolled by another credential than the one that it makes better.
+    /// A second factor or a passkey was to be enrolled by another credential than those of people.
     #[error(
-        "a second factor is enrolled in a session that a password began; log in, and use the session's token"
+        "second factors and passkeys are enrolled in a session that a password or a passkey began; log in, and use the session's token"
     )]
-    NotOfPassword,
+    NotInPerson,
+    /// What guards the account already was not shown when the session began.
+    #[error(
+        "the account has a second factor or a passkey, and this session began without; log in with one of them, or ask who may grant \
+         to reset them"
+    )]
+    FactorNotShown,
+    /// The node is not known to browsers.
+    #[error("this node has no passkeys; set `identity.passkeys.origins`")]
+    PasskeysOff,
+    /// What a device made for a registration is not taken.
+    #[error("the passkey is not accepted: {0}")]
+    PasskeyRefused(PasskeyProblem),
+    /// The credential is registered already, whosever it is.
+    #[error("this passkey is registered already")]
+    PasskeyExists,
+    /// The principal has as many passkeys as one may have.
+    #[error("a principal may have at most {max} passkeys")]
+    TooManyPasskeys {
+        /// The limit.
+        max: usize,
+    },
+    /// The principal has no such passkey, or none at all.
+    #[error("there is no such passkey")]
+    NoSuchPasskey,
     /// Somebody would change its own password without showing the old one, or would give itself the first.
     #[error(
         "your own password is changed by the old one; without it, or for a first one, it is set by who may grant"
@@ -238,6 +264,12 @@ pub enum CredentialProblem {
     /// The password is another one, or the principal has none.
     #[error("the password is wrong")]
     WrongPassword,
+    /// No such passkey.
+    #[error("the passkey is unknown")]
+    UnknownPasskey,
+    /// The answer of a passkey that does not hold.
+    #[error("the answer of the passkey is refused: {0}")]
+    Passkey(PasskeyProblem),
 }
 
 /// Which rule an input breaks.
@@ -249,7 +281,7 @@ pub enum InvalidInput {
         /// The most bytes.
         max: usize,
     },
-    /// The label of an API key.
+    /// The label of an API key or a passkey.
     #[error("label must have 1 to {max} bytes and no control characters")]
     Label {
         /// The most bytes.

@@ -1,4 +1,4 @@
-//! Password hashing off the runtime, a few at a time.
+//! Password hashing off the runtime, a few at a time; and what else of logins takes long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl Hashing {
     }
 
     /// The places are held by the work itself: a caller that goes away frees none before it is done.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         name: &'static str,
         work: impl FnOnce() -> T + Send + 'static,

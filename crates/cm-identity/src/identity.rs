@@ -20,7 +20,7 @@ use crate::hashing::Hashing;
 use crate::lockout::{Sprays, UnknownNames};
 use crate::signing::Ring;
 use crate::table::{Externals, PrincipalRow, Principals, Tenants};
-use crate::{CredentialProblem, IdentityError, MasterKey, NodeKeys};
+use crate::{CredentialProblem, IdentityError, MasterKey, NodeKeys, RelyingParty};
 
 pub use api_keys::{API_KEYS_MAX, LABEL_LEN_MAX};
 pub use authenticate::{BEARER_LEN_MAX, Presented};
@@ -36,20 +36,21 @@ pub use tokens::{Introspection, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
 /// Methods that take a transaction are synchronous and quick. Those that hash passwords are asynchronous and
 /// stand outside of transactions.
 #[derive(Clone)]
-pub struct Identity(Arc<Inner>);
+pub struct Identity(pub(crate) Arc<Inner>);
 
-struct Inner {
-    db: Db,
+pub(crate) struct Inner {
+    pub(crate) db: Db,
     events: EventLog,
     clock: Arc<dyn Clock>,
     keys: Arc<NodeKeys>,
-    hashing: Hashing,
+    pub(crate) hashing: Hashing,
     unknown_names: Mutex<UnknownNames>,
     sprays: Mutex<Sprays>,
     ring: Mutex<Ring>,
     master: OnceLock<MasterKey>,
     issuer: OnceLock<String>,
     trust_domain: OnceLock<TrustDomain>,
+    pub(crate) relying_party: OnceLock<Arc<RelyingParty>>,
 }
 
 impl Identity {
@@ -68,6 +69,7 @@ impl Identity {
             master: OnceLock::new(),
             issuer: OnceLock::new(),
             trust_domain: OnceLock::new(),
+            relying_party: OnceLock::new(),
         }))
     }
 

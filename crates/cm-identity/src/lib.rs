@@ -8,6 +8,7 @@
 //! - **Passwords** are hashed with argon2id, off the runtime, a few at a time. An unknown name costs what a
 //!   wrong password costs. Failures in a row lock a name, known or not, for a growing while.
 //! - **Codes** of a device are a [second factor](second_factor) of passwords.
+//! - **Passkeys** log in by themselves, and count as two factors; see [`passkey`].
 //! - **API keys** read `cmk_<id>_<secret>` and last until revoked. Only a digest of the secret is kept.
 //! - **Keys of S3** are API keys that requests are signed with ([`ApiKeyKind::S3`]); they open nothing else.
 //! - **Sessions** are begun by a login, carried on by refreshing and ended by a logout; see [`session`].
@@ -21,7 +22,7 @@
 //! allows it, and appends its event to the same transaction. Changing somebody else's credentials or
 //! anybody's roles takes a permit to *grant*, see [`CredentialRight`].
 //!
-//! Reading order: [`principal`], [`tenant`], [`profile`], [`credential`], [`second_factor`], [`session`], [`identity`], [`lockout`],
+//! Reading order: [`principal`], [`tenant`], [`profile`], [`credential`], [`second_factor`], [`passkey`], [`session`], [`identity`], [`lockout`],
 //! [`provider`], [`workload`], [`federation`], [`account_key`], [`node_keys`], [`signing`], [`master`].
 
 pub mod account_key;
@@ -33,6 +34,7 @@ pub mod identity;
 pub mod lockout;
 pub mod master;
 pub mod node_keys;
+pub mod passkey;
 pub mod principal;
 pub mod profile;
 pub mod provider;
@@ -56,6 +58,8 @@ pub use identity::{Identity, Introspection, NewSession, Presented, TOKEN_TTL_DEF
 pub use lockout::Source;
 pub use master::MasterKey;
 pub use node_keys::{NodeKeys, recorded_node_key};
+pub use passkey::relying_party::{InvalidRelyingParty, ORIGINS_MAX, RelyingParty};
+pub use passkey::{CheckedPasskey, PASSKEYS_MAX, PasskeyChallenge, PasskeyInfo, PasskeyProblem};
 pub use principal::{NewPrincipal, Principal, PrincipalChange};
 pub use profile::Profile;
 pub use provider::{External, Provider, is_safe_url};

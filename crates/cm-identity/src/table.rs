@@ -6,6 +6,7 @@ use cm_crypto::password::PasswordHash;
 use cm_db::{Row, Table};
 use cm_types::{Generation, PrincipalId, ResourceId, TenantId, Timestamp, TrustDomain};
 use serde::{Deserialize, Serialize};
+use webauthn_rs::prelude::{Passkey, Uuid};
 
 use crate::secret_digest::SecretDigest;
 use crate::{ApiKeyKind, Provider, TrustedDomain};
@@ -32,6 +33,9 @@ pub const TABLES: &[&str] = &[
     SecondFactors::NAME,
     Workloads::NAME,
     TrustDomains::NAME,
+    Passkeys::NAME,
+    PasskeyOwners::NAME,
+    SpentChallenges::NAME,
 ];
 
 macro_rules! tables {
@@ -90,6 +94,12 @@ tables! {
     Workloads = "identity_workloads": (TenantId, PrincipalId) => WorkloadRow;
     /// Trust domains of others, by their names.
     TrustDomains = "identity_trust_domains": String => TrustDomainRow;
+    /// A principal's passkeys under their ids.
+    Passkeys = "identity_passkeys": (TenantId, PrincipalId, String) => PasskeyRow;
+    /// Whose a passkey is.
+    PasskeyOwners = "identity_passkey_owners": String => PasskeyOwnerRow;
+    /// Challenges of passkeys that were used: until when that is remembered, and their ids.
+    SpentChallenges = "identity_spent_challenges": (Timestamp, String) => Mark;
 }
 
 /// The key of the one row of [`Nodes`].
@@ -158,6 +168,9 @@ pub(crate) struct SessionRow {
     /// The API key by which somebody authenticated; the session ends with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) api_key: Option<String>,
+    /// The passkey by which somebody authenticated; the session ends with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) passkey: Option<String>,
     /// Whether a second factor was shown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) second_factor: bool,
@@ -297,6 +310,24 @@ impl TrustDomainRow {
     }
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PasskeyRow {
+    pub(crate) label: String,
+    pub(crate) created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_used_at: Option<Timestamp>,
+    /// What its device knows the account by.
+    pub(crate) handle: Uuid,
+    /// The public key, its id and its counter, as the library writes them.
+    pub(crate) passkey: Passkey,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PasskeyOwnerRow {
+    pub(crate) tenant: TenantId,
+    pub(crate) principal: PrincipalId,
+}
+
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -319,6 +350,8 @@ impl Row for ExternalRow {}
 impl Row for SecondFactorRow {}
 impl Row for WorkloadRow {}
 impl Row for TrustDomainRow {}
+impl Row for PasskeyRow {}
+impl Row for PasskeyOwnerRow {}
 
 #[cfg(test)]
 mod tests;

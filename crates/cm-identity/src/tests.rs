@@ -3,7 +3,9 @@
 mod account_keys;
 mod api_keys;
 mod bootstrap;
+mod device;
 mod login;
+mod passkeys;
 mod principals;
 mod providers;
 mod second_factor;

@@ -264,11 +264,17 @@ impl Kernel {
     ///
     /// # Errors
     /// [`KernelError::Unauthenticated`] for an actor that is no principal; one that has a second factor; a credential that no
-    /// password was shown for.
+    /// password or passkey was shown for; a session that a password alone began, of somebody who has a passkey.
     pub async fn enrol_second_factor(&self, op: &OpContext) -> Result<Enrolment, KernelError> {
-        require_by_password(op)?;
+        let shown = shown_in_person(op)?;
         let (identity, (id, permit)) = (self.identity().clone(), self.own_credentials(op).await?);
-        self.db().write(move |tx| Ok(identity.enrol_second_factor(tx, permit.right(), &id)?)).await
+        self.db()
+            .write(move |tx| {
+                let enrolment = identity.enrol_second_factor(tx, permit.right(), &id)?;
+                identity.require_factor_shown(tx, &shown)?;
+                Ok(enrolment)
+            })
+            .await
     }
 
     /// Confirms the enrolment of the actor's own second factor by a code; the recovery codes, once.
@@ -280,11 +286,12 @@ impl Kernel {
         op: &OpContext,
         code: Secret<String>,
     ) -> Result<Vec<Secret<String>>, KernelError> {
-        require_by_password(op)?;
+        let in_person = shown_in_person(op)?;
         let (identity, (id, permit)) = (self.identity().clone(), self.own_credentials(op).await?);
         let request = op.request.clone();
         self.db()
             .write(move |tx| {
+                identity.require_factor_shown(tx, &in_person)?;
                 let shown = (&id, code.expose().as_str());
                 Ok(identity.confirm_second_factor(tx, permit.right(), shown, Some(&request))?)
             })
@@ -325,7 +332,10 @@ impl Kernel {
         self.db().read(move |tx| Ok(identity.second_factor(tx, permit.tenant(), &id)?)).await
     }
 
-    async fn own_credentials(&self, op: &OpContext) -> Result<(PrincipalId, CredentialPermit), KernelError> {
+    pub(crate) async fn own_credentials(
+        &self,
+        op: &OpContext,
+    ) -> Result<(PrincipalId, CredentialPermit), KernelError> {
         let own = op.authenticated().ok_or(KernelError::Unauthenticated)?.principal().id.clone();
         Ok((own.clone(), self.look_up_credentials(op, own.as_str()).await?.1))
     }
@@ -333,11 +343,11 @@ impl Kernel {
 
 /// Whoever has an API key, or a token that leaked, must not be able to enrol a device of their own: the owner would be kept out, and
 /// what the device shows would count as the owner's second factor.
-fn require_by_password(op: &OpContext) -> Result<(), KernelError> {
+fn shown_in_person(op: &OpContext) -> Result<Authenticated, KernelError> {
     let shown = op.authenticated().ok_or(KernelError::Unauthenticated)?;
-    match shown.is_by_password() {
-        true => Ok(()),
-        false => Err(IdentityError::NotOfPassword.into()),
+    match shown.is_in_person() {
+        true => Ok(shown.clone()),
+        false => Err(IdentityError::NotInPerson.into()),
     }
 }
 

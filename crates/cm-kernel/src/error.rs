@@ -261,6 +261,7 @@ fn identity_class(error: &IdentityError) -> ErrorClass {
         | IdentityError::NoSuchApiKey
         | IdentityError::NoSuchProvider
         | IdentityError::NoSuchSecondFactor
+        | IdentityError::NoSuchPasskey
         | IdentityError::NoSuchAccountKey
         | IdentityError::NoSuchTrustDomain
         | IdentityError::NoSuchSession => ErrorClass::NotFound,
@@ -271,6 +272,9 @@ fn identity_class(error: &IdentityError) -> ErrorClass {
         | IdentityError::TooManyTrustDomains { .. }
         | IdentityError::NoTrustDomain
         | IdentityError::SecondFactorExists
+        | IdentityError::PasskeysOff
+        | IdentityError::PasskeyExists
+        | IdentityError::TooManyPasskeys { .. }
         | IdentityError::TooManyAccountKeys { .. }
         | IdentityError::TenantExists
         | IdentityError::TenantInUse(_) => ErrorClass::Conflict,
@@ -280,13 +284,15 @@ fn identity_class(error: &IdentityError) -> ErrorClass {
         | IdentityError::UnnameableWorkload(_)
         | IdentityError::Request(_)
         | IdentityError::NotAToken
+        | IdentityError::PasskeyRefused(_)
         | IdentityError::WrongCode => ErrorClass::Invalid,
         IdentityError::RolesNeedGrant
         | IdentityError::Vouched
         | IdentityError::NotAWorkload
         | IdentityError::OldPasswordRequired
         | IdentityError::WrongOldPassword
-        | IdentityError::NotOfPassword => ErrorClass::Forbidden,
+        | IdentityError::FactorNotShown
+        | IdentityError::NotInPerson => ErrorClass::Forbidden,
         IdentityError::WrongPermit
         | IdentityError::SecondFactorUnusable
         | IdentityError::NodeKeys(_)

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`context`], [`kernel`] (opening and parts), [`authority`] (who may), [`sharing`] (who may in buckets), [`records`],
 //! [`changes`], [`challenges`], [`descriptions`], [`manifest`], [`idempotency`], [`deployments`],
-//! [`tenants`], [`principals`], [`credentials`], [`sessions`], [`svids`], [`signing_keys`], [`applications`], [`trail`], [`error`].
+//! [`tenants`], [`principals`], [`credentials`], [`passkeys`], [`sessions`], [`svids`], [`signing_keys`], [`applications`], [`trail`], [`error`].
 
 mod active_objects;
 pub mod applications;
@@ -31,6 +31,7 @@ pub mod manifest;
 mod measures;
 pub mod network;
 mod node_id;
+pub mod passkeys;
 pub mod policies;
 mod preparation;
 pub mod principals;
@@ -67,6 +68,7 @@ pub use network::{
     InvalidInvitation, Invitation, NetworkDoor, NetworkNode, NetworkView, NodePhase, Standing,
 };
 pub use node_id::NodeId;
+pub use passkeys::PasskeyAnswer;
 pub use policies::Policies;
 pub use relations::Part;
 pub use schema::schema;

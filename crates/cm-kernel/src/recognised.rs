@@ -74,7 +74,10 @@ fn has_expired(actor: &Actor, now: Timestamp) -> bool {
     match actor {
         Actor::Principal(_, authenticated) => match authenticated.credential() {
             Credential::Token { expires_at, .. } => *expires_at <= now,
-            Credential::Password | Credential::ApiKey { .. } | Credential::External { .. } => false,
+            Credential::Password
+            | Credential::Passkey { .. }
+            | Credential::ApiKey { .. }
+            | Credential::External { .. } => false,
         },
         Actor::Anonymous | Actor::Node(_) => false,
     }

@@ -6,7 +6,7 @@ use crate::{applications, challenges, deployments, descriptions, idempotency, le
 
 /// The version of the data. Raise it with every migration, and whenever older binaries must not open the data any
 /// more.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 /// The tables of the whole kernel.
 pub fn schema() -> Schema {

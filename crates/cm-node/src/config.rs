@@ -31,7 +31,7 @@ mod written;
 
 pub use api::ApiSettings;
 pub use endpoints::{ChoreographySettings, EndpointSettings};
-pub use identity::{IdentitySettings, IdentityToml};
+pub use identity::{IdentitySettings, IdentityToml, PasskeySettings, PasskeysToml};
 pub use instances::{DockerSettings, InstanceSettings, KubernetesSettings, LauncherSettings};
 pub use listen::{InstancePorts, ListenSettings};
 pub use mpc::{AnchorSettings, MpcSettings};
@@ -71,6 +71,7 @@ const LISTS: &[&str] = &[
     "s3app.endpoints",
     "kubernetes.resources",
     "api.cors_origins",
+    "identity.passkeys.origins",
     "mpc.peers",
     "intel.anchors",
     "intel.organisations",

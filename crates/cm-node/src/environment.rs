@@ -96,6 +96,9 @@ const SECTIONS: &[&str] = &[
     "LIMITS",
 ];
 
+/// Sections within these, whose keys can be set likewise.
+const INNER_SECTIONS: &[&str] = &["identity.passkeys"];
+
 /// The names of the documented variables: those of the earlier implementation, and of the command line.
 pub fn variables() -> impl Iterator<Item = &'static str> {
     DOCUMENTED.iter().map(|(name, _)| *name)
@@ -169,6 +172,11 @@ fn set_by_section(table: &mut toml::Table, name: &str, value: &str) -> Result<()
         .filter(|(section, _)| SECTIONS.contains(section))
         .ok_or_else(|| ConfigError::UnknownVariable(name.to_owned()))?;
     let key = format!("{}.{}", section.to_ascii_lowercase(), key.to_ascii_lowercase());
+    let inner = INNER_SECTIONS.iter().find_map(|inner| {
+        let rest = key.strip_prefix(inner)?.strip_prefix('_')?;
+        Some(format!("{inner}.{rest}"))
+    });
+    let key = inner.unwrap_or(key);
     if value.trim().is_empty() {
         return Ok(());
     }

@@ -131,6 +131,14 @@ impl Node {
         let told = config::intel::of(&config.intel, data_dir.path());
         let intel = Intel::open(kernel.clone(), &tasks, told, link.clone()).await?;
         let mut listeners = sockets.addresses();
+        let pages =
+            ["console", "api"].into_iter().filter_map(|name| listeners.get(name).map(SocketAddr::port));
+        if let Some(party) = config.identity.passkeys.relying_party(pages) {
+            let identity = kernel.identity();
+            identity
+                .use_relying_party(Arc::new(party))
+                .expect("a kernel that was just opened is known to no browser");
+        }
         let parties = sockets.take("mpc-peers");
         let computations = Computations::open(
             kernel.clone(),

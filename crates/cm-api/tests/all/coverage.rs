@@ -9,20 +9,34 @@ use crate::support::Node;
 
 /// Operations without a permission of their own. The list may only shrink.
 const ASKS_NO_PERMISSION: &[&str] = &[
+    "add_passkey",
+    "begin_passkey",
+    "begin_passkey_login",
     "confirm_second_factor",
     "enrol_second_factor",
     "exchange_token",
+    "finish_passkey_login",
     "get_second_factor",
     "issue_token",
+    "list_passkeys",
     "login",
     "logout",
     "refresh_session",
+    "remove_passkey",
     "remove_second_factor",
+    "rename_passkey",
     "revoke_credential",
     "whoami",
 ];
 /// Operations that need no credential, for theirs is in the body. The list may only shrink.
-const ASKS_NO_CREDENTIAL: &[&str] = &["exchange_token", "login", "refresh_session", "revoke_credential"];
+const ASKS_NO_CREDENTIAL: &[&str] = &[
+    "begin_passkey_login",
+    "exchange_token",
+    "finish_passkey_login",
+    "login",
+    "refresh_session",
+    "revoke_credential",
+];
 /// Operations of clients on nodes in open mode only: elsewhere the platform alone writes history. The list may only
 /// shrink.
 const OF_THE_PLATFORM: &[&str] =

@@ -19,6 +19,12 @@ fn api(tasks: &Tasks) -> Router {
             false => Failure::unauthenticated("the credential is not valid").into_response(),
         }
     }
+    async fn passkey(Json(body): Json<Value>) -> Response {
+        match body["state"] == "right" && body["credential"]["id"] == "x" {
+            true => issued(),
+            false => Failure::unauthenticated("the credential is not valid").into_response(),
+        }
+    }
     async fn tokens(headers: HeaderMap) -> Response {
         match headers.get("authorization").is_some_and(|value| value == "Bearer cmk_key") {
             true => issued(),
@@ -38,6 +44,7 @@ fn api(tasks: &Tasks) -> Router {
     }
     let routes = Router::new()
         .route("/api/v1/auth/login", post(login))
+        .route("/api/v1/auth/login/passkey/finish", post(passkey))
         .route("/api/v1/auth/tokens", post(tokens))
         .route("/api/v1/auth/logout", post(|| async { StatusCode::NO_CONTENT }))
         .route("/api/v1/{*rest}", any(echo))
@@ -76,7 +83,11 @@ fn served() -> Router {
 #[tokio::test]
 async fn a_login_becomes_a_cookie_that_pages_cannot_read() {
     let router = served();
-    for body in [r#"{"principal":"ada","password":"right"}"#, r#"{"token":" cmk_key "}"#] {
+    for body in [
+        r#"{"principal":"ada","password":"right"}"#,
+        r#"{"token":" cmk_key "}"#,
+        r#"{"state":"right","credential":{"id":"x"}}"#,
+    ] {
         let answer = ask(&router, Method::POST, "/console/session", &[OURS, JSON], body).await;
         assert_eq!(answer.status, StatusCode::OK, "{body}");
         assert_eq!(answer.body, json!({ "expires_at": "2999-01-01T00:00:00Z" }));
@@ -100,6 +111,7 @@ async fn who_is_refused_gets_the_apis_answer_and_no_cookie() {
         (&[OURS, JSON][..], r#"{"principal":"ada","password":"wrong"}"#, StatusCode::UNAUTHORIZED),
         (&[OURS, JSON], r#"{"token":"cmk_other"}"#, StatusCode::UNAUTHORIZED),
         (&[OURS, JSON], "{\"token\":\"cmk\\nkey\"}", StatusCode::UNAUTHORIZED),
+        (&[OURS, JSON], r#"{"state":"wrong","credential":{"id":"x"}}"#, StatusCode::UNAUTHORIZED),
         (&[OURS, JSON], "{}", StatusCode::UNPROCESSABLE_ENTITY),
         (&[OURS], r#"{"token":"cmk_key"}"#, StatusCode::UNSUPPORTED_MEDIA_TYPE),
         // Nobody is logged in by a page of somebody else.
@@ -157,13 +169,28 @@ async fn a_cookie_alone_changes_nothing_and_other_pages_read_nothing() {
 #[tokio::test]
 async fn pages_are_given_no_credential() {
     let router = served();
-    for path in ["auth/login", "auth/tokens", "auth/logout", "auth/", "auth/x/whoami/tokens"] {
+    for path in [
+        "auth/login",
+        "auth/login/passkey/finish",
+        "auth/tokens",
+        "auth/logout",
+        "auth/",
+        "auth/x/whoami/tokens",
+        "auth/passkeysx",
+    ] {
         let uri = format!("/console/api/v1/{path}");
         let answer = ask(&router, Method::POST, &uri, &[SESSION, OURS, JSON], "{}").await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
     }
     let me = ask(&router, Method::GET, "/console/api/v1/auth/whoami", &[SESSION], "").await;
     assert_eq!(me.body["uri"], "/api/v1/auth/whoami");
+    for path in ["auth/login/passkey", "auth/passkeys", "auth/passkeys/x"] {
+        let uri = format!("/console/api/v1/{path}");
+        let asked = ask(&router, Method::POST, &uri, &[SESSION, OURS, JSON], "{}").await;
+        assert_eq!(asked.body["uri"], format!("/api/v1/{path}"), "{path}");
+        // Who logs in may have the cookie of a session that has ended.
+        assert_eq!(asked.body["authorization"].is_null(), path == "auth/login/passkey", "{path}");
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,10 @@ async fn answer(State(changes): State<Arc<Mutex<Vec<String>>>>, request: Request
         (&Method::POST, "auth/tokens") if known => {
             return Json(json!({ "token": "session", "expires_at": "2999-01-01T00:00:00Z" })).into_response();
         }
+        // Asked before somebody is known, and no change.
+        (&Method::POST, "auth/login/passkey") => {
+            return Json(json!({ "state": HOSTILE, "options": {}, "origins": [HOSTILE] })).into_response();
+        }
         _ if !known => return Failure::unauthenticated(HOSTILE).into_response(),
         (&Method::GET, _) => {}
         (method, path) => {
@@ -137,6 +141,10 @@ fn read(path: &str, uri: &Uri) -> Option<Value> {
         }
         "node" => {
             json!({ "name": HOSTILE, "version": HOSTILE, "verifying_key": HOSTILE, "ca_certificate": HOSTILE, "measurement": HOSTILE })
+        }
+        "auth/passkeys" => {
+            let passkey = |used: Value| json!({ "id": HOSTILE, "label": HOSTILE, "created_at": HOSTILE, "last_used_at": used });
+            json!({ "passkeys": [passkey(HOSTILE.into()), passkey(Value::Null)], "max": 16, "used": true })
         }
         "events/head" => json!({ "seq": 3, "hash": HOSTILE, "anchor": HOSTILE }),
         "events" => json!([event(2), event(1)]),

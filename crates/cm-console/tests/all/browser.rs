@@ -81,6 +81,19 @@ impl Browser {
         self.post("/goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
     }
 
+    /// Gives the browser a device that keeps passkeys and is ready to use them (WebAuthn, level 3, section 11).
+    pub(crate) async fn add_device(&self) -> String {
+        let device = json!({ "protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true, "isUserVerified": true });
+        let id = self.post("/webauthn/authenticator", device).await;
+        id.as_str().unwrap().to_owned()
+    }
+
+    /// Says whether the device finds that its owner uses it.
+    pub(crate) async fn set_verifies(&self, device: &str, verifies: bool) {
+        let path = format!("/webauthn/authenticator/{device}/uv");
+        self.post(&path, json!({ "isUserVerified": verifies })).await;
+    }
+
     /// Shows an address, from the beginning.
     pub(crate) async fn open(&self, url: &str) {
         self.post("/url", json!({ "url": "about:blank" })).await;

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
 mod api;
+#[allow(dead_code, reason = "tests of whole nodes use what these do not")]
 mod browser;
 mod pages;
 mod strangers;

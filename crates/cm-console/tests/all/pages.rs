@@ -46,6 +46,7 @@ fn pages() -> Vec<(&'static str, String)> {
         ("access", "#/access".to_owned()),
         ("principal", of("principals")),
         ("decisions", "#/decisions".to_owned()),
+        ("passkeys", "#/passkeys".to_owned()),
         ("missing", "#/nothing/at/all".to_owned()),
     ]
 }

@@ -2,7 +2,7 @@
 
 #[path = "../../../cm-console/tests/all/browser.rs"]
 #[allow(dead_code, reason = "the console's own tests use all of it")]
-mod browser;
+pub(crate) mod browser;
 
 use std::path::Path;
 

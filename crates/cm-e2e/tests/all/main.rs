@@ -8,6 +8,7 @@ mod cold;
 mod commands;
 mod confidentiality;
 mod console;
+mod console_passkeys;
 mod contract;
 mod crash;
 mod demo;

@@ -139,7 +139,7 @@ impl Identity {
     }
 
     /// How long a source has to wait, for the account's sake or for its own.
-    fn locked_for(&self, attempts: &Attempts, source: &Source) -> Option<std::time::Duration> {
+    pub(crate) fn locked_for(&self, attempts: &Attempts, source: &Source) -> Option<std::time::Duration> {
         let now = self.now();
         let sprayed = match attempts.knows(source, now) {
             true => None,
@@ -274,7 +274,7 @@ impl Identity {
         self.0.unknown_names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sprays(&self) -> MutexGuard<'_, Sprays> {
+    pub(crate) fn sprays(&self) -> MutexGuard<'_, Sprays> {
         self.0.sprays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -181,6 +181,7 @@ impl Identity {
         self.delete_api_keys(tx, tenant, id)?;
         self.delete_sessions(tx, tenant, id)?;
         tx.delete::<Externals>(&key_of(tenant, id))?;
+        self.forget_passkeys(tx, tenant, id)?;
         tx.delete::<SecondFactors>(&key_of(tenant, id))?;
         tx.delete::<Workloads>(&key_of(tenant, id))?;
         tx.delete::<Profiles>(&key_of(tenant, id))?;

@@ -12,7 +12,9 @@ use super::tokens::{CLOCK_SKEW_MAX, TokenClaims};
 use super::{Identity, TOKEN_TTL_MAX, key_of, require_not_vouched, require_open_doors};
 use crate::session::{LiveSession, SessionKind, SessionTokens, XoloClaims};
 use crate::signing::{Purpose, Signer};
-use crate::table::{ApiKeys, Mark, Principals, SessionRow, Sessions, SessionsByExpiry, SessionsOfPrincipal};
+use crate::table::{
+    ApiKeys, Mark, Passkeys, Principals, SessionRow, Sessions, SessionsByExpiry, SessionsOfPrincipal,
+};
 use crate::trail::Entry;
 use crate::{Authenticated, Credential, CredentialProblem, IdentityError, InvalidInput, Principal};
 
@@ -81,6 +83,10 @@ impl Identity {
             key_id: key.id.clone(),
             api_key: match authenticated.credential() {
                 Credential::ApiKey { id } => Some(id.clone()),
+                _ => None,
+            },
+            passkey: match authenticated.credential() {
+                Credential::Passkey { id } => Some(id.clone()),
                 _ => None,
             },
             second_factor: authenticated.has_second_factor(),
@@ -245,6 +251,7 @@ impl Identity {
         if !live || row.kind != SessionKind::Api || row.ends_at <= self.now() {
             return Err(CredentialProblem::Replaced.into());
         }
+        require_passkey(tx, &row)?;
         Ok(Some(row))
     }
 
@@ -257,10 +264,11 @@ impl Identity {
     ) -> Result<SessionRow, IdentityError> {
         let row = tx.get::<Sessions>(&session.to_owned())?.ok_or(CredentialProblem::Replaced)?;
         let stands = row.tenant == *tenant && row.principal == *principal && row.ends_at > self.now();
-        match stands {
-            true => Ok(row),
-            false => Err(CredentialProblem::Replaced.into()),
+        if !stands {
+            return Err(CredentialProblem::Replaced.into());
         }
+        require_passkey(tx, &row)?;
+        Ok(row)
     }
 
     /// Removes all sessions of a principal that is being deleted.
@@ -310,6 +318,7 @@ impl Identity {
         if key_revoked || owner.credential_epoch != row.epoch {
             return Err(CredentialProblem::Revoked.into());
         }
+        require_passkey(tx, row)?;
         if row.ends_at <= self.now() {
             return Err(CredentialProblem::Expired.into());
         }
@@ -422,6 +431,15 @@ impl Identity {
             self.delete_session(tx, &sid, &row)?;
         }
         Ok(())
+    }
+}
+
+/// A session ends with the passkey that began it: whoever took it away lost the device.
+fn require_passkey(tx: &ReadTx<'_>, row: &SessionRow) -> Result<(), IdentityError> {
+    let Some(passkey) = &row.passkey else { return Ok(()) };
+    match tx.get::<Passkeys>(&(row.tenant.clone(), row.principal.clone(), passkey.clone()))? {
+        Some(_) => Ok(()),
+        None => Err(CredentialProblem::Revoked.into()),
     }
 }
 

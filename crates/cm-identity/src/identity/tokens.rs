@@ -114,7 +114,7 @@ impl Identity {
         }
         let now = self.now();
         let (latest, key, within, via) = match authenticated.credential() {
-            Credential::Password => (None, None, None, None),
+            Credential::Password | Credential::Passkey { .. } => (None, None, None, None),
             Credential::ApiKey { id } => (None, Some(id.clone()), None, None),
             Credential::External { via, expires_at } => (Some(*expires_at), None, None, Some(via.clone())),
             Credential::Token { expires_at, api_key, session, within, via, .. } => {

@@ -87,6 +87,30 @@ fn rows_of_workloads_decode() {
 }
 
 #[test]
+fn rows_of_passkeys_decode() {
+    let passkey = concat!(
+        r#""handle":"59d15c36-9e29-4227-8072-c2cfb495a112","passkey":{"cred":{"#,
+        r#""cred_id":"GpYtYVA3VZDarNLj9gloWmiSrct8CSFAwLuPu-IKUf8","cred":{"type_":"ES256","key":{"EC_EC2":{"#,
+        r#""curve":"SECP256R1","x":"RkeV4vwV5SE6Y4u7i3BrfcoaIW3Q6cvz6VLcXipcaFk","#,
+        r#""y":"qCZXS7enM9Qrk6lkFEyqUpHk2PEiuCOi9d16roslwuo"}}},"counter":0,"transports":null,"#,
+        r#""user_verified":true,"backup_eligible":false,"backup_state":false,"registration_policy":"required","#,
+        r#""extensions":{"cred_protect":"Ignored","hmac_create_secret":"NotRequested","appid":"NotRequested","#,
+        r#""cred_props":{"Unsigned":{"rk":true}}},"attestation":{"data":"None","metadata":"None"},"#,
+        r#""attestation_format":"none"}}"#,
+    );
+    let begin = r#"{"label":"laptop","created_at":"2026-03-01T12:00:00Z""#;
+    check::<PasskeyRow>(&format!("{begin},{passkey}}}"));
+    check::<PasskeyRow>(&format!(r#"{begin},"last_used_at":"2026-03-02T12:00:00Z",{passkey}}}"#));
+    check::<PasskeyOwnerRow>(r#"{"tenant":"default","principal":"alice"}"#);
+    check::<SessionRow>(concat!(
+        r#"{"tenant":"default","principal":"alice","kind":"api","label":"","epoch":"0011","#,
+        r#""created_at":"2026-03-01T12:00:00Z","ends_at":"2026-03-01T13:00:00Z","turn":0,"jti":"ab","#,
+        r#""issued_at":"2026-03-01T12:00:00Z","token_ends_at":"2026-03-01T13:00:00Z","key_id":"cd","#,
+        r#""passkey":"0011","second_factor":true}"#,
+    ));
+}
+
+#[test]
 fn table_names_are_distinct() {
     for (at, name) in TABLES.iter().enumerate() {
         assert!(!TABLES[..at].contains(name), "{name}");

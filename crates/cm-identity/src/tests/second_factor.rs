@@ -216,7 +216,7 @@ async fn many_addresses_guess_codes_no_faster() {
 async fn only_a_password_counts_for_enrolling() {
     let world = World::new().await;
     let (_, _, keyed) = world.keyed("alice").await;
-    assert!(!keyed.is_by_password());
+    assert!(!keyed.is_in_person());
     world.set_password("alice", PASSWORD).await.unwrap();
     let alice = world.login("alice", PASSWORD).await.unwrap();
     let begin = async |who: &Authenticated| {
@@ -227,8 +227,8 @@ async fn only_a_password_counts_for_enrolling() {
         world.identity.authenticate(begun.token.expose()).await.unwrap()
     };
     let session = begin(&alice).await;
-    assert!(alice.is_by_password() && session.is_by_password());
-    assert!(!begin(&keyed).await.is_by_password());
+    assert!(alice.is_in_person() && session.is_in_person());
+    assert!(!begin(&keyed).await.is_in_person());
     let (derived, _) = world.token(&session, 60).await.unwrap();
-    assert!(!world.identity.authenticate(derived.expose()).await.unwrap().is_by_password());
+    assert!(!world.identity.authenticate(derived.expose()).await.unwrap().is_in_person());
 }

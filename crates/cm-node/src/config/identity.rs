@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cm_crypto::Secret;
+use cm_identity::{InvalidRelyingParty, RelyingParty};
 use cm_types::TrustDomain;
 use serde::Deserialize;
 
@@ -18,6 +19,18 @@ pub struct IdentityToml {
     pub master_key: Option<PathBuf>,
     /// The name of the trust domain of the node's workloads.
     pub trust_domain: Option<String>,
+    /// Passkeys of people.
+    pub passkeys: PasskeysToml,
+}
+
+/// `[identity.passkeys]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PasskeysToml {
+    /// The origins of the node's pages, as browsers know them; `off` for no passkeys.
+    pub origins: Option<Vec<String>>,
+    /// What browsers know the node by.
+    pub rp_id: Option<String>,
 }
 
 /// Who the node says it is, and under what it keeps its signing keys.
@@ -29,10 +42,73 @@ pub struct IdentitySettings {
     pub master_key: Option<Secret<[u8; 32]>>,
     /// In whose name documents of workloads are issued; without it there are none.
     pub trust_domain: Option<TrustDomain>,
+    /// From where passkeys are asked for.
+    pub passkeys: PasskeySettings,
+}
+
+/// From where passkeys are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PasskeySettings {
+    /// From the node's own pages on `localhost`.
+    #[default]
+    Local,
+    /// There are none.
+    Off,
+    /// From pages of these origins. They are those of a [`RelyingParty`].
+    Of {
+        /// The origins.
+        origins: Vec<String>,
+        /// What browsers know the node by; the host of the first origin if there is none.
+        id: Option<String>,
+    },
+}
+
+impl PasskeySettings {
+    /// As whom a node is known to browsers whose API and console listen on these ports. `None` if it has no passkeys.
+    pub fn relying_party(&self, ports: impl Iterator<Item = u16>) -> Option<RelyingParty> {
+        match self {
+            PasskeySettings::Off => None,
+            PasskeySettings::Of { origins, id } => RelyingParty::new(id.as_deref(), origins).ok(),
+            PasskeySettings::Local => {
+                let origins: Vec<String> = ports.map(local_origin).collect();
+                RelyingParty::new(None, &origins).ok()
+            }
+        }
+    }
+}
+
+/// As browsers write it: without the port that every scheme has.
+fn local_origin(port: u16) -> String {
+    match port {
+        80 => "http://localhost".to_owned(),
+        port => format!("http://localhost:{port}"),
+    }
+}
+
+fn passkeys(written: PasskeysToml) -> Result<PasskeySettings, ConfigError> {
+    let PasskeysToml { origins, rp_id: id } = written;
+    let Some(origins) = origins else {
+        return match id {
+            None => Ok(PasskeySettings::Local),
+            Some(_) => {
+                Err(wrong("identity.passkeys.rp_id", "says nothing without `identity.passkeys.origins`"))
+            }
+        };
+    };
+    if origins == ["off"] {
+        return Ok(PasskeySettings::Off);
+    }
+    let key = |error: &InvalidRelyingParty| match error {
+        InvalidRelyingParty::Id { .. } => "identity.passkeys.rp_id",
+        _ => "identity.passkeys.origins",
+    };
+    RelyingParty::new(id.as_deref(), &origins).map_err(|error| wrong(key(&error), &error))?;
+    Ok(PasskeySettings::Of { origins, id })
 }
 
 pub(super) fn settings(identity: IdentityToml) -> Result<IdentitySettings, ConfigError> {
-    let IdentityToml { issuer, master_key, trust_domain } = identity;
+    let IdentityToml { issuer, master_key, trust_domain, passkeys: passkeys_toml } = identity;
+    let passkeys = passkeys(passkeys_toml)?;
     if let Some(issuer) = &issuer {
         let rest = issuer.strip_prefix("https://").or_else(|| issuer.strip_prefix("http://"));
         let is_url = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', ' ']));
@@ -60,7 +136,7 @@ pub(super) fn settings(identity: IdentityToml) -> Result<IdentitySettings, Confi
         .map(TrustDomain::parse)
         .transpose()
         .map_err(|error| wrong("identity.trust_domain", error.to_string()))?;
-    Ok(IdentitySettings { issuer, master_key, trust_domain })
+    Ok(IdentitySettings { issuer, master_key, trust_domain, passkeys })
 }
 
 #[cfg(test)]
@@ -90,5 +166,31 @@ mod tests {
         let found = with().unwrap();
         assert_eq!(found.master_key.as_ref().unwrap().expose(), &[0xab; 32]);
         assert!(!format!("{found:?}").contains("171"));
+    }
+
+    #[test]
+    fn passkeys_are_local_unless_told() {
+        let of = |origins: Option<&[&str]>, id: Option<&str>| {
+            let origins = origins.map(|texts| texts.iter().map(|&text| text.to_owned()).collect());
+            passkeys(PasskeysToml { origins, rp_id: id.map(str::to_owned) })
+        };
+        let local = of(None, None).unwrap();
+        assert_eq!(local, PasskeySettings::Local);
+        let party = local.relying_party([19000, 80].into_iter()).unwrap();
+        assert_eq!((party.id(), party.origins()[0].as_str()), ("localhost", "http://localhost:19000"));
+        assert_eq!(party.origins()[1], "http://localhost");
+        assert!(local.relying_party(std::iter::empty()).is_none(), "a node without pages asks nobody");
+        assert!(of(Some(&["off"]), None).unwrap().relying_party([19000].into_iter()).is_none());
+        let named = of(Some(&["https://mesh.example.com"]), Some("example.com")).unwrap();
+        assert_eq!(named.relying_party([19000].into_iter()).unwrap().id(), "example.com");
+        for (origins, id, key) in [
+            (None, Some("example.com"), "identity.passkeys.rp_id"),
+            (Some(&["https://mesh.example.com"][..]), Some("other.com"), "identity.passkeys.rp_id"),
+            (Some(&["http://mesh.example.com"][..]), None, "identity.passkeys.origins"),
+            (Some(&[][..]), None, "identity.passkeys.origins"),
+        ] {
+            let message = of(origins, id).unwrap_err().to_string();
+            assert!(message.contains(key), "{message}");
+        }
     }
 }

@@ -7,8 +7,9 @@ use cm_runtime::logging::{LogConfig, LogFile, LogFormat, Rotation, RotationUnit}
 
 use super::{ConfigError, LogToml, WithoutEffect, wrong};
 
-/// The adapter of S3 logs every refusal as an error, and what signatures should have been.
-const MUTED: &[&str] = &["s3s"];
+/// The adapter of S3 logs every refusal as an error, and what signatures should have been. What devices say that is wrong is logged as an
+/// error by the library of passkeys; here it is an event.
+const MUTED: &[&str] = &["s3s", "webauthn_rs", "webauthn_rs_core"];
 
 /// The earlier implementation's folder.
 const DIR: &str = "./logs";

@@ -93,6 +93,8 @@ pub const KEYS: &[&str] = &[
     "identity.issuer",
     "identity.master_key",
     "identity.trust_domain",
+    "identity.passkeys.origins",
+    "identity.passkeys.rp_id",
     "mpc.name",
     "mpc.peers",
     "mpc.nodes",

@@ -45,6 +45,8 @@ pub(super) struct Surveyor {
     short_after: Option<Sha256Digest>,
     /// Short chunks that could not be mended and wait.
     retry_at: Instant,
+    /// Whether the last pass found chunks of which too few parts could be reached. They are short ones, too: once none is, everything is looked at again.
+    has_lost: bool,
 }
 
 /// What a pass depends on: the epoch, who is away, and how often a pass was asked for.
@@ -71,7 +73,16 @@ struct Mended {
 impl Surveyor {
     pub(super) fn new(network: Arc<Network>) -> Self {
         let now = Instant::now();
-        Self { network, pass: None, due_at: now, seen: None, failed: None, short_after: None, retry_at: now }
+        Self {
+            network,
+            pass: None,
+            due_at: now,
+            seen: None,
+            failed: None,
+            short_after: None,
+            retry_at: now,
+            has_lost: false,
+        }
     }
 
     fn away(&self, known: &Known) -> BTreeSet<PeerId> {
@@ -110,6 +121,7 @@ impl Worker for Surveyor {
                 Some(mended) if mended.pending + mended.lost > 0 => {
                     self.retry_at = Instant::now() + network.pace.look_every;
                 }
+                None if std::mem::take(&mut self.has_lost) => self.due_at = Instant::now(),
                 _ => {}
             }
         }
@@ -131,6 +143,7 @@ impl Worker for Surveyor {
         let is_done = network.finish_pass(&pass).await? && pass.pending == 0;
         let soon = if is_done { network.pace.survey_every } else { network.pace.look_every * 2 };
         self.due_at = Instant::now() + soon.min(network.pace.survey_every);
+        self.has_lost = pass.lost > 0;
         self.seen = is_done.then(|| pass.of.clone());
         self.failed = (!is_done).then(|| pass.of.clone());
         Ok(WorkState::Idle)
@@ -328,6 +341,8 @@ impl Network {
             let waits = !put_off.is_empty() || home.iter().any(is_waited_for);
             if !mending.is_readable {
                 mended.lost += 1;
+                // Perhaps whoever has the rest cannot be asked for a moment.
+                self.found_short(*digest);
                 continue;
             }
             if pulls.is_empty() {

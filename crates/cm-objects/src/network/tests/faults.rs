@@ -64,6 +64,31 @@ async fn what_a_peer_had_that_stays_away_is_made_anew_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_reached_when_everything_was_looked_at_is_looked_for_again() {
+    let mut cluster = Cluster::start(5).await;
+    let bytes = sample(400_000, 10);
+    cluster.put_patiently(0, "film", &bytes).await;
+    cluster.wait_settled(0).await;
+    let (holders, others): (Vec<usize>, Vec<usize>) =
+        (0..5).partition(|n| !cluster.peers[*n].files().is_empty());
+    for n in &holders {
+        cluster.kill(*n).await;
+    }
+    let at = others[0];
+    let objects = cluster.peers[at].objects().clone();
+    let changed = [Change::Resize { peer: id(at), capacity_bytes: 1 << 29 }];
+    cluster.db.write(move |tx| objects.change_layout(tx, &changed)).await.unwrap();
+    assert!(eventually(async || cluster.status(at).await.lost_chunks == 1).await);
+    for n in holders {
+        cluster.run(n).await;
+    }
+    cluster.wait_settled(at).await;
+    assert_eq!(cluster.status(at).await.lost_chunks, 0);
+    assert_eq!(cluster.read(at, "film").await.unwrap(), bytes);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_room_is_passed_over() {
     let cluster = Cluster::start(5).await;
     let objects = cluster.peers[0].objects().clone();

@@ -15,7 +15,6 @@ const STEPS: &[Step] = &[
     ("lints", lints),
     ("tidy", tidy::run),
     ("documentation", documentation),
-    ("fuzz oracles", fuzz_oracles),
     ("tests", || test::run(&[])),
 ];
 
@@ -35,18 +34,7 @@ fn format() -> Result<()> {
     sh(&mut cargo(&["fmt", "--all", "--", "--check"]))?;
     sh(&mut cargo(&["fmt", "--all", "--manifest-path", "examples/Cargo.toml", "--", "--check"]))?;
     // Not `--all`: that would also format the crates that the fuzz targets name by path.
-    let fuzz = [
-        "fmt",
-        "--manifest-path",
-        "fuzz/Cargo.toml",
-        "-p",
-        "cryptomesh-fuzz",
-        "-p",
-        "oracles",
-        "--",
-        "--check",
-    ];
-    sh(&mut cargo(&fuzz))
+    sh(&mut cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "-p", "cryptomesh-fuzz", "--", "--check"]))
 }
 
 fn lints() -> Result<()> {
@@ -58,12 +46,4 @@ fn lints() -> Result<()> {
 
 fn documentation() -> Result<()> {
     sh(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
-}
-
-/// What the fuzz targets demand, over examples. One target directory, so that dependencies are not built twice.
-fn fuzz_oracles() -> Result<()> {
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
-    let arguments =
-        ["test", "--manifest-path", "fuzz/Cargo.toml", "--package", "oracles", "--target-dir", &target];
-    sh(&mut cargo(&arguments))
 }

@@ -1,7 +1,8 @@
 //! `xtask test`: every test there is.
 //!
-//! The `cryptomesh` binary is built first because the end-to-end tests start it. The workspace's own tests come last,
-//! so that the runner's summary is the last thing printed.
+//! The binaries are built first because the end-to-end tests start them, with all tests: what is built alone has other features of
+//! its dependencies, and everything would be built twice. The workspace's own tests come last, so that the runner's summary is the
+//! last thing printed.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,9 +24,9 @@ pub(crate) fn run(runner: &[String]) -> Result<()> {
         shell::run(&mut shell::cargo(step))?;
     }
     // The helper runs the last step with the server, and stops it afterwards, however the tests end.
-    let helper = ["run", "--quiet", "--package", "cm-testkit", "--bin", "with-postgres", "--"];
-    let mut tests = shell::cargo(&helper);
-    tests.arg(shell::cargo_program()).args(last);
+    let helper = std::env::current_exe().context("our own path is unknown")?.with_file_name("with-postgres");
+    let mut tests = Command::new(helper);
+    tests.current_dir(shell::root()).arg(shell::cargo_program()).args(last);
     shell::run(&mut tests)
 }
 
@@ -66,7 +67,7 @@ fn has_postgres() -> bool {
 }
 
 fn steps(runner: &[String], nextest: bool) -> Vec<Vec<&str>> {
-    let mut steps = vec![vec!["build", "--package", "cryptomesh", "--bins"]];
+    let mut steps = vec![vec!["build", "--workspace", "--bins", "--tests"]];
     if runner.is_empty() {
         steps.push(vec!["test", "--quiet", "--manifest-path", "examples/Cargo.toml"]);
         steps.push(vec!["test", "--quiet", "--workspace", "--doc"]);
@@ -94,7 +95,7 @@ mod tests {
         for nextest in [true, false] {
             let steps = steps(&[], nextest);
             assert_eq!(steps.len(), 4);
-            assert_eq!(steps[0][..3], ["build", "--package", "cryptomesh"]);
+            assert_eq!(steps[0], ["build", "--workspace", "--bins", "--tests"]);
             assert_eq!(steps[3][0] == "nextest", nextest);
             assert_eq!(steps[3].last(), Some(&"--no-fail-fast"));
         }

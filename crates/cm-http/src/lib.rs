@@ -8,7 +8,7 @@
 //! Bodies are taken lazily. [`JsonBody`] and [`Upload`] extract without reading a byte, so that a handler
 //! can refuse a caller before it decodes what the caller sent.
 //!
-//! Reading order: [`serve`](mod@serve) (connections), [`frame`](mod@frame) (what surrounds each request),
+//! Reading order: [`serve`](mod@serve) (connections), [`proxies`] (who asks), [`frame`](mod@frame) (what surrounds each request),
 //! [`failure`], [`render`], [`bearer`], [`deadline`], [`body`], [`query`], [`etag`], [`range`], [`sse`].
 
 pub mod bearer;
@@ -20,6 +20,7 @@ pub mod frame;
 mod linger;
 pub mod local;
 mod observe;
+pub mod proxies;
 pub mod query;
 pub mod range;
 pub mod render;
@@ -35,6 +36,7 @@ pub use deadline::Deadline;
 pub use etag::{ETag, Preconditions};
 pub use failure::{Failure, FailureClass};
 pub use frame::{RequestLimits, frame};
+pub use proxies::Proxies;
 pub use query::Params;
 pub use range::RangeRequest;
 pub use render::{Asked, Rendered, Shape, shape};

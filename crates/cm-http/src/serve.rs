@@ -58,7 +58,8 @@ impl Default for ServerLimits {
     }
 }
 
-/// Who is at the other end of the connection; in the extensions of each request.
+/// Who asks; in the extensions of each request. Whoever is at the other end of the connection, unless
+/// [`Proxies`](crate::Proxies) say that it asks for somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 

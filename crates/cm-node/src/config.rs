@@ -70,6 +70,7 @@ const LISTS: &[&str] = &[
     "attestation.tcb_statuses",
     "s3app.endpoints",
     "kubernetes.resources",
+    "listen.trusted_proxies",
     "api.cors_origins",
     "identity.passkeys.origins",
     "mpc.peers",
@@ -102,6 +103,8 @@ pub struct Config {
     pub open: bool,
     /// Where to listen.
     pub listen: ListenSettings,
+    /// Proxies that are believed about who asks through them.
+    pub proxies: cm_http::Proxies,
     /// How the native API presents itself.
     pub api: ApiSettings,
     /// How long to let work finish when told to stop.
@@ -295,7 +298,7 @@ impl Config {
         let ConfigToml {
             data_dir,
             database,
-            listen,
+            mut listen,
             api,
             shutdown,
             log,
@@ -321,6 +324,7 @@ impl Config {
             data_dir: overrides.data_dir.or(data_dir).unwrap_or_else(|| PathBuf::from(".cryptomesh")),
             database: database::settings(database)?,
             open: overrides.open,
+            proxies: listen::proxies(listen.trusted_proxies.take())?,
             listen: listen::settings(listen)?,
             api: api::settings(api)?,
             shutdown_deadline: Duration::from_secs(deadline.unwrap_or(10)),

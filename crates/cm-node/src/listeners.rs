@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use axum::Router;
-use cm_http::ServerLimits;
+use cm_http::{Proxies, ServerLimits};
 use cm_runtime::Tasks;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -14,11 +14,14 @@ use crate::config::ListenSettings;
 
 /// Bound sockets by the name of their listener. Bound before anything is served: addresses stand in the policies of
 /// instances, and a port that is taken must be known before work begins.
-pub(crate) struct Listeners(BTreeMap<&'static str, (TcpListener, SocketAddr)>);
+pub(crate) struct Listeners {
+    bound: BTreeMap<&'static str, (TcpListener, SocketAddr)>,
+    proxies: Proxies,
+}
 
 impl Listeners {
-    /// Binds what is switched on.
-    pub(crate) async fn bind(listen: &ListenSettings) -> Result<Listeners, NodeError> {
+    /// Binds what is switched on, to be reached through these proxies or directly.
+    pub(crate) async fn bind(listen: &ListenSettings, proxies: Proxies) -> Result<Listeners, NodeError> {
         let wanted = [
             ("api", listen.api),
             ("console", listen.console),
@@ -43,22 +46,22 @@ impl Listeners {
             let address = listener.local_addr().map_err(failed)?;
             bound.insert(name, (listener, address));
         }
-        Ok(Listeners(bound))
+        Ok(Listeners { bound, proxies })
     }
 
     /// A socket that somebody else serves, if it is switched on.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<TcpListener> {
-        self.0.remove(name).map(|(listener, _)| listener)
+        self.bound.remove(name).map(|(listener, _)| listener)
     }
 
     /// Where a listener is; `None` if it is switched off.
     pub(crate) fn address(&self, name: &str) -> Option<SocketAddr> {
-        self.0.get(name).map(|(_, address)| *address)
+        self.bound.get(name).map(|(_, address)| *address)
     }
 
     /// All addresses.
     pub(crate) fn addresses(&self) -> BTreeMap<&'static str, SocketAddr> {
-        self.0.iter().map(|(name, (_, address))| (*name, *address)).collect()
+        self.bound.iter().map(|(name, (_, address))| (*name, *address)).collect()
     }
 
     /// Serves a router on a listener, if that is switched on. The router is only made then.
@@ -69,8 +72,8 @@ impl Listeners {
         tasks: &Tasks,
         router: impl FnOnce() -> Router,
     ) {
-        let Some((listener, _)) = self.0.remove(name) else { return };
-        let (router, limits, serving) = (router(), *limits, tasks.clone());
+        let Some((listener, _)) = self.bound.remove(name) else { return };
+        let (router, limits, serving) = (self.proxies.before(router()), *limits, tasks.clone());
         tasks.spawn(name, async move { cm_http::serve(listener, router, limits, &serving).await });
     }
 }

@@ -115,7 +115,7 @@ impl Node {
             kernel.objects().use_cold_tier(tier).expect("a kernel that was just opened has no cold tier");
         }
         data_dir.write_private(VERIFYING_KEY_FILE, &kernel.keys().verifying().to_spki_pem())?;
-        let mut sockets = Listeners::bind(&config.listen).await?;
+        let mut sockets = Listeners::bind(&config.listen, config.proxies.clone()).await?;
         let attestation_url = ["attestation", "api"].iter().find_map(|name| sockets.address(name));
         let attestation_url = attestation_url.map_or_else(String::new, |address| address.to_string());
         let functions = Functions::open(

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use cm_http::Proxies;
+
 use super::{ConfigError, ListenToml, wrong};
 
 /// Port of the native API, as in the earlier implementation.
@@ -100,6 +102,7 @@ pub(super) fn settings(listen: ListenToml) -> Result<ListenSettings, ConfigError
         intel,
         intel_discovery,
         instances,
+        trusted_proxies: _,
     } = listen;
     Ok(ListenSettings {
         api: listener("listen.api", api.as_deref(), API_PORT)?,
@@ -124,6 +127,10 @@ pub(super) fn settings(listen: ListenToml) -> Result<ListenSettings, ConfigError
         },
         instances: port_range(instances.as_deref().unwrap_or(INSTANCES))?,
     })
+}
+
+pub(super) fn proxies(networks: Option<Vec<String>>) -> Result<Proxies, ConfigError> {
+    Proxies::parse(&networks.unwrap_or_default()).map_err(|error| wrong("listen.trusted_proxies", error))
 }
 
 impl ListenSettings {

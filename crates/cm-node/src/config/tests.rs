@@ -73,6 +73,7 @@ fn what_is_not_known_is_refused_by_name() {
         ("nothing=1", "nothing"),
         ("listen.api=here", "listen.api"),
         ("listen.instances=127.0.0.1:9-3", "listen.instances"),
+        ("listen.trusted_proxies=10.0.0.1,proxy.example", "`proxy.example`"),
         ("shutdown.deadline=soon", "shutdown.deadline"),
         ("log.format=xml", "log.format"),
         ("limits.cpu_max=0", "limits.cpu_max"),

@@ -29,6 +29,7 @@ pub const KEYS: &[&str] = &[
     "listen.intel",
     "listen.intel_discovery",
     "listen.instances",
+    "listen.trusted_proxies",
     "api.title",
     "api.prefix",
     "api.version",
@@ -225,6 +226,8 @@ pub struct ListenToml {
     pub peers: Option<String>,
     /// The ports of confidential instances: `ADDRESS:FIRST-LAST`, `ADDRESS:0` for free ones, or `off`.
     pub instances: Option<String>,
+    /// Proxies that are believed about who asks through them.
+    pub trusted_proxies: Option<Vec<String>>,
     /// Clients of the earlier system of computations.
     pub mpc: Option<String>,
     /// Other parties of computations.

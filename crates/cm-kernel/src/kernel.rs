@@ -23,7 +23,8 @@ use crate::node_id::NodeId;
 use crate::policies::PolicyBook;
 use crate::recognised::Recognised;
 use crate::refused::RefusedCredentials;
-use crate::{KernelConfig, KernelError, schema};
+use crate::schema::{self, schema};
+use crate::{KernelConfig, KernelError};
 
 /// The database, within the data directory.
 pub const DATABASE_FILE: &str = "cryptomesh.db";
@@ -105,7 +106,7 @@ impl Kernel {
             events.clone(),
             clock.clone(),
             tasks,
-            config.objects.clone(),
+            cm_objects::Config { inline_from: schema::OBJECT_ROWS, ..config.objects.clone() },
             keys.objects_key(),
         )
         .await?;

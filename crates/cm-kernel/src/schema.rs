@@ -4,9 +4,11 @@ use cm_db::Schema;
 
 use crate::{applications, challenges, deployments, descriptions, idempotency, leases, network};
 
-/// The version of the data. Raise it with every migration, and whenever older binaries must not open the data any
-/// more.
+/// The version of the data. Raise it with every migration, and with everything that older programs would take for something else; that must
+/// wait until none of them may open the data any more ([`cm_db::Versions`]).
 const VERSION: u32 = 8;
+/// Since when small objects may be rows.
+pub(crate) const OBJECT_ROWS: u32 = 7;
 
 /// The tables of the whole kernel.
 pub fn schema() -> Schema {

@@ -329,6 +329,7 @@ impl Worker for Collector {
     }
 
     async fn work(&mut self) -> Result<WorkState, ObjectError> {
+        self.objects.0.learn_versions().await?;
         let collected = self.objects.collect_garbage().await?;
         if collected != Collected::default() {
             tracing::debug!(?collected, "garbage collected");

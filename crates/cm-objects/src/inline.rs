@@ -2,7 +2,10 @@
 //! transaction finds both, and nothing else is asked of the disk. Wherever the tables are, and as safe as they are, there are these bytes.
 //!
 //! Such a version has no manifest and its bytes are shared with no other. What is written as a row or as a chunk is decided by
-//! [`Config::inline_bytes_max`](crate::Config::inline_bytes_max) when it is written; both are read whatever it says now.
+//! [`Config::inline_bytes_max`](crate::Config::inline_bytes_max) when it is written; both are read whatever it says now. No row is written
+//! before every program that may work with the data reads them ([`Config::inline_from`](crate::Config::inline_from)).
+
+use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::objects::Engine;
 use crate::tables::{VersionKey, table};
-use crate::{Flaw, ObjectInfo};
+use crate::{Flaw, ObjectError, ObjectInfo};
 
 /// The most that may be written as a row, in bytes. What is shorter is hashed where it is, without another thread.
 pub const INLINE_BYTES_CEILING: usize = 16 << 10;
@@ -66,8 +69,26 @@ pub(crate) fn verify(info: &ObjectInfo, bytes: &Bytes) -> Result<(), Flaw> {
 }
 
 impl Engine {
+    /// The most that is written as a row, in bytes.
+    pub(crate) fn inline_bytes_max(&self) -> usize {
+        match self.may_inline.load(Ordering::Relaxed) {
+            true => self.config.inline_bytes_max.min(INLINE_BYTES_CEILING),
+            false => 0,
+        }
+    }
+
+    /// Finds out whether older programs may still work with the data: they would take for damaged what has no chunks. Once none may, none
+    /// ever will.
+    pub(crate) async fn learn_versions(&self) -> Result<(), ObjectError> {
+        if !self.may_inline.load(Ordering::Relaxed) {
+            let oldest = self.db.versions().await?.compatible_from;
+            self.may_inline.store(oldest >= self.config.inline_from, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// As [`look`], in a transaction of its own.
-    pub(crate) async fn inline_bytes(&self, info: &ObjectInfo) -> Result<Option<Bytes>, crate::ObjectError> {
+    pub(crate) async fn inline_bytes(&self, info: &ObjectInfo) -> Result<Option<Bytes>, ObjectError> {
         let info = info.clone();
         self.db.look_up(move |tx| Ok(look(tx, &info)?)).await
     }

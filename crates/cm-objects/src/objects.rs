@@ -1,6 +1,7 @@
 //! The engine: opening it, buckets, and the operations that need one transaction only.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: Tasks,
     pub(crate) config: Config,
+    /// Whether whoever works with the data reads rows of bytes.
+    pub(crate) may_inline: AtomicBool,
     /// Chunks that a put has made durable and not yet counted.
     pub(crate) pins: Claims<Sha256Digest>,
     /// Versions being written or read.
@@ -100,9 +103,11 @@ impl Objects {
             network: OnceLock::new(),
             cold: OnceLock::new(),
             lifecycle: watch::Sender::new(lifecycle),
+            may_inline: AtomicBool::new(false),
             config,
             encryption_key,
         };
+        engine.learn_versions().await?;
         let objects = Self(Arc::new(engine));
         if let Some(every) = objects.0.config.collect_every {
             spawn_worker(tasks, Collector::new(objects.clone(), every), Backoff::default());

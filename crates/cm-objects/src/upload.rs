@@ -381,7 +381,7 @@ async fn receive(
             pending.extend_from_slice(&piece.split_to(taken));
         }
     }
-    let inline_max = upload.engine.config.inline_bytes_max.min(INLINE_BYTES_CEILING);
+    let inline_max = upload.engine.inline_bytes_max();
     let is_whole = pending.len() as u64 == size;
     match pending.len() {
         0 => {}

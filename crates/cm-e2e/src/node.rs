@@ -128,6 +128,22 @@ impl Node {
         std::fs::read_to_string(&self.log).expect("the log can be read")
     }
 
+    /// The log once it has the text so often: lines are written a moment after what they tell of.
+    ///
+    /// # Panics
+    /// If it does not have it in time.
+    pub fn log_with(&self, text: &str, times: usize) -> String {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let log = self.log();
+            if log.matches(text).count() >= times {
+                return log;
+            }
+            assert!(Instant::now() < end, "not {times} times `{text}` in the log:\n{log}");
+            std::thread::yield_now();
+        }
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.id()

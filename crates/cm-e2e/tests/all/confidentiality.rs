@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use cm_crypto::seal::RecipientSecretKey;
 use cm_e2e::{Node, NodeOptions, PROGRAM_FILE, Program, enrol, instance};
 use cm_types::{BucketName, ObjectKey, ResourceKind};
@@ -96,7 +98,9 @@ async fn the_operator_finds_no_plaintext() {
     let canary = cm_crypto::secret::random_token();
     let input = format!("the canary sings {}", canary.expose());
     let result: Vec<u8> = input.bytes().map(|byte| byte + 1).collect();
-    let needles = [input.as_bytes(), &result];
+    // As bytes, and as they would be in a row of the database.
+    let rows = [BASE64_STANDARD.encode(&input), BASE64_STANDARD.encode(&result)];
+    let needles = [input.as_bytes(), &result, rows[0].as_bytes(), rows[1].as_bytes()];
 
     // The input rests sealed in the node's store.
     let bucket = BucketName::parse("canaries").unwrap();
@@ -137,15 +141,15 @@ async fn the_operator_finds_no_plaintext() {
     }
 
     // The search can fail: the same bytes stored without sealing are found, in the very same places.
-    let open = ObjectKey::parse("open").unwrap();
-    party
-        .api
-        .put_object(&bucket, &open, std::io::Cursor::new(input.clone().into_bytes()), None, None)
-        .await
-        .unwrap();
-    assert!(
-        !files_with(root.path(), &needles).is_empty(),
-        "the search does not find plaintext that is there"
-    );
+    let padded = format!("{input}{}", " ".repeat(1 << 20)).into_bytes();
+    for (name, bytes) in [("open-row", input.clone().into_bytes()), ("open-chunk", padded)] {
+        let before = files_with(root.path(), &needles).len();
+        let open = ObjectKey::parse(name).unwrap();
+        party.api.put_object(&bucket, &open, std::io::Cursor::new(bytes), None, None).await.unwrap();
+        assert!(
+            files_with(root.path(), &needles).len() > before,
+            "the search does not find plaintext that is there: {name}"
+        );
+    }
     assert!(unprivileged_reads("/proc/self/maps"), "the probe cannot read anything at all");
 }

@@ -14,9 +14,9 @@ const WRITES: u64 = 10_000;
 const WRITERS: usize = 16;
 const KILLS: u64 = 10;
 
-/// The content of object `n`, of a length that varies over chunk borders for some.
+/// The content of object `n`: some are kept in the database, more in chunks, and a few in several.
 fn content(n: u64) -> Vec<u8> {
-    let length = if n.is_multiple_of(1000) { 1 << 20 } else { 0 } + (n as usize * 37) % 5000;
+    let length = if n % 1000 == 1 { 1 << 20 } else { 0 } + (n as usize * 37) % 20_000;
     (0..length).map(|at| (at as u64 ^ n.wrapping_mul(0x9e37_79b9)) as u8).collect()
 }
 

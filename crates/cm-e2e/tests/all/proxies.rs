@@ -20,7 +20,7 @@ async fn login(node: &Node, asked_from: &str, password: &str) -> StatusCode {
 async fn node(root: &std::path::Path, proxies: &str) -> Node {
     let set = vec![format!("listen.trusted_proxies={proxies}")];
     let node = Node::start(root, &NodeOptions { set, ..NodeOptions::default() });
-    enrol(&node, "alice", &["reader"]).await;
+    enrol(&node, "alice", &[]).await;
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("{}/api/v1/principals/alice/password", node.url());
     let request = http.put(url).bearer_auth(node.admin_token()).json(&json!({ "password": PASSWORD }));

@@ -21,7 +21,7 @@ const HOST: &str = "127.0.0.1";
 async fn mesh(root: &Path, domain: &str) -> Node {
     let set = vec![format!("identity.trust_domain={domain}")];
     let node = Node::start(root, &NodeOptions { set, ..NodeOptions::default() });
-    enrol(&node, "web", &["reader"]).await;
+    enrol(&node, "web", &[]).await;
     ok(&node, &["svid", "register", "web"]);
     node
 }

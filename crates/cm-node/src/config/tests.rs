@@ -282,6 +282,7 @@ fn the_page_names_every_key_with_its_true_default_and_its_variables() {
         let value = default.first().copied().unwrap_or("seccomp");
         let value = match key {
             "api.cors_origins" => "*",
+            "listen.trusted_proxies" => "10.0.0.0/8",
             "endpoints.cpu_max" => "3",
             "endpoints.ram_max" => "3GB",
             "database.url" => "postgresql://host/database",

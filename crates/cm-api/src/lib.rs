@@ -25,6 +25,7 @@ mod family;
 pub mod fields;
 mod key_sets;
 pub mod listing;
+pub mod packing;
 pub mod parts;
 mod paths;
 mod probes;

@@ -21,10 +21,10 @@ use crate::{
     active_objects, api_keys, auth, buckets, choreography, cold_tier, computations, data_files, decisions,
     earlier_errors, elastic, endpoints, endpoints_deploy, events, functions, hierarchy, history, instances,
     intel, intel_exports, intel_feeds, intel_peers, intel_watch, manifests, measures, mfa, microservices,
-    network, node, object_verification, object_versions, objects, passkeys, paths, permission_policies,
-    principals, probes, programs, progress_socket, providers, quotas, referrers, roles, security_policies,
-    services, signing_keys, storage_network, storages, svids, tenants, threat_collections, tokens,
-    trust_domains, uploads, watch,
+    network, node, object_verification, object_versions, objects, packing, passkeys, paths,
+    permission_policies, principals, probes, programs, progress_socket, providers, quotas, referrers, roles,
+    security_policies, services, signing_keys, storage_network, storages, svids, tenants, threat_collections,
+    tokens, trust_domains, uploads, watch,
 };
 
 /// Everything that this crate serves, ready for [`cm_http::serve()`].
@@ -136,6 +136,7 @@ fn families() -> OpenApiRouter<Api> {
         .merge(measures::routes())
         .merge(network::routes())
         .merge(storage_network::routes())
+        .merge(packing::routes())
         .merge(elastic::routes())
         .merge(cold_tier::routes())
         .merge(quotas::routes())

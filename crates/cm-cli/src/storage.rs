@@ -34,6 +34,8 @@ pub enum StorageCommand {
     Remove(RemoveArgs),
     /// Show or say how the chunks of a bucket are kept.
     Redundancy(RedundancyArgs),
+    /// Show or say how a bucket's content is cut into chunks, and whether these are compressed.
+    Packing(PackingArgs),
     /// Show or say how copies of a bucket's chunks follow the load.
     Elastic(ElasticArgs),
     /// Show or say after how many days without access chunks of a bucket go to the cold tier.
@@ -86,6 +88,20 @@ pub struct RedundancyArgs {
     /// So many copies (3), or shards of data and parity (3+2), for what is written from now on; `default` as the network does. Without
     /// it, what holds is shown.
     pub redundancy: Option<String>,
+}
+
+/// `cryptomesh storage packing`
+#[derive(Args, Debug)]
+pub struct PackingArgs {
+    /// The bucket.
+    pub bucket: String,
+    /// Cut what is written from now on every MiB, or where its bytes say so: then versions share what did not change between them, wherever it has
+    /// moved to. Without any option, what holds is shown.
+    #[arg(long, value_parser = ["fixed", "content"])]
+    pub cutting: Option<String>,
+    /// Whether chunks are compressed that are written from now on.
+    #[arg(long, value_parser = ["none", "zstd"])]
+    pub compression: Option<String>,
 }
 
 /// `cryptomesh storage elastic`
@@ -192,6 +208,16 @@ pub async fn run(command: StorageCommand, connection: &Connection) -> Outcome {
             let kept = api.bucket_redundancy(&bucket).await?;
             let said = kept.clone().unwrap_or_else(|| "default".to_owned());
             output::done(connection, &said, &json!({ "bucket": bucket, "redundancy": kept }));
+        }
+        StorageCommand::Packing(PackingArgs { bucket, cutting, compression }) => {
+            let mut packing = api.bucket_packing(&bucket).await?;
+            if cutting.is_some() || compression.is_some() {
+                packing.cutting = cutting.unwrap_or(packing.cutting);
+                packing.compression = compression.unwrap_or(packing.compression);
+                api.set_bucket_packing(&bucket, &packing).await?;
+            }
+            let said = format!("cutting: {}, compression: {}", packing.cutting, packing.compression);
+            output::done(connection, &said, &json!({ "bucket": bucket, "packing": packing }));
         }
         StorageCommand::Elastic(args) => elastic(args, connection).await?,
         StorageCommand::Cold(ColdArgs { bucket, after, off }) => {

@@ -141,6 +141,15 @@ struct ColdAnswer {
     after_days: Option<u32>,
 }
 
+/// How the content of a bucket's new objects becomes chunks.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PackingInfo {
+    /// Where it is cut: `fixed` or `content`.
+    pub cutting: String,
+    /// Whether chunks are compressed: `none` or `zstd`.
+    pub compression: String,
+}
+
 #[derive(Deserialize)]
 struct RedundancyAnswer {
     redundancy: Option<String>,
@@ -210,6 +219,17 @@ impl Api {
     ) -> Result<(), ClientError> {
         let body = json!({ "bytes_max": bytes_max, "objects_max": objects_max });
         self.call(reqwest::Method::PUT, &of.path(), Some(&body)).await
+    }
+
+    /// How the content of a bucket's new objects becomes chunks.
+    pub async fn bucket_packing(&self, bucket: &str) -> Result<PackingInfo, ClientError> {
+        self.get(&format!("/api/v1/buckets/{}/packing", segment(bucket))).await
+    }
+
+    /// Says how content is to become chunks that is written from now on.
+    pub async fn set_bucket_packing(&self, bucket: &str, packing: &PackingInfo) -> Result<(), ClientError> {
+        let path = format!("/api/v1/buckets/{}/packing", segment(bucket));
+        self.call(reqwest::Method::PUT, &path, Some(&json!(packing))).await
     }
 
     /// How the chunks of a bucket are kept.

@@ -106,7 +106,11 @@ impl Kernel {
             events.clone(),
             clock.clone(),
             tasks,
-            cm_objects::Config { inline_from: schema::OBJECT_ROWS, ..config.objects.clone() },
+            cm_objects::Config {
+                inline_from: schema::OBJECT_ROWS,
+                packing_from: schema::PACKED_CHUNKS,
+                ..config.objects.clone()
+            },
             keys.objects_key(),
         )
         .await?;

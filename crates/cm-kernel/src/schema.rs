@@ -6,9 +6,11 @@ use crate::{applications, challenges, deployments, descriptions, idempotency, le
 
 /// The version of the data. Raise it with every migration, and with everything that older programs would take for something else; that must
 /// wait until none of them may open the data any more ([`cm_db::Versions`]).
-const VERSION: u32 = 8;
+const VERSION: u32 = 9;
 /// Since when small objects may be rows.
 pub(crate) const OBJECT_ROWS: u32 = 7;
+/// Since when chunks may be cut by content, or compressed.
+pub(crate) const PACKED_CHUNKS: u32 = 9;
 
 /// The tables of the whole kernel.
 pub fn schema() -> Schema {

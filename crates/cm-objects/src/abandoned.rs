@@ -148,10 +148,6 @@ impl Uncounted {
         self.promises.extend(other.promises.drain());
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.pins.len()
-    }
-
     /// The chunks in the order of the object.
     pub(crate) fn digests(&self) -> Vec<Sha256Digest> {
         self.pins.iter().map(Shared::key).collect()

@@ -66,13 +66,13 @@ impl Objects {
         let target = Target { origin, bucket: upload.bucket.clone(), key: upload.key.clone(), conditions };
         let (tenant, wanted) = (permit.tenant().clone(), upload.clone());
         let (early, min) = (target.clone(), self.0.config.part_bytes_min);
-        let (row, parts, keeping) = self
+        let (row, parts, settings) = self
             .0
             .db
             .read(move |tx| {
                 let row = wanted.find(tx, &tenant)?;
                 let (settings, _) = early.check(tx)?;
-                Ok::<_, ObjectError>((row, chosen(tx, &wanted, &parts, min)?, settings.keeping))
+                Ok::<_, ObjectError>((row, chosen(tx, &wanted, &parts, min)?, settings))
             })
             .await?;
         let content_key = ContentKey::of_upload(&self.0, &row)?;
@@ -92,7 +92,12 @@ impl Objects {
         let read =
             contents(self.0.clone(), permit.tenant().clone(), upload.clone(), content_key.clone(), parts);
         let body = through(read.map_err(io::Error::other).boxed()).map_err(unwrapped);
-        let digests = Digests { sha256: expected_sha256, keeping, ..Digests::default() };
+        let digests = Digests {
+            sha256: expected_sha256,
+            keeping: settings.keeping,
+            packing: self.0.packing(settings.packing),
+            ..Digests::default()
+        };
         let (version, described) =
             encryption::fill(self.0.clone(), place, content_key, digests, body).await?;
         let ended = upload.clone();

@@ -12,6 +12,8 @@ pub struct Config {
     pub inline_bytes_max: usize,
     /// The version of the data of which all programs read such rows: none is written as long as older ones may work with the data.
     pub inline_from: u32,
+    /// The version of the data of which all programs read manifests of chunks that are cut by content or compressed ([`Packing`](crate::Packing)).
+    pub packing_from: u32,
     /// How many puts may run at once; a further one is told to come back. Each needs up to 6 MiB.
     pub concurrent_puts_max: usize,
     /// The smallest part of an upload in parts, but for the last one, in bytes. 5 MiB unless told, as with S3.
@@ -36,6 +38,7 @@ impl Default for Config {
             object_bytes_max: 5 << 40,
             inline_bytes_max: 8 << 10,
             inline_from: 0,
+            packing_from: 0,
             concurrent_puts_max: 64,
             part_bytes_min: 5 << 20,
             upload_lifetime: Duration::from_secs(7 * 24 * 3600),

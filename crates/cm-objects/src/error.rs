@@ -387,7 +387,7 @@ pub struct Damage {
     pub bucket: BucketName,
     /// The key.
     pub key: ObjectKey,
-    /// Which chunk, counted from zero; `None` if it is the manifest.
+    /// In which MiB of the object the chunk begins, counted from zero; `None` if it is the manifest.
     pub chunk: Option<u64>,
     /// The digest that the chunk (or, for the manifest, the object) should have.
     pub digest: Sha256Digest,
@@ -418,6 +418,9 @@ pub enum Flaw {
     /// The bytes are those that were stored, but the key of the object does not open them.
     #[error("not encrypted with the key of the object")]
     Sealed,
+    /// The bytes are those that were stored, but what is compressed in them is not what the manifest says.
+    #[error("not compressed as the manifest says")]
+    Packed,
     /// The file cannot be read.
     #[error("unreadable ({0})")]
     Unreadable(io::ErrorKind),

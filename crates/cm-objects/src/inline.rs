@@ -71,20 +71,10 @@ pub(crate) fn verify(info: &ObjectInfo, bytes: &Bytes) -> Result<(), Flaw> {
 impl Engine {
     /// The most that is written as a row, in bytes.
     pub(crate) fn inline_bytes_max(&self) -> usize {
-        match self.may_inline.load(Ordering::Relaxed) {
+        match self.oldest.load(Ordering::Relaxed) >= self.config.inline_from {
             true => self.config.inline_bytes_max.min(INLINE_BYTES_CEILING),
             false => 0,
         }
-    }
-
-    /// Finds out whether older programs may still work with the data: they would take for damaged what has no chunks. Once none may, none
-    /// ever will.
-    pub(crate) async fn learn_versions(&self) -> Result<(), ObjectError> {
-        if !self.may_inline.load(Ordering::Relaxed) {
-            let oldest = self.db.versions().await?.compatible_from;
-            self.may_inline.store(oldest >= self.config.inline_from, Ordering::Relaxed);
-        }
-        Ok(())
     }
 
     /// As [`look`], in a transaction of its own.

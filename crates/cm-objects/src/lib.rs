@@ -90,6 +90,7 @@ pub mod list_versions;
 pub mod network;
 pub mod object;
 pub mod objects;
+pub mod packing;
 pub mod parts;
 pub mod protection;
 mod put;
@@ -132,6 +133,7 @@ pub use object::{
     Condition, DeleteObject, LateHeaders, METADATA_BYTES_MAX, NewObject, ObjectInfo, PutAction, Tagging,
 };
 pub use objects::Objects;
+pub use packing::{Compression, Cutting, Packing};
 pub use parts::{NewPart, PART_NUMBER_MAX, PartInfo};
 pub use protection::{DefaultRetention, Locking, Mode, Period, Protection, ProtectionChange, Retention};
 pub use quota::{COUNTED_MAX, Quota, QuotaScope, QuotaUnit, Usage};

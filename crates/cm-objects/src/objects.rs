@@ -1,7 +1,7 @@
 //! The engine: opening it, buckets, and the operations that need one transaction only.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: Tasks,
     pub(crate) config: Config,
-    /// Whether whoever works with the data reads rows of bytes.
-    pub(crate) may_inline: AtomicBool,
+    /// The oldest version whose programs may work with the data, as far as is known.
+    pub(crate) oldest: AtomicU32,
     /// Chunks that a put has made durable and not yet counted.
     pub(crate) pins: Claims<Sha256Digest>,
     /// Versions being written or read.
@@ -103,7 +103,7 @@ impl Objects {
             network: OnceLock::new(),
             cold: OnceLock::new(),
             lifecycle: watch::Sender::new(lifecycle),
-            may_inline: AtomicBool::new(false),
+            oldest: AtomicU32::new(0),
             config,
             encryption_key,
         };
@@ -138,6 +138,7 @@ impl Objects {
             versioning: None,
             locking: None,
             keeping: None,
+            packing: None,
             cold_after_days: None,
         };
         match tx.insert::<Buckets>(&(tenant.clone(), bucket.clone()), &row) {
@@ -230,6 +231,15 @@ impl Objects {
 }
 
 impl Engine {
+    /// Finds out which programs may still work with the data: older ones would take for damaged what they do not know.
+    pub(crate) async fn learn_versions(&self) -> Result<(), ObjectError> {
+        let wanted = self.config.inline_from.max(self.config.packing_from);
+        if self.oldest.load(Ordering::Relaxed) < wanted.max(1) {
+            self.oldest.store(self.db.versions().await?.compatible_from, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now().into()
     }

@@ -86,20 +86,26 @@ impl Objects {
         }
         let place = self.0.puts.clone().try_acquire_owned().map_err(|_| ObjectError::Busy)?;
         let (tenant, early) = (permit.tenant().clone(), upload.clone());
-        let (row, keeping, room) = self
+        let (row, settings, room) = self
             .0
             .db
             .read(move |tx| {
                 let row = early.find(tx, &tenant)?;
                 let old = tx.get::<Parts>(&(VersionKey(early.id), number))?.map_or(0, |old| old.size);
                 let room = quota::room(tx, &tenant, &early.bucket, 0, Usage { bytes: old, objects: 0 })?;
-                Ok::<_, ObjectError>((row, bucket_row(tx, &tenant, &early.bucket)?.keeping, room))
+                Ok::<_, ObjectError>((row, bucket_row(tx, &tenant, &early.bucket)?, room))
             })
             .await?;
         row.check_key(&upload.bucket, &upload.key, new.key.as_ref())?;
         let content_key = ContentKey::of_upload(&self.0, &row)?;
-        let digests =
-            Digests { sha256: new.expected_sha256, md5: new.expected_md5, wants_md5: true, keeping, room };
+        let digests = Digests {
+            sha256: new.expected_sha256,
+            md5: new.expected_md5,
+            wants_md5: true,
+            keeping: settings.keeping,
+            packing: self.0.packing(settings.packing),
+            room,
+        };
         let body = body.map(|piece| piece.map_err(ObjectError::Body));
         let (version, described) =
             encryption::fill(self.0.clone(), place, content_key, digests, body).await?;

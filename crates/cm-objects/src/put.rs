@@ -76,7 +76,7 @@ impl Objects {
             conditions,
         };
         let early = target.clone();
-        let (by_default, keeping, room) = self
+        let (by_default, keeping, packing, room) = self
             .0
             .db
             .look_up(move |tx| {
@@ -88,6 +88,7 @@ impl Objects {
                 Ok::<_, ObjectError>((
                     by_default,
                     settings.keeping,
+                    settings.packing,
                     quota::room(tx, tenant, bucket, 1, goes)?,
                 ))
             })
@@ -97,6 +98,7 @@ impl Objects {
             md5: new.expected_md5,
             wants_md5: new.tagging == Tagging::Md5,
             keeping,
+            packing: self.0.packing(packing),
             room,
         };
         let asked = new.encryption.clone().or(by_default);

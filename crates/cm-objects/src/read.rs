@@ -23,7 +23,8 @@ use crate::finished_parts::bytes_of;
 use crate::inline;
 use crate::network::{BucketId, Found};
 use crate::objects::{Engine, info, require_object};
-use crate::tables::{Manifests, SEGMENT_CHUNKS, VersionKey};
+use crate::packing::{Placed, unpack};
+use crate::tables::{Manifests, SEGMENT_BYTES, VersionKey};
 use crate::versions::{Name, VersionName};
 use crate::{ByteRange, CHUNK_BYTES, Damage, Flaw, ObjectError, ObjectInfo, Objects};
 
@@ -285,10 +286,20 @@ impl Engine {
         Ok(found)
     }
 
-    async fn segment(&self, version: Uuid, segment: u64) -> Result<Option<Vec<Sha256Digest>>, ObjectError> {
+    /// The content of a chunk of which this is stored, or what is wrong with it.
+    async fn content_of(&self, chunk: Placed, stored: Bytes) -> Result<Result<Bytes, Flaw>, ObjectError> {
+        if chunk.packed.is_none() {
+            return Ok(Ok(stored));
+        }
+        let unpacked = self.tasks.spawn_blocking("object-unpack", move || unpack(&stored, chunk.len));
+        unpacked.await.map_err(|_| ObjectError::Lost)
+    }
+
+    /// The chunks of a segment of a version whose content is so long; none if there is no such segment.
+    async fn segment(&self, version: Uuid, segment: u64, size: u64) -> Result<Vec<Placed>, ObjectError> {
         let key = (VersionKey(version), segment);
         let row = self.db.look_up(move |tx| Ok::<_, ObjectError>(tx.get::<Manifests>(&key)?)).await?;
-        Ok(row.map(|row| row.digests))
+        Ok(row.map_or_else(Vec::new, |row| row.placed(segment, size)))
     }
 }
 
@@ -303,11 +314,9 @@ async fn begun(
     }
 }
 
-/// One chunk to be read, and which of its bytes are wanted.
+/// One chunk to be read, and which bytes of its content are wanted.
 struct Job {
-    index: u64,
-    digest: Sha256Digest,
-    len: usize,
+    chunk: Placed,
     wanted: Range<usize>,
 }
 
@@ -317,7 +326,7 @@ struct Walk {
     size: u64,
     next: u64,
     end: u64,
-    segment: Option<(u64, Vec<Sha256Digest>)>,
+    segment: Option<(u64, Vec<Placed>)>,
 }
 
 impl Walk {
@@ -326,19 +335,20 @@ impl Walk {
         if self.next >= self.end {
             return Ok(None);
         }
-        let index = self.next / CHUNK_BYTES as u64;
-        let number = index / SEGMENT_CHUNKS as u64;
+        let number = self.next / SEGMENT_BYTES;
         if self.segment.as_ref().is_none_or(|(loaded, _)| *loaded != number) {
-            let digests = self.engine.segment(self.version, number).await?;
-            self.segment = Some((number, digests.unwrap_or_default()));
+            self.segment = Some((number, self.engine.segment(self.version, number, self.size).await?));
         }
-        let start = index * CHUNK_BYTES as u64;
-        let len = (self.size - start).min(CHUNK_BYTES as u64);
-        let wanted = (self.next - start) as usize..(self.end - start).min(len) as usize;
-        self.next = start + len;
-        let within = (index % SEGMENT_CHUNKS as u64) as usize;
-        let digest = self.segment.as_ref().and_then(|(_, digests)| digests.get(within)).copied();
-        Ok(Some(digest.map(|digest| Job { index, digest, len: len as usize, wanted })))
+        let chunks = self.segment.as_ref().map_or(&[][..], |(_, chunks)| chunks);
+        let at = chunks.partition_point(|chunk| chunk.end() <= self.next);
+        let Some(chunk) = chunks.get(at).copied() else {
+            // On to the next of those that are as long as most.
+            self.next = (self.next / CHUNK_BYTES as u64 + 1) * CHUNK_BYTES as u64;
+            return Ok(Some(None));
+        };
+        let wanted = (self.next - chunk.start) as usize..(self.end.min(chunk.end()) - chunk.start) as usize;
+        self.next = chunk.end();
+        Ok(Some(Some(Job { chunk, wanted })))
     }
 }
 
@@ -426,11 +436,13 @@ fn verified_chunks(
                 Err(Box::new(Damage { tenant, bucket, key, chunk, digest, flaw }))
             };
             let Some(job) = step else { return Ok(damaged(None, info.sha256, Flaw::Missing)) };
-            let (index, digest) = (job.index, job.digest);
-            Ok(match engine.read_chunk(digest, job.len, &id, purpose).await? {
-                Ok(bytes) => Ok(bytes.slice(job.wanted)),
-                Err(flaw) => damaged(Some(index), digest, flaw),
-            })
+            let Job { chunk, wanted } = job;
+            let read = match engine.read_chunk(chunk.digest, chunk.stored(), &id, purpose).await? {
+                Ok(stored) => engine.content_of(chunk, stored).await?,
+                Err(flaw) => Err(flaw),
+            };
+            let within = Some(chunk.start / CHUNK_BYTES as u64);
+            Ok(read.map(|bytes| bytes.slice(wanted)).or_else(|flaw| damaged(within, chunk.digest, flaw)))
         }
     })
     .try_buffered(READ_AHEAD)

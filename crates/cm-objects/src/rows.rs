@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::encryption::{Encryption, UploadEncryption};
 use crate::lifecycle::Rule;
 use crate::network::keeping::Keeping;
+use crate::packing::Packing;
 use crate::protection::{Locking, Protection};
 use crate::versions::{VersionName, Versioning};
 
@@ -30,6 +31,9 @@ pub(crate) struct BucketRow {
     /// After how many days without access its chunks may go to the cold tier; `None` if they stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cold_after_days: Option<u32>,
+    /// How content becomes chunks, if it is cut by content or compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) packing: Option<Packing>,
 }
 
 /// Which name a version goes by.

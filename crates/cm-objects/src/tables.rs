@@ -7,6 +7,7 @@ use cm_types::{BucketName, ObjectKey, Sha256Digest, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::CHUNK_BYTES;
 use crate::cold::tables::{ChunkUses, ColdMark, ColdObjects, ColdTiers, give_up};
 use crate::inline::InlineBytes;
 use crate::network::keeping::Keeping;
@@ -54,9 +55,9 @@ pub const TABLES: &[&str] = &[
     InlineBytes::NAME,
 ];
 
-/// How many digests one row of a manifest holds: 64 KiB of text, and 1 GiB of an object. Few in unit tests,
-/// so that small objects have several segments.
-pub(crate) const SEGMENT_CHUNKS: usize = if cfg!(test) { 3 } else { 1024 };
+/// How much content one row of a manifest is about: 1 GiB, in 1024 chunks, or up to four times as many if it is cut by content; 64 KiB of
+/// text or more. Little in unit tests, so that small objects have several segments.
+pub(crate) const SEGMENT_BYTES: u64 = (if cfg!(test) { 3 } else { 1024 }) * CHUNK_BYTES as u64;
 
 /// Parts of a version that one transaction forgets.
 const PARTS_AT_ONCE: usize = 256;
@@ -169,6 +170,12 @@ table! {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SegmentRow {
     pub(crate) digests: Vec<Sha256Digest>,
+    /// How much content each has. None of them if all but the last of the content are full.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lens: Vec<u32>,
+    /// How many bytes are stored of each that is compressed, 0 for others. None of them if none is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) packed: Vec<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -213,10 +220,10 @@ pub(crate) fn insert_segment(
     tx: &mut WriteTx<'_>,
     version: Uuid,
     segment: u64,
-    digests: Vec<Sha256Digest>,
+    row: &SegmentRow,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    for (digest, count) in occurrences(&digests) {
+    for (digest, count) in occurrences(&row.digests) {
         let none = ChunkRow { references: 0, idle_since: None, kept: None, cold: None };
         let old = tx.get::<Chunks>(&digest)?.unwrap_or(none);
         if let Some(since) = old.idle_since {
@@ -227,7 +234,7 @@ pub(crate) fn insert_segment(
         let references = old.references + count;
         tx.put::<Chunks>(&digest, &ChunkRow { references, idle_since: None, cold: None, ..old })?;
     }
-    tx.insert::<Manifests>(&(VersionKey(version), segment), &SegmentRow { digests })
+    tx.insert::<Manifests>(&(VersionKey(version), segment), row)
 }
 
 /// Takes the first remaining segment off a doomed version, or the version off the list when none is left.

@@ -9,6 +9,7 @@ mod garbage;
 mod inline;
 mod lifecycle;
 mod listing;
+mod packing;
 mod quota;
 mod uploads;
 mod versions;

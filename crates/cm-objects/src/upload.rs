@@ -20,8 +20,9 @@ use crate::inline::{INLINE_BYTES_CEILING, InlineBytes, InlineRow};
 use crate::network::Network;
 use crate::network::keeping::Keeping;
 use crate::objects::Engine;
+use crate::packing::{Compression, Cutting, Packing, Shape};
 use crate::quota::Room;
-use crate::tables::{Doomed, SEGMENT_CHUNKS, VersionKey, insert_segment};
+use crate::tables::{Doomed, SEGMENT_BYTES, SegmentRow, VersionKey, insert_segment};
 use crate::{CHUNK_BYTES, ObjectError};
 
 /// How many chunks of one put are on their way to the disk at once. The device makes what several threads wait for durable
@@ -46,6 +47,8 @@ pub(crate) struct Digests {
     pub(crate) wants_md5: bool,
     /// How its chunks are to be kept in a storage network.
     pub(crate) keeping: Option<Keeping>,
+    /// How they become chunks.
+    pub(crate) packing: Packing,
     /// How much there is room for by a quota.
     pub(crate) room: Option<Room>,
 }
@@ -76,6 +79,8 @@ pub(crate) struct Stored {
     pub(crate) md5: Option<String>,
     /// The number of the segment that the last chunks make up.
     pub(crate) segment: u64,
+    /// What the manifest says of these.
+    pub(crate) shapes: Vec<Shape>,
     /// How it is encrypted, if it is.
     pub(crate) encryption: Option<Encryption>,
     /// Its bytes, if it is so small that it has no chunks.
@@ -91,6 +96,8 @@ pub(crate) struct Upload {
     place: OwnedSemaphorePermit,
     writer: Writer,
     segments: u64,
+    /// How much content the segment has that is being filled.
+    filled: u64,
     /// All of it, if it is small.
     inline: Option<Bytes>,
     expected: Digests,
@@ -109,14 +116,17 @@ struct ChunkWriter {
     whole: Box<Whole>,
     /// The chunks of the segment being filled that are durable.
     uncounted: Uncounted,
+    /// What the manifest says of them.
+    shapes: Vec<Shape>,
     keeping: Option<Keeping>,
+    compression: Compression,
     /// Those that are on their way to the disk or to peers, in the order of the object.
-    placing: VecDeque<JoinHandle<Result<Uncounted, ObjectError>>>,
+    placing: VecDeque<JoinHandle<Result<(Uncounted, Shape), ObjectError>>>,
 }
 
 /// What is found out about the bytes as a whole.
 struct Whole {
-    /// Not fed if all is one chunk, whose digest is that of the whole.
+    /// Not fed if all is one chunk as it is stored, whose digest is that of the whole.
     sha256: Sha256,
     is_one_chunk: bool,
     md5: Option<Md5>,
@@ -140,12 +150,15 @@ impl ChunkWriter {
         let uncounted = Uncounted::new(engine.abandoned.clone(), engine.pins.clone());
         let md5 = (expected.wants_md5 || expected.md5.is_some()).then(Md5::new);
         let whole = Box::new(Whole { sha256: Sha256::new(), is_one_chunk: false, md5, size: 0 });
-        Self { engine, whole, uncounted, keeping: expected.keeping, placing: VecDeque::new() }
-    }
-
-    /// How many chunks the segment has so far.
-    fn len(&self) -> usize {
-        self.uncounted.len() + self.placing.len()
+        Self {
+            engine,
+            whole,
+            uncounted,
+            shapes: Vec::new(),
+            keeping: expected.keeping,
+            compression: expected.packing.compression,
+            placing: VecDeque::new(),
+        }
     }
 
     /// Sends the chunk on its way, waiting if enough of them are, and takes it into the digests of the whole meanwhile, which
@@ -156,8 +169,8 @@ impl ChunkWriter {
             None => self.write(chunk.clone()).await?,
         }
         let mut whole = self.whole;
-        whole.is_one_chunk = is_whole;
-        if chunk.len() <= HASHED_AT_ONCE_MAX || (is_whole && whole.md5.is_none()) {
+        whole.is_one_chunk = is_whole && self.compression == Compression::None;
+        if chunk.len() <= HASHED_AT_ONCE_MAX || (whole.is_one_chunk && whole.md5.is_none()) {
             whole.update(&chunk);
         } else {
             let hashed = self.engine.tasks.spawn_blocking("object-hash", move || {
@@ -175,31 +188,34 @@ impl ChunkWriter {
             self.placed().await?;
         }
         let (engine, mut pinned) = (self.engine.clone(), self.uncounted.none());
+        let compression = self.compression;
         self.placing.push_back(self.engine.tasks.spawn_blocking("object-chunk", move || {
-            let digest = pinned.hash(&chunk);
-            engine.chunks.write(&digest, &chunk)?;
-            Ok(pinned)
+            let (stored, shape) = compression.pack(chunk);
+            let digest = pinned.hash(&stored);
+            engine.chunks.write(&digest, &stored)?;
+            Ok((pinned, shape))
         }));
         Ok(())
     }
 
     /// Sends the chunk to peers.
     async fn send(&mut self, network: Arc<Network>, chunk: Bytes) -> Result<(), ObjectError> {
-        let mut pinned = self.uncounted.none();
+        let (mut pinned, compression) = (self.uncounted.none(), self.compression);
         let hashed = self.engine.tasks.spawn_blocking("object-hash", move || {
-            let digest = pinned.hash(&chunk);
-            (pinned, digest, chunk)
+            let (stored, shape) = compression.pack(chunk);
+            let digest = pinned.hash(&stored);
+            (pinned, digest, stored, shape)
         });
-        let (mut pinned, digest, chunk) = hashed.await.map_err(|_| ObjectError::Lost)?;
+        let (mut pinned, digest, stored, shape) = hashed.await.map_err(|_| ObjectError::Lost)?;
         while self.placing.len() >= PLACING_MAX {
             self.placed().await?;
         }
         let (is_promised, keeping) = (self.uncounted.is_promised(&digest), self.keeping);
         self.placing.push_back(self.engine.tasks.spawn("object-place", async move {
             if !is_promised {
-                pinned.promise(digest, network.store(digest, chunk, keeping).await?);
+                pinned.promise(digest, network.store(digest, stored, keeping).await?);
             }
-            Ok(pinned)
+            Ok((pinned, shape))
         }));
         Ok(())
     }
@@ -209,7 +225,10 @@ impl ChunkWriter {
     async fn placed(&mut self) -> Result<bool, ObjectError> {
         let Some(placing) = self.placing.pop_front() else { return Ok(false) };
         match placing.await.map_err(|_| ObjectError::Lost).flatten() {
-            Ok(pinned) => self.uncounted.append(pinned),
+            Ok((pinned, shape)) => {
+                self.uncounted.append(pinned);
+                self.shapes.push(shape);
+            }
             Err(error) => {
                 self.rest().await;
                 return Err(error);
@@ -221,8 +240,9 @@ impl ChunkWriter {
     /// Waits until nothing is on its way, whatever comes of it.
     async fn rest(&mut self) {
         while let Some(placing) = self.placing.pop_front() {
-            if let Ok(Ok(pinned)) = placing.await {
+            if let Ok(Ok((pinned, shape))) = placing.await {
                 self.uncounted.append(pinned);
+                self.shapes.push(shape);
             }
         }
     }
@@ -253,7 +273,7 @@ impl Upload {
         let version = Uuid::new_v4();
         let lease = engine.leases.try_share(version).expect("nobody knows the random version yet");
         let writer = Writer::Idle(Box::new(ChunkWriter::new(engine.clone(), &expected)));
-        Self { engine, version, lease, place, writer, segments: 0, inline: None, expected }
+        Self { engine, version, lease, place, writer, segments: 0, filled: 0, inline: None, expected }
     }
 
     /// What the version is called.
@@ -281,14 +301,33 @@ impl Upload {
         Ok(self)
     }
 
-    /// Sends a chunk on its way, after the one before it was sent; it may be all.
-    async fn submit(&mut self, chunk: Bytes, is_whole: bool) -> Result<(), ObjectError> {
+    /// Cuts the next chunk off the content and sends it on its way, after the one before it was sent; `size` is how much content there is in
+    /// all, if that is known.
+    async fn submit(&mut self, content: &mut BytesMut, size: Option<u64>) -> Result<(), ObjectError> {
+        let chunk = self.cut(content).await?;
+        let is_whole = size == Some(chunk.len() as u64);
         let mut writer = self.settle().await?;
-        if writer.len() == SEGMENT_CHUNKS {
+        if self.filled == SEGMENT_BYTES {
             writer = self.spill(writer).await?;
         }
+        self.filled += chunk.len() as u64;
         self.writer = Writer::Busy(self.engine.tasks.spawn("object-chunk", writer.place(chunk, is_whole)));
         Ok(())
+    }
+
+    async fn cut(&self, content: &mut BytesMut) -> Result<Bytes, ObjectError> {
+        let (packing, filled) = (self.expected.packing, self.filled % SEGMENT_BYTES);
+        if packing.cutting == Cutting::Fixed {
+            return Ok(content.split_to(packing.next_len(content, filled)).freeze());
+        }
+        let looked_at = std::mem::take(content);
+        let cut = self.engine.tasks.spawn_blocking("object-cut", move || {
+            let len = packing.next_len(&looked_at, filled);
+            (looked_at, len)
+        });
+        let (looked_at, len) = cut.await.map_err(|_| ObjectError::Lost)?;
+        *content = looked_at;
+        Ok(content.split_to(len).freeze())
     }
 
     async fn settle(&mut self) -> Result<ChunkWriter, ObjectError> {
@@ -303,16 +342,18 @@ impl Upload {
     async fn spill(&mut self, mut writer: ChunkWriter) -> Result<ChunkWriter, ObjectError> {
         writer.sync().await?;
         let (engine, version, segment) = (self.engine.clone(), self.version, self.segments);
+        let shapes = std::mem::take(&mut writer.shapes);
         let count = move |tx: &mut WriteTx<'_>, digests| {
             if segment == 0 {
                 engine.doom(tx, version)?;
             } else {
                 require_untouched(tx, version)?;
             }
-            Ok(insert_segment(tx, version, segment, digests, engine.now())?)
+            Ok(insert_segment(tx, version, segment, &SegmentRow::new(digests, &shapes), engine.now())?)
         };
         self.engine.write_counting(writer.uncounted.take(), count).await?;
         self.segments += 1;
+        self.filled = 0;
         Ok(writer)
     }
 
@@ -327,7 +368,7 @@ impl Upload {
     {
         let mut writer = self.settle().await?;
         writer.sync().await?;
-        let ChunkWriter { engine, mut whole, uncounted, .. } = writer;
+        let ChunkWriter { engine, mut whole, uncounted, shapes, .. } = writer;
         if let Some(bytes) = &self.inline {
             whole.update(bytes);
         }
@@ -337,7 +378,7 @@ impl Upload {
         self.expected.check(sha256, md5)?;
         let (version, segment) = (self.version, self.segments);
         let (md5, inline) = (md5.map(hex_text), self.inline);
-        let stored = Stored { version, size, sha256, md5, segment, encryption: None, inline };
+        let stored = Stored { version, size, sha256, md5, segment, shapes, encryption: None, inline };
         let claims = (self.lease, self.place);
         let commit = move |tx: &mut WriteTx<'_>, digests| {
             let done = work(&engine, tx, stored, digests)?;
@@ -371,7 +412,7 @@ async fn receive(
         while !piece.is_empty() {
             if pending.len() == CHUNK_BYTES {
                 // There is more, so it is not all.
-                upload.submit(std::mem::take(&mut pending).freeze(), false).await?;
+                upload.submit(&mut pending, None).await?;
             }
             if pending.len() < CHUNK_BYTES && size > GROWING_MAX {
                 // At once: a buffer that doubles copies everything it has each time.
@@ -382,11 +423,12 @@ async fn receive(
         }
     }
     let inline_max = upload.engine.inline_bytes_max();
-    let is_whole = pending.len() as u64 == size;
-    match pending.len() {
-        0 => {}
-        length if is_whole && length <= inline_max => upload.inline = Some(pending.freeze()),
-        _ => upload.submit(pending.freeze(), is_whole).await?,
+    if size <= inline_max as u64 {
+        upload.inline = Some(pending.freeze()).filter(|all| !all.is_empty());
+        return Ok(());
+    }
+    while !pending.is_empty() {
+        upload.submit(&mut pending, Some(size)).await?;
     }
     Ok(())
 }
@@ -415,7 +457,8 @@ pub(crate) fn insert_last_segment(
         tx.insert::<InlineBytes>(&version, &InlineRow { bytes: bytes.clone() })?;
     }
     if !digests.is_empty() {
-        insert_segment(tx, stored.version, stored.segment, digests, now)?;
+        let row = SegmentRow::new(digests, &stored.shapes);
+        insert_segment(tx, stored.version, stored.segment, &row, now)?;
     }
     Ok(())
 }

@@ -19,9 +19,10 @@ use super::tables::{ChunkUses, ColdMark, ColdObjectRow, ColdObjects, ColdState, 
 use crate::network::tables::{Rounds, Short};
 use crate::network::{Found, condemn};
 use crate::objects::{Engine, info};
+use crate::packing::Placed;
 use crate::rows::{ObjectRow, VersionRow};
-use crate::tables::{ChunkRow, Chunks, Manifests, ObjectRows, VersionKey, Versions};
-use crate::{CHUNK_BYTES, ObjectError, Objects};
+use crate::tables::{ChunkRow, Chunks, Manifests, ObjectRows, SEGMENT_BYTES, VersionKey, Versions};
+use crate::{ObjectError, Objects};
 
 /// Rows that are looked at in one transaction.
 const BATCH: usize = 256;
@@ -280,23 +281,18 @@ impl Engine {
         if row.created_at.after(cold_for) > now {
             return Ok(());
         }
-        let (version, mut left) = (row.version, info(bucket, key, row).stored().0);
-        for segment in 0.. {
-            if left == 0 {
+        let (version, size) = (row.version, info(bucket, key, row).stored().0);
+        for segment in 0..size.div_ceil(SEGMENT_BYTES) {
+            let (chunks, rows, uses) = self.segment_rows(version, segment, size).await?;
+            if chunks.is_empty() {
                 break;
             }
-            let (digests, rows, uses) = self.segment_rows(version, segment).await?;
-            if digests.is_empty() {
-                break;
-            }
-            for ((digest, row), used) in digests.into_iter().zip(rows).zip(uses) {
-                let len = left.min(CHUNK_BYTES as u64);
-                left -= len;
+            for ((chunk, row), used) in chunks.into_iter().zip(rows).zip(uses) {
                 let is_used = used.is_some_and(|row| row.at.after(cold_for) > now);
                 if is_used || row.is_none_or(|row| row.cold.is_some()) {
                     continue;
                 }
-                candidates.add(digest, u32::try_from(len).unwrap_or(u32::MAX));
+                candidates.add(chunk.digest, u32::try_from(chunk.stored()).unwrap_or(u32::MAX));
             }
         }
         Ok(())
@@ -306,13 +302,14 @@ impl Engine {
         &self,
         version: Uuid,
         segment: u64,
-    ) -> Result<(Vec<Sha256Digest>, Vec<Option<ChunkRow>>, Vec<Option<UseRow>>), ObjectError> {
+        size: u64,
+    ) -> Result<(Vec<Placed>, Vec<Option<ChunkRow>>, Vec<Option<UseRow>>), ObjectError> {
         self.db
             .read(move |tx| {
                 let row = tx.get::<Manifests>(&(VersionKey(version), segment))?;
-                let digests = row.map(|row| row.digests).unwrap_or_default();
-                let (rows, uses) = (tx.get_many::<Chunks>(&digests)?, tx.get_many::<ChunkUses>(&digests)?);
-                Ok::<_, ObjectError>((digests, rows, uses))
+                let Some(row) = row else { return Ok::<_, ObjectError>(Default::default()) };
+                let rows = tx.get_many::<Chunks>(&row.digests)?;
+                Ok((row.placed(segment, size), rows, tx.get_many::<ChunkUses>(&row.digests)?))
             })
             .await
     }

@@ -68,6 +68,7 @@ fn flaw_name(flaw: &Flaw) -> &'static str {
         Flaw::Truncated { .. } => "truncated",
         Flaw::Altered { .. } => "altered",
         Flaw::Sealed => "sealed",
+        Flaw::Packed => "packed",
         Flaw::Unreadable(_) => "unreadable",
     }
 }
@@ -81,7 +82,7 @@ async fn a_manifest_that_names_other_chunks_is_found_by_the_scrub() {
     let key = (tables::VersionKey(info.version), 0);
     let forged = bench.db.write(move |tx| {
         // Same digest and a real chunk, but of other content; as long as the row says.
-        tx.put::<tables::Manifests>(&key, &tables::SegmentRow { digests })
+        tx.put::<tables::Manifests>(&key, &tables::SegmentRow::new(digests, &[]))
     });
     forged.await.unwrap();
     let (damages, _) = bench.damages().await;

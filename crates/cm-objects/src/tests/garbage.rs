@@ -79,7 +79,8 @@ async fn what_a_crash_left_is_removed_at_the_next_start() {
         .db
         .write(move |tx| {
             engine.doom(tx, version)?;
-            tables::insert_segment(tx, version, 0, vec![digest; 3], engine.now()).map_err(ObjectError::from)
+            let row = tables::SegmentRow::new(vec![digest; 3], &[]);
+            tables::insert_segment(tx, version, 0, &row, engine.now()).map_err(ObjectError::from)
         })
         .await
         .unwrap();

@@ -112,7 +112,7 @@ async fn a_put_whose_future_is_dropped_leaves_nothing() {
 #[tokio::test]
 async fn a_long_body_that_breaks_off_leaves_nothing_either() {
     let bench = Bench::new().await;
-    let chunks = 2 * crate::tables::SEGMENT_CHUNKS + 2;
+    let chunks = 2 * crate::tables::SEGMENT_BYTES as usize / CHUNK_BYTES + 2;
     let broken = pieces(&sample(chunks * CHUNK_BYTES + 1, 9), CHUNK_BYTES)
         .chain(stream::iter([Err(io::Error::from(io::ErrorKind::ConnectionReset))]));
     let error = bench.put_with("long", NewObject::default(), broken).await.unwrap_err();

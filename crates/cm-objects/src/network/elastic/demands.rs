@@ -15,6 +15,7 @@ use super::sight::Sight;
 use crate::encryption::stored_bytes;
 use crate::network::Network;
 use crate::network::wire::{NAMES_MAX, ReadingsHead};
+use crate::packing::Placed;
 use crate::rows::ObjectRow;
 use crate::tables::{Chunks, Manifests, ObjectRows, VersionKey};
 use crate::{CHUNK_BYTES, ObjectError};
@@ -178,16 +179,17 @@ async fn chunks_of(
     let version = VersionKey(row.version);
     let found = network.db.read(move |tx| {
         let segments = tx.prefix::<Manifests>(KeyPrefix::new().part(&version), None, OBJECT_CHUNKS_MAX)?;
-        let digests: Vec<Sha256Digest> = segments.into_iter().flat_map(|(_, row)| row.digests).collect();
+        let chunks: Vec<Placed> =
+            segments.into_iter().flat_map(|((_, number), row)| row.placed(number, size)).collect();
+        let digests: Vec<Sha256Digest> = chunks.iter().map(|chunk| chunk.digest).collect();
         let rows = tx.get_many::<Chunks>(&digests)?;
-        Ok::<_, ObjectError>(digests.into_iter().zip(rows).collect::<Vec<_>>())
+        Ok::<_, ObjectError>(chunks.into_iter().zip(rows).collect::<Vec<_>>())
     });
     let known = network.known();
-    let chunks = found.await?.into_iter().enumerate().filter_map(|(at, (digest, row))| {
+    let chunks = found.await?.into_iter().filter_map(|(chunk, row)| {
         let redundancy = network.redundancy(row?.kept);
-        let left = size.saturating_sub((at * CHUNK_BYTES) as u64).min(CHUNK_BYTES as u64);
-        let placed = known.order(&digest).into_iter().take(redundancy.width()).collect();
-        Some((digest, u32::try_from(left).unwrap_or(u32::MAX), placed))
+        let placed = known.order(&chunk.digest).into_iter().take(redundancy.width()).collect();
+        Some((chunk.digest, u32::try_from(chunk.stored()).unwrap_or(u32::MAX), placed))
     });
     Ok(chunks.collect())
 }

@@ -81,6 +81,7 @@ pub async fn get_second_factor(
     extensions(("x-permission" = json!("self"))),
     responses(
         (status = 200, description = "What a device needs; nothing is asked for before it is confirmed", body = EnrolmentView),
+        (status = 403, description = "The credential in use began with no password or passkey, without the passkey that there is, or more than ten minutes ago: log in again", body = ErrorBody),
         (status = 409, description = "There is a second factor already", body = ErrorBody),
     )
 )]
@@ -96,6 +97,7 @@ pub async fn enrol_second_factor(State(api): State<Api>, Op(op): Op) -> Result<J
     extensions(("x-permission" = json!("self"))),
     responses(
         (status = 200, description = "Codes are asked for from now on", body = RecoveryCodes),
+        (status = 403, description = "As for beginning", body = ErrorBody),
         (status = 422, description = "The code is wrong", body = ErrorBody),
     )
 )]

@@ -156,6 +156,8 @@ pub struct PasskeyView {
     /// When somebody logged in with it last, RFC 3339.
     #[schema(format = "date-time")]
     pub last_used_at: Option<String>,
+    /// Whether it logs in no more: the password was changed without a factor since, and who may grant has to reset it.
+    pub closed: bool,
 }
 
 impl From<PasskeyInfo> for PasskeyView {
@@ -165,6 +167,7 @@ impl From<PasskeyInfo> for PasskeyView {
             label: passkey.label,
             created_at: passkey.created_at.to_string(),
             last_used_at: passkey.last_used_at.map(|at| at.to_string()),
+            closed: passkey.closed,
         }
     }
 }
@@ -200,7 +203,7 @@ pub async fn list_passkeys(State(api): State<Api>, Op(op): Op) -> Result<Json<Pa
     extensions(("x-permission" = json!("self"))),
     responses(
         (status = 200, description = "What a device is asked to make; nothing is kept before it answers", body = PasskeyChallengeView),
-        (status = 403, description = "The credential in use began with no password or passkey, or without the factor that there is", body = ErrorBody),
+        (status = 403, description = "The credential in use began with no password or passkey, without the factor that there is, or more than ten minutes ago: log in again", body = ErrorBody),
         (status = 409, description = "The node has no passkeys, or there are as many as may be", body = ErrorBody),
     )
 )]

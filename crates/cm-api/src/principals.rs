@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cm_http::{ETag, Failure, JsonBody, Params};
 use cm_kernel::CredentialPermit;
-use cm_kernel::identity::{NewPrincipal, Principal, PrincipalChange};
+use cm_kernel::identity::{EndedPasskeys, NewPrincipal, Principal, PrincipalChange};
 use cm_kernel::policy::{Create, Delete, List, Read, Update};
 use cm_types::{PrincipalId, ResourceId, ResourceKind};
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,15 @@ pub struct NewPassword {
     /// A code of the second factor, with the one before, if there is one.
     #[serde(default)]
     pub code: Option<String>,
+}
+
+/// What a new password did besides.
+#[derive(Serialize, ToSchema)]
+pub struct PasswordChanged {
+    /// How many passkeys were removed, because a factor was shown.
+    pub passkeys_removed: usize,
+    /// How many passkeys log in no more, because none was shown. Who may grant resets them.
+    pub passkeys_closed: usize,
 }
 
 /// Which part of the principals is wanted.
@@ -238,6 +247,7 @@ pub async fn delete_principal(
     params(("id" = String, Path, description = "The principal")), request_body = NewPassword,
     extensions(("x-permission" = json!("principal:grant"))),
     responses(
+        (status = 200, description = "Set by the old one; all tokens of the principal have ended, and so have its passkeys", body = PasswordChanged),
         (status = 204, description = "Set; all tokens of the principal have ended"),
         (status = 403, description = "The old password is wrong, or needed: `details.old_password` is `required` then", body = ErrorBody),
         (status = 429, description = "Too many wrong ones; `Retry-After` says when to try again", body = ErrorBody),
@@ -249,20 +259,26 @@ pub async fn set_password(
     Op(op): Op,
     Path(id): Path<String>,
     body: JsonBody<NewPassword>,
-) -> Result<StatusCode, Failure> {
+) -> Result<Response, Failure> {
     api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
     let NewPassword { password, old_password, code } = body.decode().await?;
     let op = op.again(&api.kernel).await?;
     let (principal, permit) = api.kernel.look_up_credentials(&op, &id).await.map_err(refusal)?;
-    let done = match (&permit, old_password) {
+    let ended = match (&permit, old_password) {
         (CredentialPermit::Own(_), Some(old)) => {
             let shown = (old.into(), code.map(Into::into));
             api.kernel.change_password(&op, &permit, &principal, shown, password.into()).await
         }
-        _ => api.kernel.set_password(&op, permit, &principal, password.into()).await,
+        _ => {
+            let set = api.kernel.set_password(&op, permit, &principal, password.into()).await;
+            set.map(|()| EndedPasskeys::default())
+        }
     };
-    done.map_err(refusal)?;
-    Ok(StatusCode::NO_CONTENT)
+    let EndedPasskeys { removed, closed } = ended.map_err(refusal)?;
+    if (removed, closed) == (0, 0) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(Json(PasswordChanged { passkeys_removed: removed, passkeys_closed: closed }).into_response())
 }
 
 fn etag(principal: &Principal) -> (header::HeaderName, axum::http::HeaderValue) {

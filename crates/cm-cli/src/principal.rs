@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use cm_client::{Api, ClientError};
+use cm_client::{Api, ClientError, EndedPasskeys};
 
 use crate::{Connection, Format, Outcome, output, session};
 
 /// `cryptomesh principal …`
 #[derive(Debug, Subcommand)]
 pub enum PrincipalCommand {
-    /// Set a password, asked for or read from standard input; ends all tokens of the principal. Your own takes the old one besides.
+    /// Set a password, asked for or read from standard input; ends all tokens of the principal. Your own takes the old one besides, and ends your passkeys.
     Passwd(PasswdArgs),
     /// Make an API key, or one for S3; its text is printed this once.
     ApiKey(ApiKeyArgs),
@@ -61,7 +61,7 @@ fn needs_old_password(details: &serde_json::Value) -> bool {
 }
 
 /// The old password is the next line of standard input, and the code the one behind it, where they are not typed.
-async fn change_own(api: &Api, principal: &str, password: &str) -> anyhow::Result<()> {
+async fn change_own(api: &Api, principal: &str, password: &str) -> anyhow::Result<EndedPasskeys> {
     let old = session::ask_old_password(principal)?;
     match api.change_password(principal, (&old, None), password).await {
         Err(ClientError::Refused(refusal)) if session::needs_code(&refusal.details) => {
@@ -72,20 +72,43 @@ async fn change_own(api: &Api, principal: &str, password: &str) -> anyhow::Resul
     }
 }
 
+/// What became of passkeys, for who changed the password.
+fn say_ended(connection: &Connection, principal: &str, ended: EndedPasskeys) {
+    let EndedPasskeys { passkeys_removed: removed, passkeys_closed: closed } = ended;
+    if removed > 0 {
+        output::note(
+            connection,
+            &format!("passkeys removed: {removed}; register yours again in the console"),
+        );
+    }
+    if closed > 0 {
+        let help = format!("`cryptomesh passkey reset {principal}`");
+        output::note(
+            connection,
+            &format!(
+                "passkeys that log in no more: {closed}, since no factor was shown; who may grant resets them by {help}"
+            ),
+        );
+    }
+}
+
 /// Runs one of them.
 pub async fn run(command: PrincipalCommand, connection: &Connection) -> Outcome {
     let api = connection.api()?;
     match command {
         PrincipalCommand::Passwd(args) => {
             let password = session::ask_new_password(&args.principal)?;
-            match api.set_password(&args.principal, &password).await {
+            let ended = match api.set_password(&args.principal, &password).await {
                 Err(ClientError::Refused(refusal)) if needs_old_password(&refusal.details) => {
-                    change_own(&api, &args.principal, &password).await?;
+                    change_own(&api, &args.principal, &password).await?
                 }
-                outcome => outcome?,
-            }
-            let document = serde_json::json!({ "principal": args.principal, "password_set": true });
+                outcome => outcome.map(|()| EndedPasskeys::default())?,
+            };
+            let EndedPasskeys { passkeys_removed, passkeys_closed } = ended;
+            let document = serde_json::json!({ "principal": args.principal, "password_set": true,
+                "passkeys_removed": passkeys_removed, "passkeys_closed": passkeys_closed });
             output::done(connection, &format!("password of {} set", args.principal), &document);
+            say_ended(connection, &args.principal, ended);
         }
         PrincipalCommand::ApiKey(args) if args.s3 => {
             let made = api.create_s3_key(&args.principal, &args.label).await?;

@@ -178,6 +178,19 @@ impl Api {
         self.json(response).await
     }
 
+    /// As [`Api::put`], for what may have nothing to answer; `None` then.
+    pub(crate) async fn put_for<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Option<T>, ClientError> {
+        let response = self.send(self.request(Method::PUT, path).json(body)).await?;
+        match response.status() {
+            StatusCode::NO_CONTENT => Ok(None),
+            _ => self.json(response).await.map(Some),
+        }
+    }
+
     /// As [`Api::post`], but waits for the answer as long as the connection lasts.
     pub async fn post_patiently<T: DeserializeOwned>(
         &self,

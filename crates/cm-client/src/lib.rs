@@ -45,7 +45,7 @@ pub use locate::Location;
 pub use object_cache::ObjectCache;
 pub use objects::{ObjectDownload, Progress};
 pub use removal::{DeletionPlan, Dependents};
-pub use resources::{NetworkInfo, NetworkNodeInfo, NodeInvitation};
+pub use resources::{EndedPasskeys, NetworkInfo, NetworkNodeInfo, NodeInvitation};
 pub use storage_network::{
     BucketElasticInfo, ColdTierInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf, StorageNetworkInfo, StoragePeerInfo,
 };

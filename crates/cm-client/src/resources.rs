@@ -50,6 +50,15 @@ pub struct NodeInfo {
     pub measurement: Sha256Digest,
 }
 
+/// What became of passkeys when their owner changed the password.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct EndedPasskeys {
+    /// How many were removed, because a factor was shown.
+    pub passkeys_removed: usize,
+    /// How many log in no more, because none was shown.
+    pub passkeys_closed: usize,
+}
+
 /// The network of nodes as one of them sees it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NetworkInfo {
@@ -277,16 +286,16 @@ impl Api {
         self.call(Method::PUT, &path, Some(&serde_json::json!({ "password": password }))).await
     }
 
-    /// Changes one's own password by the old one, and a code of the second factor if there is one.
+    /// Changes one's own password by the old one, and a code of the second factor if there is one. Says what became of passkeys.
     pub async fn change_password(
         &self,
         principal: &str,
         (old, code): (&str, Option<&str>),
         password: &str,
-    ) -> Result<(), ClientError> {
+    ) -> Result<EndedPasskeys, ClientError> {
         let path = format!("{}/password", item(ResourceKind::Principal, principal));
         let body = serde_json::json!({ "password": password, "old_password": old, "code": code });
-        self.call(Method::PUT, &path, Some(&body)).await
+        Ok(self.put_for(&path, &body).await?.unwrap_or_default())
     }
 
     /// Makes an API key for a principal.

@@ -32,7 +32,8 @@ export function failure(error, again) {
   const title = refused && error.status === 403 ? 'Not permitted'
     : refused && error.status === 404 ? 'Not found'
     : error instanceof Unreachable ? 'No connection to the node' : 'This did not work';
-  const hint = refused && error.status === 403 ? 'Your roles do not permit this. The decision explainer says what is missing.'
+  // Reasons of the decision belong to roles; other refusals say themselves what to do.
+  const hint = refused && error.status === 403 && (error.details?.reasons ?? error.details?.permission) ? 'Your roles do not permit this. The decision explainer says what is missing.'
     : error instanceof Unreachable ? 'The node may be restarting.' : null;
   const reasons = [error.details?.reason, error.details?.reasons, error.details?.fields?.map((field) => `${field.path}: ${field.message}`)].flat(2);
   return h('div', { class: 'failure', role: 'alert' },

@@ -12,15 +12,27 @@ pub struct Authenticated {
     principal: Principal,
     credential: Credential,
     second_factor: bool,
+    began_at: Option<Timestamp>,
 }
 
 impl Authenticated {
     pub(crate) fn new(principal: Principal, credential: Credential) -> Self {
-        Self { principal, credential, second_factor: false }
+        Self { principal, credential, second_factor: false, began_at: None }
     }
 
     pub(crate) fn with_second_factor(self) -> Self {
         Self { second_factor: true, ..self }
+    }
+
+    /// Somebody whose session began then.
+    pub(crate) fn since(self, began_at: Timestamp) -> Self {
+        Self { began_at: Some(began_at), ..self }
+    }
+
+    /// When the session began whose token it is, however often that was refreshed; `None` for what was shown just now, and for
+    /// what is of no session.
+    pub fn began_at(&self) -> Option<Timestamp> {
+        self.began_at
     }
 
     /// Whether a second factor was shown besides, or a passkey, now or when the session began.
@@ -29,7 +41,8 @@ impl Authenticated {
     }
 
     /// Whether a person showed a password or a passkey for it: just now, or to begin the session whose live token it is. API keys, what
-    /// was made of other tokens and whom a provider vouches for do not count.
+    /// was made of other tokens and whom a provider vouches for do not count. It does not say that the person is still there: a
+    /// session lasts thirty days, and its token may have been stolen ([`Identity::is_recent`](crate::Identity::is_recent)).
     pub fn is_in_person(&self) -> bool {
         match &self.credential {
             Credential::Password | Credential::Passkey { .. } => true,

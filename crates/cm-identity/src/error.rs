@@ -111,6 +111,15 @@ pub enum IdentityError {
          to reset them"
     )]
     FactorNotShown,
+    /// A second factor or a passkey was to be enrolled long after the login.
+    #[error(
+        "log in again: second factors and passkeys are enrolled within {} minutes of logging in, so that whoever found a \
+         token enrols none", within.as_secs() / 60
+    )]
+    LoginTooLongAgo {
+        /// How long after the login they are enrolled.
+        within: Duration,
+    },
     /// The node is not known to browsers.
     #[error("this node has no passkeys; set `identity.passkeys.origins`")]
     PasskeysOff,

@@ -29,6 +29,7 @@ pub use principals::{PASSWORD_LEN_MAX, PASSWORD_LEN_MIN};
 pub(crate) use principals::{require_cover, require_right};
 pub use sessions::{NewSession, SESSION_MAX, SESSIONS_MAX, XOLO_TTL_MAX};
 pub use tenants::TENANTS_MAX;
+pub(crate) use tokens::CLOCK_SKEW_MAX;
 pub use tokens::{Introspection, TOKEN_TTL_DEFAULT, TOKEN_TTL_MAX};
 
 /// All operations on tenants, principals and credentials. Clones share everything.

@@ -59,7 +59,9 @@ pub use lockout::Source;
 pub use master::MasterKey;
 pub use node_keys::{NodeKeys, recorded_node_key};
 pub use passkey::relying_party::{InvalidRelyingParty, ORIGINS_MAX, RelyingParty};
-pub use passkey::{CheckedPasskey, PASSKEYS_MAX, PasskeyChallenge, PasskeyInfo, PasskeyProblem};
+pub use passkey::{
+    CheckedPasskey, ENROL_WITHIN, EndedPasskeys, PASSKEYS_MAX, PasskeyChallenge, PasskeyInfo, PasskeyProblem,
+};
 pub use principal::{NewPrincipal, Principal, PrincipalChange};
 pub use profile::Profile;
 pub use provider::{External, Provider, is_safe_url};

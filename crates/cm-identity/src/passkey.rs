@@ -6,11 +6,14 @@
 //! or that there is somebody.
 //!
 //! Whoever has a password alone must not get past `mfa` by it. So who has a passkey or a second factor adds, renames and removes passkeys,
-//! and enrols a second factor, in a session that was begun with one of them ([`Identity::require_factor_shown`]).
+//! and enrols a second factor, in a session that was begun with one of them ([`Identity::require_factor_shown`]). Nor must a token that
+//! somebody found: factors are enrolled soon after the login ([`Identity::require_enrolment`]), and a new password ends the passkeys that a thief
+//! may have registered all the same ([`Identity::end_passkeys`]).
 //!
-//! Reading order: [`relying_party`], `ceremony`, this, `login`.
+//! Reading order: [`relying_party`], `ceremony`, this, `guard`, `login`.
 
 mod ceremony;
+mod guard;
 mod login;
 pub mod relying_party;
 
@@ -21,15 +24,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use webauthn_rs::prelude::{Passkey, PasskeyRegistration, RegisterPublicKeyCredential, Uuid};
 
-use crate::identity::{
-    LABEL_LEN_MAX, existing, key_of, require_not_vouched, require_open_doors, require_right,
-};
+use crate::identity::{LABEL_LEN_MAX, existing, key_of, require_right};
 use crate::principal::check_text;
-use crate::table::{PasskeyOwnerRow, PasskeyOwners, PasskeyRow, Passkeys, SecondFactors};
+use crate::table::{PasskeyOwnerRow, PasskeyOwners, PasskeyRow, Passkeys};
 use crate::trail::Entry;
 use crate::{Authenticated, CredentialRight, Identity, IdentityError, InvalidInput};
 pub use ceremony::{CEREMONY_MAX, PasskeyChallenge, PasskeyProblem};
 use ceremony::{Spent, problem_of};
+pub use guard::{ENROL_WITHIN, EndedPasskeys};
 
 /// Passkeys of one principal.
 pub const PASSKEYS_MAX: usize = 16;
@@ -47,6 +49,8 @@ pub struct PasskeyInfo {
     pub created_at: Timestamp,
     /// When somebody logged in with it last.
     pub last_used_at: Option<Timestamp>,
+    /// Whether it logs in no more, because the password was changed without a factor ([`Identity::end_passkeys`]).
+    pub closed: bool,
 }
 
 /// A passkey that a device made for one of our challenges. It opens nothing before [`Identity::add_passkey`].
@@ -78,8 +82,8 @@ fn id_of(credential_id: &[u8]) -> String {
 }
 
 fn info((id, row): (String, PasskeyRow)) -> PasskeyInfo {
-    let PasskeyRow { label, created_at, last_used_at, .. } = row;
-    PasskeyInfo { id, label, created_at, last_used_at }
+    let PasskeyRow { label, created_at, last_used_at, closed, .. } = row;
+    PasskeyInfo { id, label, created_at, last_used_at, closed }
 }
 
 fn passkeys_of(
@@ -95,7 +99,7 @@ fn passkeys_of(
 impl Identity {
     /// Begins to register a passkey of who shows these credentials. Nothing is kept of it but what is answered.
     ///
-    /// Errors: `PasskeysOff`; `NotInPerson`, `FactorNotShown`; `TooManyPasskeys`; `Vouched`, `NoSuchPrincipal`, `WrongPermit`.
+    /// Errors: `PasskeysOff`; `NotInPerson`, `FactorNotShown`, `LoginTooLongAgo`; `TooManyPasskeys`; `Vouched`, `NoSuchPrincipal`, `WrongPermit`.
     pub fn begin_passkey(
         &self,
         tx: &ReadTx<'_>,
@@ -105,6 +109,7 @@ impl Identity {
         let party = self.relying_party()?;
         let (tenant, id) = (right.tenant(), &shown.principal().id);
         self.require_own_change(tx, right, shown)?;
+        self.require_enrolment(tx, shown)?;
         let row = existing(tx, tenant, id)?;
         let passkeys = passkeys_of(tx, tenant, id)?;
         if passkeys.len() >= PASSKEYS_MAX {
@@ -179,6 +184,7 @@ impl Identity {
         check_label(label)?;
         let (tenant, id) = (right.tenant(), &shown.principal().id);
         self.require_own_change(tx, right, shown)?;
+        self.require_enrolment(tx, shown)?;
         let CheckedPasskey { owner, registration, spent, passkey } = checked;
         let over = IdentityError::PasskeyRefused(PasskeyProblem::Challenge);
         if owner != key_of(tenant, id) || existing(tx, tenant, id)?.credential_epoch != registration.epoch {
@@ -198,6 +204,7 @@ impl Identity {
             label: label.to_owned(),
             created_at: self.now(),
             last_used_at: None,
+            closed: false,
             handle: registration.handle,
             passkey,
         };
@@ -289,22 +296,6 @@ impl Identity {
         Ok(found.len())
     }
 
-    /// Refuses who has a second factor or a passkey and began without: what makes an account safer is not undone, or made of use to
-    /// somebody else, by whoever has the password alone.
-    ///
-    /// Errors: `FactorNotShown`.
-    pub fn require_factor_shown(&self, tx: &ReadTx<'_>, shown: &Authenticated) -> Result<(), IdentityError> {
-        if shown.has_second_factor() {
-            return Ok(());
-        }
-        let (tenant, id) = (&shown.principal().tenant, &shown.principal().id);
-        let has_factor = tx.get::<SecondFactors>(&key_of(tenant, id))?.is_some_and(|row| row.confirmed);
-        match has_factor || !passkeys_of(tx, tenant, id)?.is_empty() {
-            true => Err(IdentityError::FactorNotShown),
-            false => Ok(()),
-        }
-    }
-
     /// Removes the passkeys of a principal that is being deleted.
     pub(crate) fn forget_passkeys(
         &self,
@@ -331,26 +322,6 @@ impl Identity {
         tx.delete::<Passkeys>(&(tenant.clone(), id.clone(), key.to_owned()))?;
         let entry = Entry::done("passkey.removed", tenant, right.actor(), id, request);
         self.record(tx, entry.fact("passkey", key).fact("label", row.label.as_str()))
-    }
-
-    /// Whether somebody may change passkeys of its own: in person, and with what guards the account already.
-    fn require_own_change(
-        &self,
-        tx: &ReadTx<'_>,
-        right: CredentialRight<'_>,
-        shown: &Authenticated,
-    ) -> Result<(), IdentityError> {
-        let (tenant, id) = (&shown.principal().tenant, &shown.principal().id);
-        require_right(right, id)?;
-        if right.tenant() != tenant {
-            return Err(IdentityError::WrongPermit);
-        }
-        require_open_doors(tx, tenant)?;
-        require_not_vouched(tx, tenant, id)?;
-        if !shown.is_in_person() {
-            return Err(IdentityError::NotInPerson);
-        }
-        self.require_factor_shown(tx, shown)
     }
 }
 

@@ -85,6 +85,7 @@ pub struct LiveSession {
     pub jti: String,
     /// When the token ends.
     pub expires_at: Timestamp,
+    pub(crate) began_at: Timestamp,
     pub(crate) turn: u64,
 }
 
@@ -100,7 +101,7 @@ impl LiveSession {
             within: None,
             via: None,
         };
-        Authenticated::new(self.principal.clone(), credential)
+        Authenticated::new(self.principal.clone(), credential).since(self.began_at)
     }
 }
 

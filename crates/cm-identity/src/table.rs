@@ -316,6 +316,9 @@ pub(crate) struct PasskeyRow {
     pub(crate) created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_used_at: Option<Timestamp>,
+    /// Whether the password was changed since by itself, without a factor: it logs in no more, and guards the account all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) closed: bool,
     /// What its device knows the account by.
     pub(crate) handle: Uuid,
     /// The public key, its id and its counter, as the library writes them.

@@ -6,8 +6,8 @@
 use cm_crypto::Secret;
 use cm_db::ReadTx;
 use cm_identity::{
-    ApiKeyInfo, Authenticated, CredentialRight, Enrolment, Identity, IdentityError, Principal, SecondFactor,
-    TokenInfo,
+    ApiKeyInfo, Authenticated, CredentialRight, EndedPasskeys, Enrolment, Identity, IdentityError, Principal,
+    SecondFactor, TokenInfo,
 };
 use cm_policy::{Grant, Permit, RoleFacts, Subject, Target, Update, decide};
 use cm_types::{Labels, PrincipalId, ResourceKind, ResourceRef, TenantId};
@@ -119,7 +119,8 @@ impl Kernel {
     }
 
     /// Sets the actor's own password, who shows the old one, and a code of the second factor if there is one. What is wrong counts as
-    /// a failed login does.
+    /// a failed login does. Passkeys end, as somebody else may have registered them: see [`Identity::end_passkeys`]. A factor was shown
+    /// for it by the code, or lately to begin the session in use.
     ///
     /// # Errors
     /// [`IdentityError::WrongOldPassword`], also for somebody who has none, and for a wrong code;
@@ -131,7 +132,7 @@ impl Kernel {
         principal: &Principal,
         (old, code): (Secret<String>, Option<Secret<String>>),
         password: Secret<String>,
-    ) -> Result<(), KernelError> {
+    ) -> Result<EndedPasskeys, KernelError> {
         let identity = self.identity().clone();
         let (name, request) = ((&principal.tenant, &principal.id), Some(&op.request));
         let shown = identity.login_with_code(name, (old, code), &op.source, request).await;
@@ -148,7 +149,12 @@ impl Kernel {
                 if !now.has_credentials_of(shown.principal()) {
                     return Err(IdentityError::WrongOldPassword.into());
                 }
-                Ok(identity.set_password(tx, permit.right(), &id, hash, Some(&op.request))?)
+                let lately = |own: &Authenticated| own.has_second_factor() && identity.is_recent(own);
+                let factor_shown = shown.has_second_factor() || op.authenticated().is_some_and(lately);
+                let (right, request) = (permit.right(), Some(&op.request));
+                let ended = identity.end_passkeys(tx, right, (&id, factor_shown), request)?;
+                identity.set_password(tx, right, &id, hash, request)?;
+                Ok(ended)
             })
             .await
     }
@@ -264,14 +270,15 @@ impl Kernel {
     ///
     /// # Errors
     /// [`KernelError::Unauthenticated`] for an actor that is no principal; one that has a second factor; a credential that no
-    /// password or passkey was shown for; a session that a password alone began, of somebody who has a passkey.
+    /// password or passkey was shown for; a session that a password alone began, of somebody who has a passkey; one that began too long
+    /// ago ([`Identity::require_enrolment`]).
     pub async fn enrol_second_factor(&self, op: &OpContext) -> Result<Enrolment, KernelError> {
-        let shown = shown_in_person(op)?;
+        let shown = op.authenticated().cloned().ok_or(KernelError::Unauthenticated)?;
         let (identity, (id, permit)) = (self.identity().clone(), self.own_credentials(op).await?);
         self.db()
             .write(move |tx| {
                 let enrolment = identity.enrol_second_factor(tx, permit.right(), &id)?;
-                identity.require_factor_shown(tx, &shown)?;
+                identity.require_enrolment(tx, &shown)?;
                 Ok(enrolment)
             })
             .await
@@ -286,14 +293,14 @@ impl Kernel {
         op: &OpContext,
         code: Secret<String>,
     ) -> Result<Vec<Secret<String>>, KernelError> {
-        let in_person = shown_in_person(op)?;
+        let shown = op.authenticated().cloned().ok_or(KernelError::Unauthenticated)?;
         let (identity, (id, permit)) = (self.identity().clone(), self.own_credentials(op).await?);
         let request = op.request.clone();
         self.db()
             .write(move |tx| {
-                identity.require_factor_shown(tx, &in_person)?;
-                let shown = (&id, code.expose().as_str());
-                Ok(identity.confirm_second_factor(tx, permit.right(), shown, Some(&request))?)
+                identity.require_enrolment(tx, &shown)?;
+                let confirmed = (&id, code.expose().as_str());
+                Ok(identity.confirm_second_factor(tx, permit.right(), confirmed, Some(&request))?)
             })
             .await
     }
@@ -338,16 +345,6 @@ impl Kernel {
     ) -> Result<(PrincipalId, CredentialPermit), KernelError> {
         let own = op.authenticated().ok_or(KernelError::Unauthenticated)?.principal().id.clone();
         Ok((own.clone(), self.look_up_credentials(op, own.as_str()).await?.1))
-    }
-}
-
-/// Whoever has an API key, or a token that leaked, must not be able to enrol a device of their own: the owner would be kept out, and
-/// what the device shows would count as the owner's second factor.
-fn shown_in_person(op: &OpContext) -> Result<Authenticated, KernelError> {
-    let shown = op.authenticated().ok_or(KernelError::Unauthenticated)?;
-    match shown.is_in_person() {
-        true => Ok(shown.clone()),
-        false => Err(IdentityError::NotInPerson.into()),
     }
 }
 

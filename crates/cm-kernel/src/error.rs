@@ -292,6 +292,7 @@ fn identity_class(error: &IdentityError) -> ErrorClass {
         | IdentityError::OldPasswordRequired
         | IdentityError::WrongOldPassword
         | IdentityError::FactorNotShown
+        | IdentityError::LoginTooLongAgo { .. }
         | IdentityError::NotInPerson => ErrorClass::Forbidden,
         IdentityError::WrongPermit
         | IdentityError::SecondFactorUnusable

@@ -139,3 +139,59 @@ async fn a_node_without_passkeys_says_which_setting_is_missing() {
     let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("identity.passkeys.origins"), "{message}");
 }
+
+async fn change_password(node: &Node, token: &str, (old, new): (&str, &str), code: Option<&str>) -> Answer {
+    let body = json!({ "password": new, "old_password": old, "code": code }).to_string();
+    node.ask(Method::PUT, "/api/v1/principals/ada/password", Some(token), body).await
+}
+
+#[tokio::test]
+async fn a_new_password_ends_passkeys_that_somebody_else_registered() {
+    let (node, mut thief) = (node_with_ada().await, Device::new());
+    register(&node, &by_password(&node).await, &mut thief).await.expect(201);
+    let ada = by_password(&node).await;
+    let changed = change_password(&node, &ada, (PASSWORD, "another horse"), None).await.expect(200).json();
+    assert_eq!(changed, json!({ "passkeys_removed": 0, "passkeys_closed": 1 }));
+    sign_in(&node, &thief).await.expect(401);
+    // The password alone gets nobody past `mfa` so: who may grant helps.
+    let body = json!({ "principal": "ada", "password": "another horse" }).to_string();
+    let weak = token(&node.ask(Method::POST, "/api/v1/auth/login", None, body).await.expect(200));
+    let own = node.ask(Method::GET, "/api/v1/auth/passkeys", Some(&weak), "").await.expect(200).json();
+    assert_eq!(own["passkeys"][0]["closed"], true);
+    node.ask(Method::POST, "/api/v1/auth/passkeys", Some(&weak), "").await.expect(403);
+    node.delete("/api/v1/principals/ada/passkeys").await.expect(204);
+    let mut own = Device::new();
+    register(&node, &weak, &mut own).await.expect(201);
+    // Whoever began with a passkey lately has shown it.
+    let strong = token(&sign_in(&node, &own).await.expect(200));
+    let changed = change_password(&node, &strong, ("another horse", PASSWORD), None).await.expect(200).json();
+    assert_eq!(changed, json!({ "passkeys_removed": 1, "passkeys_closed": 0 }));
+    let again = by_password(&node).await;
+    register(&node, &again, &mut Device::new()).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_code_with_the_old_password_removes_passkeys() {
+    let (node, mut thief) = (node_with_ada().await, Device::new());
+    let ada = by_password(&node).await;
+    let ask = async |path: &str, body: Value| {
+        let path = format!("/api/v1/auth/mfa{path}");
+        node.ask(Method::POST, &path, Some(&ada), body.to_string()).await.expect(200).json()
+    };
+    let secret = ask("", json!({})).await["secret"].as_str().unwrap().to_owned();
+    let device = totp_rs::Builder::new()
+        .with_algorithm(totp_rs::Algorithm::SHA1)
+        .with_secret(totp_rs::Secret::try_from_base32(secret).unwrap())
+        .build()
+        .unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let codes = ask("/confirm", json!({ "code": device.generate(now).to_string() })).await;
+    let code = |at: usize| codes["recovery_codes"][at].as_str().unwrap().to_owned();
+    let body = json!({ "principal": "ada", "password": PASSWORD, "code": code(0) }).to_string();
+    let strong = token(&node.ask(Method::POST, "/api/v1/auth/login", None, body).await.expect(200));
+    register(&node, &strong, &mut thief).await.expect(201);
+    change_password(&node, &strong, (PASSWORD, "another horse"), None).await.expect(401);
+    let changed = change_password(&node, &strong, (PASSWORD, "another horse"), Some(&code(1))).await;
+    assert_eq!(changed.expect(200).json()["passkeys_removed"], 1);
+    sign_in(&node, &thief).await.expect(401);
+}

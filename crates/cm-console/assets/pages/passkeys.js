@@ -36,13 +36,13 @@ export async function passkeyPage({ signal, reload }) {
     if (sure && await attempt(() => removePasskey(passkey.id).then(() => true), 'Removed')) await reload();
   };
   const rows = (found) => table('Passkeys', [
-    { title: 'Name', cell: (each) => h('span', { class: 'wrap' }, each.label) },
+    { title: 'Name', cell: (each) => h('span', { class: 'wrap' }, each.label, each.closed && h('span', { class: 'muted' }, ' logs in no more: the password was changed without a factor')) },
     { title: 'Registered', cell: (each) => moment(each.created_at) },
     { title: 'Last used', cell: (each) => (each.last_used_at ? moment(each.last_used_at) : h('span', { class: 'muted' }, 'never')) },
     { title: 'Change', cell: (each) => h('span', { class: 'actions' }, button('Rename', { kind: 'small', 'aria-label': `Rename ${each.label}`, on: { click: () => rename(each) } }), button('Remove', { kind: 'small danger', 'aria-label': `Remove ${each.label}`, on: { click: () => remove(each) } })) },
   ], found.passkeys, { none: empty('No passkeys', null) });
   const add = (found) => (found.passkeys.length >= found.max ? h('p', { class: 'muted' }, `There are ${found.max}, the most that may be.`)
-    : form([field('Name', labelled(''), { hint: 'By which you know the device: “laptop”, “blue key”.' })], { action: 'Add a passkey', submit: async ({ label }) => {
+    : form([field('Name', labelled(''), { hint: 'By which you know the device: “laptop”, “blue key”. Within ten minutes of logging in; log in again after that.' })], { action: 'Add a passkey', submit: async ({ label }) => {
       await addPasskey(label.trim());
       await reload();
     } }));

@@ -146,7 +146,9 @@ impl Identity {
         let TokenClaims { jti, key: api_key, sid, within, .. } = claims;
         let credential = Credential::Token { jti, expires_at, api_key, session: sid, within, via };
         let authenticated = Authenticated::new(principal, credential);
-        Ok(match session.is_some_and(|session| session.second_factor) {
+        let Some(session) = session else { return Ok(authenticated) };
+        let authenticated = authenticated.since(session.created_at);
+        Ok(match session.second_factor {
             true => authenticated.with_second_factor(),
             false => authenticated,
         })

@@ -235,8 +235,9 @@ impl Identity {
             return Err(CredentialProblem::Replaced.into());
         }
         let principal = self.owner_of(tx, &row)?;
-        let SessionRow { label, jti, token_ends_at, turn, .. } = row;
-        Ok(LiveSession { id: claims.uid2, principal, label, jti, expires_at: token_ends_at, turn })
+        let SessionRow { label, jti, token_ends_at, created_at, turn, .. } = row;
+        let (id, expires_at, began_at) = (claims.uid2, token_ends_at, created_at);
+        Ok(LiveSession { id, principal, label, jti, expires_at, began_at, turn })
     }
 
     /// Whether the token is the live one of its session, if it is of one.

@@ -22,7 +22,7 @@ pub const TOKEN_TTL_DEFAULT: Duration = Duration::from_secs(3600);
 /// How long a token may live.
 pub const TOKEN_TTL_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How far into the future a token may be dated: the node's own clock may have been set back since.
-pub(super) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 /// Expired revocations that each revocation clears away. More than one, so that they never pile up.
 const CLEARED_AT_ONCE: usize = 16;
 const MICROS_PER_SEC: i64 = 1_000_000;

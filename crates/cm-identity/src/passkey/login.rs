@@ -177,6 +177,7 @@ impl Identity {
         let problem = match outcome {
             Err(problem) => CredentialProblem::Passkey(problem),
             Ok(()) if owner.disabled || closed => CredentialProblem::Disabled,
+            Ok(()) if row.closed => CredentialProblem::Revoked,
             Ok(()) => {
                 row.last_used_at = Some(now);
                 tx.put::<Passkeys>(&place, &row)?;

@@ -101,6 +101,7 @@ fn rows_of_passkeys_decode() {
     let begin = r#"{"label":"laptop","created_at":"2026-03-01T12:00:00Z""#;
     check::<PasskeyRow>(&format!("{begin},{passkey}}}"));
     check::<PasskeyRow>(&format!(r#"{begin},"last_used_at":"2026-03-02T12:00:00Z",{passkey}}}"#));
+    check::<PasskeyRow>(&format!(r#"{begin},"closed":true,{passkey}}}"#));
     check::<PasskeyOwnerRow>(r#"{"tenant":"default","principal":"alice"}"#);
     check::<SessionRow>(concat!(
         r#"{"tenant":"default","principal":"alice","kind":"api","label":"","epoch":"0011","#,

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::device::{Device, ORIGIN};
 use super::support::*;
 use crate::{
-    Authenticated, Credential, CredentialProblem, CredentialRight, IdentityError, InvalidInput, NewSession,
-    NewTenant, PASSKEYS_MAX, PasskeyChallenge, PasskeyInfo, PasskeyProblem, RelyingParty, SessionKind,
-    SessionTokens,
+    Authenticated, Credential, CredentialProblem, CredentialRight, EndedPasskeys, IdentityError,
+    InvalidInput, NewSession, NewTenant, PASSKEYS_MAX, PasskeyChallenge, PasskeyInfo, PasskeyProblem,
+    RelyingParty, SessionKind, SessionTokens,
 };
 
 /// A world whose node browsers know, with somebody who has a password.
@@ -597,4 +597,98 @@ async fn a_node_that_no_browser_knows_has_none() {
     let outcome = world.identity.login_with_passkey("x", json!({}), &source(1), None).await;
     assert!(matches!(&outcome, Err(IdentityError::PasskeysOff)));
     assert!(outcome.unwrap_err().to_string().contains("identity.passkeys.origins"));
+}
+
+#[tokio::test]
+async fn factors_are_enrolled_soon_after_the_login() {
+    let world = world().await;
+    let tokens = begin_session(&world, &world.login("alice", PASSWORD).await.unwrap()).await;
+    let now = async |token: &Secret<String>| world.identity.authenticate(token.expose()).await.unwrap();
+    let first = now(&tokens.token).await;
+    world.advance(599);
+    let (challenge, mut device) = (begin(&world, &first).await.unwrap(), Device::new());
+    let made = device.make(&challenge);
+    world.advance(1);
+    let is_late = |error: Option<IdentityError>| {
+        let text = error.as_ref().map(ToString::to_string).unwrap_or_default();
+        matches!(error, Some(IdentityError::LoginTooLongAgo { .. })) && text.starts_with("log in again: ")
+    };
+    assert!(is_late(finish(&world, &first, (&challenge.state, made), "late").await.err()));
+    assert!(is_late(begin(&world, &first).await.err()));
+    // A token that is refreshed is young, the session is not.
+    let refresh = tokens.refresh.unwrap();
+    let refreshed = world.write(move |identity, tx| {
+        identity.refresh_session(tx, refresh.expose(), Duration::from_secs(60), None)
+    });
+    let (_, refreshed) = refreshed.await.unwrap().unwrap();
+    let young = now(&refreshed.token).await;
+    assert!(is_late(begin(&world, &young).await.err()));
+    let require = async |who: &Authenticated| {
+        let who = who.clone();
+        world.read(move |identity, tx| identity.require_enrolment(tx, &who)).await
+    };
+    assert!(is_late(require(&young).await.err()));
+    // Whoever logs in again may.
+    let again = by_password(&world, "alice").await;
+    require(&again).await.unwrap();
+    register(&world, &again, &mut device).await.unwrap();
+    // So it is for a further one; to rename and to remove is no enrolment.
+    let strong = in_session(&world, &login(&world, &device).await.unwrap()).await;
+    let passkey = list(&world, "alice").await.remove(0);
+    world.advance(600);
+    assert!(is_late(begin(&world, &strong).await.err()));
+    remove(&world, &strong, &passkey.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_makes_no_login_recent() {
+    let world = world().await;
+    let alice = by_password(&world, "alice").await;
+    let now = world.identity.now();
+    assert!(world.identity.is_recent(&alice));
+    assert!(world.identity.is_recent(&alice.clone().since(now.after(Duration::from_secs(60)))));
+    assert!(!world.identity.is_recent(&alice.since(now.after(Duration::from_secs(61)))));
+}
+
+/// The owner changes her password by the old one.
+async fn end(world: &World, factor_shown: bool) -> EndedPasskeys {
+    let ended = world
+        .write(move |identity, tx| {
+            let (alice, right) = (id("alice"), own(&id("alice")));
+            identity.end_passkeys(tx, CredentialRight::Own(&right), (&alice, factor_shown), None)
+        })
+        .await
+        .unwrap();
+    world.set_password("alice", PASSWORD).await.unwrap();
+    ended
+}
+
+#[tokio::test]
+async fn a_new_password_with_a_factor_shown_removes_passkeys() {
+    let (world, device, _) = registered().await;
+    assert_eq!(end(&world, true).await, EndedPasskeys { removed: 1, closed: 0 });
+    assert_eq!((list(&world, "alice").await, world.count("passkey.removed").await), (Vec::new(), 1));
+    let outcome = login(&world, &device).await;
+    assert!(matches!(outcome, Err(IdentityError::InvalidCredential(CredentialProblem::UnknownPasskey))));
+    register(&world, &by_password(&world, "alice").await, &mut Device::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_password_without_closes_them_and_gets_nobody_past_the_factor() {
+    let (world, device, passkey) = registered().await;
+    assert_eq!(end(&world, false).await, EndedPasskeys { removed: 0, closed: 1 });
+    let outcome = login(&world, &device).await;
+    assert!(matches!(outcome, Err(IdentityError::InvalidCredential(CredentialProblem::Revoked))));
+    assert!(list(&world, "alice").await[0].closed);
+    // Whoever has the password alone is where it was.
+    let weak = by_password(&world, "alice").await;
+    assert!(matches!(begin(&world, &weak).await, Err(IdentityError::FactorNotShown)));
+    assert!(matches!(remove(&world, &weak, &passkey.id).await, Err(IdentityError::FactorNotShown)));
+    assert_eq!(end(&world, false).await, EndedPasskeys { removed: 0, closed: 1 });
+    assert_eq!(world.count("passkey.closed").await, 1, "told once");
+    let reset = world.write(|identity, tx| {
+        identity.reset_passkeys(tx, CredentialRight::Granted(&grant()), None, &id("alice"), None)
+    });
+    assert_eq!(reset.await.unwrap(), 1);
+    register(&world, &by_password(&world, "alice").await, &mut Device::new()).await.unwrap();
 }

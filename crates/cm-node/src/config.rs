@@ -82,6 +82,8 @@ const TEXTS: &[&str] = &[
     "api.title",
     "api.version",
     "attestation.snp_tcb_min",
+    // Digits with an `e` among them are a number to TOML.
+    "identity.master_key",
     "mictlanx.peer_id",
     "mpc.name",
     "mpc.anchor_from",
@@ -237,9 +239,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
-    /// `--set` without `=`.
-    #[error("`--set {0}` must be KEY=VALUE")]
-    Set(String),
+    /// `--set` without `=`. What it was given is not shown; it may be a secret.
+    #[error("`--set` takes KEY=VALUE; there is no `=` in what it was given")]
+    Set,
     /// An environment variable beginning with `CRYPTOMESH_` that nothing knows.
     #[error("unknown environment variable `{0}`; `cryptomesh up --help` says what is known")]
     UnknownVariable(String),
@@ -274,8 +276,7 @@ impl Config {
         };
         let without_effect = environment::apply(&mut table, variables)?;
         for assignment in &overrides.set {
-            let (key, value) =
-                assignment.split_once('=').ok_or_else(|| ConfigError::Set(assignment.clone()))?;
+            let (key, value) = assignment.split_once('=').ok_or(ConfigError::Set)?;
             set(&mut table, key.trim(), parse_value(key.trim(), value))?;
         }
         let written: ConfigToml =
@@ -283,6 +284,12 @@ impl Config {
                 match error.path().to_string().as_str() {
                     // The reason would show the value, which is meant as the address and may hold a password.
                     "database" => wrong("database", "is a section; the address is its `url`"),
+                    // Neither may be shown, since each may be meant as the key.
+                    "identity" => wrong("identity", "is a section"),
+                    "identity.master_key" => wrong(
+                        "identity.master_key",
+                        "must be a text of 64 hexadecimal digits, or name a file with them",
+                    ),
                     key => wrong(key, error.inner()),
                 }
             })?;

@@ -1,7 +1,5 @@
 //! Who the node says it is, and under what it keeps its signing keys.
 
-use std::path::PathBuf;
-
 use cm_crypto::Secret;
 use cm_identity::{InvalidRelyingParty, RelyingParty};
 use cm_types::TrustDomain;
@@ -15,8 +13,8 @@ use super::{ConfigError, wrong};
 pub struct IdentityToml {
     /// The URL under which the node is reached.
     pub issuer: Option<String>,
-    /// A file with the key under which signing keys are kept.
-    pub master_key: Option<PathBuf>,
+    /// The key under which signing keys are kept, or a file with it. Which of them is seen by looking, hence neither is shown.
+    pub master_key: Option<Secret<String>>,
     /// The name of the trust domain of the node's workloads.
     pub trust_domain: Option<String>,
     /// Passkeys of people.
@@ -116,27 +114,32 @@ pub(super) fn settings(identity: IdentityToml) -> Result<IdentitySettings, Confi
             return Err(wrong("identity.issuer", format!("`{issuer}` is no URL without query and fragment")));
         }
     }
-    let master_key = match master_key {
-        None => None,
-        Some(path) => {
-            let text = std::fs::read_to_string(&path).map(Secret::new).map_err(|error| {
-                wrong("identity.master_key", format!("{} cannot be read: {error}", path.display()))
-            })?;
-            let mut key = [0; 32];
-            hex::decode_to_slice(text.expose().trim(), &mut key).map_err(|_| {
-                wrong(
-                    "identity.master_key",
-                    format!("{} does not hold 64 hexadecimal digits", path.display()),
-                )
-            })?;
-            Some(Secret::new(key))
-        }
-    };
+    let master_key = master_key.map(|written| read_master_key(&written)).transpose()?;
     let trust_domain = trust_domain
         .map(TrustDomain::parse)
         .transpose()
         .map_err(|error| wrong("identity.trust_domain", error.to_string()))?;
     Ok(IdentitySettings { issuer, master_key, trust_domain, passkeys })
+}
+
+/// The key itself, or what is in the file of this name. No error shows what was written: it may be a key with a typing error.
+fn read_master_key(written: &Secret<String>) -> Result<Secret<[u8; 32]>, ConfigError> {
+    if let Some(key) = key_of(written) {
+        return Ok(key);
+    }
+    let refused = |what: &str| {
+        wrong("identity.master_key", format!("expected 64 hexadecimal digits, or a file with them; {what}"))
+    };
+    let text = std::fs::read_to_string(written.expose()).map(Secret::new).map_err(|error| {
+        // The kind alone: other words of the system might repeat the name.
+        refused(&format!("as the name of a file it cannot be read ({})", error.kind()))
+    })?;
+    key_of(&text).ok_or_else(|| refused("the file holds something else"))
+}
+
+fn key_of(text: &Secret<String>) -> Option<Secret<[u8; 32]>> {
+    let bytes = Secret::new(hex::decode(text.expose().trim()).ok()?);
+    <[u8; 32]>::try_from(bytes.expose().as_slice()).ok().map(Secret::new)
 }
 
 #[cfg(test)]
@@ -158,14 +161,35 @@ mod tests {
         assert!(domain("Mesh.example").is_err() && domain("spiffe://mesh.example").is_err());
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
-        let with = || settings(IdentityToml { master_key: Some(path.clone()), ..IdentityToml::default() });
+        let of = |written: &str| {
+            let master_key = Some(Secret::new(written.to_owned()));
+            settings(IdentityToml { master_key, ..IdentityToml::default() })
+        };
+        let with = || of(path.to_str().unwrap());
         assert!(with().is_err());
         std::fs::write(&path, "00").unwrap();
         assert!(with().is_err());
         std::fs::write(&path, format!("{}\n", "ab".repeat(32))).unwrap();
-        let found = with().unwrap();
-        assert_eq!(found.master_key.as_ref().unwrap().expose(), &[0xab; 32]);
-        assert!(!format!("{found:?}").contains("171"));
+        for found in [with().unwrap(), of(&"ab".repeat(32)).unwrap(), of(&"AB".repeat(32)).unwrap()] {
+            assert_eq!(found.master_key.as_ref().unwrap().expose(), &[0xab; 32]);
+            assert!(!format!("{found:?}").contains("171"));
+        }
+    }
+
+    #[test]
+    fn no_error_shows_what_may_be_the_master_key() {
+        for nearly in ["ab".repeat(31), "ab".repeat(33), format!("{}xy", "ab".repeat(31))] {
+            let written =
+                || IdentityToml { master_key: Some(nearly.clone().into()), ..IdentityToml::default() };
+            assert!(!format!("{:?}", written()).contains("abab"));
+            let error = settings(written()).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(
+                shown.contains("identity.master_key") && shown.contains("64 hexadecimal digits"),
+                "{shown}"
+            );
+            assert!(!shown.contains("abab"), "{shown}");
+        }
     }
 
     #[test]

@@ -314,8 +314,7 @@ fn the_page_names_every_key_with_its_true_default_and_its_variables() {
             "mpc.anchor_url" | "mpc.anchor_from" | "mpc.anchor_to" => continue,
             // A file that must be there.
             "mpc.nodes" => continue,
-            // A file that must be there; see the test of identities.
-            "identity.master_key" => continue,
+            "identity.master_key" => "abababababababababababababababababababababababababababababababab",
             _ => value,
         };
         let by_set = gather(&[&format!("{key}={value}")], &[]).unwrap();
@@ -348,6 +347,41 @@ fn results_are_recorded_in_a_file_or_in_a_ledger() {
     assert!(refused(&[url, "mpc.anchor_from=0x12"]).contains("0x12"));
     assert!(refused(&[url, &from, "mpc.anchor_file=/tmp/x"]).contains("mpc.anchor_file"));
     assert!(refused(&["mpc.anchor_url=ftp://x", &from]).contains("mpc.anchor_url"));
+}
+
+#[test]
+fn the_master_key_is_a_text_and_shown_nowhere() {
+    let key = |digits: String| {
+        let by_variable = gather(&[], &[("CRYPTOMESH_IDENTITY_MASTER_KEY", &digits)]).unwrap();
+        let by_set = gather(&[&format!("identity.master_key={digits}")], &[]).unwrap();
+        for config in [&by_variable, &by_set] {
+            let shown = format!("{config:?}");
+            assert!(shown.contains("master_key: Some([redacted])") && !shown.contains(&digits), "{shown}");
+        }
+        by_set.identity.master_key.unwrap().expose().to_vec()
+    };
+    assert_eq!(key("ab".repeat(32)), [0xab; 32]);
+    assert_eq!(key("12".repeat(32)), [0x12; 32], "digits alone are no number");
+    assert_eq!(key(format!("1e{}", "00".repeat(31)))[0], 0x1e, "nor are these");
+    let secret = "abab".repeat(15);
+    let refused = |set: &[&str], variables: &[(&str, &str)]| {
+        let error = gather(set, variables).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("abab"), "{shown}");
+    };
+    refused(&[], &[("CRYPTOMESH_IDENTITY_MASTER_KEY", &secret)]);
+    refused(&[&format!("identity.master_key={secret}")], &[]);
+    refused(&[&format!("identity.master_key=[\"{secret}\"]")], &[]);
+    refused(&[&format!("identity={{ master_key = \"{secret}\" }}")], &[]);
+    refused(&[&format!("identity.master_key {secret}")], &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node.toml");
+    for line in [format!("master_key = [\"{secret}\"]"), format!("master_key = {secret}")] {
+        std::fs::write(&file, format!("[identity]\n{line}\n")).unwrap();
+        let overrides = Overrides { file: Some(file.clone()), ..Overrides::default() };
+        let shown = Config::gather(overrides, []).unwrap_err().to_string();
+        assert!(!shown.contains("abab"), "{shown}");
+    }
 }
 
 #[test]

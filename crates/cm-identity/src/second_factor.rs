@@ -259,7 +259,8 @@ impl Identity {
         Ok(Code::Right)
     }
 
-    /// Takes a code of the device or a recovery code, which is of no use again.
+    /// Takes a code of the device or a recovery code, which is of no use again. Recovery codes do without the secret, and so work where
+    /// it does not open any more, as after a change of the master key.
     fn take_code(
         &self,
         who: (&TenantId, &PrincipalId),
@@ -267,18 +268,20 @@ impl Identity {
         code: &str,
     ) -> Result<Option<Taken>, IdentityError> {
         let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
-        if let Some(step) = self.step_of(who, row, &code)? {
+        let step = self.step_of(who, row, &code);
+        if let Ok(Some(step)) = step {
             row.last_step = step;
             row.wrong = 0;
             return Ok(Some(Taken::Device));
         }
         let shown = digest_of(&code);
-        let found = row.recovery.iter().position(|kept| kept.matches(&shown));
-        Ok(found.map(|at| {
+        if let Some(at) = row.recovery.iter().position(|kept| kept.matches(&shown)) {
             row.recovery.remove(at);
             row.wrong = 0;
-            Taken::Recovery
-        }))
+            return Ok(Some(Taken::Recovery));
+        }
+        // Where the secret does not open no code of the device is wrong: that is said, and counts for nobody.
+        step.map(|_| None)
     }
 
     /// The step of the clock that a code is of, if that is near the present and later than the last one that was taken.

@@ -23,6 +23,7 @@ use cm_db::{KeyPrefix, ReadTx, WriteTx};
 use cm_events::Outcome;
 use cm_policy::{Permit, Update};
 use cm_types::{PrincipalId, RequestId, ResourceKind, TenantId, Timestamp};
+use tracing::warn;
 
 use crate::identity::TOKEN_TTL_MAX;
 use crate::table::{SigningKeyRow, SigningKeys};
@@ -230,12 +231,21 @@ impl Identity {
         tx: &mut WriteTx<'_>,
         purpose: Purpose,
     ) -> Result<Arc<OpenKey>, IdentityError> {
-        let active = rows_of(tx, purpose)?.into_iter().filter(|(_, row)| row.retired_at.is_none());
-        let (id, row) = match active.max_by_key(|(_, row)| row.created_at) {
-            Some(found) => found,
-            None => self.create_key(tx, purpose, None, None)?,
-        };
+        let (id, row) = self.active_row(tx, purpose)?;
         self.opened(purpose, id, &row)
+    }
+
+    /// The row of the key that signs, made if there is none, whether or not it opens.
+    pub(crate) fn active_row(
+        &self,
+        tx: &mut WriteTx<'_>,
+        purpose: Purpose,
+    ) -> Result<(String, SigningKeyRow), IdentityError> {
+        let active = rows_of(tx, purpose)?.into_iter().filter(|(_, row)| row.retired_at.is_none());
+        match active.max_by_key(|(_, row)| row.created_at) {
+            Some(found) => Ok(found),
+            None => self.create_key(tx, purpose, None, None),
+        }
     }
 
     /// A key by its id, if what it signed is still accepted.
@@ -251,19 +261,27 @@ impl Identity {
         }
     }
 
-    /// The public keys of a purpose by which something may still be verified, with their ids. None of [`Purpose::Xolo`].
+    /// The public keys of a purpose by which something may still be verified, with their ids. None of [`Purpose::Xolo`]. A key that
+    /// cannot be opened, as after a change of the master key, is left out and logged: the others go on verifying.
     pub fn public_keys(
         &self,
         tx: &ReadTx<'_>,
         purpose: Purpose,
     ) -> Result<Vec<(String, PublicKey)>, IdentityError> {
         let now = self.now();
-        let mut all = Vec::new();
+        let (mut all, mut closed) = (Vec::new(), Vec::new());
         for (id, row) in rows_of(tx, purpose)? {
             if row.is_over(now) {
                 continue;
             }
-            let key = self.opened(purpose, id, &row)?;
+            let key = match self.opened(purpose, id.clone(), &row) {
+                Ok(key) => key,
+                Err(IdentityError::MasterKey { .. } | IdentityError::Key(_)) => {
+                    closed.push(id);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let public = match &key.signer {
                 Signer::Ed25519(key) => PublicKey::Ed25519(key.verifying_key()),
                 Signer::P256(key) => PublicKey::P256(key.verifying_key()),
@@ -271,6 +289,10 @@ impl Identity {
                 Signer::Mac(_) => continue,
             };
             all.push((key.id.clone(), public));
+        }
+        if !closed.is_empty() {
+            let master = self.master().name();
+            warn!(%purpose, keys = ?closed, master, "signing keys that do not open are left out; rotate them at once");
         }
         Ok(all)
     }
@@ -322,6 +344,11 @@ impl Identity {
         };
         self.record(tx, entry.fact("purpose", purpose.as_str()).fact("key", id.as_str()))?;
         Ok((id, row))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn forget_opened(&self) {
+        self.ring().0.clear();
     }
 
     fn opened(

@@ -260,18 +260,23 @@ impl Identity {
         }
     }
 
-    /// The bundle of this node's own trust domain, in the form of SPIFFE. Keys that are not there yet are made.
+    /// The bundle of this node's own trust domain, in the form of SPIFFE. Keys that are not there yet are made; those that do not open
+    /// are left out.
     ///
     /// # Errors
-    /// `NoTrustDomain`.
+    /// `NoTrustDomain`; `MasterKey` if none of the authorities or none of the keys of tokens opens.
     pub fn own_bundle(&self, tx: &mut WriteTx<'_>) -> Result<Value, IdentityError> {
+        for purpose in [Purpose::Workloads, Purpose::WorkloadTokens] {
+            self.active_row(tx, purpose)?;
+        }
+        if let Some(bundle) = self.known_bundle(tx)? {
+            return Ok(bundle);
+        }
+        // There is a key of each, so that one of them does not open.
         for purpose in [Purpose::Workloads, Purpose::WorkloadTokens] {
             self.active_key(tx, purpose)?;
         }
-        match self.known_bundle(tx)? {
-            Some(bundle) => Ok(bundle),
-            None => Err(IdentityError::NoTrustDomain),
-        }
+        Err(IdentityError::NoTrustDomain)
     }
 
     /// As [`Identity::own_bundle`], if there are keys already.

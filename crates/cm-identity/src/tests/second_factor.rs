@@ -3,6 +3,7 @@ use std::time::Duration;
 use cm_crypto::Secret;
 
 use super::support::*;
+use crate::table::{SecondFactorRow, SecondFactors};
 use crate::{
     Authenticated, CredentialProblem, CredentialRight, Enrolment, IdentityError, NewSession, SessionKind,
 };
@@ -231,4 +232,29 @@ async fn only_a_password_counts_for_enrolling() {
     assert!(!begin(&keyed).await.is_in_person());
     let (derived, _) = world.token(&session, 60).await.unwrap();
     assert!(!world.identity.authenticate(derived.expose()).await.unwrap().is_in_person());
+}
+
+#[tokio::test]
+async fn recovery_codes_work_where_the_secret_does_not_open() {
+    let (world, enrolment, recovery) = enrolled().await;
+    // As after a change of the master key.
+    let changed = world.write(|_, tx| {
+        let key = (tenant(), id("alice"));
+        let row = tx.get::<SecondFactors>(&key)?.unwrap();
+        tx.put::<SecondFactors>(&key, &SecondFactorRow { sealed: "AAAA".to_owned(), ..row })?;
+        Ok(())
+    });
+    changed.await.unwrap();
+    for _ in 0..6 {
+        let outcome = login(&world, Some(&code(&world, &enrolment))).await;
+        assert!(matches!(outcome, Err(IdentityError::MasterKey { .. })), "{outcome:?}");
+    }
+    let alice = login(&world, Some(recovery[0].expose())).await.expect("nothing was counted for it");
+    assert!(alice.has_second_factor());
+    let outcome = login(&world, Some(recovery[0].expose())).await;
+    assert!(outcome.is_err(), "each is of use once");
+    // So she gets rid of it, and enrols anew.
+    remove(&world, recovery[1].expose()).await.unwrap();
+    let again = enrol(&world).await.unwrap();
+    confirm(&world, &code(&world, &again)).await.unwrap();
 }

@@ -1,9 +1,11 @@
 use cm_crypto::Secret;
+use cm_db::WriteTx;
+use cm_types::TrustDomain;
 
 use super::support::*;
 use crate::signing::{PublicKey, Purpose};
-use crate::table::SigningKeys;
-use crate::{IdentityError, MasterKey};
+use crate::table::{SigningKeyRow, SigningKeys};
+use crate::{Identity, IdentityError, MasterKey};
 
 #[tokio::test]
 async fn keys_take_turns_and_are_listed_without_being_shown() {
@@ -59,5 +61,53 @@ async fn keys_are_sealed_and_open_under_their_master_key_only() {
         .await
         .unwrap();
     let found = world.read(|identity, tx| identity.public_keys(tx, Purpose::Tokens)).await;
-    assert!(matches!(found, Err(IdentityError::MasterKey { expected }) if expected == name));
+    assert_eq!(found.unwrap().len(), 0, "what does not open is left out");
+    let active = world.write(|identity, tx| identity.active_key(tx, Purpose::Tokens).map(|_| ())).await;
+    assert!(matches!(active, Err(IdentityError::MasterKey { expected }) if expected == name));
+    // Others are as good as ever.
+    let rotate = |identity: &Identity, tx: &mut WriteTx<'_>| {
+        identity.rotate_signing_key(tx, &of_tenants(), Purpose::Tokens, false, None)
+    };
+    let second = world.write(rotate).await.unwrap();
+    let found = world.read(|identity, tx| identity.public_keys(tx, Purpose::Tokens)).await.unwrap();
+    assert_eq!(found.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), [second.id.as_str()]);
+}
+
+#[tokio::test]
+async fn a_bundle_holds_the_keys_that_open() {
+    let world = World::new().await;
+    world.identity.use_trust_domain(TrustDomain::parse("mesh.example").unwrap()).unwrap();
+    let bundle = async || world.write(|identity, tx| identity.own_bundle(tx)).await;
+    let keys = |bundle: &serde_json::Value| bundle["keys"].as_array().unwrap().len();
+    assert_eq!(keys(&bundle().await.unwrap()), 2);
+    world
+        .write(|identity, tx| {
+            identity.rotate_signing_key(tx, &of_tenants(), Purpose::WorkloadTokens, false, None)
+        })
+        .await
+        .unwrap();
+    assert_eq!(keys(&bundle().await.unwrap()), 3);
+    world.break_key(Purpose::WorkloadTokens, true).await;
+    assert_eq!(keys(&bundle().await.unwrap()), 2);
+    world.break_key(Purpose::WorkloadTokens, false).await;
+    assert!(matches!(bundle().await, Err(IdentityError::MasterKey { .. })));
+}
+
+impl World {
+    /// Makes the retired keys of a purpose, or the active one, such that they do not open.
+    async fn break_key(&self, purpose: Purpose, retired: bool) {
+        let broken = self.write(move |identity, tx| {
+            for key in identity.list_signing_keys(tx)? {
+                let place = (purpose.as_str().to_owned(), key.id.clone());
+                if key.purpose == purpose && key.retired_at.is_some() == retired {
+                    let row = tx.get::<SigningKeys>(&place)?.unwrap();
+                    tx.put::<SigningKeys>(&place, &SigningKeyRow { sealed: "AAAA".to_owned(), ..row })?;
+                }
+            }
+            // As of a node that was started anew.
+            identity.forget_opened();
+            Ok(())
+        });
+        broken.await.unwrap();
+    }
 }

@@ -11,7 +11,7 @@ use cm_http::range::unsatisfiable;
 use cm_http::{Failure, FailureClass};
 use cm_kernel::catalog::{CatalogError, Fault};
 use cm_kernel::events::EventError;
-use cm_kernel::identity::IdentityError;
+use cm_kernel::identity::{IdentityError, InvalidInput};
 use cm_kernel::objects::ObjectError;
 use cm_kernel::{ErrorClass, KernelError};
 use serde_json::{Value, json};
@@ -123,6 +123,13 @@ fn details(error: &KernelError) -> Vec<(&'static str, Value)> {
         KernelError::NoSuchRole(role) => vec![("role", role.clone().into())],
         KernelError::Identity(IdentityError::Stale { expected, found }) => {
             vec![("expected", expected.0.into()), ("found", found.0.into())]
+        }
+        // A name that is taken is no rule of form, and answered as others that are.
+        KernelError::Identity(IdentityError::Invalid(problem)) if *problem != InvalidInput::ReservedId => {
+            // As entries of the catalogue say it.
+            let (path, text) = (problem.field(), problem.to_string());
+            let message = text.strip_prefix(&format!("{path}: ")).unwrap_or(&text);
+            vec![("fields", json!([{ "path": path, "message": message, "limit": false }]))]
         }
         KernelError::Catalog(error) => catalog_details(error),
         _ => Vec::new(),

@@ -130,7 +130,7 @@ impl Identity {
         require(permit)?;
         let tenant = permit.tenant();
         let max = NAME_LEN_MAX;
-        check_text(name, max, InvalidInput::Label { max })?;
+        check_text(name, max, InvalidInput::Text { field: "name", max })?;
         if key_ids(tx, tenant)?.len() >= KEYS_MAX {
             return Err(IdentityError::TooManyAccountKeys { max: KEYS_MAX });
         }

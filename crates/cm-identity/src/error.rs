@@ -50,8 +50,8 @@ pub enum IdentityError {
         found: Generation,
     },
     /// The input breaks a rule.
-    #[error("invalid input")]
-    Invalid(#[source] InvalidInput),
+    #[error(transparent)]
+    Invalid(InvalidInput),
     /// Roles are given or taken without a permit to grant.
     #[error("changing roles needs the permission to grant")]
     RolesNeedGrant,
@@ -284,15 +284,11 @@ pub enum CredentialProblem {
 /// Which rule an input breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidInput {
-    /// The display name.
-    #[error("display_name must have 1 to {max} bytes and no control characters")]
-    DisplayName {
-        /// The most bytes.
-        max: usize,
-    },
-    /// The label of an API key or a passkey.
-    #[error("label must have 1 to {max} bytes and no control characters")]
-    Label {
+    /// A name or a label.
+    #[error("{field} must have 1 to {max} bytes and no control characters")]
+    Text {
+        /// Which field.
+        field: &'static str,
         /// The most bytes.
         max: usize,
     },
@@ -313,9 +309,11 @@ pub enum InvalidInput {
         /// The most bytes.
         max: usize,
     },
-    /// The lifetime of a token.
-    #[error("a token must live 1 to {} seconds", max.as_secs())]
+    /// The lifetime of a token or a document.
+    #[error("{field} must be 1 to {}", max.as_secs())]
     Ttl {
+        /// Which field; it counts seconds.
+        field: &'static str,
         /// The longest.
         max: Duration,
     },
@@ -357,6 +355,24 @@ pub enum InvalidInput {
     /// A cursor that no list returned.
     #[error("the cursor is not one of this list")]
     Cursor,
+}
+
+impl InvalidInput {
+    /// The field of the request that breaks the rule. Where a field has another name at some face, the message says what is meant.
+    pub fn field(&self) -> &'static str {
+        match self {
+            InvalidInput::Text { field, .. }
+            | InvalidInput::Ttl { field, .. }
+            | InvalidInput::Profile { field, .. }
+            | InvalidInput::Provider { field, .. }
+            | InvalidInput::TrustDomain { field, .. } => field,
+            InvalidInput::Roles { .. } | InvalidInput::DuplicateRole(_) => "roles",
+            InvalidInput::PasswordLength { .. } => "password",
+            InvalidInput::Audience { .. } => "audience",
+            InvalidInput::ReservedId => "id",
+            InvalidInput::Cursor => "after",
+        }
+    }
 }
 
 /// Why the node's keys cannot be used.

@@ -327,5 +327,5 @@ impl Identity {
 
 fn check_label(label: &str) -> Result<(), InvalidInput> {
     let max = LABEL_LEN_MAX;
-    check_text(label, max, InvalidInput::Label { max })
+    check_text(label, max, InvalidInput::Text { field: "label", max })
 }

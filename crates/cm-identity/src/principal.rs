@@ -89,7 +89,7 @@ pub(crate) fn check_text(text: &str, max: usize, problem: InvalidInput) -> Resul
 
 pub(crate) fn check_display_name(name: &str) -> Result<(), InvalidInput> {
     let max = DISPLAY_NAME_LEN_MAX;
-    check_text(name, max, InvalidInput::DisplayName { max })
+    check_text(name, max, InvalidInput::Text { field: "display_name", max })
 }
 
 pub(crate) fn check_roles(roles: &[ResourceId]) -> Result<(), InvalidInput> {

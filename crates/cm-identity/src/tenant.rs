@@ -46,5 +46,5 @@ pub struct NewTenant {
 
 pub(crate) fn check_name(name: Option<&str>) -> Result<(), InvalidInput> {
     let max = TENANT_NAME_LEN_MAX;
-    name.map_or(Ok(()), |name| check_text(name, max, InvalidInput::DisplayName { max }))
+    name.map_or(Ok(()), |name| check_text(name, max, InvalidInput::Text { field: "name", max }))
 }

@@ -101,7 +101,7 @@ impl Identity {
         require_cover(permit, tenant, id)?;
         existing(tx, tenant, id)?;
         require_not_vouched(tx, tenant, id)?;
-        require_ttl(ttl_max, SVID_TTL_MAX)?;
+        require_ttl("ttl_seconds_max", ttl_max)?;
         let name = SpiffeId::of_principal(self.trust_domain()?, tenant, id)?;
         let key = key_of(tenant, id);
         let before = tx.get::<Workloads>(&key)?;
@@ -229,7 +229,7 @@ impl Identity {
         require_not_vouched(tx, tenant, id)?;
         let workload = tx.get::<Workloads>(&key_of(tenant, id))?.filter(|_| !row.disabled);
         let workload = workload.ok_or(IdentityError::NotAWorkload)?;
-        require_ttl(ttl, SVID_TTL_MAX)?;
+        require_ttl("ttl_seconds", ttl)?;
         let mut expires_at = self.now().after(ttl.min(Duration::from_secs(workload.ttl_max_secs)));
         if let (CredentialRight::Own(_), Some(shown)) = (right, shown) {
             let outlives = matches!(shown.credential(), Credential::ApiKey { .. });
@@ -311,9 +311,10 @@ fn workload(principal: PrincipalId, row: WorkloadRow) -> Workload {
     Workload { principal, ttl_max: Duration::from_secs(ttl_max_secs), created_at }
 }
 
-fn require_ttl(ttl: Duration, max: Duration) -> Result<(), IdentityError> {
+fn require_ttl(field: &'static str, ttl: Duration) -> Result<(), IdentityError> {
+    let max = SVID_TTL_MAX;
     match ttl.as_secs() == 0 || ttl > max {
-        true => Err(InvalidInput::Ttl { max }.into()),
+        true => Err(InvalidInput::Ttl { field, max }.into()),
         false => Ok(()),
     }
 }

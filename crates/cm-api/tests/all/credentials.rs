@@ -2,9 +2,10 @@
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
+use cm_types::TrustDomain;
 use serde_json::{Value, json};
 
-use crate::support::Node;
+use crate::support::{Answer, Node};
 
 const WHOAMI: &str = "/api/v1/auth/whoami";
 const PASSWORD: &str = "correct horse battery staple";
@@ -233,4 +234,43 @@ async fn set_own(node: &Node) {
     let own = json!({ "password": PASSWORD });
     node.put("/api/v1/principals/admin/password", own.clone()).await.expect(204);
     node.put("/api/v1/principals/admin/password", own).await.expect(204);
+}
+
+#[tokio::test]
+async fn what_breaks_a_rule_is_told_which_and_where() {
+    let node = node_with_ada().await;
+    node.kernel.identity().use_trust_domain(TrustDomain::parse("mesh.example").unwrap()).unwrap();
+    let check = |refused: Answer, path: &str, words: &str| {
+        let refused = refused.expect(422);
+        assert_eq!(refused.code(), "invalid");
+        let error = refused.json()["error"].clone();
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(words), "{error}");
+        let field = &error["details"]["fields"][0];
+        assert_eq!((&field["path"], &field["limit"]), (&json!(path), &json!(false)), "{error}");
+        let told = field["message"].as_str().unwrap();
+        assert!(message.ends_with(told) && !told.starts_with(&format!("{path}: ")), "{error}");
+    };
+    let ada = "/api/v1/principals/ada";
+    let short = node.put(&format!("{ada}/password"), json!({ "password": "short" })).await;
+    check(short, "password", "a password must have");
+    let nameless = node.post("/api/v1/principals", json!({ "id": "bob", "display_name": "" })).await;
+    check(nameless, "display_name", "display_name must have 1 to");
+    let label = node.post(&format!("{ada}/api-keys"), json!({ "label": "two\nlines" })).await;
+    check(label, "label", "no control characters");
+    let long = node.post("/api/v1/auth/tokens", json!({ "ttl_seconds": 100_000_000 })).await;
+    check(long, "ttl_seconds", "ttl_seconds must be 1 to");
+    let long = node.put(&format!("{ada}/workload"), json!({ "ttl_seconds_max": 100_000_000 })).await;
+    check(long, "ttl_seconds_max", "must be 1 to 86400");
+    node.put(&format!("{ada}/workload"), json!({})).await.expect(200);
+    let nobody = node.post(&format!("{ada}/svids/jwt"), json!({ "audience": [] })).await;
+    check(nobody, "audience", "audience: expected 1 to");
+    let bundle = node.put("/api/v1/trust-domains/two.example", json!({ "bundle": {} })).await;
+    check(bundle, "bundle", "bundle: ");
+    let bundle = node.get("/.well-known/spiffe-bundle").await.expect(200).json();
+    let own = node.put("/api/v1/trust-domains/mesh.example", json!({ "bundle": bundle })).await;
+    check(own, "domain", "domain: ");
+    let provider = json!({ "issuer": "nowhere", "audience": "mesh", "algorithms": ["RS256"], "claim": "groups", "roles": {} });
+    let provider = node.put("/api/v1/tenants/default/providers/corp", provider).await;
+    check(provider, "issuer", "issuer: ");
 }

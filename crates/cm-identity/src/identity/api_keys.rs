@@ -39,7 +39,7 @@ impl Identity {
     ) -> Result<(Secret<String>, ApiKeyInfo), IdentityError> {
         require_right(right, principal)?;
         let max = LABEL_LEN_MAX;
-        check_text(label, max, InvalidInput::Label { max })?;
+        check_text(label, max, InvalidInput::Text { field: "label", max })?;
         existing(tx, right.tenant(), principal)?;
         require_not_vouched(tx, right.tenant(), principal)?;
         self.add_api_key(tx, (right.tenant(), principal), right.actor(), label, request)
@@ -59,7 +59,7 @@ impl Identity {
     ) -> Result<(Secret<String>, ApiKeyInfo), IdentityError> {
         require_right(right, principal)?;
         let max = LABEL_LEN_MAX;
-        check_text(label, max, InvalidInput::Label { max })?;
+        check_text(label, max, InvalidInput::Text { field: "label", max })?;
         existing(tx, right.tenant(), principal)?;
         require_not_vouched(tx, right.tenant(), principal)?;
         let id = format!("{S3_ID_PREFIX}{}", hex::encode_upper(secret::random_bytes::<S3_ID_BYTES>()));

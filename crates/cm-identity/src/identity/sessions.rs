@@ -369,7 +369,7 @@ impl Identity {
     fn require_ttl(&self, kind: SessionKind, ttl: Duration) -> Result<(), IdentityError> {
         let max = if kind == SessionKind::Api { TOKEN_TTL_MAX } else { XOLO_TTL_MAX };
         match ttl.as_secs() == 0 || ttl > max {
-            true => Err(InvalidInput::Ttl { max }.into()),
+            true => Err(InvalidInput::Ttl { field: "ttl_seconds", max }.into()),
             false => Ok(()),
         }
     }

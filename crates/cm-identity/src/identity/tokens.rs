@@ -100,7 +100,7 @@ impl Identity {
         request: Option<&RequestId>,
     ) -> Result<(Secret<String>, TokenInfo), IdentityError> {
         if ttl.as_secs() == 0 || ttl > TOKEN_TTL_MAX {
-            return Err(InvalidInput::Ttl { max: TOKEN_TTL_MAX }.into());
+            return Err(InvalidInput::Ttl { field: "ttl_seconds", max: TOKEN_TTL_MAX }.into());
         }
         let (tenant, id) = (&authenticated.principal().tenant, &authenticated.principal().id);
         let row = tx.get::<Principals>(&key_of(tenant, id))?.ok_or(CredentialProblem::UnknownPrincipal)?;

@@ -263,7 +263,7 @@ async fn what_is_for_others_or_unverified_is_not_registered() {
     let mut device = Device::new();
     let made = device.make(&challenge);
     let outcome = finish(&world, &alice, (&challenge.state, made.clone()), "").await;
-    assert!(matches!(outcome, Err(IdentityError::Invalid(InvalidInput::Label { .. }))));
+    assert!(matches!(outcome, Err(IdentityError::Invalid(InvalidInput::Text { .. }))));
     finish(&world, &alice, (&challenge.state, made), "key").await.unwrap();
 }
 

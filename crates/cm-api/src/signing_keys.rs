@@ -24,7 +24,7 @@ pub struct SigningKeyView {
     pub algorithm: String,
     /// Its name, the `kid` of tokens.
     pub id: String,
-    /// Whether it signs; otherwise it only verifies what it signed before.
+    /// Whether it signs; otherwise it only verifies what it signed before, or is an authority that is published and signs soon.
     pub active: bool,
     /// Since when it exists, RFC 3339.
     #[schema(format = "date-time")]
@@ -41,7 +41,7 @@ impl From<SigningKeyInfo> for SigningKeyView {
         Self {
             purpose: key.purpose.to_string(),
             algorithm: key.purpose.algorithm().to_owned(),
-            active: key.retired_at.is_none(),
+            active: key.is_active,
             id: key.id,
             created_at: key.created_at.to_string(),
             ends_at: key.ends_at.map(|end| end.to_string()),

@@ -74,7 +74,11 @@ pub async fn run(command: KeysCommand, connection: &Connection) -> Outcome {
             let body = serde_json::json!({ "at_once": now });
             let key: Value = connection.api()?.post(&format!("/api/v1/keys/{purpose}/rotate"), &body).await?;
             let id = key.get("id").and_then(Value::as_str).unwrap_or_default();
-            output::done(connection, &format!("{purpose} are signed with {id} from now on"), &key);
+            let when = match key.get("active").and_then(Value::as_bool) {
+                Some(false) => "ten minutes from now, when others know it",
+                _ => "now on",
+            };
+            output::done(connection, &format!("{purpose} are signed with {id} from {when}"), &key);
             Ok(ExitCode::SUCCESS)
         }
     }

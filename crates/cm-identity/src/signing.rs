@@ -1,7 +1,9 @@
 //! Keys that sign what this node issues, and take turns.
 //!
 //! Each [`Purpose`] has one active key, which signs, and keys that have signed and still verify until the last of what they
-//! signed has expired. [`Identity::rotate_signing_key`] puts a new key in the place of the active one; nothing stops for it.
+//! signed has expired. [`Identity::rotate_signing_key`] puts a new key in the place of the active one; nothing stops for it. What an
+//! authority of workloads signs is verified by peers that look for new ones now and then, so that an authority is
+//! published first and signs later ([`PUBLISHED_BEFORE`]).
 //! Keys are rows of the database, sealed under the [`MasterKey`](crate::MasterKey); every node of a catalogue has them. A key
 //! comes into being when it is first needed.
 //!
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cm_crypto::cert::CertificateAuthority;
+use cm_crypto::cert::{self, CertificateAuthority};
 use cm_crypto::es256::{EcSigningKey, EcVerifyingKey};
 use cm_crypto::jws::MacKey;
 use cm_crypto::sign::{SigningKey, VerifyingKey};
@@ -28,12 +30,15 @@ use tracing::warn;
 use crate::identity::TOKEN_TTL_MAX;
 use crate::table::{SigningKeyRow, SigningKeys};
 use crate::trail::Entry;
-use crate::workload::SVID_TTL_MAX;
+use crate::workload::{BUNDLE_REFRESH_SECS, SVID_TTL_MAX};
 use crate::{Identity, IdentityError};
 
 /// How long the authority of workloads holds, so that even one that is never rotated ends.
 const AUTHORITY_VALID_FOR: Duration = Duration::from_secs(2 * 365 * 24 * 3600);
 const AUTHORITY_NAME: &str = "CryptoMesh workload authority";
+/// How long an authority is published before it signs: peers ask for the bundle again within [`BUNDLE_REFRESH_SECS`], and may
+/// fail to once.
+pub const PUBLISHED_BEFORE: Duration = Duration::from_secs(2 * BUNDLE_REFRESH_SECS);
 /// Keys of one purpose that are remembered: the active one and those that have been.
 const KEYS_OF_PURPOSE_MAX: usize = 64;
 
@@ -83,6 +88,15 @@ impl Purpose {
             Purpose::WorkloadTokens | Purpose::Workloads => SVID_TTL_MAX,
         }
     }
+
+    /// How long a key is published before it signs in the place of another.
+    fn published_before(self) -> Duration {
+        match self {
+            Purpose::Workloads => PUBLISHED_BEFORE,
+            // Those who verify these ask for a key that they do not know.
+            Purpose::Tokens | Purpose::Xolo | Purpose::WorkloadTokens => Duration::ZERO,
+        }
+    }
 }
 
 impl std::fmt::Display for Purpose {
@@ -112,11 +126,13 @@ pub struct SigningKeyInfo {
     pub purpose: Purpose,
     /// Its name, the `kid` of tokens.
     pub id: String,
-    /// Since when it signs.
+    /// Since when it is there.
     pub created_at: Timestamp,
-    /// Since when another signs; `None` for the active one.
+    /// Whether it signs now. A newer one may only be published yet.
+    pub is_active: bool,
+    /// From when on another signs; `None` while none is there.
     pub retired_at: Option<Timestamp>,
-    /// Until when what it signed is accepted; `None` for the active one.
+    /// Until when what it signed is accepted; `None` while no other key is there.
     pub ends_at: Option<Timestamp>,
     /// The name of the master key under which it is kept.
     pub master: String,
@@ -157,9 +173,11 @@ impl Identity {
         let now = self.now();
         let mut all = Vec::new();
         for purpose in Purpose::ALL {
-            for (id, row) in rows_of(tx, purpose)? {
+            let rows = rows_of(tx, purpose)?;
+            let active = signing(&rows, now).map(|(id, _)| id.clone());
+            for (id, row) in rows {
                 if !row.is_over(now) {
-                    all.push(info(purpose, id, row));
+                    all.push(info(purpose, active.as_ref(), (id, row)));
                 }
             }
         }
@@ -168,7 +186,8 @@ impl Identity {
     }
 
     /// Puts a new key in the place of the active one. What the old one signed is accepted until it expires; or not any more
-    /// from now on, if the old ones are to end `at_once` because somebody else has them.
+    /// from now on, if the old ones are to end `at_once` because somebody else has them. An authority of workloads signs only after
+    /// it was published for [`PUBLISHED_BEFORE`], unless at once.
     ///
     /// The permit is for the collection of tenants: keys are of the whole node. Errors: `WrongPermit`.
     pub fn rotate_signing_key(
@@ -199,13 +218,26 @@ impl Identity {
             if at_once || row.is_over(now) {
                 tx.delete::<SigningKeys>(&key)?;
             } else if row.retired_at.is_none() {
-                row.retired_at = Some(now);
-                row.ends_at = Some(now.after(purpose.overlap()));
+                let until = now.after(purpose.published_before());
+                let until = if self.signs_until(purpose, &key.1, &row, until) { until } else { now };
+                row.retired_at = Some(until);
+                row.ends_at = Some(until.after(purpose.overlap()));
                 tx.put::<SigningKeys>(&key, &row)?;
             }
         }
         let (id, row) = self.create_key(tx, purpose, actor, request)?;
-        Ok(info(purpose, id, row))
+        let active = signing(&rows_of(tx, purpose)?, now).map(|(id, _)| id.clone());
+        Ok(info(purpose, active.as_ref(), (id, row)))
+    }
+
+    /// Whether a key can still sign at this moment: one that does not open, or an authority that has ended, is worth no wait.
+    fn signs_until(&self, purpose: Purpose, id: &str, row: &SigningKeyRow, until: Timestamp) -> bool {
+        match self.opened(purpose, id.to_owned(), row).as_deref() {
+            Ok(OpenKey { signer: Signer::Authority(authority), .. }) => {
+                cert::validity(authority.certificate_der()).is_ok_and(|(_, ends)| ends > until)
+            }
+            outcome => outcome.is_ok(),
+        }
     }
 
     /// A number that grows whenever the keys of these purposes change: the latest second at which one came, or ended. What ends by
@@ -241,10 +273,22 @@ impl Identity {
         tx: &mut WriteTx<'_>,
         purpose: Purpose,
     ) -> Result<(String, SigningKeyRow), IdentityError> {
-        let active = rows_of(tx, purpose)?.into_iter().filter(|(_, row)| row.retired_at.is_none());
-        match active.max_by_key(|(_, row)| row.created_at) {
-            Some(found) => Ok(found),
+        match signing(&rows_of(tx, purpose)?, self.now()) {
+            Some(found) => Ok(found.clone()),
             None => self.create_key(tx, purpose, None, None),
+        }
+    }
+
+    /// The key that signs or will: the newest, which may only be published yet. Made if there is none.
+    pub(crate) fn newest_key(
+        &self,
+        tx: &mut WriteTx<'_>,
+        purpose: Purpose,
+    ) -> Result<Arc<OpenKey>, IdentityError> {
+        let newest = rows_of(tx, purpose)?.into_iter().find(|(_, row)| row.retired_at.is_none());
+        match newest {
+            Some((id, row)) => self.opened(purpose, id, &row),
+            None => self.active_key(tx, purpose),
         }
     }
 
@@ -416,7 +460,13 @@ fn rows_of(tx: &ReadTx<'_>, purpose: Purpose) -> Result<Vec<(String, SigningKeyR
     }
 }
 
-fn info(purpose: Purpose, id: String, row: SigningKeyRow) -> SigningKeyInfo {
+/// The key that signs now: the oldest whose turn is not over. What comes behind it is published only.
+fn signing(rows: &[(String, SigningKeyRow)], now: Timestamp) -> Option<&(String, SigningKeyRow)> {
+    let in_turn = rows.iter().filter(|(_, row)| row.retired_at.is_none_or(|at| at > now));
+    in_turn.min_by_key(|(_, row)| (row.retired_at.is_none(), row.retired_at, row.created_at))
+}
+
+fn info(purpose: Purpose, active: Option<&String>, (id, row): (String, SigningKeyRow)) -> SigningKeyInfo {
     let SigningKeyRow { created_at, retired_at, ends_at, master, .. } = row;
-    SigningKeyInfo { purpose, id, created_at, retired_at, ends_at, master }
+    SigningKeyInfo { purpose, is_active: active == Some(&id), id, created_at, retired_at, ends_at, master }
 }

@@ -245,13 +245,14 @@ impl Identity {
         Ok((SpiffeId::of_principal(self.trust_domain()?, tenant, id)?, whole))
     }
 
-    /// Puts another authority in the place of one whose end comes near.
+    /// Puts another authority in the place of one whose end comes near. The newest is looked at: the one that signs may have been
+    /// replaced, and wait for its successor to be known.
     fn renew_authority(
         &self,
         tx: &mut WriteTx<'_>,
         request: Option<&RequestId>,
     ) -> Result<(), IdentityError> {
-        let signer = self.active_key(tx, Purpose::Workloads)?;
+        let signer = self.newest_key(tx, Purpose::Workloads)?;
         let Signer::Authority(authority) = &signer.signer else { return Ok(()) };
         let (_, ends) = cert::validity(authority.certificate_der()).map_err(IdentityError::Key)?;
         match ends.since(self.now()) < AUTHORITY_LEFT_MIN {

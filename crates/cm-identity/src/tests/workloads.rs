@@ -7,7 +7,7 @@ use cm_types::{SpiffeId, TrustDomain};
 use serde_json::{Value, json};
 
 use super::support::*;
-use crate::signing::Purpose;
+use crate::signing::{PUBLISHED_BEFORE, Purpose};
 use crate::{
     Authenticated, CredentialRight, IdentityError, InvalidInput, IssuedSvid, SVID_TTL_MAX, TrustedDomain,
 };
@@ -172,19 +172,32 @@ async fn documents_hold_over_a_rotation_until_it_is_one_at_once() {
             .unwrap()
     };
     world.clock.advance(Duration::from_secs(1));
-    rotate(false).await;
-    let now = world.identity.now();
-    let after = certificate(&world, None, HOUR).await.unwrap();
+    let rotated = rotate(false).await;
+    assert!(!rotated.is_active, "it is published first");
     let second = bundle(&world).await;
     assert!(second.sequence() > first.sequence());
-    for issued in [&before, &after] {
+    // Peers who have not asked for the bundle since go on knowing what is issued.
+    world.clock.advance(PUBLISHED_BEFORE - Duration::from_secs(1));
+    let meanwhile = certificate(&world, None, HOUR).await.unwrap();
+    first.verify_certificates(&domain(), &der(&meanwhile), world.identity.now()).unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    let after = certificate(&world, None, HOUR).await.unwrap();
+    let now = world.identity.now();
+    let listed = world.read(|identity, tx| identity.list_signing_keys(tx)).await.unwrap();
+    let authorities: Vec<_> = listed.iter().filter(|key| key.purpose == Purpose::Workloads).collect();
+    assert_eq!(authorities.iter().map(|key| key.is_active).collect::<Vec<_>>(), [false, true]);
+    // The old one verifies for as long as what it signed last may live.
+    assert_eq!(authorities[0].ends_at, Some(now.after(SVID_TTL_MAX)));
+    for issued in [&before, &meanwhile, &after] {
         second.verify_certificates(&domain(), &der(issued), now).unwrap();
     }
     let unknown = first.verify_certificates(&domain(), &der(&after), now);
     assert_eq!(unknown, Err(CryptoError::UntrustedSigner));
-    rotate(true).await;
+    assert!(rotate(true).await.is_active);
     let third = bundle(&world).await;
     assert_eq!(third.authorities().len(), 1);
+    let at_once = certificate(&world, None, HOUR).await.unwrap();
+    third.verify_certificates(&domain(), &der(&at_once), now).unwrap();
     let gone = third.verify_certificates(&domain(), &der(&before), now);
     assert_eq!(gone, Err(CryptoError::UntrustedSigner));
 }
@@ -204,7 +217,48 @@ async fn an_authority_is_replaced_before_its_end() {
     assert_eq!(both.authorities().len(), 2);
     let now = world.identity.now();
     both.verify_certificates(&domain(), &der(&issued), now).unwrap();
+    first.verify_certificates(&domain(), &der(&issued), now).expect("the other is published first");
+    certificate(&world, None, HOUR).await.unwrap();
+    assert_eq!(bundle(&world).await.authorities().len(), 2, "one successor is enough");
+    world.clock.advance(PUBLISHED_BEFORE);
+    let (issued, now) = (certificate(&world, None, HOUR).await.unwrap(), world.identity.now());
+    both.verify_certificates(&domain(), &der(&issued), now).unwrap();
     assert!(first.verify_certificates(&domain(), &der(&issued), now).is_err());
+}
+
+#[tokio::test]
+async fn an_authority_that_has_ended_is_not_waited_for() {
+    let world = world().await;
+    register(&world, "web").await.unwrap();
+    certificate(&world, None, HOUR).await.unwrap();
+    world.clock.advance(Duration::from_secs(2 * 365 * 24 * 3600));
+    let issued = certificate(&world, None, HOUR).await.unwrap();
+    let now = world.identity.now();
+    bundle(&world).await.verify_certificates(&domain(), &der(&issued), now).unwrap();
+}
+
+#[tokio::test]
+async fn authorities_that_are_rotated_often_sign_in_their_order() {
+    let world = world().await;
+    register(&world, "web").await.unwrap();
+    certificate(&world, None, HOUR).await.unwrap();
+    let active = async || {
+        let listed = world.read(|identity, tx| identity.list_signing_keys(tx)).await.unwrap();
+        let active: Vec<_> = listed.into_iter().filter(|key| key.is_active).map(|key| key.id).collect();
+        active.into_iter().next_back().unwrap()
+    };
+    let mut order = vec![active().await];
+    for _ in 0..2 {
+        world.clock.advance(PUBLISHED_BEFORE / 2);
+        let rotated = world.write(move |identity, tx| {
+            identity.rotate_signing_key(tx, &of_tenants(), Purpose::Workloads, false, None)
+        });
+        order.push(rotated.await.unwrap().id);
+    }
+    for id in order {
+        assert_eq!(active().await, id);
+        world.clock.advance(PUBLISHED_BEFORE / 2);
+    }
 }
 
 fn trusted(document: &Value) -> TrustedDomain {

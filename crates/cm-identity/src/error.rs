@@ -249,6 +249,9 @@ pub enum CredentialProblem {
     /// A refresh token that was used before: whoever has it is not the only one.
     #[error("the refresh token was used before")]
     Reused,
+    /// A token that is good, and another's than whose name and secret were shown.
+    #[error("the token is of another principal")]
+    OtherPrincipal,
     /// A token past its end, or dated into the future.
     #[error("the token is expired or not yet valid")]
     Expired,

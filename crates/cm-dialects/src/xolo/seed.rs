@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use cm_crypto::Secret;
 use cm_http::Failure;
 use cm_kernel::SignUp;
-use cm_kernel::identity::{Authenticated, LiveSession, NewSession, Profile, SessionKind};
+use cm_kernel::identity::{Authenticated, CredentialProblem, LiveSession, NewSession, Profile, SessionKind};
 use cm_types::{PrincipalId, TenantId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -174,7 +174,12 @@ async fn live(
     let authenticated = proven((xolo, op), &app, &body.client_id, body.secret).await?;
     match xolo.kernel().xolo_session(op, &body.token, SessionKind::Xolo3, &app).await {
         Ok(live) if live.principal.id == authenticated.principal().id => Ok(Some(live)),
-        Ok(_) | Err(cm_kernel::KernelError::Unauthenticated) => Ok(None),
+        Ok(_) => {
+            // Whoever has it has it from somebody else.
+            xolo.kernel().refuse_credential(op, &app, CredentialProblem::OtherPrincipal).await;
+            Ok(None)
+        }
+        Err(cm_kernel::KernelError::Unauthenticated) => Ok(None),
         Err(error) => Err(refused(error)),
     }
 }

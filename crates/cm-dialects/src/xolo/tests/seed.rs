@@ -123,6 +123,12 @@ async fn forged_tokens_are_refused_each_with_an_event() {
         world.advance(2);
     }
     assert!(verified(&world, &good).await);
+    // One that is good, but somebody else's.
+    let other = json!({ "client_id": "other", "metadata": {}, "claims": {}, "expires_in": 86400 });
+    let others = ask(&world, "signup", other).await.expect(200)["token"].as_str().unwrap().to_owned();
+    let before = world.count(APP, "credential.refused").await;
+    assert!(!verified(&world, &others).await);
+    assert_eq!(world.count(APP, "credential.refused").await, before + 1);
 }
 
 #[tokio::test]

@@ -60,6 +60,12 @@ async fn a_workload_gets_documents_for_itself_once_somebody_made_it_one() {
     assert_eq!(verify(&node, shown("backend")).await["spiffe_id"], name);
     let verdict = verify(&node, shown("front")).await;
     assert_eq!(verdict["valid"], false, "{verdict}");
+    // Its keys are in the bundle, and not among those of the node's own tokens.
+    let keys = |document: Value| document["keys"].as_array().unwrap().clone();
+    let bundle = keys(node.get("/.well-known/spiffe-bundle").await.expect(200).json());
+    assert!(bundle.iter().any(|key| key["use"] == "jwt-svid"), "{bundle:?}");
+    let own = keys(node.get("/.well-known/jwks.json").await.expect(200).json());
+    assert!(own.iter().all(|key| key["kty"] == "OKP"), "{own:?}");
     // It opens nothing of the API.
     let shown = token["token"].as_str().unwrap();
     node.ask(Method::GET, "/api/v1/auth/whoami", Some(shown), "").await.expect(401);

@@ -140,7 +140,7 @@ pub async fn delete_trust_domain(
     Path(domain): Path<String>,
 ) -> Result<StatusCode, Failure> {
     let permit = api.kernel.authorize_of_node::<Update>(&op, ResourceKind::Tenant).await.map_err(refusal)?;
-    let domain = TrustDomain::parse(domain).map_err(|_| Failure::not_found())?;
+    let domain = TrustDomain::parse(domain).map_err(|_| unknown())?;
     api.kernel.distrust_domain(&op, &permit, &domain).await.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -164,13 +164,17 @@ pub async fn refresh_trust_domain(
     api.kernel.authorize_of_node::<Update>(&op, ResourceKind::Tenant).await.map_err(refusal)?;
     let all = api.kernel.trusted_domains().await.map_err(refusal)?;
     let trusted = all.into_iter().find(|trusted| trusted.domain.as_str() == domain);
-    let trusted = trusted.ok_or_else(Failure::not_found)?;
+    let trusted = trusted.ok_or_else(unknown)?;
     match api.bundles.refresh(&api.kernel, &op, trusted).await {
         Ok(changed) => Ok(Json(Refreshed { changed })),
         Err(BundleError::Kernel(error)) => Err(refusal(error)),
         Err(error @ BundleError::NoEndpoint) => Err(Failure::new(FailureClass::Conflict, error.to_string())),
         Err(error) => Err(Failure::new(FailureClass::Unavailable, error.to_string()).with_cause(error)),
     }
+}
+
+fn unknown() -> Failure {
+    refusal(IdentityError::NoSuchTrustDomain.into())
 }
 
 /// The routes of this module.

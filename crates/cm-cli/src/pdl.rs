@@ -193,7 +193,7 @@ fn check(args: &CheckArgs, connection: &Connection) -> Outcome {
                     json!({ "line": finding.at.line, "column": finding.at.column, "weight": weight, "text": finding.doubt.to_string() })
                 });
                 let said = match lines.is_empty() {
-                    true => format!("{name}: {} statements, nothing wrong", document.statements.len()),
+                    true => format!("{name}: {}, nothing wrong", statements(document.statements.len())),
                     false => lines.join("\n"),
                 };
                 (said, findings.collect())
@@ -241,6 +241,13 @@ fn test(args: &TestArgs, connection: &Connection) -> Outcome {
         }
     }
     Ok(ExitCode::from(if wrong.is_empty() { 0 } else { FOUND }))
+}
+
+fn statements(count: usize) -> String {
+    match count {
+        1 => "1 statement".to_owned(),
+        count => format!("{count} statements"),
+    }
 }
 
 /// What was decided and by which statement, for people.
@@ -346,4 +353,14 @@ fn import(args: &ImportArgs, connection: &Connection) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_statement_is_one() {
+        assert_eq!((statements(1).as_str(), statements(2).as_str()), ("1 statement", "2 statements"));
+    }
 }

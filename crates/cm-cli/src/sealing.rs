@@ -204,6 +204,8 @@ fn seal_for(
 
 /// Opens a file.
 pub async fn open(args: OpenArgs, connection: &Connection) -> Outcome {
+    // Before anything is asked about it: a name with a typing error often has no ending either.
+    std::fs::metadata(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
     let target = match args.to_file {
         Some(target) => target,
         None => without_ending(&args.file)?,

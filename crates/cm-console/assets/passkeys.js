@@ -29,9 +29,6 @@ const credential = (made, response) => ({ id: made.id, rawId: text(made.rawId), 
 /** Whether a question of the node may be answered from this page: it names the origins to which passkeys are given. */
 const isForHere = (challenge) => challenge.origins.includes(location.origin);
 
-/** What the browser says when somebody gave up, or let the time pass. */
-
-
 /** What browsers refuse, in words for people. */
 function readable(error) {
   if (error.name === 'InvalidStateError') return new Error('this device has a passkey of this account already');

@@ -102,7 +102,8 @@ pub enum IdentityError {
     Vouched,
     /// A second factor or a passkey was to be enrolled by another credential than those of people.
     #[error(
-        "second factors and passkeys are enrolled in a session that a password or a passkey began; log in, and use the session's token"
+        "second factors and passkeys are enrolled and changed in a session that a password or a passkey began; \
+         log in (`cryptomesh login`), and use no API key, nor a token that was made of another"
     )]
     NotInPerson,
     /// What guards the account already was not shown when the session began.

@@ -152,7 +152,9 @@ async fn two_meshes_trust_each_others_workloads_by_pinned_bundles() {
     one.delete(path).await.expect(204);
     let verdict = verify(&one, json!({ "certificates": again["certificate"] })).await;
     assert_eq!(verdict["valid"], false, "trusted no more: {verdict}");
-    one.delete(path).await.expect(404);
+    for gone in [one.delete(path).await, one.post(&format!("{path}/refresh"), json!({})).await] {
+        assert_eq!(gone.expect(404).json()["error"]["message"], "there is no such trust domain");
+    }
     for bad in [json!({ "bundle": {} }), json!({ "bundle": bundle, "endpoint": "http://two.example/" })] {
         one.put(path, bad).await.expect(422);
     }

@@ -104,6 +104,10 @@ async fn what_is_not_for_the_key_is_refused() {
     assert_eq!(run(dir, "open {}/scan.sealed -f {}/o --key {}/bob").await, REFUSED);
     assert_eq!(run(dir, "open {}/scan -f {}/o --key {}/alice").await, 99, "it is not sealed");
     assert_eq!(run(dir, "open {}/scan.sealed --key {}/alice").await, 99, "the file is there");
+    let line = ["x", "open", "missing"];
+    let Ok(Line::Open(args)) = Line::try_parse_from(line) else { panic!("{line:?}") };
+    let error = open(args, &Quiet::parse_from(["x", "--quiet"]).connection).await.unwrap_err();
+    assert!(error.to_string().contains("cannot read missing"), "what is absent is asked nothing: {error:#}");
     std::fs::remove_file(dir.join("scan")).unwrap();
     assert_eq!(run(dir, "open {}/scan.sealed --key {}/alice").await, 0);
     assert_eq!(std::fs::read(dir.join("scan")).unwrap(), b"x");

@@ -10,6 +10,7 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::failure::CODE;
 use crate::forms;
 use crate::framing::{Mode, Trailers};
+use crate::subresources;
 
 /// How long a presigned URL may be good for, in seconds: a week, as with S3.
 const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 3600;
@@ -40,10 +41,11 @@ pub enum Framed {
 }
 
 /// Refuses what must not reach the adapter on a node that demands credentials: older signatures, those that leave out what
-/// they should cover, and forms that are for no bucket: the adapter would hold them in memory before it knows who sent them.
+/// they should cover, forms that are for no bucket, since the adapter would hold them in memory before it knows who sent them, and
+/// operations that it would take for others.
 ///
 /// # Errors
-/// 400 and 403.
+/// 400, 403 and 501.
 pub fn examine(mut request: Request) -> Result<(Request, Framed), Failure> {
     refuse_untaken(&request)?;
     let query = request.uri().query().unwrap_or_default();
@@ -77,7 +79,7 @@ pub fn examine(mut request: Request) -> Result<(Request, Framed), Failure> {
 /// Takes a signature off, and the framing that may belong to it: on a node in open mode nobody looks at them.
 ///
 /// # Errors
-/// 403 for what does not come from this machine.
+/// 403 for what does not come from this machine; 400 and 501 as [`examine`].
 pub fn strip(mut request: Request) -> Result<(Request, Framed), Failure> {
     require_local(&request)?;
     refuse_untaken(&request)?;
@@ -104,6 +106,7 @@ pub fn strip(mut request: Request) -> Result<(Request, Framed), Failure> {
 }
 
 fn refuse_untaken(request: &Request) -> Result<(), Failure> {
+    subresources::refuse_unserved(request)?;
     // The adapter takes an empty digest for none.
     if request.headers().get("content-md5").is_some_and(|digest| digest.as_bytes().trim_ascii().is_empty()) {
         return Err(invalid("`Content-MD5` is no MD5").with_detail(CODE, "InvalidDigest"));

@@ -5,6 +5,7 @@
 //!
 //! - [`gate`] stands before it. It refuses what is signed too little or too old a way, and keeps chunk-signed bodies from
 //!   being held in memory ([`framing`]). On a node in open mode it takes signatures off instead, for nobody looks at them.
+//! - `subresources` says which operations are served; the adapter would take others for the plain ones.
 //! - [`caller`] knows whose key a request was signed with, and asks again at the end of a long body.
 //! - `operations` does the work: one file each for buckets, reading, writing, copying, listing and uploads in parts.
 //! - `circumstances` says what a request says about itself, for the conditions of bucket policies; `acls` translates lists of
@@ -31,6 +32,7 @@ mod host;
 mod operations;
 mod ranges;
 mod refused;
+mod subresources;
 
 pub use face::router;
 pub use host::{Domain, InvalidDomain};

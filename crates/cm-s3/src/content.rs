@@ -13,7 +13,7 @@ use s3s::checksum::ChecksumHasher;
 use s3s::dto::{Checksum, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
 
-use crate::failure::sha256_mismatch;
+use crate::codes::Code;
 use crate::framing::Trailers;
 
 /// Says that a stored checksum is of the whole object.
@@ -193,12 +193,9 @@ impl Announced {
         let expected = match expected {
             Expected::Given(expected) => expected,
             Expected::Any => found.clone(),
-            Expected::Trailing => self.trailer(algorithm).ok_or_else(|| {
-                S3Error::with_message(
-                    S3ErrorCode::Custom("MalformedTrailerError".into()),
-                    "the checksum is missing",
-                )
-            })?,
+            Expected::Trailing => self
+                .trailer(algorithm)
+                .ok_or_else(|| Code::MalformedTrailer.error("the checksum is missing"))?,
         };
         if !constant_time_eq(found.as_bytes(), expected.as_bytes()) {
             let message = format!("the body has another {}", algorithm.header());
@@ -304,13 +301,14 @@ fn own(error: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
 fn broken(error: &(dyn std::error::Error + 'static)) -> S3Error {
     let text = error.to_string();
     let said = |words: &str| text.contains(words);
+    let message = "the body is not what was announced, or did not arrive";
     let code = match () {
         () if said("SignatureMismatch") => S3ErrorCode::SignatureDoesNotMatch,
-        () if said("Sha256Mismatch") => sha256_mismatch(),
+        () if said("Sha256Mismatch") => return Code::ContentSha256Mismatch.error(message),
         () if said("timed out") => S3ErrorCode::RequestTimeout,
         () => S3ErrorCode::IncompleteBody,
     };
-    S3Error::with_message(code, "the body is not what was announced, or did not arrive")
+    S3Error::with_message(code, message)
 }
 
 fn incomplete() -> S3Error {
@@ -320,3 +318,6 @@ fn incomplete() -> S3Error {
 pub(crate) fn invalid(message: &'static str) -> S3Error {
     S3Error::with_message(S3ErrorCode::InvalidRequest, message)
 }
+
+#[cfg(test)]
+mod tests;

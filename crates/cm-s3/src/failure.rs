@@ -13,6 +13,8 @@ use cm_kernel::{ErrorClass, KernelError};
 use cm_types::ResourceKind;
 use s3s::{S3Error, S3ErrorCode};
 
+use crate::codes::Code;
+
 /// The detail of a [`Failure`] that names an S3 code of its own.
 pub(crate) const CODE: &str = "s3_code";
 
@@ -86,16 +88,10 @@ pub(crate) fn kernel(error: KernelError) -> S3Error {
 pub(crate) fn object(error: ObjectError) -> S3Error {
     if error.is_full() {
         log(&error);
-        let mut full =
-            S3Error::with_message(S3ErrorCode::Custom("StorageFull".into()), "no space left on the node");
-        full.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
-        return full;
+        return Code::StorageFull.error("no space left on the node");
     }
     if let ObjectError::QuotaExceeded { .. } = &error {
-        let code = S3ErrorCode::Custom("QuotaExceeded".into());
-        let mut refused = S3Error::with_message(code, error.to_string());
-        refused.set_status_code(StatusCode::FORBIDDEN);
-        return refused;
+        return Code::QuotaExceeded.error(error.to_string());
     }
     if let ObjectError::ColdUnavailable { .. } = &error {
         return later(error.to_string());
@@ -126,7 +122,7 @@ pub(crate) fn object(error: ObjectError) -> S3Error {
         ObjectError::AlreadyExists { .. } | ObjectError::PreconditionFailed { .. } => {
             S3ErrorCode::PreconditionFailed
         }
-        ObjectError::DigestMismatch { .. } => sha256_mismatch(),
+        ObjectError::DigestMismatch { .. } => return Code::ContentSha256Mismatch.error(error.to_string()),
         ObjectError::Md5Mismatch => S3ErrorCode::BadDigest,
         ObjectError::KeyRequired { .. } | ObjectError::WrongKey { .. } => S3ErrorCode::InvalidRequest,
         ObjectError::UploadNotFound { .. } => S3ErrorCode::NoSuchUpload,
@@ -151,10 +147,6 @@ pub(crate) fn object(error: ObjectError) -> S3Error {
         }
     };
     S3Error::with_message(code, error.to_string())
-}
-
-pub(crate) fn sha256_mismatch() -> S3ErrorCode {
-    S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into())
 }
 
 /// A refusal because of the mark that a deletion left.

@@ -86,15 +86,18 @@ def plainly(s3):
     return s3
 
 
-def send(person, method, path, headers=None, body=b"", after=None, drop=()):
-    """A request signed in its headers, changed after it was signed."""
+def send(person, method, path, headers=None, body=b"", after=None, drop=(), sent=None, framed=False):
+    """A request signed in its headers, changed after it was signed; with another body, if one is to be sent."""
     asked = AWSRequest(method=method, url=ENDPOINT + path, headers=headers or {}, data=body)
+    if framed:
+        asked.context["checksum"] = {"request_algorithm": {"in": "trailer"}}
     if "x-amz-content-sha256" not in asked.headers:
         asked.headers["x-amz-content-sha256"] = hashlib.sha256(body).hexdigest()
     S3SigV4Auth(BotoCredentials(person.key, person.secret), "s3", "us-east-1").add_auth(asked)
     told = {name: value for name, value in asked.headers.items() if name.lower() not in drop}
     told.update(after or {})
-    return requests.request(method, ENDPOINT + path, headers=told, data=body, allow_redirects=False)
+    sent = body if sent is None else sent
+    return requests.request(method, ENDPOINT + path, headers=told, data=sent, allow_redirects=False)
 
 
 def presign(person, path, seconds):

@@ -5,6 +5,7 @@ import datetime
 import hashlib
 import hmac
 import socket
+import zlib
 from urllib.parse import urlparse
 
 import pytest
@@ -24,6 +25,28 @@ def test_digests_of_bodies(main, bucket, value, expected):
 def test_a_good_digest(main, bucket):
     digest = base64.b64encode(hashlib.md5(b"content").digest()).decode()
     assert send(main, "PUT", f"/{bucket}/k", {"Content-MD5": digest}, b"content").status_code == 200
+
+
+def test_a_body_that_was_not_signed(main, bucket):
+    put(main, bucket, body=b"before")
+    answer = send(main, "PUT", f"/{bucket}/k", body=b"signed!", sent=b"another")
+    assert code(answer) == (400, "XAmzContentSHA256Mismatch")
+    assert read(main.s3, bucket) == b"before"
+
+
+CRC32 = base64.b64encode(zlib.crc32(b"content").to_bytes(4, "big")).decode()
+
+
+@pytest.mark.parametrize("trailer, expected", [
+    (f"x-amz-checksum-crc32:{CRC32}\r\n", (200, None)), ("", (400, "MalformedTrailerError")),
+    ("x-amz-checksum-crc32c:AAAAAA==\r\n", (400, "MalformedTrailerError")),
+    ("x-amz-checksum-crc32:AAAAAA==\r\n", (400, "BadDigest")),
+])
+def test_trailers(main, bucket, trailer, expected):
+    headers = {"x-amz-trailer": "x-amz-checksum-crc32", "x-amz-decoded-content-length": "7", "Content-Encoding": "aws-chunked"}
+    body = f"7\r\ncontent\r\n0\r\n{trailer}\r\n".encode()
+    answer = send(main, "PUT", f"/{bucket}/k", headers, body, framed=True)
+    assert code(answer) == expected, answer.text
 
 
 @pytest.mark.parametrize("value, expected", [

@@ -1,6 +1,5 @@
 //! Versions that must stay: configuration of buckets, retention, legal hold.
 
-use axum::http::StatusCode;
 use cm_kernel::objects::{
     DefaultRetention as Default_, Locking, Mode, Period, Protection, ProtectionChange, Retention, VersionName,
 };
@@ -14,6 +13,7 @@ use super::reading::version_name;
 use super::refusals::refuse;
 use super::{Store, bucket_name, object_key};
 use crate::caller::Caller;
+use crate::codes::Code;
 use crate::describe::{moment, time};
 use crate::failure;
 
@@ -229,12 +229,10 @@ pub(crate) fn hold_text(held: bool) -> &'static str {
 fn default_retention(said: DefaultRetention) -> S3Result<Default_> {
     let mode = mode_of(said.mode.as_ref().map_or("", ObjectLockRetentionMode::as_str))?;
     let positive = |number: i32| {
-        u32::try_from(number).ok().filter(|number| *number > 0).ok_or_else(|| {
-            let code = S3ErrorCode::Custom("InvalidRetentionPeriod".into());
-            let mut error = S3Error::with_message(code, "a retention lasts for a day at least");
-            error.set_status_code(StatusCode::BAD_REQUEST);
-            error
-        })
+        u32::try_from(number)
+            .ok()
+            .filter(|number| *number > 0)
+            .ok_or_else(|| Code::InvalidRetentionPeriod.error("a retention lasts for a day at least"))
     };
     let period = match (said.days, said.years) {
         (Some(days), None) => Period::Days(positive(days)?),

@@ -9,6 +9,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::{Store, bucket_name};
 use crate::caller::Caller;
+use crate::codes::Code;
 use crate::failure;
 
 impl Store {
@@ -97,12 +98,7 @@ impl Store {
     ) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
         let sharing = self.shared(&caller, Use::GetBucketPublicAccessBlock, request.input.bucket).await?;
         let block = sharing.block.ok_or_else(|| {
-            let mut missing = S3Error::with_message(
-                S3ErrorCode::Custom("NoSuchPublicAccessBlockConfiguration".into()),
-                "nothing keeps the bucket from being public",
-            );
-            missing.set_status_code(axum::http::StatusCode::NOT_FOUND);
-            missing
+            Code::NoSuchPublicAccessBlock.error("nothing keeps the bucket from being public")
         })?;
         let configuration = PublicAccessBlockConfiguration {
             block_public_acls: Some(block.block_public_acls),

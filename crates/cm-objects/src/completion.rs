@@ -13,12 +13,12 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::encryption::{self, ContentKey};
-use crate::objects::{Engine, require_object};
+use crate::objects::{Engine, info, require_object};
 use crate::parts::PART_NUMBER_MAX;
 use crate::put::Target;
 use crate::read::{Source, content};
 use crate::rows::{FinishedPartRow, PartRow};
-use crate::tables::{Doomed, Parts, VersionKey};
+use crate::tables::{Doomed, ObjectRows, Parts, VersionKey};
 use crate::trail::Origin;
 use crate::upload::Digests;
 use crate::{
@@ -47,7 +47,8 @@ impl Objects {
     /// Makes an object of parts. Its own tag is the MD5 of the parts' MD5s, a hyphen and how many there are, as clients of S3 expect.
     ///
     /// The contents pass `through` the caller's hands, which may look at them and end them with an error. Every part is read and verified, so that this takes as long as reading the object does. Dropping the future
-    /// abandons it, and the upload goes on.
+    /// abandons it, and the upload goes on. What was completed already is answered as it was, so that a client which missed the answer may
+    /// ask again; see [`Objects::completed`].
     ///
     /// # Errors
     /// [`ObjectError::UploadNotFound`], [`ObjectError::PartNotFound`], [`ObjectError::PartOrder`],
@@ -59,11 +60,49 @@ impl Objects {
         completion: Completion,
         through: impl FnOnce(Contents) -> Contents + Send,
     ) -> Result<ObjectInfo, ObjectError> {
+        let (parts, expected) = (completion.parts.clone(), completion.expected_sha256);
+        match self.complete_once(permit, upload, completion, through).await {
+            // The parts go once the upload has ended, perhaps while they are read here.
+            Err(gone @ (ObjectError::UploadNotFound { .. } | ObjectError::PartNotFound { .. })) => {
+                let before = self.completed(permit, upload, &parts).await?;
+                before.filter(|info| expected.is_none_or(|digest| digest == info.sha256)).ok_or(gone)
+            }
+            done => done,
+        }
+    }
+
+    /// The object that the upload has become of these parts, as long as its name shows no other version.
+    ///
+    /// # Errors
+    /// [`ObjectError::NotPermitted`].
+    pub async fn completed(
+        &self,
+        permit: &Permit<Update>,
+        upload: &UploadRef,
+        parts: &[(u16, String)],
+    ) -> Result<Option<ObjectInfo>, ObjectError> {
+        require_object(permit, &upload.bucket, &upload.key)?;
+        let UploadRef { bucket, key, id } = upload.clone();
+        let name = (permit.tenant().clone(), bucket.clone(), key.clone());
+        let row = self.0.db.read(move |tx| Ok::<_, ObjectError>(tx.get::<ObjectRows>(&name)?)).await?;
+        let tag = tag_of(parts.iter().map(|(_, tag)| tag.as_str()));
+        let row = row.filter(|row| row.upload == Some(id) && row.tag.as_ref() == Some(&tag));
+        Ok(row.map(|row| info(bucket, key, row)))
+    }
+
+    async fn complete_once(
+        &self,
+        permit: &Permit<Update>,
+        upload: &UploadRef,
+        completion: Completion,
+        through: impl FnOnce(Contents) -> Contents + Send,
+    ) -> Result<ObjectInfo, ObjectError> {
         let Completion { parts, conditions, expected_sha256, late_headers, request } = completion;
         require_object(permit, &upload.bucket, &upload.key)?;
         let place = self.0.puts.clone().try_acquire_owned().map_err(|_| ObjectError::Busy)?;
         let origin = Origin { tenant: permit.tenant().clone(), actor: permit.principal().cloned(), request };
-        let target = Target { origin, bucket: upload.bucket.clone(), key: upload.key.clone(), conditions };
+        let UploadRef { bucket, key, id } = upload.clone();
+        let target = Target { origin, bucket, key, conditions, upload: Some(id) };
         let (tenant, wanted) = (permit.tenant().clone(), upload.clone());
         let (early, min) = (target.clone(), self.0.config.part_bytes_min);
         let (row, parts, settings) = self
@@ -81,7 +120,7 @@ impl Objects {
             metadata: row.metadata,
             headers: row.headers,
             late_headers,
-            tagging: Tagging::Given(tag_of(&parts)),
+            tagging: Tagging::Given(tag_of(parts.iter().map(|(_, part)| part.md5.as_str()))),
             tags: row.tags,
             protection: row.protection,
             owner: row.object_owner.or(row.owner),
@@ -145,17 +184,18 @@ fn finished(parts: &[(u16, PartRow)]) -> Vec<(u16, FinishedPartRow)> {
     lie.collect()
 }
 
-fn tag_of(parts: &[(u16, PartRow)]) -> String {
-    let mut all = Md5::new();
-    for (_, part) in parts {
-        let nibbles = part.md5.bytes().map(|digit| (digit as char).to_digit(16).unwrap_or_default() as u8);
+/// The tag of a whole, by the tags of its parts.
+fn tag_of<'a>(parts: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let (mut all, count) = (Md5::new(), parts.len());
+    for md5 in parts {
+        let nibbles = md5.bytes().map(|digit| (digit as char).to_digit(16).unwrap_or_default() as u8);
         let nibbles: Vec<u8> = nibbles.collect();
         let bytes: Vec<u8> =
             nibbles.chunks(2).map(|pair| pair.iter().fold(0, |all, half| all << 4 | half)).collect();
         all.update(&bytes);
     }
     let digest: String = all.finish().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{digest}-{}", parts.len())
+    format!("{digest}-{count}")
 }
 
 /// The bytes of the parts, one after the other, each held only while it is read.

@@ -7,6 +7,7 @@ use cm_db::WriteTx;
 use cm_policy::Permit;
 use cm_types::{BucketName, ObjectKey, Sha256Digest};
 use futures::{Stream, StreamExt};
+use uuid::Uuid;
 
 use crate::encryption::{self, ContentKey};
 use crate::objects::{Engine, bucket_row, check_conditions, info, require_object};
@@ -74,6 +75,7 @@ impl Objects {
             bucket: bucket.clone(),
             key: key.clone(),
             conditions,
+            upload: None,
         };
         let early = target.clone();
         let (by_default, keeping, packing, room) = self
@@ -120,6 +122,8 @@ pub(crate) struct Target {
     pub(crate) bucket: BucketName,
     pub(crate) key: ObjectKey,
     pub(crate) conditions: Vec<Condition>,
+    /// The upload that it is completed of.
+    pub(crate) upload: Option<Uuid>,
 }
 
 impl Target {
@@ -153,7 +157,7 @@ impl Target {
         }
         insert_last_segment(tx, &stored, digests, engine.now())?;
         let verb = if old.is_some() { "object.replaced" } else { "object.created" };
-        let Target { origin, bucket, key, .. } = self;
+        let Target { origin, bucket, key, upload, .. } = self;
         let name = (origin.tenant.clone(), bucket, key);
         let Succession { lineage, order } = engine.succeed(tx, &name, &settings, old)?;
         // After what goes for it.
@@ -181,6 +185,7 @@ impl Target {
             writer: new.owner.or_else(|| origin.actor.clone()),
             acl: new.acl,
             encryption: stored.encryption,
+            upload,
         };
         for (number, part) in parts {
             tx.put::<FinishedParts>(&(VersionKey(stored.version), number), &part)?;

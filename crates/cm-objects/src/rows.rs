@@ -96,6 +96,9 @@ pub(crate) struct ObjectRow {
     /// How its chunks are encrypted, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) encryption: Option<Encryption>,
+    /// The upload that it was completed of, so that a client which missed the answer can be told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upload: Option<Uuid>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -230,7 +233,10 @@ mod tests {
             r#"{{"size":0,"sha256":"{digest}","version":"{version}","content_type":null,"metadata":{{}},"created_at":"2026-01-02T03:04:05Z"}}"#
         );
         let object: ObjectRow = serde_json::from_str(&text).unwrap();
-        assert_eq!((object.order, object.parts, object.name()), (0, 0, VersionName::Null));
+        assert_eq!(
+            (object.order, object.parts, object.name(), object.upload),
+            (0, 0, VersionName::Null, None)
+        );
         assert_eq!(serde_json::to_string(&object).unwrap(), text, "a plain object is stored as it was");
     }
 }

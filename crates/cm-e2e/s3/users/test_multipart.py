@@ -86,12 +86,25 @@ def test_parts_left_out(main, bucket):
 def test_completed_twice(main, bucket):
     where = begun(main, bucket)
     etag = part(main, where)
-    first = finish(main, where, etag)
-    try:
-        assert finish(main, where, etag)["ETag"] == first["ETag"]
-    except main.s3.exceptions.NoSuchUpload:
-        pass
+    first, again = finish(main, where, etag), finish(main, where, etag)
+    for answer in (first, again):
+        answer.pop("ResponseMetadata")
+    assert again == first
     assert read(main.s3, bucket, "whole") == b"content"
+    # Other parts, and what has been written over, are no repetition.
+    said = {"Parts": [{"PartNumber": 1, "ETag": '"ffffffffffffffffffffffffffffffff"'}]}
+    assert refused(main.s3.complete_multipart_upload, **where, MultipartUpload=said) == (404, "NoSuchUpload")
+    put(main, bucket, "whole", b"newer")
+    assert refused(finish, main, where, etag) == (404, "NoSuchUpload")
+    assert read(main.s3, bucket, "whole") == b"newer"
+
+
+def test_completed_twice_at_once(main, bucket):
+    where = begun(main, bucket)
+    etags = [part(main, where, 1, b"a" * PART), part(main, where, 2)]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda _: finish(main, where, *etags)["ETag"], range(2)))
+    assert len(set(answers)) == 1
 
 
 def test_an_upload_replaces(main, bucket):

@@ -205,3 +205,36 @@ async fn whoever_looks_at_the_contents_may_refuse_them() {
     assert!(matches!(bench.read("k", None).await, Err(ObjectError::NotFound { .. })));
     bench.complete(&upload, &[&part]).await.unwrap();
 }
+
+/// A client that missed the answer asks again.
+#[tokio::test]
+async fn what_was_completed_is_answered_again() {
+    let bench = bench().await;
+    let upload = bench.begin("k").await;
+    let (one, two) = (b"ten bytes at least".as_slice(), b"rest".as_slice());
+    let first = bench.part(&upload, 1, one).await.unwrap();
+    let second = bench.part(&upload, 2, two).await.unwrap();
+    let info = bench.complete(&upload, &[&first, &second]).await.unwrap();
+    assert_eq!(bench.complete(&upload, &[&first, &second]).await.unwrap(), info);
+    let parts = || vec![(1, first.tag.clone()), (2, second.tag.clone())];
+    let absent = bench.complete_if(&upload, parts(), vec![Condition::Absent]).await;
+    assert_eq!(absent.unwrap(), info, "the condition held when it was done");
+    // Of other parts it was not made, nor to another digest, nor by another upload.
+    let other = bench.complete(&upload, &[&first]).await;
+    assert!(matches!(other, Err(ObjectError::UploadNotFound { .. })), "{other:?}");
+    let permit = permit::<Update>("scans", "k");
+    let completion = Completion {
+        parts: parts(),
+        expected_sha256: Some(cm_crypto::digest::sha256(b"other")),
+        ..Completion::default()
+    };
+    let other = bench.objects.complete_upload(&permit, &upload, completion, |contents| contents).await;
+    assert!(matches!(other, Err(ObjectError::UploadNotFound { .. })), "{other:?}");
+    let another = UploadRef { id: Uuid::new_v4(), ..upload.clone() };
+    let other = bench.complete(&another, &[&first, &second]).await;
+    assert!(matches!(other, Err(ObjectError::UploadNotFound { .. })), "{other:?}");
+    // What is no longer shown is no answer.
+    bench.put("k", b"newer").await.unwrap();
+    let gone = bench.complete(&upload, &[&first, &second]).await;
+    assert!(matches!(gone, Err(ObjectError::UploadNotFound { .. })), "{gone:?}");
+}

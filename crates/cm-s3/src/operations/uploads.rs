@@ -129,13 +129,23 @@ impl Store {
         let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
         let wanted = input.multipart_upload.take().and_then(|said| said.parts).unwrap_or_default();
         let given = Given::of(&request.headers, &wanted);
-        let (announced, composite) = self.sums_of(&permit, &upload, given, input.mpu_object_size).await?;
+        let parts = chosen(wanted)?;
+        let (announced, composite) = match self.sums_of(&permit, &upload, given, input.mpu_object_size).await
+        {
+            // Clients ask again when they miss the answer.
+            Err(gone) if *gone.code() == S3ErrorCode::NoSuchUpload => {
+                let before = self.kernel.objects().completed(&permit, &upload, &parts).await;
+                let info = before.map_err(failure::object)?.ok_or(gone)?;
+                return Ok(S3Response::new(self.completion(&permit, &info).await?));
+            }
+            sums => sums?,
+        };
         if let Some(headers) = composite {
             // Set here and by nobody else: there is no sum of the whole beside it.
             let _ = announced.late_headers().set(headers);
         }
         let completion = Completion {
-            parts: chosen(wanted)?,
+            parts,
             conditions: write_conditions(input.if_match, input.if_none_match),
             late_headers: announced.late_headers(),
             request: Some(caller.request.clone()),
@@ -149,8 +159,7 @@ impl Store {
         let work = async move {
             let info = objects.complete_upload(&permit, &upload, completion, through).await;
             let info = info.map_err(failure::object)?;
-            let expiration = store.expiration(permit.tenant(), &info).await?;
-            Ok(CompleteMultipartUploadOutput { expiration, ..completed(&info) })
+            store.completion(&permit, &info).await
         };
         let work: BoxFuture<'static, S3Result<CompleteMultipartUploadOutput>> = work.boxed();
         let silence = Box::pin(tokio::time::sleep(SILENCE));
@@ -161,6 +170,16 @@ impl Store {
                 Ok(S3Response::new(output))
             }
         }
+    }
+
+    /// What is answered to a completion.
+    async fn completion(
+        &self,
+        permit: &Permit<Update>,
+        info: &ObjectInfo,
+    ) -> S3Result<CompleteMultipartUploadOutput> {
+        let expiration = self.expiration(permit.tenant(), info).await?;
+        Ok(CompleteMultipartUploadOutput { expiration, ..completed(info) })
     }
 
     pub(super) async fn abort(

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 
 use axum::http::HeaderMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cm_crypto::secret::constant_time_eq;
 use cm_kernel::objects::LateHeaders;
@@ -68,6 +70,29 @@ impl Algorithm {
     /// Whether sums of parts say what the sum of the whole is.
     pub fn sums_whole(self) -> bool {
         matches!(self, Self::Crc32 | Self::Crc32c | Self::Crc64Nvme)
+    }
+
+    /// Whether a text is such a sum, right or wrong: in base64, and as long as it must be.
+    pub fn is_sum(self, text: &str) -> bool {
+        let bytes = match self {
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64Nvme => 8,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        };
+        STANDARD.decode(text).is_ok_and(|sum| sum.len() == bytes)
+    }
+
+    /// Takes what is a sum.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for what is none.
+    pub(crate) fn require_sum(self, text: &str) -> S3Result<()> {
+        if self.is_sum(text) {
+            return Ok(());
+        }
+        let message = format!("the value of `{}` is no such checksum", self.header());
+        Err(S3Error::with_message(S3ErrorCode::InvalidRequest, message))
     }
 
     /// The sum of some bytes, as headers have it.
@@ -141,7 +166,7 @@ impl Announced {
     /// What headers say of the body that follows them.
     ///
     /// # Errors
-    /// `InvalidRequest` if they contradict each other, `NotImplemented` for unknown checksums.
+    /// `InvalidRequest` if they contradict each other or a checksum is none, `NotImplemented` for unknown checksums.
     pub(crate) fn of(
         headers: &HeaderMap,
         length: Option<i64>,
@@ -152,12 +177,18 @@ impl Announced {
     }
 
     /// A sum that is to be found out, and compared if one is given.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if what is given is none.
     pub(crate) fn to_be_summed(
         algorithm: Algorithm,
         given: Option<String>,
         length: Option<i64>,
     ) -> S3Result<Self> {
         let length = length.map(u64::try_from).transpose().map_err(|_| invalid("the length is negative"))?;
+        if let Some(given) = &given {
+            algorithm.require_sum(given)?;
+        }
         let expected = given.map_or(Expected::Any, Expected::Given);
         let sum = Some(Sum { algorithm, hasher: algorithm.hasher(), expected });
         Ok(Self { length, sum, trailers: (None, None), late: LateHeaders::default() })
@@ -174,7 +205,7 @@ impl Announced {
         self.late.clone()
     }
 
-    fn take(&mut self, bytes: &Bytes) -> S3Result<()> {
+    pub(crate) fn take(&mut self, bytes: &Bytes) -> S3Result<()> {
         if let Some(length) = &mut self.length {
             *length = length.checked_sub(bytes.len() as u64).ok_or_else(incomplete)?;
         }
@@ -184,7 +215,7 @@ impl Announced {
         Ok(())
     }
 
-    fn finish(&mut self) -> S3Result<()> {
+    pub(crate) fn finish(&mut self) -> S3Result<()> {
         if self.length.is_some_and(|missing| missing > 0) {
             return Err(incomplete());
         }
@@ -193,9 +224,13 @@ impl Announced {
         let expected = match expected {
             Expected::Given(expected) => expected,
             Expected::Any => found.clone(),
-            Expected::Trailing => self
-                .trailer(algorithm)
-                .ok_or_else(|| Code::MalformedTrailer.error("the checksum is missing"))?,
+            Expected::Trailing => {
+                let trailer = self.trailer(algorithm);
+                let trailer =
+                    trailer.ok_or_else(|| Code::MalformedTrailer.error("the checksum is missing"))?;
+                algorithm.require_sum(&trailer)?;
+                trailer
+            }
         };
         if !constant_time_eq(found.as_bytes(), expected.as_bytes()) {
             let message = format!("the body has another {}", algorithm.header());
@@ -224,6 +259,7 @@ fn sum(headers: &HeaderMap) -> S3Result<Option<Sum>> {
     for algorithm in Algorithm::ALL {
         if let Some(value) = headers.get(algorithm.header()) {
             let value = value.to_str().map_err(|_| invalid("the checksum is unreadable"))?;
+            algorithm.require_sum(value)?;
             sums.push((algorithm, Expected::Given(value.to_owned())));
         }
     }
@@ -283,7 +319,7 @@ pub(crate) fn received(
 }
 
 /// What refused a body: one of our own checks, or else whatever broke it.
-fn own(error: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
+pub(crate) fn own(error: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
     let error = match error.downcast::<io::Error>() {
         Ok(error) => match error.into_inner() {
             Some(inner) => inner,

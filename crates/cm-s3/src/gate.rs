@@ -107,6 +107,10 @@ pub fn strip(mut request: Request) -> Result<(Request, Framed), Failure> {
 
 fn refuse_untaken(request: &Request) -> Result<(), Failure> {
     subresources::refuse_unserved(request)?;
+    if request.headers().get(CONTENT_SHA256).is_some_and(|value| !is_content_sha256(value)) {
+        let message = "`x-amz-content-sha256` is neither a SHA-256 nor one of the words that stand for none";
+        return Err(invalid(message).with_detail(CODE, "InvalidArgument"));
+    }
     // The adapter takes an empty digest for none.
     if request.headers().get("content-md5").is_some_and(|digest| digest.as_bytes().trim_ascii().is_empty()) {
         return Err(invalid("`Content-MD5` is no MD5").with_detail(CODE, "InvalidDigest"));
@@ -121,6 +125,12 @@ fn refuse_untaken(request: &Request) -> Result<(), Failure> {
         }
         false => Ok(()),
     }
+}
+
+fn is_content_sha256(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else { return false };
+    let is_digest = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_digest || text == "UNSIGNED-PAYLOAD" || text.starts_with("STREAMING-")
 }
 
 fn content_sha256(headers: &HeaderMap) -> Option<&str> {
@@ -315,6 +325,24 @@ mod tests {
         check("/b/k?AWSAccessKeyI%64=a&Si%67nature=b&Expires=1", &[], false);
         let (stripped, _) = strip(request("/b/k?X%2DAmz-Signature=0&prefix=a", &[])).unwrap();
         assert_eq!(stripped.uri(), "/b/k?prefix=a");
+    }
+
+    #[test]
+    fn digests_of_contents_are_digests() {
+        for (value, expected) in [
+            ("UNSIGNED-PAYLOAD", true),
+            ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", true),
+            (&"0".repeat(64), true),
+            (&"aF".repeat(32), true),
+            ("zz", false),
+            ("", false),
+            (&"0".repeat(63), false),
+            (&"z".repeat(64), false),
+        ] {
+            let refused = examine(request("/b/k", &[(CONTENT_SHA256, value)])).err();
+            let code = refused.map(|failure| failure.details()[CODE].as_str().map(str::to_owned));
+            assert_eq!(code, (!expected).then(|| Some("InvalidArgument".to_owned())), "{value}");
+        }
     }
 
     #[test]

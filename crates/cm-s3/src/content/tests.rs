@@ -49,3 +49,18 @@ fn bodies_that_break_are_the_fault_of_clients() {
     check("timed out", ("RequestTimeout", 400));
     check("connection reset", ("IncompleteBody", 400));
 }
+
+#[test]
+fn what_is_no_checksum_is_not_compared() {
+    let sum = Algorithm::Sha256.sum(b"content");
+    check(&[("x-amz-checksum-sha256", &sum)], &[], None);
+    check(&[("x-amz-checksum-sha256", &Algorithm::Sha256.sum(b"other"))], &[], Some(("BadDigest", 400)));
+    for algorithm in Algorithm::ALL {
+        for bad in ["bad", "", "AAAA", "not base 64", &format!("{sum}AAAA")] {
+            check(&[(algorithm.header(), bad)], &[], Some(("InvalidRequest", 400)));
+        }
+        assert!(algorithm.is_sum(&algorithm.sum(b"content")), "{algorithm:?}");
+    }
+    let announced = [("x-amz-trailer", "x-amz-checksum-sha256")];
+    check(&announced, &[("x-amz-checksum-sha256", "bad")], Some(("InvalidRequest", 400)));
+}

@@ -75,7 +75,9 @@ pub(super) struct Given {
 }
 
 impl Given {
-    pub(super) fn of(headers: &HeaderMap, parts: &[CompletedPart]) -> Self {
+    /// # Errors
+    /// `InvalidRequest` for a checksum that is none.
+    pub(super) fn of(headers: &HeaderMap, parts: &[CompletedPart]) -> S3Result<Self> {
         let text = |algorithm: Algorithm| headers.get(algorithm.header())?.to_str().ok().map(str::to_owned);
         let whole =
             Algorithm::ALL.into_iter().filter_map(|algorithm| Some((algorithm.header(), text(algorithm)?)));
@@ -90,7 +92,22 @@ impl Given {
             let sums = sums.into_iter().filter_map(|(algorithm, sum)| Some((algorithm.header(), sum?)));
             (part.part_number.unwrap_or_default(), sums.collect())
         };
-        Self { whole: whole.collect(), parts: parts.iter().map(of_part).collect() }
+        let given = Self { whole: whole.collect(), parts: parts.iter().map(of_part).collect() };
+        given.check()?;
+        Ok(given)
+    }
+
+    fn check(&self) -> S3Result<()> {
+        for algorithm in Algorithm::ALL {
+            if let Some(whole) = self.whole.get(algorithm.header()) {
+                // A sum of sums says of how many.
+                let counted = whole.split_once('-').filter(|(_, count)| count.parse::<u16>().is_ok());
+                algorithm.require_sum(counted.map_or(whole.as_str(), |(sum, _)| sum))?;
+            }
+            let of_parts = self.parts.iter().filter_map(|(_, sums)| sums.get(algorithm.header()));
+            of_parts.into_iter().try_for_each(|sum| algorithm.require_sum(sum))?;
+        }
+        Ok(())
     }
 }
 
@@ -203,5 +220,26 @@ mod tests {
         check("CRC64NVME", Some(COMPOSITE), None);
         check("SHA256", Some(FULL_OBJECT), None);
         check("MD4", None, None);
+    }
+
+    #[test]
+    fn what_is_given_are_sums() {
+        let check = |whole: Option<&str>, part: Option<&str>, expected: bool| {
+            let whole = whole.map(|sum| (Algorithm::Sha256.header().parse().unwrap(), sum.parse().unwrap()));
+            let headers: HeaderMap = whole.into_iter().collect();
+            let part = CompletedPart { checksum_sha256: part.map(str::to_owned), ..CompletedPart::default() };
+            let code = Given::of(&headers, &[part]).err().map(|error| error.code().as_str().to_owned());
+            assert_eq!(code.as_deref(), (!expected).then_some("InvalidRequest"), "{headers:?}");
+        };
+        let sum = Algorithm::Sha256.sum(b"content");
+        check(None, None, true);
+        check(Some(&sum), Some(&sum), true);
+        check(Some(&format!("{sum}-3")), None, true);
+        check(Some(&format!("{sum}-x")), None, false);
+        check(Some("bad"), None, false);
+        check(Some("bad-3"), None, false);
+        check(None, Some("bad"), false);
+        // Those of other algorithms are shorter or longer.
+        check(None, Some(&Algorithm::Sha1.sum(b"content")), false);
     }
 }

@@ -128,7 +128,7 @@ impl Store {
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
         let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
         let wanted = input.multipart_upload.take().and_then(|said| said.parts).unwrap_or_default();
-        let given = Given::of(&request.headers, &wanted);
+        let given = Given::of(&request.headers, &wanted)?;
         let parts = chosen(wanted)?;
         let (announced, composite) = match self.sums_of(&permit, &upload, given, input.mpu_object_size).await
         {

@@ -13,15 +13,16 @@ use axum::routing::any;
 use cm_http::{Deadline, Failure, FailureClass, Peer, RequestLimits, Upload, frame};
 use cm_kernel::{Access, Kernel, OpContext};
 use cm_types::{BucketName, RequestId};
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use http_body_util::StreamBody;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::validation::NameValidation;
 
 use crate::caller::{AskingTenant, Caller, Door, Keys};
 use crate::cors::{self, Page};
+use crate::documents::Document;
 use crate::forms::{self, Form};
-use crate::framing::Frames;
+use crate::framing::{Frames, Mode};
 use crate::gate::{self, Framed};
 use crate::host::Domain;
 use crate::operations::{self, Store};
@@ -139,7 +140,12 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
         return Ok(answer);
     }
     let asks_attributes = is_of_attributes(&parts.method, &parts.uri);
-    let mut request = into_adapter(Request::from_parts(parts, body), framed).await;
+    // Bodies that stay framed are looked at by the adapter, which does not take documents in such.
+    let is_bare = matches!(framed, Framed::Plain | Framed::Chunks(Mode::Remove, _));
+    let document = Document::of(&parts).filter(|_| is_bare);
+    let wrong = document.as_ref().map(Document::wrong).unwrap_or_default();
+    let path = parts.uri.path().to_owned();
+    let mut request = into_adapter(Request::from_parts(parts, body), framed, document).await;
     if let Some(address) = signed_address {
         *request.uri_mut() = address;
     }
@@ -157,6 +163,9 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     answer = face.refusals.note(&face.kernel, &op, key.as_deref(), answer).await;
     if asks_attributes && answer.status() == StatusCode::OK {
         answer = operations::with_bare_tag(answer).await;
+    }
+    if let Some(error) = wrong.get() {
+        answer = failure::answer(error, &path, id.as_str());
     }
     if answer.status() == StatusCode::NOT_MODIFIED {
         // The adapter made an error of it, with a body.
@@ -188,24 +197,26 @@ async fn paced(request: Request) -> impl Stream<Item = std::io::Result<bytes::By
 }
 
 /// The request as the adapter takes it, its body as a stream that must keep flowing.
-async fn into_adapter(request: Request, framed: Framed) -> s3s::HttpRequest {
+async fn into_adapter(request: Request, framed: Framed, document: Option<Document>) -> s3s::HttpRequest {
     let is_empty = axum::body::HttpBody::is_end_stream(request.body());
     let (parts, body) = request.into_parts();
-    if is_empty {
+    let document = if is_empty { document.and_then(Document::empty) } else { document };
+    if is_empty && document.is_none() {
         return Request::from_parts(parts, s3s::Body::empty());
     }
     let mut paced = Request::new(body);
     *paced.extensions_mut() = parts.extensions.clone();
     let Ok(upload) = Upload::from_request(paced, &()).await;
     let stream = upload.into_stream();
-    let body = match framed {
-        Framed::Plain => content::body(StreamBody::new(stream.map_ok(http_body::Frame::data))),
-        Framed::Chunks(mode, trailers) => {
-            let frames = Frames::new(stream, mode, trailers);
-            content::body(StreamBody::new(frames.map_ok(http_body::Frame::data)))
-        }
+    let stream = match framed {
+        Framed::Plain => stream.boxed(),
+        Framed::Chunks(mode, trailers) => Frames::new(stream, mode, trailers).boxed(),
     };
-    Request::from_parts(parts, body)
+    let stream = match document {
+        Some(document) => document.checked(stream),
+        None => stream,
+    };
+    Request::from_parts(parts, content::body(StreamBody::new(stream.map_ok(http_body::Frame::data))))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //!   grants. Who may what is decided in [`cm_kernel::policy::sharing`].
 //! - [`forms`] takes objects from forms, and `cors` answers browsers for pages of other sites; both stand before the adapter.
 //! - `ranges` passes over what is no range.
-//! - [`content`] compares bodies with what was announced of them; [`describe`] translates headers, [`failure`] errors;
+//! - [`content`] compares bodies with what was announced of them, `documents` those that the adapter reads; [`describe`] translates headers, [`failure`] errors;
 //!   `codes` has the codes that the adapter does not.
 //!
 //! Deliberately absent: keys of a key management service. Requests that ask for them are refused, never served without.
@@ -24,6 +24,7 @@ mod codes;
 pub mod content;
 mod cors;
 pub mod describe;
+mod documents;
 mod expectation;
 mod face;
 pub mod failure;

@@ -28,6 +28,7 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 pub(crate) use self::attributes::with_bare_tag;
 pub(crate) use self::tagging::header_tags;
+pub(crate) use self::writing::{announced_sha256, md5};
 use crate::caller::Caller;
 
 /// What stands behind the adapter.

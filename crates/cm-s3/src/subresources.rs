@@ -153,6 +153,36 @@ impl Place {
     }
 }
 
+/// What the body of a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// Something that says what is to be done.
+    Document,
+    /// The parts that an object is to be made of.
+    Completion,
+    /// An object, a part of one, a form, or nothing.
+    Other,
+}
+
+/// What the body of such a request is.
+pub(crate) fn body(method: &Method, uri: &Uri) -> Body {
+    let mut names = uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .map(|pair| decode(pair.split('=').next().unwrap_or_default()));
+    let is_document = match (Place::of(uri), method.as_str()) {
+        (Place::Bucket, "PUT") => true,
+        (Place::Bucket, "POST") => names.any(|name| name == "delete"),
+        (Place::Object, "PUT") => {
+            names.any(|name| ["acl", "legal-hold", "retention", "tagging"].contains(&name.as_str()))
+        }
+        (Place::Object, "POST") if names.any(|name| name == "uploadId") => return Body::Completion,
+        _ => false,
+    };
+    if is_document { Body::Document } else { Body::Other }
+}
+
 /// Refuses a request for what is not to be had here. Preflight requests are of pages, and ask for nothing.
 ///
 /// # Errors

@@ -236,12 +236,12 @@ impl Store {
 }
 
 /// The digest that a signature covers; the adapter compares it too where it checks signatures.
-pub(super) fn announced_sha256(headers: &axum::http::HeaderMap) -> Option<Sha256Digest> {
+pub(crate) fn announced_sha256(headers: &axum::http::HeaderMap) -> Option<Sha256Digest> {
     headers.get("x-amz-content-sha256")?.to_str().ok()?.parse().ok()
 }
 
 /// What `Content-MD5` says.
-pub(super) fn md5(header: Option<&str>) -> S3Result<Option<[u8; 16]>> {
+pub(crate) fn md5(header: Option<&str>) -> S3Result<Option<[u8; 16]>> {
     let Some(text) = header else { return Ok(None) };
     let digest = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
     match digest {

@@ -144,7 +144,7 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     let is_bare = matches!(framed, Framed::Plain | Framed::Chunks(Mode::Remove, _));
     let document = Document::of(&parts).filter(|_| is_bare);
     let wrong = document.as_ref().map(Document::wrong).unwrap_or_default();
-    let path = parts.uri.path().to_owned();
+    let (path, is_head) = (parts.uri.path().to_owned(), parts.method == Method::HEAD);
     let mut request = into_adapter(Request::from_parts(parts, body), framed, document).await;
     if let Some(address) = signed_address {
         *request.uri_mut() = address;
@@ -166,6 +166,10 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     }
     if let Some(error) = wrong.get() {
         answer = failure::answer(error, &path, id.as_str());
+    }
+    if is_head && answer.status() == StatusCode::OK && answer.headers().contains_key(header::CONTENT_RANGE) {
+        // The adapter says so of reads only.
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     if answer.status() == StatusCode::NOT_MODIFIED {
         // The adapter made an error of it, with a body.

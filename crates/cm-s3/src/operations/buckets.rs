@@ -1,5 +1,6 @@
 //! Buckets, which are records of the catalogue.
 
+use axum::http::HeaderName;
 use cm_kernel::KernelError;
 use cm_kernel::catalog::kinds::Bucket as BucketSpec;
 use cm_kernel::catalog::{CatalogError, Dependents, NewRecord, Query};
@@ -20,6 +21,10 @@ use crate::failure;
 const LISTED_MAX: usize = 10_000;
 /// The region that a bucket is in of which its maker said nothing, for clients that must know one. Signatures may be for any.
 const REGION: &str = "us-east-1";
+/// How many versions a bucket has, as Ceph says it.
+const OBJECT_COUNT: HeaderName = HeaderName::from_static("x-rgw-object-count");
+/// How many bytes they and the parts of uploads have.
+const BYTES_USED: HeaderName = HeaderName::from_static("x-rgw-bytes-used");
 
 impl Store {
     pub(super) async fn buckets(
@@ -150,7 +155,14 @@ impl Store {
         let permit = self.permit_bucket::<Read>(&caller, Use::ListBucket, &name).await?;
         let region = self.location(permit.tenant(), &name).await?.unwrap_or_else(|| REGION.to_owned());
         let output = HeadBucketOutput { bucket_region: Some(region), ..HeadBucketOutput::default() };
-        Ok(S3Response::new(output))
+        let mut answer = S3Response::new(output);
+        // Nothing is known of a bucket that is older than counts.
+        let (_, usage) = self.kernel.objects().bucket_quota(&permit, &name).await.map_err(failure::object)?;
+        if let Some(usage) = usage {
+            answer.headers.insert(OBJECT_COUNT, usage.objects.into());
+            answer.headers.insert(BYTES_USED, usage.bytes.into());
+        }
+        Ok(answer)
     }
 
     pub(super) async fn bucket_location(

@@ -117,6 +117,17 @@ pub(super) fn new_encryption(headers: &HeaderMap) -> S3Result<Option<NewEncrypti
     }
 }
 
+/// Whoever reads an object cannot say how it is encrypted: only a customer's key comes with a read.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub(super) fn refuse_encryption(headers: &HeaderMap) -> S3Result<()> {
+    match headers.contains_key(ENCRYPTION) || headers.contains_key(KMS_KEY) {
+        true => Err(argument("what is read is encrypted as it was written")),
+        false => Ok(()),
+    }
+}
+
 /// The key that came for an object.
 ///
 /// # Errors

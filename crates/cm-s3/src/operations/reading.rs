@@ -1,6 +1,6 @@
 //! Reading objects.
 
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use cm_kernel::objects::{ByteRange, ObjectError, ObjectInfo, Piece, Reading, VersionName};
 use cm_kernel::policy::Read;
 use cm_kernel::policy::sharing::Use;
@@ -10,13 +10,16 @@ use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::conditions::{Freshness, ReadConditions};
-use super::encryption::{check_key, customer_key, encrypted, encrypted_by};
+use super::encryption::{check_key, customer_key, encrypted, encrypted_by, refuse_encryption};
 use super::writing::part_number;
 use super::{Store, bucket_name, object_key};
 use crate::caller::Caller;
 use crate::content::invalid;
 use crate::describe::{described, etag};
 use crate::{content, failure};
+
+/// How many tags an object has.
+const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 impl Store {
     pub(super) async fn read(
@@ -34,6 +37,7 @@ impl Store {
         if says_otherwise && caller.principal().is_none() {
             return Err(invalid("only whoever signs says how an answer is to be described"));
         }
+        refuse_encryption(&request.headers)?;
         let customer = customer_key(&request.headers)?;
         let version = version_name(input.version_id.as_deref())?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
@@ -96,6 +100,7 @@ impl Store {
         caller: Caller,
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
+        refuse_encryption(&request.headers)?;
         let input = request.input;
         let version = version_name(input.version_id.as_deref())?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
@@ -139,7 +144,12 @@ impl Store {
             output.content_length = Some((range.end - range.start) as i64);
             output.content_range = Some(content_range(&range, info.size));
         }
-        Ok(S3Response::new(output))
+        let mut answer = S3Response::new(output);
+        if !info.tags.is_empty() {
+            // The adapter sends this of reads only.
+            answer.headers.insert(TAG_COUNT, info.tags.len().into());
+        }
+        Ok(answer)
     }
 }
 

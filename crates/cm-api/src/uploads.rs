@@ -326,7 +326,8 @@ async fn still_permitted(
         (status = 422, description = "The parts do not make such an object; the upload goes on", body = ErrorBody),
     )
 )]
-/// Makes an object of parts. Every part is read and verified, so this takes as long as reading the object does.
+/// Makes an object of parts. Every part is read and verified, so this takes as long as reading the object does. Asked again with the same
+/// parts, while the object is the current one, it answers as before: the first answer may have been lost.
 pub async fn complete_upload(
     State(api): State<Api>,
     Op(op): Op,

@@ -1,4 +1,5 @@
-//! `xtask openapi`: the API description, generated from the handlers and committed.
+//! `xtask openapi`: the API description, generated from the handlers and committed. That it is current is found by the end-to-end tests,
+//! which have the program anyway.
 
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::shell;
 
 /// Where the description is committed, from the root.
-pub(crate) const FILE: &str = "openapi/cryptomesh.json";
+const FILE: &str = "openapi/cryptomesh.json";
 
 /// Writes the description.
 pub(crate) fn write() -> Result<()> {

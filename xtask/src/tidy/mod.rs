@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{openapi, shell};
+use crate::shell;
 
 /// Something that a rule objects to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,9 +71,6 @@ pub(crate) fn run() -> Result<()> {
     findings.extend(sizes::check(&files));
     findings.extend(docs::check(&files));
     findings.extend(words::check(&files));
-    if let Err(error) = openapi::check() {
-        findings.push(Finding::error(Path::new(openapi::FILE), 0, format!("{error:#}")));
-    }
     findings.sort();
     report(&findings)
 }

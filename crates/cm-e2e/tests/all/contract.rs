@@ -10,6 +10,21 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn the_committed_description_of_the_api_is_what_the_program_says() {
+    let said = run(&["openapi"]);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    let committed = std::fs::read(crate::tools::repository("openapi/cryptomesh.json")).unwrap();
+    let (old, new) = (text(&committed), text(&said.stdout));
+    let differs = old.lines().zip(new.lines()).position(|(old, new)| old != new);
+    assert_eq!(
+        differs.map(|at| at + 1),
+        None,
+        "a line is stale: run `cargo xtask openapi` and commit the file"
+    );
+    assert_eq!(old.len(), new.len(), "the description ends elsewhere: run `cargo xtask openapi`");
+}
+
+#[test]
 fn the_first_start_writes_an_admin_token_for_its_owner_alone() {
     let root = tempfile::tempdir().unwrap();
     let node = Node::start(root.path(), &NodeOptions::default());

@@ -1,10 +1,10 @@
 use cm_crypto::digest::sha256;
 
-use crate::ObjectError;
 use crate::chunks::Part;
 use crate::network::sweep::Orphans;
 use crate::network::wire::PutHead;
 use crate::tests::sample;
+use crate::{Compression, Cutting, ObjectError, Packing};
 
 use super::*;
 
@@ -58,6 +58,33 @@ async fn shards_are_spread_and_joined() {
     assert_eq!(cluster.read(1, "later").await.unwrap(), later);
     // What was refused is gone, what shared a peer is at home.
     assert!(eventually(async || cluster.parts() == 25).await, "{} parts", cluster.parts());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_packed_is_copied_and_cut_into_shards_as_it_is_stored() {
+    let mut cluster = Cluster::start(5).await;
+    let packing = Packing { cutting: Cutting::Content, compression: Compression::Zstd };
+    let update = permit_for::<Update>(ResourceKind::Bucket, Some(cluster.bucket.as_str()));
+    let objects = cluster.peers[0].objects().clone();
+    objects.set_packing(&update, &cluster.bucket, packing, None).await.unwrap();
+    let bytes = |name: &str| -> Vec<u8> {
+        let lines = (0..60_000).map(|n| format!("{n} of {name}, {}\n", n % 97));
+        lines.collect::<String>().into_bytes()
+    };
+    for name in ["3", "3+2"] {
+        cluster.keep(name).await;
+        cluster.put_patiently(1, name, &bytes(name)).await;
+    }
+    cluster.wait_settled(0).await;
+    let files = cluster.peers.iter().flat_map(Peer::files);
+    let stored: u64 = files.map(|file| file.metadata().unwrap().len()).sum();
+    assert!(stored < bytes("3").len() as u64, "{stored} bytes are stored");
+    cluster.kill(2).await;
+    cluster.kill(4).await;
+    for (at, name) in [(0, "3"), (1, "3+2"), (3, "3"), (3, "3+2")] {
+        assert!(cluster.read(at, name).await.unwrap() == bytes(name), "{name} at {at}");
+    }
     cluster.stop().await;
 }
 

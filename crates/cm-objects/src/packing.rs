@@ -19,9 +19,7 @@ use fastcdc::v2020::FastCDC;
 use serde::{Deserialize, Serialize};
 
 use crate::objects::{Engine, bucket_row, require_bucket};
-use crate::rows::BucketRow;
-use crate::settings::{Change, record};
-use crate::tables::{Buckets, SEGMENT_BYTES, SegmentRow};
+use crate::tables::{SEGMENT_BYTES, SegmentRow};
 use crate::{CHUNK_BYTES, Flaw, ObjectError, Objects};
 
 /// The shortest chunk that is cut by content, unless what follows it is cut in any case.
@@ -212,20 +210,8 @@ impl Objects {
         packing: Packing,
         request: Option<RequestId>,
     ) -> Result<(), ObjectError> {
-        require_bucket(permit, bucket)?;
-        let (engine, permit, bucket) = (self.0.clone(), permit.clone(), bucket.clone());
-        self.0
-            .write(move |tx| {
-                let tenant = permit.tenant();
-                let row = bucket_row(tx, tenant, &bucket)?;
-                let packing = Some(packing).filter(|packing| *packing != Packing::default());
-                tx.put::<Buckets>(&(tenant.clone(), bucket.clone()), &BucketRow { packing, ..row })?;
-                let mut facts = serde_json::Map::new();
-                facts.insert("setting".to_owned(), "packing".into());
-                facts.insert("value".to_owned(), serde_json::json!(packing));
-                let by = Change { tenant, bucket: &bucket, actor: permit.principal().cloned(), request };
-                record(&engine.events, tx, "bucket.set", by, facts)
-            })
-            .await
+        let packing = Some(packing).filter(|packing| *packing != Packing::default());
+        let told = ("packing", serde_json::json!(packing));
+        self.set_in_bucket(permit, bucket, told, request, move |row| row.packing = packing).await
     }
 }

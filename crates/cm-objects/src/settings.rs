@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::network::tables::BucketElastics;
-use crate::objects::{require_bucket, require_bucket_exists};
+use crate::objects::{bucket_row, require_bucket, require_bucket_exists};
+use crate::rows::BucketRow;
+use crate::tables::Buckets;
 use crate::{ObjectError, Objects};
 
 /// Longest setting, in bytes.
@@ -132,6 +134,35 @@ impl Objects {
         }
         let key = (tenant.clone(), bucket.clone(), Setting::Location.name().to_owned());
         Ok(tx.insert::<BucketSettings>(&key, &SettingRow { value: location })?)
+    }
+
+    /// Changes what the row of a bucket says, and leaves the event of the setting with its new value.
+    ///
+    /// # Errors
+    /// [`ObjectError::BucketNotFound`], [`ObjectError::NotPermitted`].
+    pub(crate) async fn set_in_bucket(
+        &self,
+        permit: &Permit<Update>,
+        bucket: &BucketName,
+        (setting, value): (&'static str, Value),
+        request: Option<RequestId>,
+        change: impl FnOnce(&mut BucketRow) + Send + 'static,
+    ) -> Result<(), ObjectError> {
+        require_bucket(permit, bucket)?;
+        let (engine, permit, bucket) = (self.0.clone(), permit.clone(), bucket.clone());
+        self.0
+            .write(move |tx| {
+                let tenant = permit.tenant();
+                let mut row = bucket_row(tx, tenant, &bucket)?;
+                change(&mut row);
+                tx.put::<Buckets>(&(tenant.clone(), bucket.clone()), &row)?;
+                let mut facts = Map::new();
+                facts.insert("setting".to_owned(), setting.into());
+                facts.insert("value".to_owned(), value);
+                let by = Change { tenant, bucket: &bucket, actor: permit.principal().cloned(), request };
+                record(&engine.events, tx, "bucket.set", by, facts)
+            })
+            .await
     }
 
     /// Changes how a bucket is shared, and answers with the outcome. What `change` refuses is not changed.

@@ -5,8 +5,6 @@ use cm_policy::{Permit, Read, Update};
 use cm_types::{BucketName, RequestId, TenantId};
 
 use crate::objects::{bucket_row, require_bucket};
-use crate::rows::BucketRow;
-use crate::settings::{Change, record};
 use crate::tables::Buckets;
 use crate::{ObjectError, Objects};
 
@@ -49,20 +47,8 @@ impl Objects {
         if days.is_some_and(|days| days > COLD_DAYS_MAX) {
             return Err(ObjectError::ColdDays { max: COLD_DAYS_MAX });
         }
-        let (engine, permit, bucket) = (self.0.clone(), permit.clone(), bucket.clone());
-        self.0
-            .write(move |tx| {
-                let tenant = permit.tenant();
-                let row = bucket_row(tx, tenant, &bucket)?;
-                let row = BucketRow { cold_after_days: days, ..row };
-                tx.put::<Buckets>(&(tenant.clone(), bucket.clone()), &row)?;
-                let mut facts = serde_json::Map::new();
-                facts.insert("setting".to_owned(), "cold-after-days".into());
-                facts.insert("value".to_owned(), days.into());
-                let by = Change { tenant, bucket: &bucket, actor: permit.principal().cloned(), request };
-                record(&engine.events, tx, "bucket.set", by, facts)
-            })
-            .await
+        let told = ("cold-after-days", days.into());
+        self.set_in_bucket(permit, bucket, told, request, move |row| row.cold_after_days = days).await
     }
 }
 

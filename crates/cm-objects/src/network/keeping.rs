@@ -9,9 +9,6 @@ use cm_types::{BucketName, RequestId};
 use serde::{Deserialize, Serialize};
 
 use crate::objects::{bucket_row, require_bucket};
-use crate::rows::BucketRow;
-use crate::settings::{Change, record};
-use crate::tables::Buckets;
 use crate::{ObjectError, Objects};
 
 /// How many copies a bucket's chunks have, or into which shards they are cut. Written `3`, or `3+2`.
@@ -80,20 +77,8 @@ impl Objects {
         keeping: Option<Keeping>,
         request: Option<RequestId>,
     ) -> Result<(), ObjectError> {
-        require_bucket(permit, bucket)?;
-        let (engine, permit, bucket) = (self.0.clone(), permit.clone(), bucket.clone());
-        self.0
-            .write(move |tx| {
-                let tenant = permit.tenant();
-                let row = bucket_row(tx, tenant, &bucket)?;
-                tx.put::<Buckets>(&(tenant.clone(), bucket.clone()), &BucketRow { keeping, ..row })?;
-                let mut facts = serde_json::Map::new();
-                facts.insert("setting".to_owned(), "redundancy".into());
-                facts.insert("value".to_owned(), keeping.map(|keeping| keeping.to_string()).into());
-                let by = Change { tenant, bucket: &bucket, actor: permit.principal().cloned(), request };
-                record(&engine.events, tx, "bucket.set", by, facts)
-            })
-            .await
+        let told = ("redundancy", keeping.map(|keeping| keeping.to_string()).into());
+        self.set_in_bucket(permit, bucket, told, request, move |row| row.keeping = keeping).await
     }
 }
 

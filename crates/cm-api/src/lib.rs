@@ -68,6 +68,7 @@ pub mod mfa;
 pub mod microservices;
 pub mod network;
 pub mod node;
+pub mod oauth;
 pub mod object_verification;
 pub mod object_versions;
 pub mod objects;

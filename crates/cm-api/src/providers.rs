@@ -17,11 +17,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Api;
-use crate::auth::no_credential;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
 use crate::failure::refusal;
-use crate::tokens::form_fields;
+use crate::oauth::{OAuthError, OAuthRefusal, form_fields};
 
 /// Longest body of an exchange, in bytes: the token and little else.
 const BODY_BYTES_MAX: usize = 32 << 10;
@@ -176,7 +175,7 @@ pub async fn delete_provider(
     extensions(("x-permission" = json!("self"))),
     responses(
         (status = 200, description = "A token of this node, which ends no later than the one shown", body = ExchangedToken),
-        (status = 401, description = "The token proves nothing here", body = ErrorBody),
+        (status = 400, description = "The request is wrong, or the token proves nothing here", body = OAuthError),
         (status = 503, description = "The provider cannot be asked for its keys", body = ErrorBody),
     )
 )]
@@ -185,14 +184,15 @@ pub async fn exchange_token(
     State(api): State<Api>,
     Op(op): Op,
     body: Upload,
-) -> Result<Json<ExchangedToken>, Failure> {
-    let fields = form_fields(body, BODY_BYTES_MAX).await.map_err(no_credential)?;
+) -> Result<Json<ExchangedToken>, OAuthRefusal> {
+    let fields = form_fields(body, BODY_BYTES_MAX).await?;
     let field = |name: &str| fields.get(name).map(String::as_str);
-    let unsupported = |name: &str, expected: &str| {
-        Failure::unauthenticated(format!("no credentials: `{name}` must be {expected}"))
-    };
-    if field("grant_type") != Some(GRANT) {
-        return Err(unsupported("grant_type", GRANT));
+    let unsupported =
+        |name: &str, expected: &str| OAuthRefusal::invalid_request(format!("`{name}` must be {expected}"));
+    match field("grant_type") {
+        Some(GRANT) => {}
+        Some(_) => return Err(OAuthRefusal::unsupported_grant(format!("only {GRANT} is served here"))),
+        None => return Err(unsupported("grant_type", GRANT)),
     }
     if !field("subject_token_type").is_some_and(|kind| [ACCESS_TOKEN, JWT, ID_TOKEN].contains(&kind)) {
         return Err(unsupported("subject_token_type", JWT));
@@ -208,7 +208,7 @@ pub async fn exchange_token(
     let provider = api.kernel.provider_of(&op, &tenant, claimed_issuer(token)).await.map_err(refusal)?;
     let untrusted = async || {
         let problem = CredentialProblem::NotOurs;
-        Err(refusal(api.kernel.refuse_credential(&op, &tenant, problem).await))
+        Err(refusal(api.kernel.refuse_credential(&op, &tenant, problem).await).into())
     };
     for anew in [false, true] {
         let Some(keys) = api.key_sets.of(&provider, anew).await? else { return untrusted().await };

@@ -1,8 +1,6 @@
 //! What the standards around tokens ask for: introspection (RFC 7662), revocation (RFC 7009), the public keys (RFC 7517) and the
 //! description by which clients of OpenID Connect find them.
 
-use std::collections::HashMap;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,7 +8,6 @@ use cm_http::{Failure, FailureClass, Upload};
 use cm_kernel::identity::{Credential, PublicKey, Purpose};
 use cm_kernel::policy::List;
 use cm_types::ResourceKind;
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -18,16 +15,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Api;
-use crate::auth::no_credential;
 use crate::authentication::Op;
 use crate::document::PREFIX;
 use crate::failure::refusal;
+use crate::oauth::{OAuthError, OAuthRefusal, form_fields, is_form};
 
 /// Where the public keys are.
 pub(crate) const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// Longest body with a token, in bytes.
 const BODY_BYTES_MAX: usize = 16 << 10;
-const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A token that is asked about. As JSON, or as a form as the standards have it.
 #[derive(Deserialize, ToSchema)]
@@ -93,41 +89,15 @@ impl TokenDescription {
 
 /// The token of a body: of a form, as the standards have it, or of JSON.
 async fn shown(body: Upload) -> Result<String, Failure> {
-    let is_form = body.content_type().is_some_and(|text| text.split(';').next().map(str::trim) == Some(FORM));
-    if !is_form {
-        body.require_json()?;
+    if is_form(&body) {
+        let mut fields = form_fields(body, BODY_BYTES_MAX).await?;
+        return fields
+            .remove("token")
+            .ok_or_else(|| Failure::new(FailureClass::Invalid, "the form has no `token`"));
     }
+    body.require_json()?;
     let bytes = body.read_to_end(BODY_BYTES_MAX).await?;
-    if !is_form {
-        return Ok(cm_http::body::from_json::<ShownToken>(&bytes)?.token);
-    }
-    fields_of(&bytes)
-        .remove("token")
-        .ok_or_else(|| Failure::new(FailureClass::Invalid, "the form has no `token`"))
-}
-
-/// The fields of a form, each as it comes first.
-///
-/// # Errors
-/// 422 for a body of another kind.
-pub(crate) async fn form_fields(body: Upload, max: usize) -> Result<HashMap<String, String>, Failure> {
-    let is_form = body.content_type().is_some_and(|text| text.split(';').next().map(str::trim) == Some(FORM));
-    if !is_form {
-        return Err(Failure::new(FailureClass::Invalid, format!("expected a form: {FORM}")));
-    }
-    Ok(fields_of(&body.read_to_end(max).await?))
-}
-
-fn fields_of(form: &[u8]) -> HashMap<String, String> {
-    let text = String::from_utf8_lossy(form).replace('+', " ");
-    let mut fields = HashMap::new();
-    for (name, value) in text.split('&').filter_map(|field| field.split_once('=')) {
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
-        if let (Some(name), Some(value)) = (decoded(name), decoded(value)) {
-            fields.entry(name).or_insert(value);
-        }
-    }
-    fields
+    Ok(cm_http::body::from_json::<ShownToken>(&bytes)?.token)
 }
 
 #[utoipa::path(
@@ -175,7 +145,7 @@ pub async fn introspect_token(
     extensions(("x-permission" = json!("self"))),
     responses(
         (status = 200, description = "Whatever it was, it is of no use any more"),
-        (status = 401, description = "The body holds no token", body = crate::document::ErrorBody),
+        (status = 400, description = "The body holds no token", body = OAuthError),
     )
 )]
 /// Revokes the token or refresh token in the body (RFC 7009). Whoever has it may.
@@ -183,8 +153,8 @@ pub async fn revoke_credential(
     State(api): State<Api>,
     Op(op): Op,
     body: Upload,
-) -> Result<StatusCode, Failure> {
-    let token = shown(body).await.map_err(no_credential)?;
+) -> Result<StatusCode, OAuthRefusal> {
+    let token = shown(body).await?;
     api.kernel.revoke_shown(&op, token.into()).await.map_err(refusal)?;
     Ok(StatusCode::OK)
 }

@@ -152,7 +152,7 @@ async fn somebody_whom_a_provider_vouches_for_has_what_its_claims_give() {
     for token in [&token, &promoted, &demoted, &derived] {
         whoami(&node, token).await.expect(401);
     }
-    exchange(&node, &issuer.token(json!({}))).await.expect(401);
+    exchange(&node, &issuer.token(json!({}))).await.expect(400);
 }
 
 #[tokio::test]
@@ -188,7 +188,10 @@ async fn tokens_that_prove_nothing_are_refused_and_told() {
     };
     for (what, token) in &refused {
         let answer = exchange(&node, token).await;
-        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{what}: {answer:?}");
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{what}: {answer:?}");
+        let told = answer.json();
+        assert_eq!(told["error"], "invalid_request", "{what}: {told}");
+        assert!(!text(&told, "error_description").is_empty(), "{what}: {told}");
     }
     assert!(count().await > 0, "refusals are told");
     exchange(&node, &good).await.expect(200);
@@ -200,7 +203,7 @@ async fn tokens_that_prove_nothing_are_refused_and_told() {
         .await
         .expect(200);
     whoami(&node, &token).await.expect(401);
-    exchange(&node, &good).await.expect(401);
+    exchange(&node, &good).await.expect(400);
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cm_door::Gate;
+use cm_endpoints::Endpoints;
 use cm_kernel::{Access, Kernel};
 
 use cache::Cache;
@@ -78,6 +79,21 @@ pub struct Settings {
     pub overwrite: bool,
     /// The directory whose disk is reported.
     pub data_dir: PathBuf,
+    /// Names of images, without tags, whose containers are endpoints although no label says so.
+    pub endpoint_images: Vec<String>,
+}
+
+impl Settings {
+    /// Whether a container of this image is an endpoint; its tag and digest may be any.
+    fn is_endpoint_image(&self, image: &str) -> bool {
+        let name = image.split_once('@').map_or(image, |(name, _)| name);
+        // A colon before a slash is that of a port.
+        let name = match name.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => name,
+            _ => name,
+        };
+        self.endpoint_images.iter().any(|listed| listed == name)
+    }
 }
 
 /// The engines and the memory behind both faces. Cheap to clone.
@@ -86,6 +102,7 @@ pub struct MictlanX(Arc<Parts>);
 
 struct Parts {
     kernel: Kernel,
+    endpoints: Endpoints,
     access: Access,
     settings: Settings,
     tasks: Tasks,
@@ -98,12 +115,14 @@ impl MictlanX {
     /// Faces over this kernel. `metrics` makes the text of the node's metrics.
     pub fn new(
         kernel: Kernel,
+        endpoints: Endpoints,
         access: Access,
         settings: Settings,
         metrics: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
         Self(Arc::new(Parts {
             kernel,
+            endpoints,
             access,
             settings,
             tasks: Tasks::default(),
@@ -119,6 +138,10 @@ impl MictlanX {
 
     fn kernel(&self) -> &Kernel {
         &self.0.kernel
+    }
+
+    fn endpoints(&self) -> &Endpoints {
+        &self.0.endpoints
     }
 
     fn settings(&self) -> &Settings {

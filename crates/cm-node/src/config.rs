@@ -73,6 +73,7 @@ const LISTS: &[&str] = &[
     "listen.trusted_proxies",
     "api.cors_origins",
     "identity.passkeys.origins",
+    "mictlanx.endpoint_images",
     "mpc.peers",
     "intel.anchors",
     "intel.organisations",
@@ -156,13 +157,21 @@ pub struct MictlanXSettings {
     pub peer_id: Option<String>,
     /// Whether other bytes under a key replace those that are there although the client did not ask for it.
     pub overwrite: bool,
+    /// Names of images, without tags, whose containers are endpoints although no label says so.
+    pub endpoint_images: Vec<String>,
 }
 
-fn mictlanx(MictlanXToml { peer_id, overwrite }: MictlanXToml) -> Result<MictlanXSettings, ConfigError> {
+fn mictlanx(
+    MictlanXToml { peer_id, overwrite, endpoint_images }: MictlanXToml,
+) -> Result<MictlanXSettings, ConfigError> {
     let is_id = |id: &String| cm_types::ResourceId::parse(id.as_str()).is_ok();
     match peer_id.as_ref().filter(|id| !is_id(id)) {
         Some(id) => Err(wrong("mictlanx.peer_id", format!("`{id}` is no id: letters, digits and -_.:@+"))),
-        None => Ok(MictlanXSettings { peer_id, overwrite: overwrite.unwrap_or(false) }),
+        None => Ok(MictlanXSettings {
+            peer_id,
+            overwrite: overwrite.unwrap_or(false),
+            endpoint_images: endpoint_images.unwrap_or_default(),
+        }),
     }
 }
 

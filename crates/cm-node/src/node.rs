@@ -180,6 +180,7 @@ impl Node {
         });
         let mictlanx = MictlanX::new(
             kernel.clone(),
+            endpoints.clone(),
             access.clone(),
             mictlanx_settings(&config, &kernel, listeners.get("mictlanx_peer").copied()),
             metrics,
@@ -322,6 +323,7 @@ fn mictlanx_settings(config: &Config, kernel: &Kernel, peer: Option<SocketAddr>)
         host,
         port: peer.map_or(0, |address| address.port()),
         overwrite: config.mictlanx.overwrite,
+        endpoint_images: config.mictlanx.endpoint_images.clone(),
         data_dir: kernel.config().data_dir.clone(),
     }
 }

@@ -14,9 +14,10 @@ use cm_kernel::policy::{List, Permit};
 use cm_kernel::{ErrorClass, OpContext};
 use cm_types::{BucketName, Cursor, PageLimit, ResourceKind};
 use futures::stream;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::MictlanX;
+use super::disk::Disk;
 use super::metadata::Metadata;
 use super::names::bucket_name;
 use super::shape::typed;
@@ -214,6 +215,27 @@ impl MictlanX {
             "balls": balls,
             "peers": self.peer_ids(),
         }))
+    }
+
+    /// The same of the other peers of the storage network that answer, by id. They have the same objects to serve; of their disks is known what
+    /// they offer to the network, and what they keep for it.
+    pub(super) async fn others_stats(&self, own: &Value) -> Result<Map<String, Value>, Failure> {
+        let status = self.kernel().objects().storage_status().await.map_err(object_refusal)?;
+        let Some(status) = status else { return Ok(Map::new()) };
+        let others = status.peers.into_iter().filter(|peer| peer.member.peer != status.own);
+        let told = others.filter_map(|peer| {
+            let (id, kept) = (peer.member.peer.to_string(), peer.kept?);
+            let total = peer.member.capacity_bytes;
+            let disk = Disk { total, used: kept.bytes, available: total.saturating_sub(kept.bytes) };
+            let mut stats = own.clone();
+            stats["peer_id"] = json!(id);
+            stats["used_disk"] = json!(disk.used);
+            stats["total_disk"] = json!(disk.total);
+            stats["available_disk"] = json!(disk.available);
+            stats["disk_uf"] = json!(disk.share());
+            Some((id, stats))
+        });
+        Ok(told.collect())
     }
 
     /// How full the disk is.

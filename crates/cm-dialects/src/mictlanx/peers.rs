@@ -1,6 +1,7 @@
 //! Which peers there are.
 //!
-//! This node is one, and the only one that holds objects. Others may be announced, as clients of the router do it; they are remembered in memory and said to be
+//! This node is one; the others of its storage network, if it belongs to one, are too, by the names that the network has for
+//! them. Any of them serves any object. Others may be announced, as clients of the router do it; they are remembered in memory and said to be
 //! unavailable, for nothing is asked of them.
 
 use std::collections::BTreeMap;
@@ -78,21 +79,39 @@ impl Announced {
 }
 
 impl MictlanX {
-    /// The peers that hold objects.
+    /// The peers whose addresses this node knows: itself.
     pub(super) fn peers(&self) -> Vec<Peer> {
         let settings = self.settings();
         vec![Peer { node_id: settings.peer_id.clone(), ip_addr: settings.host.clone(), port: settings.port }]
     }
 
-    /// Their ids.
+    /// The ids of the peers that answer, this one first.
     pub(super) fn peer_ids(&self) -> Vec<String> {
-        self.peers().into_iter().map(|peer| peer.node_id).collect()
+        let own = [self.peer_id().to_owned()];
+        own.into_iter().chain(self.others().filter(|(_, is_up)| *is_up).map(|(id, _)| id)).collect()
     }
 
-    /// The ids of peers that were announced and hold nothing.
+    /// How many peers can hold a replica each, whether they answer or not.
+    pub(super) fn holders_count(&self) -> usize {
+        self.kernel().objects().holders().map_or(1, |holders| holders.len())
+    }
+
+    /// The ids of peers that do not answer now, and of those that were announced and hold nothing.
     pub(super) fn unavailable(&self, tenant: &TenantId) -> Vec<String> {
+        let down = self.others().filter(|(_, is_up)| !is_up).map(|(id, _)| id);
+        let mut ids: Vec<String> = down.collect();
         let available = self.peer_ids();
-        self.0.announced.ids(tenant).into_iter().filter(|id| !available.contains(id)).collect()
+        let announced = self.0.announced.ids(tenant).into_iter();
+        let announced: Vec<String> =
+            announced.filter(|id| !available.contains(id) && !ids.contains(id)).collect();
+        ids.extend(announced);
+        ids
+    }
+
+    /// The other peers of the storage network, and whether each may be expected to answer.
+    fn others(&self) -> impl Iterator<Item = (String, bool)> {
+        let holders = self.kernel().objects().holders().unwrap_or_default().into_iter();
+        holders.filter(|holder| !holder.is_own).map(|holder| (holder.peer.to_string(), holder.is_up))
     }
 }
 

@@ -24,7 +24,7 @@ use cm_http::{Failure, FailureClass, Params, RequestLimits, Upload};
 use cm_kernel::policy::{Create, List};
 use cm_types::ResourceKind;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::address::{self, Deleted, Posted, Read};
 use super::balls::BallView;
@@ -191,7 +191,10 @@ async fn announce(
         }
     }
     let key = announcement.key.clone();
+    let wanted = usize::try_from(announcement.replication_factor).unwrap_or(0);
     let task = mictlanx.announce(caller, &bucket_id, true, announcement, headers).await?;
+    // Any peer will serve it; as many are named as were asked for.
+    let replicas: Vec<String> = mictlanx.peer_ids().into_iter().take(wanted).collect();
     Ok(Json(json!({
         "key": key,
         // Whole milliseconds: clients of routers read any number, those of peers only whole ones.
@@ -200,7 +203,7 @@ async fn announce(
         "node_id": mictlanx.peer_id(),
         "tasks_ids": [task],
         "bucket_id": bucket_id,
-        "replicas": mictlanx.peer_ids(),
+        "replicas": replicas,
         "extra": {},
     }))
     .into_response())
@@ -321,7 +324,9 @@ async fn peer_stats(
     let mut span = params.decode()?;
     span.end = span.end.or(Some(span.start.saturating_add(100)));
     let stats = mictlanx.stats(&caller, span).await?;
-    Ok(Json(Value::Object(Map::from_iter([(mictlanx.peer_id().to_owned(), stats)]))))
+    let mut all = mictlanx.others_stats(&stats).await?;
+    all.insert(mictlanx.peer_id().to_owned(), stats);
+    Ok(Json(Value::Object(all)))
 }
 
 async fn cache(State(mictlanx): State<MictlanX>, caller: Caller) -> Result<Json<Value>, Failure> {
@@ -387,7 +392,7 @@ fn one() -> i64 {
     1
 }
 
-/// Nothing is left to do for as many replicas as there are peers, if the object is there; more are refused.
+/// Nothing is left to do for as many replicas as the object's bucket keeps; more are refused.
 async fn replicate(
     State(mictlanx): State<MictlanX>,
     caller: Caller,
@@ -396,8 +401,9 @@ async fn replicate(
     let began = Instant::now();
     let Replication { rf, bucket_id, key } = json_body(body).await?;
     let found = mictlanx.metadata(&caller, &bucket_id, &key).await?;
-    found.ok_or_else(|| absent(&bucket_id, &key))?;
-    mictlanx.promise_replicas(rf)?;
+    let (info, _, permit) = found.ok_or_else(|| absent(&bucket_id, &key))?;
+    let replicas = mictlanx.demand_peers_for(rf)?;
+    mictlanx.demand_copies(&permit, (&info.bucket, &info.key), replicas).await?;
     let response_time = began.elapsed().as_secs_f64();
     Ok(Json(json!({ "replication_event_id": caller.request.to_string(), "response_time": response_time })))
 }
@@ -411,9 +417,9 @@ async fn elastic(
     let began = Instant::now();
     demand_peers(&mictlanx, &caller).await?;
     let Replication { rf, .. } = json_body(body).await?;
-    mictlanx.promise_replicas(rf)?;
+    mictlanx.demand_peers_for(rf)?;
     let response_time = began.elapsed().as_secs_f64();
-    Ok(Json(json!({ "pool_size": mictlanx.peer_ids().len(), "response_time": response_time })))
+    Ok(Json(json!({ "pool_size": mictlanx.holders_count(), "response_time": response_time })))
 }
 
 async fn tasks(State(mictlanx): State<MictlanX>, caller: Caller) -> Result<Json<Value>, Failure> {

@@ -30,6 +30,8 @@ pub struct Task {
     pub bucket_id: String,
     /// The key.
     pub key: ObjectKey,
+    /// How many peers were asked to have it.
+    pub replicas: u8,
     /// Its length, in bytes.
     pub size: u64,
     /// Its digest.
@@ -40,6 +42,13 @@ pub struct Task {
     pub description: Description,
     /// Whether it may replace what is there.
     pub replaces: bool,
+}
+
+impl Task {
+    /// The bucket, and as its client calls it.
+    pub fn bucket(&self) -> (&BucketName, &str) {
+        (&self.bucket, &self.bucket_id)
+    }
 }
 
 /// Why there is no task.
@@ -242,6 +251,7 @@ mod tests {
             bucket: BucketName::parse("scans").unwrap(),
             bucket_id: "scans".to_owned(),
             key: ObjectKey::parse("k").unwrap(),
+            replicas: 1,
             size: 1,
             checksum: Sha256Digest::from_bytes([0; 32]),
             content_type: String::new(),

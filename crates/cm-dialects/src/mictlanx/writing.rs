@@ -11,8 +11,8 @@ use cm_door::{Caller, confirmed, object_refusal, refusal};
 use cm_http::{Failure, FailureClass, Upload};
 use cm_kernel::catalog::NewRecord;
 use cm_kernel::catalog::kinds::Bucket;
-use cm_kernel::objects::{NewObject, ObjectError, ObjectInfo};
-use cm_kernel::policy::{Create, Permit, Read, Update};
+use cm_kernel::objects::{Keeping, NewObject, ObjectError, ObjectInfo};
+use cm_kernel::policy::{ActionKind, Create, Permit, Read, Update};
 use cm_kernel::{ErrorClass, KernelError, OpContext};
 use cm_types::{BucketName, ObjectKey, ResourceId, ResourceKind, Sha256Digest};
 use futures::{Stream, StreamExt};
@@ -149,8 +149,9 @@ impl MictlanX {
             let message = format!("Bucket ID mismatch: {bucket_id} != {named}");
             return Err(plain(FailureClass::Malformed, 400, message));
         }
-        self.promise_replicas(announcement.replication_factor)?;
-        self.permit(caller, &bucket, bucket_id, &key).await?;
+        let replicas = self.demand_peers_for(announcement.replication_factor)?;
+        let permit = self.permit(caller, (&bucket, bucket_id), &key, replicas).await?;
+        self.demand_copies(&permit, (&bucket, &key), replicas).await?;
         let said = announcement.said(bucket_id);
         let description = said.description(&key, checksum)?;
         let chosen = headers.get("task-id").map(|value| value.to_str().unwrap_or_default());
@@ -158,6 +159,7 @@ impl MictlanX {
             bucket,
             bucket_id: bucket_id.to_owned(),
             key,
+            replicas,
             size: announcement.size,
             checksum,
             content_type: announcement.content_type,
@@ -171,29 +173,46 @@ impl MictlanX {
             .map_err(|reason| no_task(chosen.unwrap_or_default(), reason))
     }
 
-    /// Refuses more replicas than there are peers.
-    pub(super) fn promise_replicas(&self, wanted: i64) -> Result<(), Failure> {
-        let peers = self.peer_ids().len();
+    /// Refuses more replicas than there are peers to hold one each.
+    pub(super) fn demand_peers_for(&self, wanted: i64) -> Result<u8, Failure> {
+        let peers = self.holders_count();
         if wanted < 1 {
             return Err(invalid_field("replication_factor", "there is at least one replica"));
         }
-        match usize::try_from(wanted).is_ok_and(|wanted| wanted <= peers) {
-            true => Ok(()),
-            false => {
-                let message =
-                    format!("{wanted} replicas were asked for, and there are {peers} peers to hold one each");
-                Err(typed(FailureClass::Conflict, 500, 500, message))
-            }
-        }
+        let replicas = u8::try_from(wanted).ok().filter(|wanted| usize::from(*wanted) <= peers);
+        replicas.ok_or_else(|| {
+            let message =
+                format!("{wanted} replicas were asked for, and there are {peers} peers to hold one each");
+            typed(FailureClass::Conflict, 500, 500, message)
+        })
     }
 
-    /// A permit to write an object, which owners of its bucket have; the bucket is made if there is none.
+    /// Refuses more replicas than the bucket of an object keeps.
+    pub(super) async fn demand_copies<A: ActionKind>(
+        &self,
+        permit: &Permit<A>,
+        (bucket, key): (&BucketName, &ObjectKey),
+        wanted: u8,
+    ) -> Result<(), Failure> {
+        let copies = self.kernel().objects().copies(permit, bucket, key).await.map_err(object_refusal)?;
+        if copies >= usize::from(wanted) {
+            return Ok(());
+        }
+        let message = format!(
+            "{wanted} replicas were asked for, and the bucket keeps {copies}; `cryptomesh storage redundancy {bucket} \
+             {wanted}` changes it"
+        );
+        Err(typed(FailureClass::Conflict, 500, 500, message))
+    }
+
+    /// A permit to write an object, which owners of its bucket have; the bucket is made if there is none, and then keeps at
+    /// least so many replicas.
     async fn permit(
         &self,
         op: &OpContext,
-        bucket: &BucketName,
-        bucket_id: &str,
+        (bucket, bucket_id): (&BucketName, &str),
         key: &ObjectKey,
+        replicas: u8,
     ) -> Result<Permit<Update>, Failure> {
         match self.kernel().look_up_object::<Update>(op, bucket, key).await {
             // Whoever has no right to what belongs to others is not told whether there is a bucket; it may still be theirs to make.
@@ -206,12 +225,23 @@ impl MictlanX {
             NewRecord { id: Some(ResourceId::from(bucket.clone())), ..NewRecord::of(bucket.as_str(), &spec) };
         let made = self.kernel().create_record(op, &permit, new).await;
         // Somebody else may have made it a moment ago; whether the actor may know of theirs is decided below.
-        match made {
-            Ok(_) => {}
-            Err(error) if error.class() == ErrorClass::Conflict => {}
+        let is_new = match made {
+            Ok(_) => true,
+            Err(error) if error.class() == ErrorClass::Conflict => false,
             Err(error) => return Err(refusal(error)),
+        };
+        let permit = self.kernel().look_up_object::<Update>(op, bucket, key).await.map_err(refusal)?;
+        let objects = self.kernel().objects();
+        if is_new
+            && objects.copies(&permit, bucket, key).await.map_err(object_refusal)? < usize::from(replicas)
+        {
+            let own = self.kernel().look_up::<Update>(op, ResourceKind::Bucket, bucket.as_str()).await;
+            let (_, own) = own.map_err(refusal)?;
+            let keeping = Some(Keeping::Replicas(replicas));
+            let set = objects.set_keeping(&own, bucket, keeping, Some(op.request.clone())).await;
+            set.map_err(object_refusal)?;
         }
-        self.kernel().look_up_object::<Update>(op, bucket, key).await.map_err(refusal)
+        Ok(permit)
     }
 
     /// Takes the bytes of a task. When this returns, they are durable and can be read, or the task still waits for them. Nothing of
@@ -234,13 +264,13 @@ impl MictlanX {
         let same = current.as_ref().is_some_and(|(info, _)| is_same(info, task.checksum, task.size));
         match (same, task.replaces) {
             (true, false) => {
-                self.permit(&caller, &task.bucket, &task.bucket_id, &task.key).await?;
+                self.permit(&caller, task.bucket(), &task.key, task.replicas).await?;
                 self.sum(body, task.checksum).await?;
             }
             (true, true) => {
                 self.sum(body, task.checksum).await?;
                 let caller = caller.again(self.kernel()).await?;
-                let permit = self.permit(&caller, &task.bucket, &task.bucket_id, &task.key).await?;
+                let permit = self.permit(&caller, task.bucket(), &task.key, task.replicas).await?;
                 let place = (&task.bucket, &task.key);
                 let said = task.description.clone();
                 let described =
@@ -261,7 +291,7 @@ impl MictlanX {
     ) -> Result<(), Failure> {
         let kernel = self.kernel();
         let (bucket, key) = (&task.bucket, &task.key);
-        let permit = self.permit(&caller, bucket, &task.bucket_id, key).await?;
+        let permit = self.permit(&caller, task.bucket(), key, task.replicas).await?;
         let said = || task.description.clone();
         let prepared = kernel.prepare_description(&permit, (bucket, key), task.checksum, said()).await;
         prepared.map_err(refusal)?;

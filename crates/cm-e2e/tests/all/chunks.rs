@@ -8,13 +8,13 @@ use cm_e2e::{Node, NodeOptions, cryptomesh};
 use serde_json::Value;
 
 /// How long anything here may take.
-const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
-struct Peer {
+pub(crate) struct Peer {
     root: PathBuf,
     api: String,
     peers: String,
-    node: Option<Node>,
+    pub(crate) node: Option<Node>,
 }
 
 impl Peer {
@@ -51,23 +51,48 @@ impl Peer {
         self.node = Some(Node::start(&self.root, &NodeOptions { set, ..NodeOptions::default() }));
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.node.take().expect("the node runs").kill();
     }
 }
 
-struct Network {
-    peers: Vec<Peer>,
-    token: String,
+/// Nodes of one network.
+pub(crate) struct Network {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) token: String,
 }
 
 impl Network {
+    /// The first of three nodes runs, and is the whole network.
+    pub(crate) fn founded(dir: &Path) -> Self {
+        let mut peers: Vec<Peer> = ["a", "b", "c"].map(|name| Peer::new(dir, name)).into();
+        succeeded(peers[0].command(&["cluster", "found", "--address", &peers[0].peers]));
+        peers[0].start();
+        let token = peers[0].node.as_ref().unwrap().admin_token();
+        Self { peers, token }
+    }
+
+    /// The other two join, and run.
+    pub(crate) fn join_others(&mut self) {
+        for n in 1..3 {
+            let invitation = succeeded(self.at(0, &["-o", "json", "cluster", "invite"])).stdout;
+            let invitation: Value = serde_json::from_slice(&invitation).unwrap();
+            self.peers[n].join(invitation["invitation"].as_str().unwrap());
+            self.peers[n].start();
+        }
+    }
+
     /// A command at one of the nodes.
     fn at(&self, n: usize, arguments: &[&str]) -> Output {
         let url = format!("http://{}", self.peers[n].api);
         let mut all = vec!["--url", &url, "--token", &self.token];
         all.extend(arguments);
         self.peers[n].command(&all)
+    }
+
+    /// The same, which must succeed.
+    pub(crate) fn run(&self, n: usize, arguments: &[&str]) {
+        succeeded(self.at(n, arguments));
     }
 
     fn put(&self, n: usize, file: &Path, name: &str) -> Output {
@@ -83,7 +108,7 @@ impl Network {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    fn wait(&self, n: usize, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait(&self, n: usize, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
             let status = self.status(n);
@@ -111,34 +136,27 @@ fn sample(len: usize, seed: u64) -> Vec<u8> {
     std::iter::repeat_with(next).flatten().take(len).collect()
 }
 
+/// Whether three nodes take part and everything is at its place.
+pub(crate) fn settled(status: &Value) -> bool {
+    status["short_chunks"] == 0
+        && status["epoch"] == status["oldest_epoch"]
+        && status["peers"].as_array().unwrap().len() == 3
+}
+
 #[test]
 fn objects_are_on_all_nodes_and_survive_each_of_them() {
     let dir = tempfile::tempdir().unwrap();
-    let mut peers: Vec<Peer> = ["a", "b", "c"].map(|name| Peer::new(dir.path(), name)).into();
-    succeeded(peers[0].command(&["cluster", "found", "--address", &peers[0].peers]));
-    peers[0].start();
-    let token = peers[0].node.as_ref().unwrap().admin_token();
-    let mut network = Network { peers, token };
+    let mut network = Network::founded(dir.path());
     // Before anybody joined: these bytes spread later.
     let (first, second) = (sample(2_500_000, 1), sample(1_500_000, 2));
     let (first_file, second_file) = (dir.path().join("first"), dir.path().join("second"));
     std::fs::write(&first_file, &first).unwrap();
     std::fs::write(&second_file, &second).unwrap();
     succeeded(network.put(0, &first_file, "films/first"));
-    for n in 1..3 {
-        let invitation = succeeded(network.at(0, &["-o", "json", "cluster", "invite"])).stdout;
-        let invitation: Value = serde_json::from_slice(&invitation).unwrap();
-        network.peers[n].join(invitation["invitation"].as_str().unwrap());
-        network.peers[n].start();
-    }
+    network.join_others();
     let parts = |status: &Value| -> u64 {
         let peers = status["peers"].as_array().unwrap().iter();
         peers.map(|peer| peer["parts"].as_u64().unwrap_or_default()).sum()
-    };
-    let settled = |status: &Value| {
-        status["short_chunks"] == 0
-            && status["epoch"] == status["oldest_epoch"]
-            && status["peers"].as_array().unwrap().len() == 3
     };
     network.wait(1, "three copies of three chunks", |status| settled(status) && parts(status) == 9);
     for n in 0..3 {

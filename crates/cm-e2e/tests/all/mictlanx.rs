@@ -1,8 +1,10 @@
 //! MictlanX, as its clients of both eras speak it: addresses, fields, codes and headers as they are on the wire.
 
 mod faults;
+mod replicas;
 mod router;
 mod seed;
+mod summoner;
 
 use std::path::Path;
 use std::time::Duration;

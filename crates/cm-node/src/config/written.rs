@@ -91,6 +91,7 @@ pub const KEYS: &[&str] = &[
     "s3.domain",
     "mictlanx.peer_id",
     "mictlanx.overwrite",
+    "mictlanx.endpoint_images",
     "identity.issuer",
     "identity.master_key",
     "identity.trust_domain",
@@ -446,6 +447,8 @@ pub struct MictlanXToml {
     pub peer_id: Option<String>,
     /// Whether other bytes under a key replace those that are there.
     pub overwrite: Option<bool>,
+    /// Names of images whose containers are endpoints.
+    pub endpoint_images: Option<Vec<String>>,
 }
 
 /// `[mpc]`.

@@ -1,13 +1,16 @@
 //! What the network looks like from here.
 
 use cm_db::{Direction, KeyRange, ReadTx};
-use cm_types::{PeerId, Timestamp};
+use cm_placement::PeerState;
+use cm_policy::{ActionKind, Permit};
+use cm_types::{BucketName, ObjectKey, PeerId, Timestamp};
 use futures::future::join_all;
 
 use super::elastic::EXTRA_CHUNKS_MAX;
 use super::elastic::settings::ELASTIC_BUCKETS_MAX;
 use super::layouts::{Member, read_known};
 use super::tables::{BucketElastics, Condemnations, ExtraCopies, Short, Survey, SurveyRow};
+use crate::objects::{bucket_row, require_object};
 use crate::{ObjectError, Objects};
 
 /// Short chunks are counted up to so many.
@@ -62,6 +65,17 @@ pub struct PeerStatus {
     pub is_up: bool,
     /// What it keeps, if it has said so.
     pub kept: Option<Kept>,
+}
+
+/// A peer that new chunks may be given to, as this node sees it without asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id.
+    pub peer: PeerId,
+    /// Whether it is this node.
+    pub is_own: bool,
+    /// Whether it may be expected to answer.
+    pub is_up: bool,
 }
 
 /// What a peer keeps.
@@ -127,6 +141,39 @@ impl Objects {
             surveyed_at: survey.as_ref().and_then(|survey| survey.finished_at),
             surveyor: survey.map(|survey| survey.holder),
         }))
+    }
+
+    /// The peers that new chunks may be given to, this node first; `None` on a node that belongs to no network.
+    ///
+    /// This concerns the node and not a tenant: the caller decides who may ask for it.
+    pub fn holders(&self) -> Option<Vec<Holder>> {
+        let network = self.0.network.get()?;
+        let known = network.known();
+        let active = known.current().peers().filter(|(_, peer)| peer.state == PeerState::Active);
+        let mut holders: Vec<Holder> = active
+            .map(|(id, _)| Holder { peer: id.clone(), is_own: network.is_own(id), is_up: network.is_up(id) })
+            .collect();
+        holders.sort_by_key(|holder| !holder.is_own);
+        Some(holders)
+    }
+
+    /// How many peers must be lost before a chunk is that is written to the bucket now: as many as there are copies, or one
+    /// more than there are shards of parity.
+    ///
+    /// # Errors
+    /// [`ObjectError::BucketNotFound`]; [`ObjectError::NotPermitted`] unless the permit is for the object.
+    pub async fn copies<A: ActionKind>(
+        &self,
+        permit: &Permit<A>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<usize, ObjectError> {
+        require_object(permit, bucket, key)?;
+        let Some(network) = self.0.network.get() else { return Ok(1) };
+        let (tenant, bucket) = (permit.tenant().clone(), bucket.clone());
+        let keeping =
+            self.0.db.read(move |tx| Ok::<_, ObjectError>(bucket_row(tx, &tenant, &bucket)?.keeping));
+        Ok(network.redundancy(keeping.await?).tolerates() + 1)
     }
 
     /// Whether this node belongs to a storage network.

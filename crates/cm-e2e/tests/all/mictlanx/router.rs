@@ -240,12 +240,5 @@ async fn peers_and_memory_are_what_they_are() {
     router.post("/api/v4/replicate", &json!({ "rf": 2, "bucket_id": "kept", "key": "k" })).await.demand(500);
     router.post("/api/v4/elastic", &json!({ "rf": 3 })).await.demand(500);
     router.get("/api/v4/this-route-does-not-exist").await.demand(404);
-    let summoner = Face::of(&node, "summoner", None);
-    summoner.get("/api/v3/health").await.demand(200);
-    assert_eq!(summoner.get("/api/v3/stats").await.demand(200).json(), json!({ "summons": {} }));
-    let order = json!({ "container_id": "c", "image": "i", "exposed_ports": [{ "host_port": 1, "container_port": 2 }] });
-    summoner.post("/api/v3/containers", &order).await.demand(501);
-    summoner.post("/api/v3/services", &json!({ "image": "i" })).await.demand(422);
-    summoner.delete("/api/v3/containers/c").await.demand(404);
     assert!(node.stop().success());
 }

@@ -4,13 +4,12 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod examples;
 mod launchers;
 mod openapi;
-mod s3;
 mod shell;
 mod sim;
-mod taxii;
 mod test;
 mod tidy;
 
@@ -119,8 +118,10 @@ fn run(task: Task) -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Bench { name, arguments } => bench::run(name.as_deref(), &arguments),
         Task::Launchers { arguments } => launchers::run(&arguments),
-        Task::S3 { python, arguments } => s3::run(&python, &arguments),
-        Task::Taxii { python, arguments } => taxii::run(&python, &arguments),
+        Task::S3 { python, arguments } => clients::run("s3_checks", "crates/cm-e2e/s3", &python, &arguments),
+        Task::Taxii { python, arguments } => {
+            clients::run("taxii_checks", "crates/cm-e2e/taxii", &python, &arguments)
+        }
         Task::Sim { subject: sim::Subject::Quorum, schedules, seed } => sim::quorum(schedules, seed),
         Task::Sim { subject: sim::Subject::Gossip, seed, .. } => sim::gossip(seed),
         Task::Openapi { check: true } => openapi::check(),

@@ -77,7 +77,8 @@ impl Actor {
         }
     }
 
-    fn facts(&self) -> Option<&ActorFacts> {
+    /// What is known of it, if it is anybody.
+    pub fn facts(&self) -> Option<&ActorFacts> {
         match self {
             Actor::Anonymous => None,
             Actor::Node(facts) | Actor::Principal(facts, _) => Some(facts),

@@ -318,8 +318,12 @@ fn mictlanx_settings(config: &Config, kernel: &Kernel, peer: Option<SocketAddr>)
         Some(ip) if !ip.is_unspecified() => ip.to_string(),
         _ => kernel.config().node_name.clone(),
     };
+    // The others of a network call it by its name there.
+    let named = || kernel.objects().own_peer().map(|peer| peer.to_string());
+    let peer_id =
+        config.mictlanx.peer_id.clone().or_else(named).unwrap_or_else(|| kernel.node_id().to_string());
     mictlanx::Settings {
-        peer_id: config.mictlanx.peer_id.clone().unwrap_or_else(|| kernel.node_id().to_string()),
+        peer_id,
         host,
         port: peer.map_or(0, |address| address.port()),
         overwrite: config.mictlanx.overwrite,

@@ -109,16 +109,19 @@ fn fits(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// Answers to a browser that asks whether a page may send a request.
+/// Answers to a browser that asks whether a page may send a request, of which only who would have signed it is known.
 ///
 /// # Errors
 /// 400 for what is no such question, 403 if the page may not, or nothing was said about the bucket.
-pub(crate) async fn preflight(kernel: &Kernel, parts: &Parts) -> Result<Response, Failure> {
+pub(crate) async fn preflight(
+    kernel: &Kernel,
+    signer: &TenantId,
+    parts: &Parts,
+) -> Result<Response, Failure> {
     let malformed =
         || Failure::new(FailureClass::Malformed, "a preflight request names an origin and a method");
     let asked = Asked::of(&parts.headers, None).ok_or_else(malformed)?;
-    // Browsers ask without credentials.
-    let rules = rules_of(kernel, &TenantId::default_tenant(), parts.uri.path()).await;
+    let rules = rules_of(kernel, signer, parts.uri.path()).await;
     let Some(rule) = rules.iter().find(|rule| rule.allows(&asked)) else {
         return Err(Failure::new(
             FailureClass::Forbidden,

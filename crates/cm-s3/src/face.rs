@@ -11,8 +11,8 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use cm_http::{Deadline, Failure, FailureClass, Peer, RequestLimits, Upload, frame};
-use cm_kernel::{Access, Kernel, OpContext};
-use cm_types::{BucketName, RequestId};
+use cm_kernel::{Access, Actor, Kernel, OpContext};
+use cm_types::{BucketName, RequestId, TenantId};
 use futures::{Stream, StreamExt, TryStreamExt};
 use http_body_util::StreamBody;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -96,23 +96,25 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     let is_form = forms::is_form(&request);
     let (parts, body) = request.into_parts();
     if parts.method == Method::OPTIONS {
-        return cors::preflight(&face.kernel, &parts).await;
+        // Browsers ask without credentials, but show the address, which may be signed: the bucket is of whoever signed it.
+        let signer = refused::holder_of(&face.kernel, key.as_deref()).await;
+        let tenant = signer.as_ref().and_then(Actor::facts).map(|facts| facts.tenant.clone());
+        return cors::preflight(&face.kernel, &tenant.unwrap_or_else(TenantId::default_tenant), &parts).await;
     }
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
     // Of whoever signed it is known later who they are, and then decided: whoever administers the first tenant is refused nowhere.
     if key.is_none() && !is_form {
         let actor = match &face.access {
             Access::Open(actor) => actor,
-            Access::Credential => &cm_kernel::Actor::Anonymous,
+            Access::Credential => &Actor::Anonymous,
         };
         let admitted = face.kernel.admit(peer, actor);
         admitted.map_err(|refused| Failure::new(FailureClass::Forbidden, refused.to_string()))?;
     }
     let circumstances = circumstances::of(&parts, peer, face.kernel.now());
     let (page, tenant) = (Page::of(&parts), AskingTenant::default());
-    let mut op =
-        OpContext::new(cm_kernel::Actor::Anonymous, id.clone(), face.kernel.tasks().token().child_token())
-            .asked_at(face.kernel.now(), peer, None);
+    let mut op = OpContext::new(Actor::Anonymous, id.clone(), face.kernel.tasks().token().child_token())
+        .asked_at(face.kernel.now(), peer, None);
     // Whoever signs is looked up, which waits for the same.
     if key.is_none() {
         face.kernel.freshen().await.map_err(|error| {

@@ -10,7 +10,7 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::failure::CODE;
 use crate::forms;
 use crate::framing::{Mode, Trailers};
-use crate::subresources;
+use crate::{subresources, version_two};
 
 /// How long a presigned URL may be good for, in seconds: a week, as with S3.
 const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 3600;
@@ -40,7 +40,7 @@ pub enum Framed {
     Chunks(Mode, Trailers),
 }
 
-/// Refuses what must not reach the adapter on a node that demands credentials: older signatures, those that leave out what
+/// Refuses what must not reach the adapter on a node that demands credentials: signatures that leave out what
 /// they should cover, forms that are for no bucket, since the adapter would hold them in memory before it knows who sent them, and
 /// operations that it would take for others.
 ///
@@ -48,19 +48,31 @@ pub enum Framed {
 /// 400, 403 and 501.
 pub fn examine(mut request: Request) -> Result<(Request, Framed), Failure> {
     refuse_untaken(&request)?;
-    let query = request.uri().query().unwrap_or_default();
-    if parameter(query, "Signature").is_some() || parameter(query, "AWSAccessKeyId").is_some() {
-        return Err(too_old());
+    // A page that asks whether it may send a request shows the signature of that one, and asks for nothing.
+    if request.method() == Method::OPTIONS {
+        return Ok((request, Framed::Plain));
     }
+    let query = request.uri().query().unwrap_or_default();
+    let is_second = ["Signature", "AWSAccessKeyId"].iter().any(|name| parameter(query, name).is_some());
     let in_query = parameter(query, "X-Amz-Signature").is_some();
     let authorization = request.headers().get(header::AUTHORIZATION);
-    let signed = match (in_query, authorization) {
-        (true, Some(_)) => {
-            return Err(invalid("a request is signed in its query or its headers, not in both"));
+    if [is_second, in_query, authorization.is_some()].into_iter().filter(|is_signed| *is_signed).count() > 1 {
+        return Err(invalid("a request is signed once, in its query or its headers"));
+    }
+    let signed = match authorization {
+        _ if is_second => {
+            let expires = parameter(query, "Expires").map(decode).unwrap_or_default();
+            let now = OffsetDateTime::now_utc();
+            version_two::examine_address(request.headers(), request.uri(), &expires, now)?;
+            return Ok((as_signed(request), Framed::Plain));
         }
-        (true, None) => Some(presigned(query)?),
-        (false, Some(value)) => Some(signed_headers(value)?),
-        (false, None) => None,
+        Some(value) if value.to_str().is_ok_and(|text| version_two::key(text).is_some()) => {
+            version_two::examine_headers(request.headers(), request.uri(), OffsetDateTime::now_utc())?;
+            return Ok((as_signed(request), Framed::Plain));
+        }
+        None if in_query => Some(presigned(query)?),
+        Some(value) => Some(signed_headers(value)?),
+        None => None,
     };
     if let Some(signed) = signed {
         require_signed(request.headers(), &signed, in_query)?;
@@ -74,6 +86,13 @@ pub fn examine(mut request: Request) -> Result<(Request, Framed), Failure> {
         _ => Framed::Plain,
     };
     Ok((request, framed))
+}
+
+fn as_signed(mut request: Request) -> Request {
+    if let Some(uri) = version_two::with_slash(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// Takes a signature off, and the framing that may belong to it: on a node in open mode nobody looks at them.
@@ -143,10 +162,9 @@ fn signed_headers(value: &HeaderValue) -> Result<Vec<String>, Failure> {
     if text.trim().is_empty() {
         return Err(Failure::new(FailureClass::Forbidden, "a signature is required"));
     }
-    let fields = text.strip_prefix("AWS4-HMAC-SHA256").ok_or_else(|| match text.contains(':') {
-        true => too_old(),
-        false => invalid("`Authorization` is unreadable").with_detail(CODE, "InvalidArgument"),
-    })?;
+    let fields = text
+        .strip_prefix("AWS4-HMAC-SHA256")
+        .ok_or_else(|| invalid("`Authorization` is unreadable").with_detail(CODE, "InvalidArgument"))?;
     let field = |name: &str| fields.split(',').find_map(|field| field.trim().strip_prefix(name));
     require_scope(field("Credential=").unwrap_or_default())?;
     let signed = field("SignedHeaders=").ok_or_else(|| invalid("`Authorization` lacks `SignedHeaders`"))?;
@@ -250,10 +268,6 @@ fn invalid(message: &'static str) -> Failure {
     Failure::new(FailureClass::Malformed, message)
 }
 
-fn too_old() -> Failure {
-    Failure::new(FailureClass::Forbidden, "requests are signed with AWS4-HMAC-SHA256 here")
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
@@ -290,7 +304,11 @@ mod tests {
         let sts = SCOPE.replace("/s3/", "/sts/");
         check("/b/k", &[("authorization", &signed(&sts, "host"))], false);
         check("/b/k", &[("authorization", "AWS key:signature")], false);
-        check("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[], false);
+        check("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[], true);
+        check("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1&retention", &[], false);
+        check("/b/k?AWSAccessKeyId=a&Signature=b&Expires=9999999999", &[], false);
+        check("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1&X-Amz-Signature=c", &[], false);
+        check("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[("authorization", &of("host"))], false);
     }
 
     #[test]
@@ -322,7 +340,8 @@ mod tests {
         check(&presigned("3600"), &[], true);
         check(&presigned("3600"), &[("x-amz-copy-source", "b/other")], false);
         check(&presigned("604801"), &[], false);
-        check("/b/k?AWSAccessKeyI%64=a&Si%67nature=b&Expires=1", &[], false);
+        check("/b/k?AWSAccessKeyI%64=a&Si%67nature=b&Expires=1", &[], true);
+        check("/b/k?AWSAccessKeyI%64=a&Si%67nature=b&Expires=9999999999", &[], false);
         let (stripped, _) = strip(request("/b/k?X%2DAmz-Signature=0&prefix=a", &[])).unwrap();
         assert_eq!(stripped.uri(), "/b/k?prefix=a");
     }

@@ -36,6 +36,7 @@ mod operations;
 mod ranges;
 mod refused;
 mod subresources;
+mod version_two;
 
 pub use face::router;
 pub use host::{Domain, InvalidDomain};

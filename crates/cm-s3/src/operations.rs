@@ -157,6 +157,8 @@ operations! {
     get_bucket_logging as logging: GetBucketLoggingInput => GetBucketLoggingOutput,
     get_bucket_notification_configuration as notifications:
         GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,
+    put_bucket_notification_configuration as set_notifications:
+        PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput,
     get_bucket_website as website: GetBucketWebsiteInput => GetBucketWebsiteOutput,
     get_bucket_replication as replication: GetBucketReplicationInput => GetBucketReplicationOutput,
 }

@@ -9,8 +9,10 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use cm_kernel::events::{EventVerb, NewEvent, Outcome};
-use cm_kernel::{Kernel, OpContext};
+use cm_kernel::{Actor, Kernel, OpContext};
 use cm_types::{ResourceKind, ResourceRef};
+
+use crate::version_two;
 
 /// What the adapter answers to who does not prove whose key it is. A request without a signature is no attempt.
 const CODES: [&str; 3] = ["SignatureDoesNotMatch", "InvalidAccessKeyId", "RequestTimeTooSkewed"];
@@ -93,10 +95,7 @@ impl Refusals {
     async fn record(&self, kernel: &Kernel, op: &OpContext, key: Option<&str>, code: &'static str) {
         let mut holder = op.clone();
         let mut is_known = false;
-        if let Some(key) = key
-            && let Ok(secret) = kernel.s3_secret(key).await
-            && let Ok(actor) = kernel.authenticate_s3(key, secret.expose()).await
-        {
+        if let Some(actor) = holder_of(kernel, key).await {
             (holder.actor, is_known) = (actor, true);
         }
         let allowance = if is_known { &self.known } else { &self.unknown };
@@ -133,12 +132,23 @@ fn code(answer: &[u8]) -> Option<&'static str> {
     CODES.into_iter().find(|known| *known == code)
 }
 
+/// Whose key it is; what was signed with it is not looked at.
+pub(crate) async fn holder_of(kernel: &Kernel, key: Option<&str>) -> Option<Actor> {
+    let key = key?;
+    let secret = kernel.s3_secret(key).await.ok()?;
+    kernel.authenticate_s3(key, secret.expose()).await.ok()
+}
+
 /// Whose key a request says that it was signed with.
 pub(crate) fn key_of<B>(request: &Request<B>) -> Option<String> {
     let in_header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let in_header = in_header.and_then(|text| text.split_once("Credential=")).map(|(_, scope)| scope);
+    let in_header = in_header.and_then(|text| {
+        version_two::key(text).or_else(|| text.split_once("Credential=").map(|(_, scope)| scope))
+    });
     let mut pairs = request.uri().query().unwrap_or_default().split('&');
-    let in_query = pairs.find_map(|pair| pair.strip_prefix("X-Amz-Credential="));
+    let in_query = pairs.find_map(|pair| {
+        ["X-Amz-Credential=", "AWSAccessKeyId="].iter().find_map(|name| pair.strip_prefix(name))
+    });
     let scope = in_header.or(in_query)?;
     let end = scope.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(scope.len());
     // What is no name of a key is somebody's text, which does not belong in the log.
@@ -188,6 +198,8 @@ mod tests {
         check(Some(signed), "", Some("CMS3AB"));
         check(None, "a=b&X-Amz-Credential=CMS3AB%2F20260101%2Fx&c=d", Some("CMS3AB"));
         check(None, "X-Amz-Credential=CMS3AB/20260101", Some("CMS3AB"));
+        check(Some("AWS CMS3AB:c2ln"), "", Some("CMS3AB"));
+        check(None, "AWSAccessKeyId=CMS3AB&Signature=x", Some("CMS3AB"));
         check(None, "", None);
         check(Some("Bearer x"), "X-Amz-Credential=", None);
         check(Some(&format!("AWS4-HMAC-SHA256 Credential={}/x", "A".repeat(65))), "", None);

@@ -19,11 +19,12 @@ const NAME_LEN_MAX: usize = 64;
 
 /// All names that make an operation what it is, in S3 and in services that speak its language: those of the operations, those that
 /// name a version, an upload or a part, and `append`.
-const ALL: [&str; 43] = [
+const ALL: [&str; 45] = [
     "abac",
     "accelerate",
     "acl",
     "analytics",
+    "annotation",
     "append",
     "attributes",
     "cors",
@@ -35,6 +36,7 @@ const ALL: [&str; 43] = [
     "lifecycle",
     "location",
     "logging",
+    "metadataAnnotationTable",
     "metadataConfiguration",
     "metadataInventoryTable",
     "metadataJournalTable",
@@ -64,6 +66,17 @@ const ALL: [&str; 43] = [
     "versions",
     "website",
 ];
+
+/// The names of a query's parameters, decoded as the adapter does it before it looks for them.
+pub(crate) fn names(uri: &Uri) -> impl Iterator<Item = String> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| decode(pair.split('=').next().unwrap_or_default()))
+}
+
+/// Whether a parameter of this name decides what is done.
+pub(crate) fn decides(name: &str) -> bool {
+    ALL.contains(&name)
+}
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +127,7 @@ impl Place {
                 "cors",
                 "encryption",
                 "lifecycle",
+                "notification",
                 "object-lock",
                 "ownershipControls",
                 "policy",
@@ -166,11 +180,7 @@ pub(crate) enum Body {
 
 /// What the body of such a request is.
 pub(crate) fn body(method: &Method, uri: &Uri) -> Body {
-    let mut names = uri
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .map(|pair| decode(pair.split('=').next().unwrap_or_default()));
+    let mut names = names(uri);
     let is_document = match (Place::of(uri), method.as_str()) {
         (Place::Bucket, "PUT") => true,
         (Place::Bucket, "POST") => names.any(|name| name == "delete"),

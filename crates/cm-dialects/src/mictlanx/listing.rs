@@ -217,15 +217,15 @@ impl MictlanX {
         }))
     }
 
-    /// The same of the other peers of the storage network that answer, by id. They have the same objects to serve; of their disks is known what
+    /// The same of all peers that answer, by id. Those of a storage network have the same objects to serve; of their disks is said what
     /// they offer to the network, and what they keep for it.
-    pub(super) async fn others_stats(&self, own: &Value) -> Result<Map<String, Value>, Failure> {
+    pub(super) async fn all_stats(&self, own: Value) -> Result<Map<String, Value>, Failure> {
         let status = self.kernel().objects().storage_status().await.map_err(object_refusal)?;
-        let Some(status) = status else { return Ok(Map::new()) };
-        let others = status.peers.into_iter().filter(|peer| peer.member.peer != status.own);
-        let told = others.filter_map(|peer| {
-            let (id, kept) = (peer.member.peer.to_string(), peer.kept?);
-            let total = peer.member.capacity_bytes;
+        let Some(status) = status else { return Ok(Map::from_iter([(self.peer_id().to_owned(), own)])) };
+        let told = status.peers.into_iter().filter_map(|peer| {
+            let is_own = peer.member.peer == status.own;
+            let id = if is_own { self.peer_id().to_owned() } else { peer.member.peer.to_string() };
+            let (kept, total) = (peer.kept?, peer.member.capacity_bytes);
             let disk = Disk { total, used: kept.bytes, available: total.saturating_sub(kept.bytes) };
             let mut stats = own.clone();
             stats["peer_id"] = json!(id);

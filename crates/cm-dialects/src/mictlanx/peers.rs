@@ -91,9 +91,15 @@ impl MictlanX {
         own.into_iter().chain(self.others().filter(|(_, is_up)| *is_up).map(|(id, _)| id)).collect()
     }
 
-    /// How many peers can hold a replica each, whether they answer or not.
+    /// The ids of so many peers: any that answers serves everything, this one first.
+    pub(super) fn replicas(&self, count: u8) -> Vec<String> {
+        self.peer_ids().into_iter().take(count.into()).collect()
+    }
+
+    /// How many peers can take a replica each now.
     pub(super) fn holders_count(&self) -> usize {
-        self.kernel().objects().holders().map_or(1, |holders| holders.len())
+        let holders = self.kernel().objects().holders();
+        holders.map_or(1, |holders| holders.iter().filter(|holder| holder.is_up).count())
     }
 
     /// The ids of peers that do not answer now, and of those that were announced and hold nothing.

@@ -61,6 +61,7 @@ pub fn router(mictlanx: MictlanX, limits: RequestLimits) -> Router {
         .route("/api/v4/elastic", post(elastic))
         .route("/api/v4/tasks", get(tasks))
         .route("/metrics", get(metrics))
+        .route("/api/v4/metrics", get(metrics))
         .merge(super::peer::routes());
     face(routes, mictlanx, limits)
 }
@@ -110,8 +111,15 @@ async fn read(
             Ok(group(bucket_id, ball, pieces.into_iter().map(|(_, piece)| piece).collect()))
         }
         Read::Size(bucket_id, key) => {
+            // Every peer serves it.
             let size = size(&mictlanx, &caller, bucket_id, key).await?;
-            Ok(Json(json!([size])).into_response())
+            let of_peer = |peer: String| {
+                let mut size = size.clone();
+                size["peer_id"] = json!(peer);
+                size
+            };
+            let sizes: Vec<Value> = mictlanx.peer_ids().into_iter().map(of_peer).collect();
+            Ok(Json(sizes).into_response())
         }
         Read::Merge(bucket_id, ball) => {
             mictlanx.merged(&caller, (&bucket_id, &ball), &headers, &params.decode()?).await
@@ -162,7 +170,7 @@ async fn write(
             let mut answer = super::peer::chunked(&mictlanx, &written);
             // Clients that name a peer are of the time when nobody but peers answered, and refuse more fields.
             if !headers.contains_key("peer-id") {
-                answer.insert("peer_ids".to_owned(), json!(mictlanx.peer_ids()));
+                answer.insert("peer_ids".to_owned(), json!(mictlanx.replicas(written.task.replicas)));
             }
             Ok(Json(answer).into_response())
         }
@@ -191,10 +199,8 @@ async fn announce(
         }
     }
     let key = announcement.key.clone();
-    let wanted = usize::try_from(announcement.replication_factor).unwrap_or(0);
+    let wanted = u8::try_from(announcement.replication_factor).unwrap_or(0);
     let task = mictlanx.announce(caller, &bucket_id, true, announcement, headers).await?;
-    // Any peer will serve it; as many are named as were asked for.
-    let replicas: Vec<String> = mictlanx.peer_ids().into_iter().take(wanted).collect();
     Ok(Json(json!({
         "key": key,
         // Whole milliseconds: clients of routers read any number, those of peers only whole ones.
@@ -203,7 +209,7 @@ async fn announce(
         "node_id": mictlanx.peer_id(),
         "tasks_ids": [task],
         "bucket_id": bucket_id,
-        "replicas": replicas,
+        "replicas": mictlanx.replicas(wanted),
         "extra": {},
     }))
     .into_response())
@@ -324,9 +330,7 @@ async fn peer_stats(
     let mut span = params.decode()?;
     span.end = span.end.or(Some(span.start.saturating_add(100)));
     let stats = mictlanx.stats(&caller, span).await?;
-    let mut all = mictlanx.others_stats(&stats).await?;
-    all.insert(mictlanx.peer_id().to_owned(), stats);
-    Ok(Json(Value::Object(all)))
+    Ok(Json(Value::Object(mictlanx.all_stats(stats).await?)))
 }
 
 async fn cache(State(mictlanx): State<MictlanX>, caller: Caller) -> Result<Json<Value>, Failure> {

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(AWS is None, reason="the command `aws` is not in
 def aws(main, tmp_path):
     """Runs the command as the first principal, in a directory of its own, and gives what it printed."""
     settings = tmp_path / "config"
-    settings.write_text("[default]\nregion = us-east-1\ns3 =\n  signature_version = s3v4\n  multipart_threshold = 8MB\n  multipart_chunksize = 5MB\n")
+    settings.write_text("[default]\nregion = us-east-1\ns3 =\n  multipart_threshold = 8MB\n  multipart_chunksize = 5MB\n")
     surroundings = {"PATH": PLACES, "HOME": str(tmp_path), "AWS_CONFIG_FILE": str(settings),
                     "AWS_ACCESS_KEY_ID": main.key, "AWS_SECRET_ACCESS_KEY": main.secret, "AWS_EC2_METADATA_DISABLED": "true"}
 

@@ -56,6 +56,10 @@ def test_what_is_not_to_be_had(main, bucket, call, arguments):
     assert refused(getattr(main.s3, call), Bucket=bucket, **arguments) == (501, "NotImplemented")
 
 
+def test_nobody_is_notified_already(main, bucket):
+    main.s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+
+
 def test_who_pays_already(main, bucket):
     main.s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "BucketOwner"})
     assert main.s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"

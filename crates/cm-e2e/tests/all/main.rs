@@ -34,6 +34,7 @@ mod proxies;
 mod refused_tokens;
 mod routes;
 mod s3;
+mod s3_version_two;
 mod s3app;
 mod soak;
 mod tamper;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cm_policy::{Permit, Read, Update};
 use cm_types::{BucketName, TenantId, Timestamp};
@@ -13,6 +14,8 @@ use crate::tables::Lifecycles;
 use crate::trail::{self, Origin};
 use crate::{ObjectError, ObjectInfo, Objects};
 
+/// A day, as clients are told of it.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Buckets whose rules are remembered.
 const REMEMBERED_MAX: usize = 4096;
 /// How long rules are believed that another node may have changed, in microseconds.
@@ -102,7 +105,8 @@ impl Objects {
         Ok(())
     }
 
-    /// When an object that is shown ends, and by which rule. Rules that another node set may be known ten seconds later.
+    /// When an object that is shown ends, and by which rule, in days of 24 hours however long those of the worker are: what clients are told is
+    /// of the rule's days. Rules that another node set may be known ten seconds later.
     ///
     /// # Errors
     /// Those of the tables.
@@ -112,7 +116,7 @@ impl Objects {
         info: &ObjectInfo,
     ) -> Result<Option<(Timestamp, String)>, ObjectError> {
         let rules = self.0.rules_of(tenant, &info.bucket).await?;
-        Ok(expiry(&rules, info, self.0.lifecycle_day()))
+        Ok(expiry(&rules, info, DAY))
     }
 }
 

@@ -157,6 +157,11 @@ impl Objects {
         Some(holders)
     }
 
+    /// What this node is called in its storage network; `None` if it belongs to none.
+    pub fn own_peer(&self) -> Option<PeerId> {
+        self.0.network.get().map(|network| network.own.clone())
+    }
+
     /// How many peers must be lost before a chunk is that is written to the bucket now: as many as there are copies, or one
     /// more than there are shards of parity.
     ///

@@ -14,6 +14,8 @@ pub const POLICY_BYTES_MAX: usize = 20 * 1024;
 pub const STATEMENTS_MAX: usize = 100;
 /// What names of buckets and objects begin with.
 pub const RESOURCE_PREFIX: &str = "arn:aws:s3:::";
+/// The same where whose account it is does not matter, as some services write it.
+const RESOURCE_OF_ANY_ACCOUNT: &str = "arn:aws:s3::*:";
 
 /// A policy that was understood to its last word. It is kept as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,6 +181,14 @@ impl PolicyDocument {
     }
 }
 
+/// A resource without a star for its account: a bucket's policy is about nobody else's.
+fn of_any_account(resource: String) -> String {
+    match resource.strip_prefix(RESOURCE_OF_ANY_ACCOUNT) {
+        Some(path) => format!("{RESOURCE_PREFIX}{path}"),
+        None => resource,
+    }
+}
+
 impl Statement {
     fn parse(at: usize, value: &Value, strictly: bool) -> Result<Self, InvalidPolicy> {
         const FIELDS: [&str; 9] = [
@@ -220,6 +230,7 @@ impl Statement {
         let actions = Matched { negated, of };
         let (negated, value) = either(fields, "Resource", "NotResource", "Resource is missing")?;
         let of = texts(value).ok_or(wrong("Resource is a text or several"))?;
+        let of: Vec<String> = of.into_iter().map(of_any_account).collect();
         if !of.iter().all(|resource| resource == "*" || resource.starts_with(RESOURCE_PREFIX)) {
             return Err(wrong("resources begin with arn:aws:s3:::"));
         }

@@ -85,8 +85,8 @@ impl Store {
                 max_parts: Some(limit.get() as i32),
                 next_part_number_marker: last,
                 part_number_marker: Some(i32::from(after)),
-                // Parts without checksums are counted only, as S3 does.
-                parts: Some(listed.collect()).filter(|_| is_summed),
+                // Amazon counts parts without checksums only, others list them: no client is the worse for knowing them.
+                parts: Some(listed.collect()),
                 total_parts_count: Some(i32::from(info.parts)),
             });
         }

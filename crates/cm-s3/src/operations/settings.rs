@@ -162,6 +162,28 @@ impl Store {
         Ok(S3Response::new(GetBucketNotificationConfigurationOutput::default()))
     }
 
+    /// That nobody is notified may be said, as clients do that take their notifications away.
+    pub(super) async fn set_notifications(
+        &self,
+        caller: Caller,
+        request: S3Request<PutBucketNotificationConfigurationInput>,
+    ) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
+        let bucket = bucket_name(request.input.bucket)?;
+        self.permit_bucket::<Read>(&caller, Use::GetBucketSettings, &bucket).await?;
+        let said = request.input.notification_configuration;
+        let is_nobody = said.event_bridge_configuration.is_none()
+            && said.lambda_function_configurations.is_none_or(|some| some.is_empty())
+            && said.queue_configurations.is_none_or(|some| some.is_empty())
+            && said.topic_configurations.is_none_or(|some| some.is_empty());
+        match is_nobody {
+            true => Ok(S3Response::new(PutBucketNotificationConfigurationOutput::default())),
+            false => {
+                let message = "nobody is notified in the way of S3 here: follow the node's events";
+                Err(S3Error::with_message(S3ErrorCode::NotImplemented, message))
+            }
+        }
+    }
+
     /// No bucket is a site of the web.
     pub(super) async fn website(
         &self,

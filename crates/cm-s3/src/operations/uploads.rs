@@ -1,13 +1,14 @@
 //! Uploads in parts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cm_kernel::objects::{
     Completion, Contents, EncryptedBy, NewPart, NewUpload, ObjectInfo, UploadInfo, UploadPage, UploadRef,
 };
 use cm_kernel::policy::sharing::Use;
-use cm_kernel::policy::{List, Permit, Update};
-use cm_types::PageLimit;
+use cm_kernel::policy::{ActionKind, List, Permit, Update};
+use cm_types::{PageLimit, PrincipalId};
 use futures::StreamExt;
 use futures::future::{BoxFuture, Either, FutureExt, select};
 use s3s::dto::*;
@@ -24,7 +25,7 @@ use super::refusals::{refuse, refuse_for_new};
 use super::tagging::header_tags;
 use super::writing::{announced_sha256, md5, new_part_number, part_number};
 use super::{Store, bucket_name, object_key};
-use crate::acls::Said;
+use crate::acls::{self, Said};
 use crate::caller::Caller;
 use crate::content::{Announced, CHECKSUM_TYPE, checked, invalid, received};
 use crate::describe::{etag, new_version, said, summed, time};
@@ -207,6 +208,7 @@ impl Store {
         let permit = self.permit_to_upload(&caller, Use::ListMultipartUploadParts, &upload).await?;
         let listed = self.kernel.objects().list_parts(&permit, &upload, after, limit).await;
         let (upload, parts, more) = listed.map_err(failure::object)?;
+        let names = self.owners_names(&permit, [&upload]).await?;
         let sums = Sums::noted(&upload.headers);
         let last = parts.last().map(|part| i32::from(part.number));
         let parts = parts.into_iter().map(|found| {
@@ -224,8 +226,8 @@ impl Store {
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(input.upload_id),
-            initiator: Some(initiator(&upload)),
-            owner: Some(owner(&upload)),
+            initiator: Some(initiator(&upload, &names)),
+            owner: Some(owner(&upload, &names)),
             checksum_algorithm: sums.map(|sums| sums.algorithm.name().into()),
             checksum_type: sums.map(|sums| sums.kind().to_owned().into()),
             is_truncated: Some(more),
@@ -266,12 +268,13 @@ impl Store {
         };
         let is_truncated = Some(next_key_marker.is_some());
         let prefixes = page.prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(encode(prefix)) });
+        let names = self.owners_names(&permit, &page.items).await?;
         let uploads = page.items.into_iter().map(|found| MultipartUpload {
             key: Some(encode(found.upload.key.as_str())),
             upload_id: Some(found.upload.id.to_string()),
             initiated: Some(time(found.created_at)),
-            initiator: Some(initiator(&found)),
-            owner: Some(owner(&found)),
+            initiator: Some(initiator(&found, &names)),
+            owner: Some(owner(&found, &names)),
             storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
             ..MultipartUpload::default()
         });
@@ -379,6 +382,20 @@ fn chosen(parts: Vec<CompletedPart>) -> S3Result<Vec<(u16, String)>> {
     parts.collect()
 }
 
+impl Store {
+    /// What those are called who began uploads.
+    async fn owners_names<'a, A: ActionKind>(
+        &self,
+        permit: &Permit<A>,
+        uploads: impl IntoIterator<Item = &'a UploadInfo>,
+    ) -> S3Result<Names> {
+        let ids: BTreeSet<PrincipalId> =
+            uploads.into_iter().filter_map(|upload| upload.owner.clone()).collect();
+        let names = self.kernel.display_names(permit.tenant(), ids.into_iter().collect()).await;
+        names.map_err(failure::kernel)
+    }
+}
+
 fn completed(info: &ObjectInfo) -> CompleteMultipartUploadOutput {
     let mut output = CompleteMultipartUploadOutput {
         bucket: Some(info.bucket.to_string()),
@@ -396,12 +413,13 @@ fn completed(info: &ObjectInfo) -> CompleteMultipartUploadOutput {
     output
 }
 
-fn owner(upload: &UploadInfo) -> Owner {
-    let id = upload.owner.as_ref().map(ToString::to_string);
-    Owner { display_name: id.clone(), id }
+type Names = BTreeMap<PrincipalId, String>;
+
+fn owner(upload: &UploadInfo, names: &Names) -> Owner {
+    upload.owner.as_ref().map_or_else(Owner::default, |id| acls::owner(id, names))
 }
 
-fn initiator(upload: &UploadInfo) -> Initiator {
-    let Owner { display_name, id } = owner(upload);
+fn initiator(upload: &UploadInfo, names: &Names) -> Initiator {
+    let Owner { display_name, id } = owner(upload, names);
     Initiator { display_name, id }
 }

@@ -40,8 +40,8 @@ fn what_is_not_served_is_refused() {
         "accelerate",
         "logging",
         "metadataInventoryTable",
+        "metadataAnnotationTable",
         "metadataJournalTable",
-        "notification",
         "replication",
         "website",
     ] {
@@ -54,6 +54,9 @@ fn what_is_not_served_is_refused() {
         refused("POST", &format!("/b?{name}"));
     }
     refused("GET", "/b/k?torrent");
+    for method in ["GET", "PUT", "DELETE"] {
+        refused(method, "/b/k?annotation&annotationName=a");
+    }
     refused("PUT", "/b/k?renameObject");
     refused("PUT", "/b/k?encryption&versionId=null");
     refused("POST", "/b/k?restore");

@@ -6,6 +6,7 @@
 
 mod binary;
 pub mod measure;
+mod network;
 mod node;
 mod parties;
 mod posting_client;
@@ -14,6 +15,7 @@ mod veracruz_client;
 mod witness;
 
 pub use binary::{cryptomesh, run};
+pub use network::{NETWORK_DEADLINE, Network, Peer};
 pub use node::{Node, NodeOptions};
 pub use parties::{PROGRAM_FILE, Party, Program, enrol, instance, policy_for};
 pub use posting_client::PostingClient;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cm_e2e::{Node, NodeOptions};
+use cm_e2e::{Network, Node, NodeOptions};
 use cm_types::ResourceKind;
 use tempfile::TempDir;
 
@@ -26,6 +26,8 @@ pub(crate) enum Contender {
     Signed,
     /// A node in open mode, by S3 without signatures.
     Unsigned,
+    /// Three nodes that keep three copies, asked at one of them, by S3 with signatures.
+    Network,
     /// Threads of this process.
     Disk,
     /// A handler that does nothing.
@@ -44,6 +46,7 @@ impl Contender {
             Contender::Native,
             Contender::Signed,
             Contender::Unsigned,
+            Contender::Network,
             Contender::Disk,
             Contender::Loopback,
         ];
@@ -59,6 +62,7 @@ impl Contender {
             Contender::Native => "native API",
             Contender::Signed => "S3, signed",
             Contender::Unsigned => "S3, unsigned, open node",
+            Contender::Network => "S3, signed, 3 nodes",
             Contender::Disk => "the disk, hashed, fsync",
             Contender::Loopback => "loopback, bare handler",
             Contender::Garage { fsync: true } => "Garage, fsync",
@@ -66,9 +70,9 @@ impl Contender {
         }
     }
 
-    /// Whether it is the node.
+    /// Whether it is the node, or several.
     pub(crate) fn is_own(self) -> bool {
-        matches!(self, Contender::Native | Contender::Signed | Contender::Unsigned)
+        matches!(self, Contender::Native | Contender::Signed | Contender::Unsigned | Contender::Network)
     }
 
     /// Starts it.
@@ -76,6 +80,7 @@ impl Contender {
         let dir = tempfile::tempdir_in(&options.dir)?;
         let process = match self {
             Contender::Native | Contender::Signed | Contender::Unsigned => self.node(dir.path())?,
+            Contender::Network => network(dir.path())?,
             Contender::Disk => Process::Own,
             Contender::Loopback => Process::Bare(Bare::start()?),
             Contender::Garage { fsync } => {
@@ -110,7 +115,22 @@ impl Contender {
     }
 }
 
+/// Three nodes of one network, with a bucket.
+fn network(dir: &Path) -> Outcome<Process> {
+    let mut network = Network::founded(dir, 3);
+    network.join_others();
+    network.wait(0, "three nodes that have settled", |status| network.is_settled(status));
+    let node = network.peers[0].node.as_ref().ok_or("the first node does not run")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let key = runtime.block_on(node.admin().create_s3_key("admin", "bench"))?;
+    let credential = Credential::Signed(Key { id: key.id, secret: key.key, region: "us-east-1" });
+    let server = Server { address: node.address("s3").parse()?, pid: node.pid(), credential };
+    ask(&server, "PUT", &format!("/{BUCKET}"), "")?;
+    Ok(Process::Network(network, server))
+}
+
 enum Process {
+    Network(#[allow(dead_code, reason = "ended when dropped")] Network, Server),
     /// Kept alive for the server that it is.
     Node(#[allow(dead_code, reason = "ended when dropped")] Node, Server),
     Bare(Bare),
@@ -130,7 +150,7 @@ impl Running {
     /// Whom to ask, unless it is this process.
     pub(crate) fn server(&self) -> Option<&Server> {
         match &self.process {
-            Process::Node(_, server) => Some(server),
+            Process::Node(_, server) | Process::Network(_, server) => Some(server),
             Process::Bare(bare) => Some(&bare.server),
             Process::Garage(garage) => Some(&garage.server),
             Process::Own => None,

@@ -19,6 +19,8 @@
 //! - **by the native API**, with a bearer token;
 //! - **by S3**, requests signed by AWS4-HMAC-SHA256, the digest of the body included. The client makes that digest before the
 //!   clock of the request starts, but it takes part of the same machine;
+//! - **by S3, three nodes**: the same at one node of a network of three, all on this machine, that keeps three copies of everything: each byte
+//!   is written three times, and a write is answered when two copies are durable. What the server uses is what that one node uses;
 //! - **by S3, unsigned**: the same of a node in open mode, so that what a signature costs is seen.
 //!
 //! Beside it stand

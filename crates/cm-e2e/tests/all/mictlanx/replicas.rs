@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use cm_e2e::{NETWORK_DEADLINE, Network};
 use serde_json::{Value, json};
 
 use super::{Face, announcement};
-use crate::chunks::{DEADLINE, Network, settled};
 
 async fn announce(router: &Face, bucket: &str, replicas: u8, headers: &[(&str, &str)]) -> super::Reply {
     let mut body = announcement(bucket, "k", "k", b"some bytes");
@@ -16,14 +16,14 @@ async fn announce(router: &Face, bucket: &str, replicas: u8, headers: &[(&str, &
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_are_the_nodes_of_the_network_and_replicas_what_buckets_keep() {
     let dir = tempfile::tempdir().unwrap();
-    let mut network = Network::founded(dir.path());
+    let mut network = Network::founded(dir.path(), 3);
     let router = |network: &Network, n: usize| {
         let node = network.peers[n].node.as_ref().expect("the node runs");
         Face::of(node, "router", Some(network.token.clone()))
     };
     announce(&router(&network, 0), "alone", 2, &[]).await.demand(500);
     network.join_others();
-    network.wait(0, "three nodes", settled);
+    network.wait(0, "three nodes", |status| network.is_settled(status));
     let first = router(&network, 0);
     let peers = first.get("/api/v4/peers").await.demand(200).json();
     let available: Vec<&str> =
@@ -74,7 +74,7 @@ async fn peers_are_the_nodes_of_the_network_and_replicas_what_buckets_keep() {
         if peers["unavailable"].as_array().unwrap().len() == 1 {
             break;
         }
-        assert!(began.elapsed() < DEADLINE, "nobody is told to be away: {peers}");
+        assert!(began.elapsed() < NETWORK_DEADLINE, "nobody is told to be away: {peers}");
     }
     let read = first.get("/api/v4/buckets/films/k").await.demand(200);
     assert_eq!(read.bytes, b"some bytes");

@@ -60,6 +60,19 @@ fn principals_actions_and_resources() {
 }
 
 #[test]
+fn the_account_of_a_resource_may_be_any() {
+    let reading = |resource: &str| {
+        json!({ "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": resource })
+    };
+    check(reading("arn:aws:s3::*:b/*"), None, Use::GetObject, "b/k", true);
+    check(reading("arn:aws:s3::*:b/*"), None, Use::GetObject, "c/k", false);
+    for wrong in ["arn:aws:s3::1234:b/*", "arn:aws:s3:*:*:b/*", "arn:aws:s3::*"] {
+        let text = json!({ "Statement": [reading(wrong)] }).to_string();
+        assert!(PolicyDocument::parse(&text).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn negations() {
     let not_ann = json!({
         "Effect": "Deny", "NotPrincipal": { "AWS": "ann" }, "NotAction": "s3:List*", "NotResource": "arn:aws:s3:::b/open/*"

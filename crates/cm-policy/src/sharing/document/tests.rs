@@ -68,7 +68,7 @@ fn the_account_of_a_resource_may_be_any() {
     check(reading("arn:aws:s3::*:b/*"), None, Use::GetObject, "c/k", false);
     for wrong in ["arn:aws:s3::1234:b/*", "arn:aws:s3:*:*:b/*", "arn:aws:s3::*"] {
         let text = json!({ "Statement": [reading(wrong)] }).to_string();
-        assert!(PolicyDocument::parse(&text).is_err(), "{wrong}");
+        assert!(PolicyDocument::parse(text).is_err(), "{wrong}");
     }
 }
 

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use cm_catalog::{Occasion, builtin_roles};
+use cm_catalog::{Occasion, Query, builtin_roles};
 use cm_crypto::Secret;
 use cm_events::{EventVerb, NewEvent};
 use cm_identity::{IdentityError, NewTenant, Tenant};
 use cm_policy::{Create, Delete, Grant, List, Permit, RoleFacts};
-use cm_types::{PrincipalId, ResourceKind, TenantId};
+use cm_types::{PageLimit, PrincipalId, ResourceKind, TenantId};
 
 use crate::kernel::creation_of_roles;
 use crate::{Actor, ActorFacts, Kernel, KernelError, OpContext, applications};
 
 /// Principals that are removed with their tenant in one transaction.
 const REMOVED_AT_ONCE: usize = 500;
+/// Records that are removed with their tenant in one transaction: each may be of a megabyte.
+const RECORDS_AT_ONCE: usize = 64;
 
 impl Kernel {
     /// Creates a tenant with the built-in roles; with an administrator, the text of its API key, once. The permit is one of
@@ -31,6 +33,8 @@ impl Kernel {
                 let of_roles = creation_of_roles(&new.id);
                 let made = identity.create_tenant(tx, &permit, new, Some(&request))?;
                 let occasion = Occasion { at, request: Some(request) };
+                // What an earlier tenant of this id left, when records were not removed with it.
+                while catalog.forget_tenant(tx, &made.0.id, RECORDS_AT_ONCE, &occasion)? > 0 {}
                 for role in builtin_roles() {
                     catalog.create(tx, &of_roles, role, &occasion)?;
                 }
@@ -51,15 +55,16 @@ impl Kernel {
         self.db().read(move |tx| Ok(identity.list_tenants(tx)?)).await
     }
 
-    /// Removes a tenant with its principals, their credentials, and what its applications declared. The permit is one of
+    /// Removes a tenant with its principals, their credentials, its roles and whatever else is nobody's, and what its applications
+    /// declared. The permit is one of
     /// [`Kernel::authorize_of_node`].
     ///
-    /// It takes as many transactions as its principals need. Before the first of them goes, the tenant is closed: nobody gets in
+    /// It takes as many transactions as its principals and records need. Before the first of them goes, the tenant is closed: nobody gets in
     /// and nothing is made in it any more, and then it is found out whether anybody owns something. So a removal that was
     /// begun can be finished, and is: by asking again, and by each start of a node.
     ///
     /// # Errors
-    /// A tenant whose principals own records or buckets stays as it was, for they would be nobody's.
+    /// A tenant whose principals own records or buckets stays as it was, for they would be nobody's; so does one with any bucket.
     pub async fn delete_tenant(
         &self,
         op: &OpContext,
@@ -101,8 +106,16 @@ impl Kernel {
         self.db().write(move |tx| Ok(identity.set_leaving(tx, &permit, &id, leaving, Some(&request))?)).await
     }
 
-    /// Whether any principal of a tenant owns something, found out a page at a time.
+    /// Whether any principal of a tenant owns something, found out a page at a time, or there is a bucket: the node's own too may hold
+    /// objects.
     async fn is_owning(&self, id: &TenantId) -> Result<bool, KernelError> {
+        let (catalog, tenant) = (self.catalog().clone(), id.clone());
+        let buckets = Query { limit: PageLimit::clamped(1), ..Query::of(ResourceKind::Bucket) };
+        let found =
+            self.db().read(move |tx| Ok::<_, KernelError>(catalog.list(tx, &tenant, &buckets)?)).await?;
+        if !found.items.is_empty() {
+            return Ok(true);
+        }
         let mut after = None;
         loop {
             let (identity, catalog) = (self.identity().clone(), self.catalog().clone());
@@ -135,6 +148,7 @@ impl Kernel {
     ) -> Result<(), KernelError> {
         loop {
             let (identity, objects) = (self.identity().clone(), self.objects().clone());
+            let (catalog, at) = (self.catalog().clone(), self.now());
             let (permit, request, id) = (permit.clone(), op.request.clone(), id.clone());
             let is_done = self
                 .db()
@@ -148,6 +162,10 @@ impl Kernel {
                         identity.remove_principal_of_deleted_tenant(tx, &permit, &id, principal)?;
                     }
                     if principals.len() == REMOVED_AT_ONCE {
+                        return Ok(false);
+                    }
+                    let occasion = Occasion { at, request: Some(request.clone()) };
+                    if catalog.forget_tenant(tx, &id, RECORDS_AT_ONCE, &occasion)? == RECORDS_AT_ONCE {
                         return Ok(false);
                     }
                     applications::forget(tx, &id)?;

@@ -11,7 +11,7 @@ use super::{Catalog, check_generation, fetch_permitted, methods, refuse_built_in
 use crate::guard::guard_of;
 use crate::index::{fetch, remove};
 use crate::kinds::is_history;
-use crate::tables::{ByTarget, Placed};
+use crate::tables::{ByTarget, Placed, Records};
 use crate::trail::{Happening, append};
 use crate::{CatalogError, Dependents, Occasion, OnDelete};
 
@@ -119,6 +119,29 @@ impl Catalog {
             let facts = Map::from_iter([("history".to_owned(), Value::from(removed))]);
             let (actor, happening) = (permit.principal(), Happening::HistoryRemoved);
             append(&self.events, tx, actor, occasion, &root.record, happening, facts)?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes at most `limit` records of a tenant that goes, whatever refers to them; how many went. Call it, in a transaction each, for
+    /// as long as it removes `limit`. The caller has made sure that nothing is made in the tenant any more.
+    pub fn forget_tenant(
+        &self,
+        tx: &mut WriteTx<'_>,
+        tenant: &TenantId,
+        limit: usize,
+        occasion: &Occasion,
+    ) -> Result<usize, CatalogError> {
+        let node = PrincipalId::node();
+        let found = tx.prefix::<Records>(KeyPrefix::new().part(tenant), None, limit)?;
+        let removed = found.len();
+        for (key, stored) in found {
+            let placed = Placed::from_stored(key, stored);
+            remove(tx, &placed)?;
+            if !is_history(placed.record.header.kind) {
+                let (actor, happening) = (Some(&node), Happening::Deleted);
+                append(&self.events, tx, actor, occasion, &placed.record, happening, Map::new())?;
+            }
         }
         Ok(removed)
     }

@@ -49,6 +49,38 @@ async fn a_tenant_that_owns_something_stays_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_tenant_of_an_id_that_was_another_begins_with_nothing() {
+    let house = House::open().await;
+    made(&house).await;
+    let inside = house.kernel.operate_in(&house.admin, &acme()).await.unwrap();
+    for at in 0..150 {
+        let spec = json!({ "permissions": ["bucket:read"] });
+        house.create_as(&inside, ResourceKind::Role, &format!("role-{at:03}"), spec).await.unwrap();
+    }
+    delete(&house).await.unwrap();
+    let key = made(&house).await;
+    let admin = op(house.kernel.authenticate(key.expose()).await.unwrap());
+    let permit = house.kernel.authorize::<List>(&admin, ResourceKind::Role).await.unwrap();
+    let query = Query { limit: PageLimit::MAX, ..Query::of(ResourceKind::Role) };
+    let page = house.kernel.list_records(&admin, &permit, query).await.unwrap();
+    let mut roles: Vec<&str> = page.items.iter().map(|role| role.header.id.as_str()).collect();
+    let mut built_in: Vec<String> = cm_catalog::builtin_roles().into_iter().map(|role| role.name).collect();
+    (roles.sort_unstable(), built_in.sort_unstable());
+    assert_eq!(roles, built_in);
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_nobodys_keeps_its_tenant() {
+    let house = House::open().await;
+    made(&house).await;
+    let inside = house.kernel.operate_in(&house.admin, &acme()).await.unwrap();
+    house.create_as(&inside, ResourceKind::Bucket, "kept", json!({})).await.unwrap();
+    assert_eq!(class(delete(&house).await), ErrorClass::Conflict);
+    house.delete(&inside, ResourceKind::Bucket, "kept").await.unwrap();
+    delete(&house).await.unwrap();
+}
+
+#[tokio::test]
 async fn nobody_gets_into_a_tenant_that_is_leaving_and_a_start_finishes_it() {
     let dir = tempfile::tempdir().unwrap();
     let tasks = Tasks::new();

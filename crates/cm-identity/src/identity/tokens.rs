@@ -48,6 +48,10 @@ pub(crate) struct TokenClaims {
     /// Whom it is for: the issuer itself. Absent in tokens that the node's own key signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) aud: Option<String>,
+    /// Which client asked for it (RFC 9068, section 2.2): nobody registers clients here, so it is the principal itself. Absent in
+    /// tokens of before it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) client_id: Option<String>,
     /// The session whose live token it is; without one it lives until it expires or is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sid: Option<String>,
@@ -70,8 +74,12 @@ pub struct Introspection {
     pub authenticated: Authenticated,
     /// Seconds since 1970.
     pub issued_at: i64,
-    /// Who issued it.
+    /// Who issued it; of the Xolo dialect the scope, as its tokens say.
     pub issuer: String,
+    /// Whom it is for; not said by tokens that the node's own key signed.
+    pub audience: Option<String>,
+    /// Which client asked for it, if it says so.
+    pub client: Option<String>,
 }
 
 impl TokenClaims {
@@ -139,6 +147,7 @@ impl Identity {
             epoch: row.credential_epoch,
             key,
             aud: Some(issuer),
+            client_id: Some(id.to_string()),
             sid: None,
             within,
             via_epoch: via.as_ref().map(|via| via.epoch.clone()),
@@ -181,24 +190,37 @@ impl Identity {
         self.record(tx, entry.fact("jti", jti.as_str()))
     }
 
-    /// What a token is, for whoever may ask (RFC 7662): `None` for one that is of no use any more, and for anything else.
+    /// What a token is, of the native API or of the Xolo dialect, for whoever may ask (RFC 7662): `None` for one that is of no use any
+    /// more, and for anything else.
     pub fn introspect(&self, tx: &ReadTx<'_>, text: &str) -> Result<Option<Introspection>, IdentityError> {
-        let claims = match self.verify_token(tx, text) {
-            Ok(claims) => claims,
-            Err(IdentityError::InvalidCredential(_)) => return Ok(None),
-            Err(error) => return Err(error),
+        let native = self.introspect_native(tx, text);
+        let found = match native {
+            Err(IdentityError::InvalidCredential(_)) => self.introspect_xolo(tx, text),
+            native => native,
         };
-        let (issued_at, issuer) = (claims.iat, claims.iss.clone());
-        let authenticated = match self.recognise_token(tx, claims) {
-            Ok(authenticated) => authenticated,
-            Err(IdentityError::InvalidCredential(_)) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        Ok(Some(Introspection { authenticated, issued_at, issuer }))
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(IdentityError::InvalidCredential(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Revokes what is shown, a token or a refresh token (RFC 7009): whoever has it may. Says whether there was something to
-    /// revoke, which nobody is told.
+    fn introspect_native(&self, tx: &ReadTx<'_>, text: &str) -> Result<Introspection, IdentityError> {
+        let claims = self.verify_token(tx, text)?;
+        let (issued_at, issuer) = (claims.iat, claims.iss.clone());
+        let (audience, client) = (claims.aud.clone(), claims.client_id.clone());
+        let authenticated = self.recognise_token(tx, claims)?;
+        Ok(Introspection { authenticated, issued_at, issuer, audience, client })
+    }
+
+    fn introspect_xolo(&self, tx: &ReadTx<'_>, text: &str) -> Result<Introspection, IdentityError> {
+        let (live, claims) = self.any_xolo_session(tx, text)?;
+        let (issued_at, issuer, audience) = (claims.iat, claims.iss, Some(claims.aud));
+        Ok(Introspection { authenticated: live.authenticated(), issued_at, issuer, audience, client: None })
+    }
+
+    /// Revokes what is shown, a token or a refresh token (RFC 7009): whoever has it may. A token of the Xolo dialect ends its session.
+    /// Says whether there was something to revoke, which nobody is told.
     pub fn revoke_shown(
         &self,
         tx: &mut WriteTx<'_>,

@@ -71,6 +71,15 @@ async fn the_five_operations_of_the_first_protocol() {
 }
 
 #[tokio::test]
+async fn a_token_revoked_by_the_native_api_is_not_verified() {
+    let world = World::start().await;
+    let token = sign_up(&world).await;
+    let node = OpContext::new(Actor::node(), RequestId::random(), world.kernel.tasks().token());
+    world.kernel.revoke_shown(&node, token.clone().into()).await.unwrap();
+    assert!(!verified(&world, &token).await);
+}
+
+#[tokio::test]
 async fn tokens_really_expire_and_are_replaced() {
     let world = World::start().await;
     let first = sign_up(&world).await;

@@ -63,6 +63,35 @@ async fn users_sign_up_log_in_refresh_and_log_out() {
 }
 
 #[tokio::test]
+async fn a_token_revoked_by_the_native_api_is_over_here_too() {
+    let world = World::start().await;
+    let (_, session) = ready(&world).await;
+    let kernel = &world.kernel;
+    let node = OpContext::new(Actor::node(), RequestId::random(), kernel.tasks().token());
+    let inside = kernel.operate_in(&node, &TenantId::parse("acct").unwrap()).await.unwrap();
+    let permit = kernel.authorize::<List>(&inside, ResourceKind::Principal).await.unwrap();
+    let text = || session.token.clone().into();
+    let told = kernel.introspect(&permit, text()).await.unwrap().expect("a live token");
+    assert_eq!(told.authenticated.principal().id.as_str(), "alice");
+    assert_eq!((told.issuer.as_str(), told.audience.as_deref()), ("OPS", Some("xolo")));
+    let elsewhere = kernel.authorize::<List>(&node, ResourceKind::Principal).await.unwrap();
+    assert!(kernel.introspect(&elsewhere, text()).await.unwrap().is_none(), "another tenant's");
+    kernel.revoke_shown(&node, text()).await.unwrap();
+    assert_eq!(verify(&world, &session).await, 401);
+    assert!(kernel.introspect(&permit, text()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_account_of_an_id_that_was_anothers_begins_anew() {
+    let world = World::start().await;
+    let (key, _) = ready(&world).await;
+    world.as_admin("DELETE", "/api/v4/accounts/acct", Value::Null).await.expect(204);
+    let (again, session) = ready(&world).await;
+    assert_ne!(key, again);
+    assert_eq!(verify(&world, &session).await, 204);
+}
+
+#[tokio::test]
 async fn the_temporal_secret_is_no_key_and_nothing_goes_without_it() {
     let world = World::start().await;
     let (_, session) = ready(&world).await;

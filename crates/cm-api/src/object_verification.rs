@@ -17,7 +17,7 @@ use crate::document::ErrorBody;
 use crate::failure::refusal;
 use crate::verifications::Verifications;
 
-/// What came of reading and checking everything that is stored.
+/// What came of reading and checking the stored objects of the caller's tenant, or of all tenants for who may list those.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ObjectVerification {
     /// Whether every object is as it was written.
@@ -28,7 +28,7 @@ pub struct ObjectVerification {
     pub chunks: u64,
     /// How many bytes were found good.
     pub bytes: u64,
-    /// How many places are damaged; the first hundred that the caller may know of are described.
+    /// How many places are damaged; the first hundred are described.
     pub damaged: u64,
     /// The damaged places.
     pub findings: Vec<DamagedPlace>,
@@ -72,7 +72,7 @@ impl From<Damage> for DamagedPlace {
         (status = 429, description = "Another verification is under way", body = ErrorBody),
     )
 )]
-/// Reads and checks every stored object.
+/// Reads and checks every stored object of the caller's tenant; of all tenants, for who may list those.
 pub async fn verify_objects(
     State(api): State<Api>,
     Op(op): Op,
@@ -82,7 +82,7 @@ pub async fn verify_objects(
     let permit = api.kernel.authorize::<List>(&op, ResourceKind::Object).await.map_err(refusal)?;
     let _turn = verifications.objects()?;
     deadline.lift();
-    let (totals, damages) = api.kernel.verify_objects(&permit).await.map_err(refusal)?;
+    let (totals, damages) = api.kernel.verify_objects(&op, &permit).await.map_err(refusal)?;
     Ok(Json(ObjectVerification {
         intact: totals.damaged == 0,
         objects: totals.objects,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cm_crypto::digest::Sha256;
-use cm_db::{Direction, KeyRange};
+use cm_db::{Direction, KeyPrefix, KeyRange};
 use cm_types::TenantId;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
@@ -33,7 +33,7 @@ pub enum ScrubItem {
 /// What a scrub looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubTotals {
-    /// Objects and their versions, of all tenants. One that went meanwhile does not count.
+    /// Objects and their versions. One that went meanwhile does not count.
     pub objects: u64,
     /// Chunks, as often as objects use them.
     pub chunks: u64,
@@ -51,10 +51,25 @@ impl Objects {
     ///
     /// This concerns the node and not a tenant: the caller decides who may ask for it.
     pub fn verify_all(&self) -> impl Stream<Item = Result<ScrubItem, ObjectError>> + Send + Unpin + use<> {
+        self.verify(KeyRange::all())
+    }
+
+    /// As [`Objects::verify_all`], of one tenant's objects alone.
+    pub fn verify_of(
+        &self,
+        tenant: &TenantId,
+    ) -> impl Stream<Item = Result<ScrubItem, ObjectError>> + Send + Unpin + use<> {
+        self.verify(KeyRange::prefix(KeyPrefix::new().part(tenant)))
+    }
+
+    fn verify(
+        &self,
+        names: KeyRange,
+    ) -> impl Stream<Item = Result<ScrubItem, ObjectError>> + Send + Unpin + use<> {
         let (findings, receiver) = mpsc::channel(FINDINGS_QUEUED_MAX);
         let engine = self.0.clone();
         self.0.tasks.spawn("objects-scrub", async move {
-            let last = scrub(engine, &findings).await;
+            let last = scrub(engine, names, &findings).await;
             // Nobody listens any more: nothing left to say.
             let _ = match last {
                 Ok(Some(totals)) => findings.send(Ok(ScrubItem::Finished(totals))).await,
@@ -67,10 +82,14 @@ impl Objects {
     }
 }
 
-/// The totals, or `None` if the scrub was told to stop.
-async fn scrub(engine: Arc<Engine>, findings: &Findings) -> Result<Option<ScrubTotals>, ObjectError> {
+/// The totals of what is within the range, or `None` if the scrub was told to stop.
+async fn scrub(
+    engine: Arc<Engine>,
+    names: KeyRange,
+    findings: &Findings,
+) -> Result<Option<ScrubTotals>, ObjectError> {
     let mut totals = ScrubTotals::default();
-    let mut range = KeyRange::all();
+    let mut range = names.clone();
     loop {
         let page = range.clone();
         let rows = engine
@@ -86,7 +105,7 @@ async fn scrub(engine: Arc<Engine>, findings: &Findings) -> Result<Option<ScrubT
             scrub_object(&engine, name, None, &mut totals, findings).await?;
         }
     }
-    let mut range = KeyRange::all();
+    let mut range = names;
     loop {
         let page = range.clone();
         let rows = engine

@@ -199,6 +199,35 @@ async fn what_is_the_nodes_is_the_business_of_the_first_tenant() {
 }
 
 #[tokio::test]
+async fn a_tenant_can_be_made_again_after_it_was_deleted() {
+    let node = Node::start().await;
+    let first = another(&node).await;
+    node.delete("/api/v1/tenants/acme").await.expect(204);
+    let second = another(&node).await;
+    let whoami = async |key: &str| node.ask(Method::GET, "/api/v1/auth/whoami", Some(key), "").await.status;
+    assert_eq!((whoami(&first).await, whoami(&second).await), (StatusCode::UNAUTHORIZED, StatusCode::OK));
+}
+
+#[tokio::test]
+async fn whoever_may_not_list_tenants_verifies_the_objects_of_its_own() {
+    let node = Node::start().await;
+    let stranger = another(&node).await;
+    let auditor = node.somebody("auditor", &["object:list"]).await;
+    let bucket = json!({ "name": "films" }).to_string();
+    for (key, objects) in [(&node.admin, 1), (&stranger, 2)] {
+        node.ask(Method::POST, "/api/v1/buckets", Some(key), bucket.clone()).await.expect(201);
+        for at in 0..objects {
+            let path = format!("/api/v1/buckets/films/objects/{at}");
+            node.ask(Method::PUT, &path, Some(key), "eleven bytes").await.expect(200);
+        }
+    }
+    for (key, objects) in [(&node.admin, 3), (&stranger, 2), (&auditor, 1)] {
+        let told = node.ask(Method::POST, "/api/v1/objects/verify", Some(key), "{}").await.expect(200).json();
+        assert_eq!((&told["objects"], &told["intact"]), (&json!(objects), &json!(true)), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_tenants_quota_is_not_its_own_administrators() {
     let node = Node::start().await;
     let stranger = another(&node).await;

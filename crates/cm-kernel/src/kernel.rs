@@ -136,6 +136,7 @@ impl Kernel {
         kernel.bootstrap(keep_admin_key).await?;
         kernel.finish_removals().await?;
         kernel.follow_measures();
+        kernel.follow_refusals();
         Ok(kernel)
     }
 
@@ -207,8 +208,9 @@ impl Kernel {
         &self.0.keys
     }
 
-    /// Finishes what is written and closes the database. Later operations fail.
+    /// Records what waits to be, finishes what is written and closes the database. Later operations fail.
     pub async fn close(&self) -> Result<(), KernelError> {
+        self.record_refusals(None).await;
         Ok(self.db().close().await?)
     }
 

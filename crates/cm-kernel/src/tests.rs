@@ -22,6 +22,7 @@ mod network;
 mod people;
 mod policies;
 mod records;
+mod refusals;
 mod sharing;
 mod tenants;
 

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use cm_http::{Failure, FailureClass, Upload};
+use cm_types::ResourceId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -34,10 +35,15 @@ pub(crate) async fn form_fields(body: Upload, max: usize) -> Result<HashMap<Stri
     Ok(fields)
 }
 
+/// Roles as a scope is written (section 3.3).
+pub(crate) fn scope_of(roles: &[ResourceId]) -> String {
+    roles.iter().map(ResourceId::as_str).collect::<Vec<_>>().join(" ")
+}
+
 /// Why a request about tokens was refused (section 5.2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OAuthError {
-    /// `invalid_request` or `unsupported_grant_type`.
+    /// `invalid_request`, `invalid_scope`, `invalid_target` or `unsupported_grant_type`.
     pub error: String,
     /// The reason, for people.
     pub error_description: String,
@@ -62,6 +68,21 @@ impl OAuthRefusal {
     /// A request, or a token in it, that is wrong (RFC 8693, section 2.2.2).
     pub(crate) fn invalid_request(description: impl Into<String>) -> Self {
         Self::told("invalid_request", description.into())
+    }
+
+    /// What the token is asked for is not this node (RFC 8693, section 2.2.2).
+    pub(crate) fn invalid_target(description: impl Into<String>) -> Self {
+        Self::told("invalid_target", description.into())
+    }
+
+    /// More is asked for than is granted.
+    pub(crate) fn invalid_scope(description: impl Into<String>) -> Self {
+        Self::told("invalid_scope", description.into())
+    }
+
+    /// A refusal of the caller and not of the request, told as everywhere.
+    pub(crate) fn of_caller(failure: Failure) -> Self {
+        Self(Refusal::Failed(failure))
     }
 
     fn told(error: &str, error_description: String) -> Self {

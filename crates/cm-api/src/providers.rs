@@ -20,7 +20,7 @@ use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::ErrorBody;
 use crate::failure::refusal;
-use crate::oauth::{OAuthError, OAuthRefusal, form_fields};
+use crate::oauth::{OAuthError, OAuthRefusal, form_fields, scope_of};
 
 /// Longest body of an exchange, in bytes: the token and little else.
 const BODY_BYTES_MAX: usize = 32 << 10;
@@ -78,6 +78,8 @@ pub struct ExchangedToken {
     pub token_type: String,
     /// How long it lasts, in seconds.
     pub expires_in: i64,
+    /// The roles of whose it is, with spaces between.
+    pub scope: String,
 }
 
 /// A token to be exchanged (RFC 8693, section 2.1), as a form.
@@ -93,6 +95,12 @@ pub struct Exchange {
     pub subject_token_type: String,
     /// The tenant that trusts the provider; `default` unless told.
     pub tenant: Option<String>,
+    /// Roles that are needed, with spaces between: it is refused if the token gives one of them not. It gives its others as well.
+    pub scope: Option<String>,
+    /// Whom the token is to be for: this node's issuer, which it is unless told.
+    pub audience: Option<String>,
+    /// As `audience`, by its address.
+    pub resource: Option<String>,
 }
 
 fn tenant(text: &str) -> Result<TenantId, Failure> {
@@ -200,6 +208,16 @@ pub async fn exchange_token(
     if field("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
         return Err(unsupported("requested_token_type", ACCESS_TOKEN));
     }
+    // What is made speaks for the subject alone: nobody may believe that it says who acts.
+    if let Some(name) = ["actor_token", "actor_token_type"].into_iter().find(|name| field(name).is_some()) {
+        return Err(OAuthRefusal::invalid_request(format!("`{name}` is not served here")));
+    }
+    let issuer = api.kernel.identity().issuer();
+    if ["audience", "resource"].into_iter().filter_map(field).any(|target| target != issuer) {
+        return Err(OAuthRefusal::invalid_target(format!("tokens are for {issuer} alone")));
+    }
+    let wanted: Vec<String> =
+        field("scope").unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
     let token = field("subject_token").ok_or_else(|| unsupported("subject_token", "a token"))?;
     let tenant = match field("tenant") {
         Some(text) => TenantId::parse(text).map_err(|_| unsupported("tenant", "a tenant"))?,
@@ -213,16 +231,21 @@ pub async fn exchange_token(
     for anew in [false, true] {
         let Some(keys) = api.key_sets.of(&provider, anew).await? else { return untrusted().await };
         let shown = (token.to_owned().into(), keys);
-        let done = api.kernel.exchange(&op, (&tenant, &provider), shown, EXCHANGED_TTL_MAX).await;
+        let terms = (EXCHANGED_TTL_MAX, wanted.clone());
+        let done = api.kernel.exchange(&op, (&tenant, &provider), shown, terms).await;
         match done.map_err(refusal)? {
-            Exchanged::Token(token, info) => {
+            Exchanged::Token { text, info, roles } => {
                 let expires_in = info.expires_at.as_secs() - api.kernel.now().as_secs();
                 return Ok(Json(ExchangedToken {
-                    access_token: token.expose().clone(),
+                    access_token: text.expose().clone(),
                     issued_token_type: ACCESS_TOKEN.to_owned(),
                     token_type: "Bearer".to_owned(),
                     expires_in,
+                    scope: scope_of(&roles),
                 }));
+            }
+            Exchanged::NotGranted => {
+                return Err(OAuthRefusal::invalid_scope("the token does not give all of these roles"));
             }
             Exchanged::UnknownKey => {}
         }

@@ -18,7 +18,7 @@ use crate::api::Api;
 use crate::authentication::Op;
 use crate::document::PREFIX;
 use crate::failure::refusal;
-use crate::oauth::{OAuthError, OAuthRefusal, form_fields, is_form};
+use crate::oauth::{OAuthError, OAuthRefusal, form_fields, is_form, scope_of};
 
 /// Where the public keys are.
 pub(crate) const JWKS_PATH: &str = "/.well-known/jwks.json";
@@ -62,6 +62,12 @@ pub struct TokenDescription {
     /// Who issued it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
+    /// Whom it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aud: Option<String>,
+    /// Which client asked for it: the principal itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
     /// Its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
@@ -81,6 +87,8 @@ impl TokenDescription {
             iat: None,
             exp: None,
             iss: None,
+            aud: None,
+            client_id: None,
             jti: None,
             sid: None,
         }
@@ -103,23 +111,26 @@ async fn shown(body: Upload) -> Result<String, Failure> {
 #[utoipa::path(
     post, path = "/auth/introspect", operation_id = "introspect_token", tag = "auth", request_body = ShownToken,
     extensions(("x-permission" = json!("principal:list"))),
-    responses((status = 200, description = "What the token is; of another tenant's it is not told", body = TokenDescription))
+    responses(
+        (status = 200, description = "What the token is; of another tenant's it is not told", body = TokenDescription),
+        (status = 400, description = "The body holds no token", body = OAuthError),
+    )
 )]
 /// Says what a token of the caller's tenant is (RFC 7662).
 pub async fn introspect_token(
     State(api): State<Api>,
     Op(op): Op,
     body: Upload,
-) -> Result<Json<TokenDescription>, Failure> {
-    api.kernel.authorize::<List>(&op, ResourceKind::Principal).await.map_err(refusal)?;
+) -> Result<Json<TokenDescription>, OAuthRefusal> {
+    let refused = |error| OAuthRefusal::of_caller(refusal(error));
+    api.kernel.authorize::<List>(&op, ResourceKind::Principal).await.map_err(refused)?;
     let token = shown(body).await?;
-    let op = op.again(&api.kernel).await?;
-    let permit = api.kernel.authorize::<List>(&op, ResourceKind::Principal).await.map_err(refusal)?;
+    let op = op.again(&api.kernel).await.map_err(OAuthRefusal::of_caller)?;
+    let permit = api.kernel.authorize::<List>(&op, ResourceKind::Principal).await.map_err(refused)?;
     let Some(found) = api.kernel.introspect(&permit, token.into()).await.map_err(refusal)? else {
         return Ok(Json(TokenDescription::inactive()));
     };
     let principal = found.authenticated.principal();
-    let roles: Vec<&str> = principal.roles.iter().map(AsRef::as_ref).collect();
     let (jti, exp, sid) = match found.authenticated.credential() {
         Credential::Token { jti, expires_at, session, .. } => {
             (Some(jti.clone()), Some(expires_at.as_secs()), session.clone())
@@ -130,11 +141,13 @@ pub async fn introspect_token(
         active: true,
         sub: Some(principal.id.to_string()),
         tid: Some(principal.tenant.to_string()),
-        scope: Some(roles.join(" ")),
+        scope: Some(scope_of(&principal.roles)),
         token_type: Some("Bearer".to_owned()),
         iat: Some(found.issued_at),
         exp,
         iss: Some(found.issuer.clone()),
+        aud: found.audience.clone(),
+        client_id: found.client.clone(),
         jti,
         sid,
     }))
@@ -176,7 +189,8 @@ fn jwk(id: &str, key: &PublicKey) -> Option<Value> {
     }
 }
 
-/// Where everything is, for clients of OpenID Connect.
+/// Where everything is, for clients of OpenID Connect. There is no endpoint for authorization, hence nothing of its types of responses:
+/// what has no elements is left out (OpenID Connect Discovery 1.0, section 4.2).
 ///
 /// # Errors
 /// 404 on a node that was not told its own address: nobody could check what it says.
@@ -195,10 +209,9 @@ pub(crate) async fn configuration(State(api): State<Api>) -> Result<Json<Value>,
         "grant_types_supported": ["urn:ietf:params:oauth:grant-type:token-exchange"],
         "token_endpoint_auth_methods_supported": ["none"],
         "revocation_endpoint": at(&format!("{PREFIX}/auth/revoke")),
-        "response_types_supported": [],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["EdDSA"],
-        "introspection_endpoint_auth_methods_supported": ["bearer"],
+        "introspection_endpoint_auth_methods_supported": ["Bearer"],
         "revocation_endpoint_auth_methods_supported": ["none"],
     })))
 }

@@ -11,7 +11,7 @@ use cm_kernel::{Kernel, OpContext};
 use futures::{Stream, StreamExt as _, stream};
 
 use crate::gate::missing_credential;
-use crate::refusal::refusal;
+use crate::refusal::refused_bearer;
 
 /// Who asks, and by what: an [`OpContext`] that can be believed anew. Made by [`authenticate`](crate::authenticate()).
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl Caller {
     /// 401 when the credential is not valid any more.
     pub async fn again(mut self, kernel: &Kernel) -> Result<Self, Failure> {
         if let Some(bearer) = &self.bearer {
-            let actor = kernel.authenticate(bearer.expose()).await.map_err(refusal)?;
+            let actor = kernel.authenticate(bearer.expose()).await.map_err(refused_bearer)?;
             self.op = self.op.by(actor);
         }
         Ok(self)

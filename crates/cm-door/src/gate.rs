@@ -10,7 +10,7 @@ use cm_kernel::identity::Source;
 use cm_kernel::{Access, Actor, Kernel, OpContext};
 use cm_types::RequestId;
 
-use crate::refusal::refusal;
+use crate::refusal::{refusal, refused_bearer};
 
 /// What [`authenticate`] needs of a face. Cheap to clone, which happens with every request.
 #[derive(Clone)]
@@ -113,7 +113,7 @@ async fn presented(
     } else {
         kernel.authenticate_at_door(bearer.expose(), &from.source, &from.id).await
     };
-    let actor = actor.map_err(refusal)?;
+    let actor = actor.map_err(refused_bearer)?;
     Ok(Some((bearer, actor)))
 }
 

@@ -7,6 +7,7 @@
 use std::io;
 use std::time::Duration;
 
+use axum::http::{HeaderValue, header};
 use cm_http::range::unsatisfiable;
 use cm_http::{Failure, FailureClass};
 use cm_kernel::catalog::{CatalogError, Fault};
@@ -57,6 +58,18 @@ pub fn refusal(error: KernelError) -> Failure {
         failure = failure.with_detail(name, value);
     }
     failure
+}
+
+/// What the challenge says where a bearer token was shown that is worth nothing (RFC 6750, section 3.1).
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
+
+/// As [`refusal`], of somebody's bearer token.
+pub(crate) fn refused_bearer(error: KernelError) -> Failure {
+    let failure = refusal(error);
+    match failure.class() {
+        FailureClass::Unauthenticated => failure.with_header(header::WWW_AUTHENTICATE, INVALID_TOKEN),
+        _ => failure,
+    }
 }
 
 /// Whether space ran out, wherever it was needed. The object store knows how its own error says so, and the database

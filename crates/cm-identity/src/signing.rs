@@ -257,6 +257,11 @@ impl Identity {
         Ok(u64::try_from(latest).unwrap_or(0))
     }
 
+    /// Makes the key that signs, if there is none.
+    pub fn ensure_signing_key(&self, tx: &mut WriteTx<'_>, purpose: Purpose) -> Result<(), IdentityError> {
+        self.active_row(tx, purpose).map(|_| ())
+    }
+
     /// The key that signs, made if there is none.
     pub(crate) fn active_key(
         &self,

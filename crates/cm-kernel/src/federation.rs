@@ -15,7 +15,16 @@ use crate::{Kernel, KernelError, OpContext};
 #[derive(Debug)]
 pub enum Exchanged {
     /// A token of ours.
-    Token(Secret<String>, TokenInfo),
+    Token {
+        /// Its text.
+        text: Secret<String>,
+        /// What is known of it.
+        info: TokenInfo,
+        /// The roles of whose it is.
+        roles: Vec<ResourceId>,
+    },
+    /// Roles were asked for that the claims do not give.
+    NotGranted,
     /// It was signed with a key that is not among those given: it may have been published since.
     UnknownKey,
 }
@@ -96,7 +105,8 @@ impl Kernel {
         }
     }
 
-    /// Exchanges a token of a provider for one of ours, which ends no later.
+    /// Exchanges a token of a provider for one of ours, which ends no later. It has all roles that the claims give, which must be all
+    /// that are wanted.
     ///
     /// # Errors
     /// [`KernelError::Unauthenticated`] for a token that proves nothing; each refusal is an event of the tenant.
@@ -105,7 +115,7 @@ impl Kernel {
         op: &OpContext,
         (tenant, provider): (&TenantId, &Provider),
         (token, keys): (Secret<String>, ForeignKeys),
-        ttl: Duration,
+        (ttl, wanted): (Duration, Vec<String>),
     ) -> Result<Exchanged, KernelError> {
         let pinned = provider.pinned();
         let verifying =
@@ -126,11 +136,16 @@ impl Kernel {
             .write(move |tx| {
                 let request = Some(&request);
                 let admitted = identity.admit_external(tx, &place, (&provider, &external), request)?;
-                identity.issue_token(tx, &admitted, ttl, request)
+                let roles = admitted.principal().roles.clone();
+                if !wanted.iter().all(|wanted| roles.iter().any(|role| role.as_str() == wanted)) {
+                    return Ok(Exchanged::NotGranted);
+                }
+                let (text, info) = identity.issue_token(tx, &admitted, ttl, request)?;
+                Ok(Exchanged::Token { text, info, roles })
             })
             .await;
         match issued {
-            Ok((token, info)) => Ok(Exchanged::Token(token, info)),
+            Ok(exchanged) => Ok(exchanged),
             Err(IdentityError::InvalidCredential(problem)) => {
                 Err(self.refuse_credential(op, tenant, problem).await)
             }

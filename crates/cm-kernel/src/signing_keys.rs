@@ -29,9 +29,20 @@ impl Kernel {
             .await
     }
 
-    /// The public keys by which what the node issued for a purpose is verified, with their ids. They are no secret.
+    /// The public keys by which what the node issued for a purpose is verified, with their ids. They are no secret. The first is made if
+    /// there is none yet.
     pub async fn public_keys(&self, purpose: Purpose) -> Result<Vec<(String, PublicKey)>, KernelError> {
         let identity = self.identity().clone();
-        self.db().read(move |tx| Ok(identity.public_keys(tx, purpose)?)).await
+        let found = self.db().read(move |tx| identity.public_keys(tx, purpose)).await?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let identity = self.identity().clone();
+        self.db()
+            .write(move |tx| {
+                identity.ensure_signing_key(tx, purpose)?;
+                Ok(identity.public_keys(tx, purpose)?)
+            })
+            .await
     }
 }

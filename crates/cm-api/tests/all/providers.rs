@@ -69,9 +69,14 @@ impl Issuer {
 const PATH: &str = "/api/v1/tenants/default/providers/idp";
 
 async fn exchange(node: &Node, token: &str) -> Answer {
+    exchange_for(node, token, "").await
+}
+
+/// As [`exchange`], with more fields.
+async fn exchange_for(node: &Node, token: &str, more: &str) -> Answer {
     let form = format!(
         "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token={token}\
-         &subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt"
+         &subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt{more}"
     );
     let headers = [("content-type", "application/x-www-form-urlencoded")];
     node.ask_with(Method::POST, "/api/v1/auth/exchange", None, &headers, form).await
@@ -153,6 +158,39 @@ async fn somebody_whom_a_provider_vouches_for_has_what_its_claims_give() {
         whoami(&node, token).await.expect(401);
     }
     exchange(&node, &issuer.token(json!({}))).await.expect(400);
+}
+
+#[tokio::test]
+async fn an_exchange_is_for_the_subject_for_this_node_and_for_what_is_granted() {
+    let (node, issuer) = ready().await;
+    let boss = issuer.token(json!({ "realm_access": { "roles": ["boss"] } }));
+    let own = node.kernel.identity().issuer();
+    for more in ["", "&scope=reader", "&scope=writer+reader", &format!("&audience={own}&resource={own}")] {
+        let answer = exchange_for(&node, &boss, more).await.expect(200).json();
+        assert_eq!(answer["scope"], "reader writer", "{more}");
+    }
+    for (more, error) in [
+        ("&scope=reader+admin", "invalid_scope"),
+        ("&audience=elsewhere", "invalid_target"),
+        ("&resource=https%3A%2F%2Felsewhere.example", "invalid_target"),
+        (
+            "&actor_token=x.y.z&actor_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt",
+            "invalid_request",
+        ),
+    ] {
+        let told = exchange_for(&node, &boss, more).await.expect(400).json();
+        assert_eq!(told["error"], error, "{more}: {told}");
+    }
+    let token = text(&exchange(&node, &boss).await.expect(200).json(), "access_token");
+    let name = whoami(&node, &token).await.expect(200).json()["principal"].clone();
+    let told = node.post("/api/v1/auth/introspect", json!({ "token": token })).await.expect(200).json();
+    assert_eq!((&told["aud"], &told["client_id"]), (&json!(own), &name));
+    for body in [json!({}), json!({ "token_type_hint": "access_token" })] {
+        let refused = node.post("/api/v1/auth/introspect", body).await.expect(400).json();
+        assert_eq!(refused["error"], "invalid_request");
+    }
+    let answer = node.ask(Method::POST, "/api/v1/auth/introspect", None, "{}").await.expect(401);
+    assert_eq!(answer.code(), "unauthenticated");
 }
 
 #[tokio::test]

@@ -278,6 +278,8 @@ async fn sessions_are_carried_on_described_and_revoked() {
         (&json!(true), &json!("ada"), &json!("Bearer"))
     );
     assert_eq!(told["sid"], second["session"]);
+    let issuer = node.kernel.identity().issuer();
+    assert_eq!((&told["aud"], &told["client_id"]), (&json!(issuer), &json!("ada")));
     let told = node.post(path, json!({ "token": first["token"] })).await.expect(200).json();
     assert_eq!(told, json!({ "active": false }));
 
@@ -294,4 +296,26 @@ async fn sessions_are_carried_on_described_and_revoked() {
     let listed = node.get("/api/v1/keys").await.expect(200).json();
     assert_eq!(listed.as_array().unwrap().len(), 2);
     node.post("/api/v1/keys/nothing/rotate", json!({})).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_fresh_node_publishes_the_key_that_it_is_going_to_sign_with() {
+    let node = Node::start().await;
+    let keys = async || node.get("/.well-known/jwks.json").await.expect(200).json()["keys"].clone();
+    let first = keys().await;
+    assert_eq!((first.as_array().unwrap().len(), &first[0]["kty"]), (1, &json!("OKP")));
+    node.post("/api/v1/auth/tokens", json!({})).await.expect(200);
+    assert_eq!(keys().await, first);
+}
+
+#[tokio::test]
+async fn the_description_says_what_is_there() {
+    let node = Node::start().await;
+    node.kernel.identity().use_issuer("https://mesh.example".to_owned()).unwrap();
+    let told = node.get("/.well-known/openid-configuration").await.expect(200).json();
+    for (name, value) in told.as_object().unwrap() {
+        assert!(value.as_array().is_none_or(|values| !values.is_empty()), "{name}");
+    }
+    assert_eq!(told["introspection_endpoint_auth_methods_supported"], json!(["Bearer"]));
+    assert!(told.get("response_types_supported").is_none());
 }

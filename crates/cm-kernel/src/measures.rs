@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use cm_catalog::Query;
 use cm_catalog::kinds::{Effect, Measure, Network};
+use cm_catalog::{CatalogError, FieldError, Query, Record};
 use cm_events::EventFilter;
 use cm_policy::{List, Permit, RoleFacts, Subject, Target, decide};
 use cm_types::{Labels, PageLimit, PrincipalId, ResourceKind, TenantId, Timestamp};
@@ -252,6 +252,23 @@ impl Kernel {
         let in_force = Arc::new(InForce::of(gathered.into_all()));
         *self.measures().0.write().unwrap_or_else(PoisonError::into_inner) = in_force;
         Ok(())
+    }
+}
+
+/// Refuses a measure about addresses of another tenant than the first, which would have no effect: whole networks are the business of
+/// who operates the node.
+pub(crate) fn demand_reach(record: &Record) -> Result<(), CatalogError> {
+    let header = &record.header;
+    if header.kind != ResourceKind::Measure || header.tenant == TenantId::default_tenant() {
+        return Ok(());
+    }
+    match record.spec.decode::<Measure>() {
+        Ok(Measure { source: Some(_), .. }) => {
+            let message =
+                format!("only measures of the tenant {} are about addresses", TenantId::default_tenant());
+            Err(CatalogError::Invalid(vec![FieldError::form("spec.source", message)]))
+        }
+        _ => Ok(()),
     }
 }
 

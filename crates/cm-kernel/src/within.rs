@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::policies::{demand_administrator, demand_room};
 use crate::records::{bucket_name, may_some, target_of, without_hidden};
-use crate::{Kernel, KernelError, OpContext};
+use crate::{Kernel, KernelError, OpContext, measures};
 
 /// What a change needs besides the transaction.
 #[derive(Clone)]
@@ -59,6 +59,7 @@ impl Within {
             demand_administrator(&self.op)?;
         }
         let record = self.catalog.create(tx, permit, new, &self.occasion)?;
+        measures::demand_reach(&record)?;
         if is_policy {
             demand_room(tx, &self.catalog, &record.header.tenant)?;
         }
@@ -94,6 +95,7 @@ impl Within {
         // A method that is used stands against code without it, and its users may be hidden from the actor.
         let after =
             after.map_err(|error| without_hidden(tx, &self.catalog, &self.op, permit.tenant(), error))?;
+        measures::demand_reach(&after)?;
         if permit.kind() == ResourceKind::PermissionPolicy {
             demand_room(tx, &self.catalog, permit.tenant())?;
         }

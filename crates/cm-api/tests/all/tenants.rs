@@ -228,6 +228,21 @@ async fn whoever_may_not_list_tenants_verifies_the_objects_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_measure_about_addresses_is_for_the_first_tenant() {
+    let node = Node::start().await;
+    let stranger = another(&node).await;
+    let ask = async |method: Method, path: &str, body: Value| {
+        node.ask(method, path, Some(&stranger), body.to_string()).await
+    };
+    let source = json!({ "id": "m", "effect": "deny", "source": "192.0.2.9" });
+    ask(Method::POST, "/api/v1/measures", source).await.expect(422);
+    let principal = json!({ "id": "m", "effect": "deny", "principal": "bob" });
+    ask(Method::POST, "/api/v1/measures", principal).await.expect(201);
+    let changed = json!({ "effect": "deny", "source": "192.0.2.9" });
+    ask(Method::PUT, "/api/v1/measures/m", changed).await.expect(422);
+}
+
+#[tokio::test]
 async fn a_tenants_quota_is_not_its_own_administrators() {
     let node = Node::start().await;
     let stranger = another(&node).await;

@@ -8,11 +8,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use cm_policy::pdl::{self, CaseFile, Compiled, Document, Finding, PdlErrors, Verdict};
+use cm_policy::pdl::{self, CaseFile, Compiled, Document, Finding, PdlErrors, Position, Verdict};
 use serde_json::{Value, json};
 
 use crate::destination::Destination;
-use crate::{Connection, Format, Outcome, output};
+use crate::{Connection, Format, Outcome, UsageError, output};
 
 /// What is wrong was told; nothing else failed.
 const FOUND: u8 = 1;
@@ -63,10 +63,11 @@ pub struct CheckArgs {
 /// `cryptomesh pdl test`
 #[derive(Args, Debug)]
 pub struct TestArgs {
-    /// The document.
-    pub file: PathBuf,
-    /// Expected decisions, one a line, such as `allow read object ct-scans/1 by role:analyst with mfa -> 3` [default: FILE with
-    /// the ending `.cases`].
+    /// Documents.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Expected decisions of the one document, one a line, such as `allow read object ct-scans/1 by role:analyst with mfa -> 3`
+    /// [default: FILE with the ending `.cases`].
     #[arg(long, value_name = "FILE")]
     pub cases: Option<PathBuf>,
 }
@@ -114,21 +115,32 @@ pub async fn run(command: PdlCommand, connection: &Connection) -> Outcome {
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let mut source: Box<dyn Read> = match file == Path::new("-") {
         true => Box::new(std::io::stdin()),
         false => {
             Box::new(std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?)
         }
     };
-    let read = (&mut source).take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    let read = (&mut source).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.with_context(|| format!("cannot read {}", file.display()))?;
     anyhow::ensure!(
-        text.len() as u64 <= FILE_BYTES_MAX,
+        bytes.len() as u64 <= FILE_BYTES_MAX,
         "{} is longer than {FILE_BYTES_MAX} bytes",
         file.display()
     );
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        let place = end_of(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        anyhow::anyhow!("{}:{place}: the text is not UTF-8 from here on", file.display())
+    })
+}
+
+/// Where a text goes on that begins so.
+fn end_of(beginning: &[u8]) -> Position {
+    let beginning = String::from_utf8_lossy(beginning);
+    let last_line = beginning.rsplit('\n').next().unwrap_or_default();
+    let count = |number: usize| u32::try_from(number + 1).unwrap_or(u32::MAX);
+    Position { line: count(beginning.matches('\n').count()), column: count(last_line.chars().count()) }
 }
 
 /// A document; what is wrong with it is an error with a line for each.
@@ -211,27 +223,20 @@ fn check(args: &CheckArgs, connection: &Connection) -> Outcome {
 }
 
 fn test(args: &TestArgs, connection: &Connection) -> Outcome {
-    let document = document(&args.file)?;
-    let cases_file = args.cases.clone().unwrap_or_else(|| args.file.with_extension("cases"));
-    let cases = CaseFile::parse(&read(&cases_file)?).with_context(|| cases_file.display().to_string())?;
-    let name = args.file.display().to_string();
-    let compiled = Compiled::new(&[(&name, &document)]);
-    let mut wrong = Vec::new();
-    for case in &cases.cases {
-        let verdict = compiled.judge(&case.request());
-        if !case.expects(&verdict) {
-            let line = case.line;
-            wrong.push(
-                json!({ "line": line, "expected": case.text, "decided": decision(&verdict, &document) }),
-            );
-        }
+    if args.cases.is_some() && args.files.len() > 1 {
+        return Err(UsageError("--cases is for one document; each of several has its own".to_owned()).into());
     }
-    let (all, failed) = (cases.cases.len(), wrong.len());
+    let (mut all, mut wrong) = (0, Vec::new());
+    for file in &args.files {
+        let cases_file = args.cases.clone().unwrap_or_else(|| file.with_extension("cases"));
+        all += test_one(file, &cases_file, &mut wrong)?;
+    }
+    let failed = wrong.len();
     match connection.output {
         Format::Table => {
             for case in &wrong {
                 let text = |field: &str| case[field].as_str().unwrap_or_default().to_owned();
-                let place = format!("{}:{}", cases_file.display(), case["line"]);
+                let place = format!("{}:{}", text("cases"), case["line"]);
                 output::line(&format!("{place}: {}\n    but {}", text("expected"), text("decided")));
             }
             output::line(&format!("{all} decisions, {failed} not as expected"));
@@ -241,6 +246,27 @@ fn test(args: &TestArgs, connection: &Connection) -> Outcome {
         }
     }
     Ok(ExitCode::from(if wrong.is_empty() { 0 } else { FOUND }))
+}
+
+/// How many decisions are expected of a document; those that are otherwise are added to what is wrong.
+fn test_one(file: &Path, cases_file: &Path, wrong: &mut Vec<Value>) -> anyhow::Result<usize> {
+    let document = document(file)?;
+    let cases = CaseFile::parse(&read(cases_file)?).with_context(|| cases_file.display().to_string())?;
+    let name = file.display().to_string();
+    let compiled = Compiled::new(&[(&name, &document)]);
+    for case in &cases.cases {
+        let verdict = compiled.judge(&case.request());
+        if !case.expects(&verdict) {
+            wrong.push(json!({
+                "file": name,
+                "cases": cases_file.display().to_string(),
+                "line": case.line,
+                "expected": case.text,
+                "decided": decision(&verdict, &document),
+            }));
+        }
+    }
+    Ok(cases.cases.len())
 }
 
 fn statements(count: usize) -> String {
@@ -358,6 +384,14 @@ fn import(args: &ImportArgs, connection: &Connection) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_count_lines_and_characters() {
+        let check = |text: &str, expected: &str| assert_eq!(end_of(text.as_bytes()).to_string(), expected);
+        check("", "1:1");
+        check("pdl 1\nallow user \"é", "2:14");
+        check("pdl 1\n", "2:1");
+    }
 
     #[test]
     fn one_statement_is_one() {

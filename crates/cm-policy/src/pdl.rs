@@ -34,6 +34,7 @@ mod glob;
 pub mod import;
 pub mod interpreter;
 mod lexer;
+mod neighbours;
 mod parser;
 pub mod request;
 pub mod syntax;
@@ -57,7 +58,7 @@ pub const BYTES_MAX: usize = 512 * 1024;
 pub const STATEMENTS_MAX: usize = 8192;
 /// Most entries of one list, and most parts of one chain of `and` or `or`.
 pub const PARTS_MAX: usize = 256;
-/// Deepest nesting of conditions.
+/// Deepest nesting of conditions: so many parentheses and `not` around a question.
 pub const DEPTH_MAX: usize = 32;
 /// Longest name, pattern or value, in bytes; the longest id of an object fits.
 pub const TEXT_MAX: usize = 2048;

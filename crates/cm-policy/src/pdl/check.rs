@@ -3,6 +3,7 @@
 use cm_types::{Action, ResourceKind};
 
 use super::glob::{Reach, reaches};
+use super::neighbours::Neighbours;
 use super::syntax::{Comparison, Condition, Document, Effect, Operand, Position, Rule, Statement, Test, Who};
 use crate::sharing::pattern::fits;
 
@@ -73,6 +74,12 @@ pub enum Doubt {
 
 /// All findings, in the order of the statements.
 pub fn check(document: &Document) -> Vec<Finding> {
+    let neighbours = Neighbours::new(document);
+    check_among(document, |place| neighbours.of(place))
+}
+
+/// As [`check`], where every statement is compared with those of the places that `others` says.
+pub(super) fn check_among(document: &Document, others: impl Fn(usize) -> Vec<usize>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (place, statement) in document.statements.iter().enumerate() {
         let rule = &statement.rule;
@@ -91,8 +98,8 @@ pub fn check(document: &Document) -> Vec<Finding> {
         if let Some(action) = rule.actions().find(beyond_reading).filter(|_| opens) {
             found(Doubt::OpenToAnyone { action });
         }
-        let others = || document.statements.iter().enumerate().filter(|(other, _)| *other != place);
-        if let Some(doubt) = overruled(place, statement, others()) {
+        let others = others(place).into_iter().map(|other| (other, &document.statements[other]));
+        if let Some(doubt) = overruled(place, statement, others) {
             found(doubt);
         }
     }

@@ -2,16 +2,18 @@
 //!
 //! Both are asked the same questions, made of what they speak of: everybody whom one of them names, and somebody whom
 //! none does; every pattern with a text that fits it, and a text that fits none; every circumstance of a condition, so
-//! and not so. Where there would be too many combinations of circumstances, as many as are allowed are drawn, and
+//! and not so. Only who and what a statement speaks of that is in one of them alone is asked about: everything else is decided alike. Where there would be too many combinations of circumstances, as many as are allowed are drawn, and
 //! [`Diff::is_sampled`] says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use cm_types::{Action, Labels, ResourceId, ResourceKind, Timestamp};
 
-use super::glob::reaches;
-use super::syntax::{Attribute, AttributeOf, Condition, Document, Operand, Rule, Test, Who};
+use super::glob::{Glob, reaches};
+use super::syntax::{
+    Attribute, AttributeOf, Condition, Document, Operand, Position, Rule, Statement, Test, Who,
+};
 use super::{Circumstances, Compiled, Request, Requester, Verdict};
 use crate::RoleFacts;
 
@@ -43,6 +45,7 @@ pub struct Change {
 }
 
 struct Person {
+    who: Who,
     name: String,
     principal: Option<String>,
     tenant: Option<String>,
@@ -79,21 +82,73 @@ pub fn diff(old: &Document, new: &Document) -> Diff {
     let people = people(rules(), &tests);
     let things = things(rules());
     let dimensions = dimensions(&tests);
-    let questions = (people.len() * things.len() * Action::ALL.len()).max(1);
+    let asked = Differing::new(old, new).pairs(&people, &things);
+    let questions = (asked.len() * Action::ALL.len()).max(1);
     let (combinations, is_sampled) = combinations(&dimensions, (QUESTIONS_MAX / questions).clamp(16, 4096));
     let settings: Vec<Setting> =
         combinations.into_iter().map(|chosen| Setting::new(&dimensions, chosen)).collect();
     let sides = [Compiled::new(&[("", old)]), Compiled::new(&[("", new)])];
     let mut changes = Vec::new();
-    for person in &people {
-        for thing in &things {
-            for action in Action::ALL {
-                let asked = Asked { person, thing, action, sides: &sides, dimensions: &dimensions };
-                changes.extend(asked.changes(&settings));
-            }
+    for (person, thing) in asked {
+        for action in Action::ALL {
+            let asked = Asked { person, thing, action, sides: &sides, dimensions: &dimensions };
+            changes.extend(asked.changes(&settings));
         }
     }
     Diff { changes, is_sampled }
+}
+
+/// The rules that are in one of the documents alone.
+struct Differing<'a>(Vec<&'a Rule>);
+
+impl<'a> Differing<'a> {
+    fn new(old: &'a Document, new: &'a Document) -> Self {
+        let written = |document: &'a Document| {
+            let rules = document.statements.iter().map(|statement| &statement.rule);
+            rules.map(|rule| (as_written(rule), rule)).collect::<HashMap<_, _>>()
+        };
+        let (old, new) = (written(old), written(new));
+        let gone = old.iter().filter(|(text, _)| !new.contains_key(*text));
+        let come = new.iter().filter(|(text, _)| !old.contains_key(*text));
+        Self(gone.chain(come).map(|(_, rule)| *rule).collect())
+    }
+
+    /// Who may be concerned by them with what: all others have what they had.
+    fn pairs<'p>(&self, people: &'p [Person], things: &'p [Thing]) -> Vec<(&'p Person, &'p Thing)> {
+        let mut by_who: HashMap<&Who, BTreeSet<usize>> = HashMap::new();
+        for rule in &self.0 {
+            let reached = reached(rule, things);
+            for who in &rule.who {
+                by_who.entry(who).or_default().extend(reached.iter().copied());
+            }
+        }
+        let mut pairs = Vec::new();
+        for person in people {
+            let signed_in = (person.who != Who::Anyone).then_some(&Who::Authenticated);
+            let as_whom = [&person.who, &Who::Anyone].into_iter().chain(signed_in);
+            let places: BTreeSet<usize> =
+                as_whom.filter_map(|who| by_who.get(who)).flatten().copied().collect();
+            pairs.extend(places.into_iter().map(|place| (person, &things[place])));
+        }
+        pairs
+    }
+}
+
+/// The places of the things that a rule speaks of.
+fn reached(rule: &Rule, things: &[Thing]) -> Vec<usize> {
+    let reaches = rule.what.iter().flat_map(reaches).map(|reach| (reach.kind, Glob::new(reach.pattern)));
+    let reaches: Vec<_> = reaches.collect();
+    let is_reached = |thing: &Thing| {
+        reaches.iter().any(|(kind, glob)| kind.is_none_or(|kind| kind == thing.kind) && glob.fits(&thing.id))
+    };
+    things.iter().enumerate().filter(|(_, thing)| is_reached(thing)).map(|(place, _)| place).collect()
+}
+
+/// A rule as a document writes it: two that are written alike say the same.
+fn as_written(rule: &Rule) -> String {
+    let (at, above, behind) = (Position::default(), Vec::new(), None);
+    let statement = Statement { at, above, behind, apart: false, rule: rule.clone() };
+    super::format(&Document { statements: vec![statement], closing: Vec::new() })
 }
 
 struct Asked<'a> {
@@ -220,8 +275,14 @@ fn people<'a>(rules: impl Iterator<Item = &'a Rule>, tests: &[&'a Test]) -> Vec<
     named.extend([Who::Anyone, Who::Authenticated]);
     let person = |who: Who| {
         let name = who.to_string();
-        let mut person =
-            Person { name, principal: None, tenant: None, roles: Vec::new(), groups: Vec::new() };
+        let mut person = Person {
+            who: who.clone(),
+            name,
+            principal: None,
+            tenant: None,
+            roles: Vec::new(),
+            groups: Vec::new(),
+        };
         if who == Who::Anyone {
             return Some(person);
         }
@@ -257,7 +318,7 @@ fn things<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Thing> {
     if let Some(kind) = unnamed.filter(|_| any_kind) {
         kinds.insert(kind);
     }
-    let mut things = Vec::new();
+    let (mut things, mut taken) = (Vec::new(), HashSet::new());
     for kind in kinds {
         let known =
             |pattern: &&(Option<ResourceKind>, Option<String>)| pattern.0.is_none_or(|own| own == kind);
@@ -265,7 +326,7 @@ fn things<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<Thing> {
             let Some(pattern) = pattern else { continue };
             let what = super::syntax::What { kind: Some(kind), pattern: Some(pattern.clone()) };
             let id = pattern.replace(['*', '?'], "x");
-            if !things.iter().any(|thing: &Thing| thing.kind == kind && thing.id == id) {
+            if taken.insert((kind, id.clone())) {
                 things.push(Thing { name: what.to_string(), kind, id });
             }
         }

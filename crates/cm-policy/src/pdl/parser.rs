@@ -23,7 +23,8 @@ pub fn parse(text: &str) -> Result<Document, PdlErrors> {
         let at = Position { line: 1, column: 1 };
         return Err(PdlErrors(vec![PdlError { at, problem: Problem::TooLong }]));
     }
-    let (tokens, mut errors) = tokens(text);
+    // Some editors put a mark of the byte order in front, which says nothing here.
+    let (tokens, mut errors) = tokens(text.strip_prefix('\u{feff}').unwrap_or(text));
     let mut parser = Parser { tokens, at: 0, comments: Vec::new(), last_line: 0 };
     let document = parser.document(&mut errors);
     if errors.is_empty() {
@@ -233,7 +234,7 @@ impl<'a> Parser<'a> {
     }
 
     fn negation(&mut self, depth: usize) -> Parsed<Condition> {
-        if depth == DEPTH_MAX {
+        if depth > DEPTH_MAX {
             return Err(self.error(Problem::TooDeep));
         }
         if self.takes("not") {

@@ -32,6 +32,31 @@ fn the_index_of_a_document_is_bounded() {
 }
 
 #[test]
+fn a_mark_of_the_byte_order_is_passed_over() {
+    document("\u{feff}pdl 1\nallow anyone to read on bucket");
+    check_errors("\u{feff}pdl 2", &["1:5: a document begins"]);
+    check_errors("pdl 1 \u{feff}", &["1:7: unexpected character"]);
+}
+
+/// What a document of the greatest length is compared with is bounded by what can meet, or this takes minutes.
+#[test]
+fn long_documents_are_checked_and_compared() {
+    let statement = |at: usize| format!("allow user \"u{at}\" to read on bucket \"b{at}/*\"\n");
+    let text: String = (0..STATEMENTS_MAX - 1).map(statement).collect();
+    let old = document(&format!("pdl 1\n{text}allow user \"eve\" to read on bucket \"b7/*\""));
+    let new = document(&format!("pdl 1\n{text}deny user \"u7\" to read on bucket \"b7/*\""));
+    assert_eq!(check(&old), vec![]);
+    let denied = check(&new);
+    assert_eq!(denied.len(), 1, "{denied:?}");
+    let who: Vec<String> = diff::diff(&old, &new).changes.into_iter().map(|change| change.who).collect();
+    assert!(
+        !who.is_empty() && who.iter().all(|who| ["user eve", "user u7"].contains(&who.as_str())),
+        "{who:?}"
+    );
+    assert_eq!(diff::diff(&old, &old).changes, []);
+}
+
+#[test]
 fn errors_say_where() {
     check_errors("", &["1:1: a document begins with `pdl 1`"]);
     check_errors("pdl 2", &["1:5: a document begins"]);
@@ -92,7 +117,7 @@ fn everything_is_bounded() {
     let deep = |depth: usize| {
         format!("pdl 1 allow anyone to read on bucket when {}mfa{}", "(".repeat(depth), ")".repeat(depth))
     };
-    assert!(parse(&deep(DEPTH_MAX - 1)).is_ok());
+    assert!(parse(&deep(DEPTH_MAX)).is_ok());
     assert_eq!(parse(&deep(DEPTH_MAX + 1)).unwrap_err().0[0].problem, Problem::TooDeep);
     assert!(parse(&deep(100_000)).is_err(), "deep nesting needs no stack");
     let not = format!("pdl 1 allow anyone to read on bucket when {} mfa", "not ".repeat(100_000));

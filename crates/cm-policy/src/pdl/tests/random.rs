@@ -287,6 +287,12 @@ proptest! {
     }
 
     #[test]
+    fn no_statement_that_matters_is_passed_over(document in a_document(12)) {
+        let all = |place: usize| (0..document.statements.len()).filter(|other| *other != place).collect();
+        prop_assert_eq!(check(&document), check::check_among(&document, all));
+    }
+
+    #[test]
     fn what_is_written_is_read_again(document in a_document(12)) {
         let text = format(&document);
         let again = parse(&text).unwrap_or_else(|errors| panic!("{text}\n{errors}"));

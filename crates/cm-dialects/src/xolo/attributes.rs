@@ -39,14 +39,29 @@ fn one() -> f64 {
     1.0
 }
 
+/// Where: around a place, or `*`, as clients write everywhere.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Location {
+    Around(NewZone),
+    Everywhere(Everywhere),
+}
+
+#[derive(Deserialize)]
+enum Everywhere {
+    #[serde(rename = "*")]
+    Everywhere,
+}
+
 #[derive(Deserialize)]
 struct NewEvent {
     subject: String,
     resource: String,
     #[serde(default)]
-    location: Option<NewZone>,
+    location: Option<Location>,
+    /// As the times are written, unless told.
     #[serde(default)]
-    time_mode: WindowMode,
+    time_mode: Option<WindowMode>,
     #[serde(default)]
     time_start: Option<String>,
     #[serde(default)]
@@ -80,10 +95,25 @@ struct Question {
 impl From<NewEvent> for Event {
     fn from(new: NewEvent) -> Self {
         let NewEvent { subject, resource, location, time_mode, time_start, time_end, action } = new;
-        let zone =
-            location.map(|NewZone { lat, lng, radius_km }| Zone { center: Point { lat, lng }, radius_km });
-        let window = Window { mode: time_mode, start: time_start, end: time_end };
+        let zone = match location {
+            Some(Location::Around(NewZone { lat, lng, radius_km })) => {
+                Some(Zone { center: Point { lat, lng }, radius_km })
+            }
+            Some(Location::Everywhere(Everywhere::Everywhere)) | None => None,
+        };
+        let mode = time_mode.unwrap_or_else(|| mode_of(time_start.as_deref().or(time_end.as_deref())));
+        let window = Window { mode, start: time_start, end: time_end };
         Event { id: Uuid::new_v4().to_string(), subject, resource, zone, window, action }
+    }
+}
+
+/// What a window repeats whose ends are written like this. Whether they are written well is looked at where the policy is.
+fn mode_of(end: Option<&str>) -> WindowMode {
+    match end {
+        None => WindowMode::Wildcard,
+        Some(end) if end.len() == "HH:MM".len() => WindowMode::TimeOfDay,
+        Some(end) if end.len() == "YYYY-MM-DD".len() => WindowMode::Date,
+        Some(_) => WindowMode::Datetime,
     }
 }
 
@@ -93,10 +123,7 @@ fn view(id: &str, policy: &Policy) -> Value {
             "event_id": event.id,
             "subject": { "value": event.subject },
             "resource": { "value": event.resource },
-            "location": {
-                "center": event.zone.map(|zone| zone.center),
-                "radius_km": event.zone.map_or(1.0, |zone| zone.radius_km),
-            },
+            "location": event.zone.map_or_else(|| json!("*"), |zone| json!(zone)),
             "time": event.window,
             "action": { "value": event.action },
         })

@@ -144,6 +144,26 @@ async fn rules_about_attributes() {
     assert_eq!(allowed("mallory", "2026-03-01T12:00").await["allowed"], true);
     assert_eq!(alice.ask("GET", "abac/policies", Value::Null).await.expect(200).as_array().unwrap().len(), 1);
     alice.ask("POST", "abac/policies", json!({ "name": "x", "events": [] })).await.expect(422);
+    // As the published client writes events: it tells no mode.
+    let event = |start: Value, end: Value| {
+        json!({
+            "subject": "night", "resource": "DB", "location": "*", "time_start": start, "time_end": end, "action": "READ",
+        })
+    };
+    let ask = async |event: Value| {
+        alice.ask("POST", "abac/policies", json!({ "name": "x", "events": [event] })).await
+    };
+    let made = ask(event(Value::Null, Value::Null)).await.expect(201);
+    assert_eq!(made["events"][0]["location"], "*");
+    assert_eq!(made["events"][0]["time"]["mode"], "wildcard");
+    let made = ask(event(json!("22:00"), json!("06:00"))).await.expect(201);
+    assert_eq!(made["events"][0]["time"]["mode"], "time_of_day");
+    for (start, end) in [(json!("22:00"), Value::Null), (json!("late"), json!("early"))] {
+        ask(event(start, end)).await.expect(422);
+    }
+    let mut elsewhere = event(Value::Null, Value::Null);
+    elsewhere["location"] = json!("somewhere");
+    ask(elsewhere).await.expect(422);
     let wide = json!({
         "name": "x",
         "events": [{ "subject": "*", "resource": "*", "action": "*", "location": { "lat": 0, "lng": 0, "radius_km": 6 } }],

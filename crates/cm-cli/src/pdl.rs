@@ -385,6 +385,26 @@ fn import(args: &ImportArgs, connection: &Connection) -> Outcome {
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: PdlCommand,
+    }
+
+    #[test]
+    fn several_documents_are_tried_at_once() {
+        let line = <Line as clap::Parser>::try_parse_from(["pdl", "test", "a.pdl", "b.pdl"]).unwrap();
+        let PdlCommand::Test(args) = line.command else { panic!("another command") };
+        assert_eq!(args.files, [Path::new("a.pdl"), Path::new("b.pdl")]);
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policies");
+        let (mut all, mut wrong) = (0, Vec::new());
+        for name in ["buckets", "functions"] {
+            let file = examples.join(name);
+            all += test_one(&file.with_extension("pdl"), &file.with_extension("cases"), &mut wrong).unwrap();
+        }
+        assert!(all > 2 && wrong.is_empty(), "{all} {wrong:?}");
+    }
+
     #[test]
     fn places_count_lines_and_characters() {
         let check = |text: &str, expected: &str| assert_eq!(end_of(text.as_bytes()).to_string(), expected);

@@ -65,7 +65,8 @@ async fn a_tenant_of_an_id_that_was_another_begins_with_nothing() {
     let page = house.kernel.list_records(&admin, &permit, query).await.unwrap();
     let mut roles: Vec<&str> = page.items.iter().map(|role| role.header.id.as_str()).collect();
     let mut built_in: Vec<String> = cm_catalog::builtin_roles().into_iter().map(|role| role.name).collect();
-    (roles.sort_unstable(), built_in.sort_unstable());
+    roles.sort_unstable();
+    built_in.sort_unstable();
     assert_eq!(roles, built_in);
 }
 

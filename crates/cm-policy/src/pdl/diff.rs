@@ -82,27 +82,36 @@ pub fn diff(old: &Document, new: &Document) -> Diff {
     let people = people(rules(), &tests);
     let things = things(rules());
     let dimensions = dimensions(&tests);
-    let asked = Differing::new(old, new).pairs(&people, &things);
-    let questions = (asked.len() * Action::ALL.len()).max(1);
+    let differing = Differing::new(old, new, &things);
+    let concerned = people.iter().map(|person| differing.places(person).len()).sum::<usize>();
+    let questions = (concerned * Action::ALL.len()).max(1);
     let (combinations, is_sampled) = combinations(&dimensions, (QUESTIONS_MAX / questions).clamp(16, 4096));
     let settings: Vec<Setting> =
         combinations.into_iter().map(|chosen| Setting::new(&dimensions, chosen)).collect();
     let sides = [Compiled::new(&[("", old)]), Compiled::new(&[("", new)])];
     let mut changes = Vec::new();
-    for (person, thing) in asked {
-        for action in Action::ALL {
-            let asked = Asked { person, thing, action, sides: &sides, dimensions: &dimensions };
-            changes.extend(asked.changes(&settings));
+    for person in &people {
+        for place in differing.places(person) {
+            for action in Action::ALL {
+                let thing = &things[place];
+                let asked = Asked { person, thing, action, sides: &sides, dimensions: &dimensions };
+                changes.extend(asked.changes(&settings));
+            }
         }
     }
     Diff { changes, is_sampled }
 }
 
-/// The rules that are in one of the documents alone.
-struct Differing<'a>(Vec<&'a Rule>);
+/// The rules that are in one of the documents alone: who may be concerned by them with what. All others have what they had.
+struct Differing<'a> {
+    /// The places of the rules that are for somebody.
+    by_who: HashMap<&'a Who, Vec<usize>>,
+    /// The places of the things that each rule speaks of.
+    reached: Vec<Vec<usize>>,
+}
 
 impl<'a> Differing<'a> {
-    fn new(old: &'a Document, new: &'a Document) -> Self {
+    fn new(old: &'a Document, new: &'a Document, things: &[Thing]) -> Self {
         let written = |document: &'a Document| {
             let rules = document.statements.iter().map(|statement| &statement.rule);
             rules.map(|rule| (as_written(rule), rule)).collect::<HashMap<_, _>>()
@@ -110,27 +119,22 @@ impl<'a> Differing<'a> {
         let (old, new) = (written(old), written(new));
         let gone = old.iter().filter(|(text, _)| !new.contains_key(*text));
         let come = new.iter().filter(|(text, _)| !old.contains_key(*text));
-        Self(gone.chain(come).map(|(_, rule)| *rule).collect())
+        let (mut by_who, mut all) = (HashMap::<_, Vec<usize>>::new(), Vec::new());
+        for (_, rule) in gone.chain(come) {
+            for who in &rule.who {
+                by_who.entry(who).or_default().push(all.len());
+            }
+            all.push(reached(rule, things));
+        }
+        Self { by_who, reached: all }
     }
 
-    /// Who may be concerned by them with what: all others have what they had.
-    fn pairs<'p>(&self, people: &'p [Person], things: &'p [Thing]) -> Vec<(&'p Person, &'p Thing)> {
-        let mut by_who: HashMap<&Who, BTreeSet<usize>> = HashMap::new();
-        for rule in &self.0 {
-            let reached = reached(rule, things);
-            for who in &rule.who {
-                by_who.entry(who).or_default().extend(reached.iter().copied());
-            }
-        }
-        let mut pairs = Vec::new();
-        for person in people {
-            let signed_in = (person.who != Who::Anyone).then_some(&Who::Authenticated);
-            let as_whom = [&person.who, &Who::Anyone].into_iter().chain(signed_in);
-            let places: BTreeSet<usize> =
-                as_whom.filter_map(|who| by_who.get(who)).flatten().copied().collect();
-            pairs.extend(places.into_iter().map(|place| (person, &things[place])));
-        }
-        pairs
+    /// The places of the things with which somebody may be concerned, in their order.
+    fn places(&self, person: &Person) -> BTreeSet<usize> {
+        let signed_in = (person.who != Who::Anyone).then_some(&Who::Authenticated);
+        let as_whom = [&person.who, &Who::Anyone].into_iter().chain(signed_in);
+        let rules = as_whom.filter_map(|who| self.by_who.get(who)).flatten();
+        rules.flat_map(|rule| &self.reached[*rule]).copied().collect()
     }
 }
 

@@ -8,6 +8,7 @@ mod principals;
 mod sessions;
 mod tenants;
 mod tokens;
+mod xolo_tokens;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cm_crypto::{jws, secret};
+use cm_crypto::secret;
 use cm_db::{Direction, KeyPrefix, KeyRange, ReadTx, WriteTx};
 use cm_events::Outcome;
 use cm_types::{PrincipalId, RequestId, TenantId, Timestamp};
 
-use super::tokens::{CLOCK_SKEW_MAX, TokenClaims};
+use super::tokens::TokenClaims;
 use super::{Identity, TOKEN_TTL_MAX, key_of, require_not_vouched, require_open_doors};
-use crate::session::{LiveSession, SessionKind, SessionTokens, XoloClaims};
-use crate::signing::{Purpose, Signer};
+use crate::session::{LiveSession, SessionKind, SessionTokens};
+use crate::signing::Purpose;
 use crate::table::{
     ApiKeys, Mark, Passkeys, Principals, SessionRow, Sessions, SessionsByExpiry, SessionsOfPrincipal,
 };
@@ -206,63 +206,6 @@ impl Identity {
         }
     }
 
-    /// The session of a token of the dialect, as [`Identity::any_xolo_session`], of this protocol and tenant.
-    ///
-    /// Errors: `InvalidCredential`.
-    pub fn xolo_session(
-        &self,
-        tx: &ReadTx<'_>,
-        token: &str,
-        kind: SessionKind,
-        tenant: &TenantId,
-    ) -> Result<LiveSession, IdentityError> {
-        let claims = self.verify_xolo(tx, token)?;
-        if claims.kind != kind || claims.aid != *tenant {
-            return Err(CredentialProblem::OtherAudience.into());
-        }
-        self.live_xolo_session(tx, &claims)
-    }
-
-    /// The session of a token of the dialect, of either protocol: signed by us, not expired, and the live one; and what the token
-    /// claims.
-    pub(super) fn any_xolo_session(
-        &self,
-        tx: &ReadTx<'_>,
-        token: &str,
-    ) -> Result<(LiveSession, XoloClaims), IdentityError> {
-        let claims = self.verify_xolo(tx, token)?;
-        Ok((self.live_xolo_session(tx, &claims)?, claims))
-    }
-
-    fn verify_xolo(&self, tx: &ReadTx<'_>, token: &str) -> Result<XoloClaims, IdentityError> {
-        let kid = jws::claimed_key_id(token).ok_or(CredentialProblem::Malformed)?;
-        let key = self.key_by_id(tx, Purpose::Xolo, &kid)?.ok_or(CredentialProblem::NotOurs)?;
-        let Signer::Mac(mac) = &key.signer else { return Err(CredentialProblem::NotOurs.into()) };
-        let (body, _) = jws::verify_mac(token, [mac]).map_err(|_| CredentialProblem::NotOurs)?;
-        let claims: XoloClaims = serde_json::from_slice(&body).map_err(|_| CredentialProblem::Malformed)?;
-        if !claims.is_ours() {
-            return Err(CredentialProblem::OtherAudience.into());
-        }
-        Ok(claims)
-    }
-
-    fn live_xolo_session(&self, tx: &ReadTx<'_>, claims: &XoloClaims) -> Result<LiveSession, IdentityError> {
-        let now = self.now();
-        let issued_at = Timestamp::from_micros(claims.iat.saturating_mul(1_000_000));
-        if now >= claims.expires_at() || issued_at.since(now) > CLOCK_SKEW_MAX {
-            return Err(CredentialProblem::Expired.into());
-        }
-        let row = tx.get::<Sessions>(&claims.uid2)?.ok_or(CredentialProblem::Replaced)?;
-        let live = row.jti == claims.jti && row.tenant == claims.aid && row.principal == claims.sub;
-        if !live {
-            return Err(CredentialProblem::Replaced.into());
-        }
-        let principal = self.owner_of(tx, &row)?;
-        let SessionRow { label, jti, token_ends_at, created_at, turn, .. } = row;
-        let (id, expires_at, began_at) = (claims.uid2.clone(), token_ends_at, created_at);
-        Ok(LiveSession { id, principal, label, jti, expires_at, began_at, turn })
-    }
-
     /// Whether the token is the live one of its session, if it is of one.
     pub(super) fn require_live(
         &self,
@@ -329,7 +272,7 @@ impl Identity {
     }
 
     /// Whose session it is, if the principal may still be who it was when it began.
-    fn owner_of(&self, tx: &ReadTx<'_>, row: &SessionRow) -> Result<Principal, IdentityError> {
+    pub(super) fn owner_of(&self, tx: &ReadTx<'_>, row: &SessionRow) -> Result<Principal, IdentityError> {
         require_open_doors(tx, &row.tenant)?;
         let owner = tx.get::<Principals>(&key_of(&row.tenant, &row.principal))?;
         let owner = owner.ok_or(CredentialProblem::UnknownPrincipal)?;

@@ -23,7 +23,7 @@
 //! | `call` | who asks |
 //! | `seed` | the first protocol |
 //! | `accounts`, `users`, `scopes` | accounts and their keys, users, scopes and licences |
-//! | `roles`, `grants`, `attributes`, `graph` | what applications declare |
+//! | `roles`, `grants`, `attributes`, `graph`, `policies` | what applications declare |
 //! | `shape` | how refusals look |
 
 mod accounts;
@@ -32,6 +32,7 @@ mod call;
 pub mod duration;
 mod grants;
 mod graph;
+mod policies;
 mod roles;
 mod scopes;
 mod seed;
@@ -85,6 +86,7 @@ pub fn router(xolo: Xolo, limits: RequestLimits) -> Router {
         .nest("/api/v3", seed::routes())
         .nest("/api/v4/accounts/{account}", account)
         .merge(accounts::routes())
+        .merge(policies::routes())
         .layer(middleware::from_fn_with_state(xolo.clone(), call::local_if_open))
         .layer(middleware::from_fn(shape::told))
         .with_state(xolo)

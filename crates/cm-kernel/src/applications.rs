@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::{Kernel, KernelError, OpContext};
 
+mod event_policies;
 #[cfg(test)]
 mod tests;
 

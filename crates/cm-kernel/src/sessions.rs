@@ -197,6 +197,21 @@ impl Kernel {
         Ok(OpContext { actor: Actor::Node(Arc::new(facts)), ..op.clone() })
     }
 
+    /// Whose key of an application this is, for what does not name the account. What it opens is asked by [`Kernel::as_account_key`].
+    ///
+    /// # Errors
+    /// [`KernelError::Unauthenticated`] for a key of nobody, which is an event.
+    pub async fn account_of_key(&self, op: &OpContext, text: &str) -> Result<TenantId, KernelError> {
+        let (identity, text) = (self.identity().clone(), text.to_owned());
+        match self.db().look_up(move |tx| identity.account_key(tx, &text)).await {
+            Ok(key) => Ok(key.tenant),
+            Err(IdentityError::InvalidCredential(problem)) => {
+                Err(self.refuse_credential(op, &TenantId::default_tenant(), problem).await)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Makes a key for an application. The permit is to grant, for the collection of principals.
     pub async fn create_account_key(
         &self,

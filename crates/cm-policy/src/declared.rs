@@ -1,6 +1,6 @@
 //! What applications declare about resources of their own, and ask about afterwards.
 //!
-//! The resources are theirs: texts that mean something to an application and nothing to us. Four models are known, each of
+//! The resources are theirs: texts that mean something to an application and nothing to us. Five models are known, each of
 //! which decides by itself, denies by default and says why:
 //!
 //! | model | who may | module |
@@ -8,12 +8,14 @@
 //! | roles (RBAC) | whoever holds a role that, or a parent of which, permits `type:action` | [`roles`] |
 //! | grants (ACL) | who owns the resource, and whom an owner granted something, alone or as a group | [`grants`] |
 //! | attributes (ABAC) | whom a rule about subject, resource, place, time and action allows and none denies | [`attributes`] |
+//! | events | whom a policy of such events permits and none denies | [`events`] |
 //! | a graph (NGAC) | who is connected with the resource in every policy class that governs it | [`graph`] |
 //!
 //! They say nothing about the resources of the product: those are decided about by [`crate::decide`] alone. Whoever may
 //! change what is declared is a decision of that kind, too.
 
 pub mod attributes;
+pub mod events;
 pub mod grants;
 pub mod graph;
 pub mod roles;

@@ -111,6 +111,15 @@ impl Call {
         }
     }
 
+    /// The account of the application whose key is shown, for addresses that name none. Nothing is believed yet.
+    pub(super) async fn account_of_key(&self) -> Result<TenantId, Failure> {
+        let kernel = self.xolo.kernel();
+        let key = self.header(API_KEY).ok_or_else(unauthorized)?;
+        kernel.freshen().await.map_err(refused)?;
+        kernel.admit_source(self.op.asked.address, true).map_err(refused)?;
+        kernel.account_of_key(&self.op, key).await.map_err(refused)
+    }
+
     fn believe(&self, shown: Shown) {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).push(shown);
     }

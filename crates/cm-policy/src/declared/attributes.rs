@@ -237,7 +237,7 @@ impl Event {
 }
 
 impl Window {
-    fn check(&self) -> Result<(), DeclarationError> {
+    pub(super) fn check(&self) -> Result<(), DeclarationError> {
         let written: fn(&str) -> bool = match self.mode {
             WindowMode::Wildcard => return Ok(()),
             WindowMode::Datetime => is_datetime,
@@ -252,6 +252,11 @@ impl Window {
                 rule: "expected time_start and time_end as HH:MM, YYYY-MM-DD or YYYY-MM-DDTHH:MM, as time_mode says",
             }),
         }
+    }
+
+    /// Whether it holds at this minute of every day; `None` for a text that is none, `HH:MM`.
+    pub(super) fn holds_at(&self, minute: &str) -> Option<bool> {
+        is_time(minute).then(|| self.holds(&format!("2000-01-01T{minute}")))
     }
 
     /// `time` is `YYYY-MM-DDTHH:MM`; such texts sort as the moments do.

@@ -172,6 +172,94 @@ async fn rules_about_attributes() {
 }
 
 #[tokio::test]
+async fn policies_of_events() {
+    let world = World::start().await;
+    let key = world.account("acct").await;
+    let alice = Client::new(&world, &key, "alice").await;
+    let [bearer, secret] = alice.session.headers();
+    let headers = [bearer, secret, ("x-api-key", key.as_str())];
+    let ask = async |method: &str, path: &str, body: Value| {
+        world.ask(method, &format!("/api/v4/policies{path}"), &headers, body).await
+    };
+    let part = |attribute: &str, value: &str| json!({ "attribute": attribute, "value": value });
+    let request = |role: &str, time: &str| {
+        json!({
+            "subject": part("role", role), "asset": part("resource", "Chart"), "space": part("location", "Hospital"),
+            "time": part("time", time), "action": part("action", "read"),
+        })
+    };
+    let policy = |id: &str, effect: &str, role: &str, time: &str| {
+        let mut event = request(role, time);
+        event["event_id"] = format!("{id}-event").into();
+        json!({ "policy_id": id, "description": "d", "effect": effect, "events": [event] })
+    };
+    let doctors = policy("p", "permit", "Doctor", "08:00-20:00");
+    assert_eq!(ask("POST", "", json!([doctors])).await.expect(201), json!({ "n_added": 1 }));
+    assert_eq!(ask("GET", "", Value::Null).await.expect(200), json!([doctors]));
+    assert_eq!(ask("GET", "/p", Value::Null).await.expect(200), doctors);
+    ask("POST", "", json!([policy("q", "permit", "x", "*"), doctors])).await.expect(409);
+    ask("GET", "/q", Value::Null).await.expect(404);
+    assert_eq!(ask("POST", "/prepare", Value::Null).await.expect(200)["n_policies"], 1);
+    let evaluated = ask("POST", "/evaluate", request("Doctor", "10:00")).await.expect(200);
+    assert_eq!((&evaluated["result"], &evaluated["policy_id"]), (&json!("permit"), &json!("p")));
+    let denial = policy("zz", "deny", "*", "19:00-20:00");
+    assert_eq!(ask("POST", "/inject", denial).await.expect(201)["detail"], "Policy injected");
+    let batch = json!([request("Doctor", "10:00"), request("Doctor", "19:30"), request("Cook", "10:00")]);
+    let batch = ask("POST", "/evaluate/batch", batch).await.expect(200);
+    let results: Vec<&str> =
+        batch.as_array().unwrap().iter().map(|one| one["result"].as_str().unwrap()).collect();
+    assert_eq!(results, ["permit", "deny", "deny"]);
+    let cooks = policy("p", "permit", "Cook", "*");
+    ask("PUT", "/p", policy("other", "permit", "Cook", "*")).await.expect(422);
+    assert_eq!(ask("PUT", "/p", cooks).await.expect(200)["detail"], "Policy updated");
+    assert_eq!(ask("POST", "/evaluate", request("Cook", "10:00")).await.expect(200)["result"], "permit");
+    assert_eq!(ask("DELETE", "/p", Value::Null).await.expect(200)["detail"], "Policy deleted");
+    assert_eq!(ask("POST", "/evaluate", request("Cook", "10:00")).await.expect(200)["result"], "deny");
+    ask("DELETE", "/p", Value::Null).await.expect(404);
+    ask("POST", "", json!([policy("p", "maybe", "x", "*")])).await.expect(422);
+    // Of another account nothing is seen, and its user is none of this.
+    world
+        .as_admin("POST", "/api/v4/accounts", json!({ "account_id": "other", "name": "o" }))
+        .await
+        .expect(201);
+    let foreign = world
+        .as_admin("POST", "/api/v4/accounts/other/apikeys", json!({ "name": "k", "scopes": ["all"] }))
+        .await
+        .expect(201);
+    let foreign = foreign["key"].as_str().unwrap();
+    let narrow = world
+        .as_admin("POST", "/api/v4/accounts/acct/apikeys", json!({ "name": "n", "scopes": ["abac"] }))
+        .await
+        .expect(201);
+    let narrow = narrow["key"].as_str().unwrap();
+    for (method, path) in [
+        ("GET", ""),
+        ("POST", ""),
+        ("GET", "/zz"),
+        ("PUT", "/zz"),
+        ("DELETE", "/zz"),
+        ("POST", "/prepare"),
+        ("POST", "/inject"),
+        ("POST", "/evaluate"),
+        ("POST", "/evaluate/batch"),
+    ] {
+        let path = format!("/api/v4/policies{path}");
+        let shown: [(&[(&str, &str)], u16); 5] = [
+            (&[], 401),
+            (&[bearer, secret], 401),
+            (&[("x-api-key", &key)], 401),
+            (&[bearer, secret, ("x-api-key", foreign)], 401),
+            (&[bearer, secret, ("x-api-key", narrow)], 403),
+        ];
+        for (headers, status) in shown {
+            let answer = world.ask(method, &path, headers, json!("garbage")).await;
+            assert_eq!(answer.status.as_u16(), status, "{method} {path} {headers:?}");
+        }
+    }
+    assert_eq!(ask("GET", "", Value::Null).await.expect(200).as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn an_attribute_graph() {
     let world = World::start().await;
     let key = world.account("acct").await;

@@ -92,10 +92,20 @@ impl Kernel {
         source: &Source,
         request: &RequestId,
     ) {
-        let refusal = Refusal { tenant: tenant.clone(), source: Some(source.clone()), problem };
+        let tenant = self.tenant_to_tell(tenant).await;
+        let refusal = Refusal { tenant, source: Some(source.clone()), problem };
         if let Some(count) = self.refused_credentials().count(&refusal, self.clock().monotonic()) {
             let recorded = self.record_refusal((refusal, count), Some(request.clone())).await;
             tell(recorded);
+        }
+    }
+
+    /// Whom a refusal is told. Strangers name any tenant, and must not get a record for each that is not there.
+    async fn tenant_to_tell(&self, named: &TenantId) -> TenantId {
+        let first = TenantId::default_tenant();
+        match *named != first && matches!(self.tenant(named).await, Ok(Some(_))) {
+            true => named.clone(),
+            false => first,
         }
     }
 

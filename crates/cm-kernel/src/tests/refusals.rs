@@ -1,5 +1,5 @@
-use cm_identity::Source;
-use cm_types::RequestId;
+use cm_identity::{CredentialProblem, Source};
+use cm_types::{RequestId, TenantId};
 
 use super::*;
 
@@ -36,6 +36,20 @@ async fn every_refusal_is_counted_soon_though_it_does_not_happen_again() {
     };
     tokio::time::timeout(PATIENCE, all).await.expect("some refusals are in no record");
     assert_eq!(counted(&house.kernel).await, REFUSED);
+}
+
+#[tokio::test]
+async fn tenants_that_are_not_there_get_no_records_of_their_own() {
+    let house = House::open().await;
+    let named = 50;
+    for at in 0..named {
+        let tenant = TenantId::parse(format!("nowhere-{at}")).unwrap();
+        house.kernel.refuse_credential(&house.admin, &tenant, CredentialProblem::NotOurs).await;
+    }
+    let permit = house.kernel.authorize::<List>(&house.admin, ResourceKind::Event).await.unwrap();
+    let filter = EventFilter { verb_prefix: Some("credential.refused".to_owned()), ..EventFilter::default() };
+    let page = house.kernel.event_page(&permit, 0, PageLimit::MAX, filter).await.unwrap();
+    assert!((1..named).contains(&page.items.len()), "{}", page.items.len());
 }
 
 #[tokio::test]

@@ -110,6 +110,7 @@ impl EventParams {
             verb_prefix: self.verb.clone(),
             resource: resource.map_err(|error| bad_parameter("resource", &error.to_string()))?,
             outcome,
+            since: None,
         })
     }
 }

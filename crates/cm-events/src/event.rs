@@ -103,6 +103,8 @@ pub struct EventFilter {
     pub resource: Option<ResourceRef>,
     /// Only those that ended so.
     pub outcome: Option<Outcome>,
+    /// Only those that happened from then on.
+    pub since: Option<Timestamp>,
 }
 
 impl EventFilter {
@@ -113,6 +115,7 @@ impl EventFilter {
             && self.verb_prefix.as_ref().is_none_or(|prefix| event.verb.as_str().starts_with(prefix))
             && self.resource.as_ref().is_none_or(|resource| event.resource.as_ref() == Some(resource))
             && self.outcome.is_none_or(|outcome| outcome == event.outcome)
+            && self.since.is_none_or(|since| since <= event.at)
     }
 }
 
@@ -213,6 +216,9 @@ mod tests {
         check(EventFilter { actor: Some(PrincipalId::parse("bob").unwrap()), ..Default::default() }, false);
         check(EventFilter { tenant: Some(TenantId::parse("other").unwrap()), ..Default::default() }, false);
         check(EventFilter { resource: event.resource.clone(), ..Default::default() }, true);
+        check(EventFilter { since: Some(event.at), ..Default::default() }, true);
+        let later = Timestamp::from_micros(event.at.as_micros() + 1);
+        check(EventFilter { since: Some(later), ..Default::default() }, false);
         check(EventFilter { outcome: Some(Outcome::Denied), ..Default::default() }, false);
     }
 }

@@ -26,7 +26,7 @@ use crate::{CredentialProblem, IdentityError, MasterKey, NodeKeys, RelyingParty}
 pub use api_keys::{API_KEYS_MAX, LABEL_LEN_MAX};
 pub use authenticate::{BEARER_LEN_MAX, Presented};
 pub(crate) use bootstrap::new_epoch;
-pub use principals::{PASSWORD_LEN_MAX, PASSWORD_LEN_MIN};
+pub use principals::{PASSWORD_LEN_MAX, PASSWORD_LEN_MIN, SIGN_UP_PASSWORD_LEN_MIN};
 pub(crate) use principals::{require_cover, require_right};
 pub use sessions::{NewSession, SESSION_MAX, SESSIONS_MAX, XOLO_TTL_MAX};
 pub use tenants::TENANTS_MAX;

@@ -57,14 +57,11 @@ impl Kernel {
         let (events, catalog) = (self.events().clone(), self.catalog().clone());
         let (op, tenant, query) = (op.at(self.now()).into_owned(), permit.tenant().clone(), query.clone());
         let committed = *self.events().head().borrow();
-        let filter = EventFilter {
-            tenant: Some(tenant.clone()),
-            verb_prefix: Some(format!("{}.", query.kind)),
-            ..EventFilter::default()
-        };
+        let of_kind = EventFilter { verb_prefix: Some(format!("{}.", query.kind)), ..EventFilter::default() };
+        let own = self.own_events(permit, of_kind);
         self.db()
             .read(move |tx| {
-                let page = events.page(tx, after, limit, &filter)?;
+                let page = events.page(tx, after, limit, &own(tx)?)?;
                 let last = page.items.last().map_or(after, |event| event.seq);
                 let next = page.next.and_then(|cursor| cursor.0.parse().ok());
                 let mut changes = Changes { items: Vec::new(), seen: next.unwrap_or(committed).max(last) };

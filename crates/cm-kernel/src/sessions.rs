@@ -278,7 +278,7 @@ impl Kernel {
         if self.db().read(move |tx| known.get_principal(tx, &place, &name)).await?.is_some() {
             return Err(IdentityError::Exists.into());
         }
-        let hash = identity.hash_password(password).await?;
+        let hash = identity.hash_sign_up_password(password).await?;
         let (permit, request, now) = (permit.clone(), op.request.clone(), self.now());
         self.db()
             .write(move |tx| {

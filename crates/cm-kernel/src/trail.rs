@@ -1,9 +1,10 @@
 //! What has been kept, and whether it is still what was written: the event log and the stored objects.
 
+use cm_db::ReadTx;
 use cm_events::{Event, EventFilter, Head, NewEvent, Verified, VerifyOptions};
 use cm_objects::{Damage, ScrubItem, ScrubTotals};
 use cm_policy::{List, Permit};
-use cm_types::{Page, PageLimit, ResourceKind};
+use cm_types::{Page, PageLimit, ResourceKind, TenantId};
 use futures::StreamExt;
 
 use crate::{Kernel, KernelError, OpContext};
@@ -20,9 +21,8 @@ impl Kernel {
         limit: PageLimit,
         filter: EventFilter,
     ) -> Result<Page<Event>, KernelError> {
-        let filter = EventFilter { tenant: Some(permit.tenant().clone()), ..filter };
-        let events = self.events().clone();
-        self.db().read(move |tx| Ok(events.page(tx, after, limit, &filter)?)).await
+        let (events, own) = (self.events().clone(), self.own_events(permit, filter));
+        self.db().read(move |tx| Ok(events.page(tx, after, limit, &own(tx)?)?)).await
     }
 
     /// Events before `before`, or all of them, newest first.
@@ -33,9 +33,25 @@ impl Kernel {
         limit: PageLimit,
         filter: EventFilter,
     ) -> Result<Page<Event>, KernelError> {
-        let filter = EventFilter { tenant: Some(permit.tenant().clone()), ..filter };
-        let events = self.events().clone();
-        self.db().read(move |tx| Ok(events.page_backwards(tx, before, limit, &filter)?)).await
+        let (events, own) = (self.events().clone(), self.own_events(permit, filter));
+        self.db().read(move |tx| Ok(events.page_backwards(tx, before, limit, &own(tx)?)?)).await
+    }
+
+    /// Narrows a filter down to what a tenant may see: its own events, and of a tenant whose id another had before it none of that one's.
+    pub(crate) fn own_events(
+        &self,
+        permit: &Permit<List>,
+        filter: EventFilter,
+    ) -> impl FnOnce(&ReadTx<'_>) -> Result<EventFilter, KernelError> + Send + 'static {
+        let (identity, tenant) = (self.identity().clone(), permit.tenant().clone());
+        move |tx| {
+            // The first tenant is never removed, and there are events from before it was made.
+            let since = match tenant == TenantId::default_tenant() {
+                true => None,
+                false => identity.get_tenant(tx, &tenant)?.map(|tenant| tenant.created_at),
+            };
+            Ok(EventFilter { tenant: Some(tenant), since, ..filter })
+        }
     }
 
     /// The signed end of the log; `None` while it is empty.

@@ -202,8 +202,17 @@ async fn what_is_the_nodes_is_the_business_of_the_first_tenant() {
 async fn a_tenant_can_be_made_again_after_it_was_deleted() {
     let node = Node::start().await;
     let first = another(&node).await;
+    let role = json!({ "id": MARK, "permissions": [] }).to_string();
+    node.ask(Method::POST, "/api/v1/roles", Some(&first), role).await.expect(201);
+    node.ask(Method::DELETE, &format!("/api/v1/roles/{MARK}"), Some(&first), "").await.expect(204);
     node.delete("/api/v1/tenants/acme").await.expect(204);
     let second = another(&node).await;
+    for order in ["", "&order=desc"] {
+        let path = format!("/api/v1/events?limit=1000{order}");
+        let events = node.ask(Method::GET, &path, Some(&second), "").await.expect(200);
+        assert!(!events.items().is_empty(), "the second tenant has made its roles");
+        assert!(!String::from_utf8_lossy(&events.body).contains(MARK), "{events:?}");
+    }
     let whoami = async |key: &str| node.ask(Method::GET, "/api/v1/auth/whoami", Some(key), "").await.status;
     assert_eq!((whoami(&first).await, whoami(&second).await), (StatusCode::UNAUTHORIZED, StatusCode::OK));
 }

@@ -19,6 +19,9 @@ use crate::{CredentialRight, IdentityError, InvalidInput, NewPrincipal, Principa
 
 /// Fewest bytes of a password (NIST SP 800-63B section 5.1.1.2).
 pub const PASSWORD_LEN_MIN: usize = 8;
+/// Shortest password of somebody who signs up through an application, in bytes: they have no roles here, and the users that such applications have
+/// already must not be turned away.
+pub const SIGN_UP_PASSWORD_LEN_MIN: usize = 6;
 /// Most bytes of a password: room for any passphrase, bounded work for the hash.
 pub const PASSWORD_LEN_MAX: usize = 1024;
 /// Principals that one step of a scan holds in memory.
@@ -194,9 +197,24 @@ impl Identity {
     ///
     /// Errors: `Invalid` for its length, `Busy` when too many wait.
     pub async fn hash_password(&self, password: Secret<String>) -> Result<PasswordHash, IdentityError> {
-        let len = password.expose().len();
-        if !(PASSWORD_LEN_MIN..=PASSWORD_LEN_MAX).contains(&len) {
-            return Err(InvalidInput::PasswordLength { min: PASSWORD_LEN_MIN, max: PASSWORD_LEN_MAX }.into());
+        self.hash_password_from(PASSWORD_LEN_MIN, password).await
+    }
+
+    /// The same for somebody who signs up by an application's own rules: at least [`SIGN_UP_PASSWORD_LEN_MIN`] bytes.
+    pub async fn hash_sign_up_password(
+        &self,
+        password: Secret<String>,
+    ) -> Result<PasswordHash, IdentityError> {
+        self.hash_password_from(SIGN_UP_PASSWORD_LEN_MIN, password).await
+    }
+
+    async fn hash_password_from(
+        &self,
+        min: usize,
+        password: Secret<String>,
+    ) -> Result<PasswordHash, IdentityError> {
+        if !(min..=PASSWORD_LEN_MAX).contains(&password.expose().len()) {
+            return Err(InvalidInput::PasswordLength { min, max: PASSWORD_LEN_MAX }.into());
         }
         self.0.hashing.hash(password).await
     }

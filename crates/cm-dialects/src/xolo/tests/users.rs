@@ -352,3 +352,18 @@ async fn a_scope_is_given_to_users_that_exist_whoever_gives_it() {
         world.ask("POST", path, &[("x-api-key", key)], body).await.expect(200);
     }
 }
+
+#[tokio::test]
+async fn passwords_of_earlier_users_are_long_enough() {
+    let world = World::start().await;
+    let key = world.account("acct").await;
+    let sign_up = async |user: &str, password: &str| {
+        let body = json!({
+            "username": user, "first_name": "A", "last_name": "B", "email": "a@example.com", "password": password,
+            "profile_photo": "", "scope": "ops", "expiration": "1h",
+        });
+        world.ask("POST", &format!("{USERS}/signup"), &[("x-api-key", &key)], body).await
+    };
+    sign_up("alice", "secret").await.expect(201);
+    sign_up("bob", "short").await.expect(422);
+}

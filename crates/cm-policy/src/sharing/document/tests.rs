@@ -61,9 +61,7 @@ fn principals_actions_and_resources() {
 
 #[test]
 fn the_account_of_a_resource_may_be_any() {
-    let reading = |resource: &str| {
-        json!({ "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": resource })
-    };
+    let reading = |resource: &str| json!({ "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": resource });
     check(reading("arn:aws:s3::*:b/*"), None, Use::GetObject, "b/k", true);
     check(reading("arn:aws:s3::*:b/*"), None, Use::GetObject, "c/k", false);
     for wrong in ["arn:aws:s3::1234:b/*", "arn:aws:s3:*:*:b/*", "arn:aws:s3::*"] {

@@ -54,6 +54,8 @@ fn pace() -> Pace {
 }
 
 struct Peer {
+    /// Held until the peer starts for the first time, so that nobody takes its port.
+    listener: Option<TcpListener>,
     id: PeerId,
     identity: Identity,
     address: SocketAddr,
@@ -151,6 +153,7 @@ impl Cluster {
             id: id(n),
             identity,
             address: listener.local_addr().unwrap(),
+            listener: Some(listener),
             dir: tempfile::tempdir().unwrap(),
             directory,
             running: None,
@@ -185,6 +188,17 @@ impl Cluster {
 
     /// Starts a peer, for the first time or again.
     async fn run(&mut self, n: usize) {
+        let mut listener = self.peers[n].listener.take();
+        // Whoever is started again may find that somebody's connection has its port for a moment.
+        let address = self.peers[n].address;
+        let listens = eventually(async || {
+            if listener.is_none() {
+                listener = TcpListener::bind(address).await.ok();
+            }
+            listener.is_some()
+        });
+        assert!(listens.await, "{address} stays taken");
+        let listener = listener.unwrap();
         let peer = &self.peers[n];
         let tasks = Tasks::new();
         let config = cm_net::Config {
@@ -196,7 +210,7 @@ impl Cluster {
         };
         let directory = peer.directory.subscribe();
         let links = Links::start(peer.id.clone(), config, peer.identity.clone(), directory, &tasks).unwrap();
-        links.listen(TcpListener::bind(peer.address).await.unwrap()).unwrap();
+        links.listen(listener).unwrap();
         let (dir, clock) = (peer.dir.path().join("objects"), self.clock.clone());
         let objects = crate::tests::open(&dir, &self.db, &self.events, clock, &tasks, self.config.clone());
         let objects = objects.await.unwrap();

@@ -28,7 +28,7 @@ use crate::host::Domain;
 use crate::operations::{self, Store};
 use crate::ranges::PassedOver;
 use crate::refused::{self, Refusals};
-use crate::{circumstances, content, expectation, failure};
+use crate::{circumstances, content, expectation, failure, version_two};
 
 /// The name of a request, under the header that clients of S3 report.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -140,6 +140,12 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
         }
         answer.headers_mut().insert(REQUEST_ID, name_of(&id));
         return Ok(answer);
+    }
+    if matches!(face.access, Access::Credential)
+        && let Err(refused) = version_two::verify(&face.kernel, &parts).await
+    {
+        face.refusals.record(&face.kernel, &op, key.as_deref(), version_two::MISMATCH).await;
+        return Err(refused);
     }
     let asks_attributes = is_of_attributes(&parts.method, &parts.uri);
     // Bodies that stay framed are looked at by the adapter, which does not take documents in such.

@@ -92,7 +92,14 @@ impl Refusals {
         Response::from_parts(parts, Body::from(bytes))
     }
 
-    async fn record(&self, kernel: &Kernel, op: &OpContext, key: Option<&str>, code: &'static str) {
+    /// Leaves an event that a signature was refused, and why.
+    pub(crate) async fn record(
+        &self,
+        kernel: &Kernel,
+        op: &OpContext,
+        key: Option<&str>,
+        code: &'static str,
+    ) {
         let mut holder = op.clone();
         let mut is_known = false;
         if let Some(actor) = holder_of(kernel, key).await {

@@ -73,6 +73,15 @@ pub(crate) fn names(uri: &Uri) -> impl Iterator<Item = String> {
     pairs.map(|pair| decode(pair.split('=').next().unwrap_or_default()))
 }
 
+/// The value of the first parameter of a name, decoded.
+pub(crate) fn parameter(uri: &Uri, wanted: &str) -> Option<String> {
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    pairs.find_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(name) == wanted).then(|| decode(value))
+    })
+}
+
 /// Whether a parameter of this name decides what is done.
 pub(crate) fn decides(name: &str) -> bool {
     ALL.contains(&name)

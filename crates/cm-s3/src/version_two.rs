@@ -1,28 +1,39 @@
 //! Signatures of version 2: HMAC-SHA1 over less of a request than version 4 covers.
 //!
-//! `aws s3 presign` and boto3 make them for addresses unless told otherwise. The adapter checks the signature itself; here is demanded what
+//! `aws s3 presign` and boto3 make them for addresses unless told otherwise. The adapter checks the signature; here is demanded what
 //! it does not look at: that the moment of a request is near, that an address ends, and that nothing decides what is done which is not covered.
+//! And the signature is compared here before, in a time that tells nothing of it, since the adapter stops at the first letter that differs.
 //! The rules are those of Amazon's "Signing and authenticating REST requests".
 
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use std::collections::BTreeSet;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use base64::Engine;
+use cm_crypto::mac::hmac_sha1;
+use cm_crypto::secret::constant_time_eq;
 use cm_http::{Failure, FailureClass};
+use cm_kernel::Kernel;
 use time::format_description::well_known::Rfc2822;
 use time::{Duration, OffsetDateTime};
 
 use crate::failure::CODE;
 use crate::subresources;
 
+/// What the adapter says of a signature that does not fit.
+pub(crate) const MISMATCH: &str = "SignatureDoesNotMatch";
 /// How far the moment of a request may be from now, either way.
 const SKEW_MAX: Duration = Duration::minutes(15);
 /// How long an address may be good for: a week, as one of version 4.
 const EXPIRES_MAX: Duration = Duration::days(7);
 
-/// The parameters that such a signature covers, of those that decide what is done.
-const COVERED: [&str; 26] = [
+/// The parameters that such a signature covers, in their order.
+const COVERED: [&str; 35] = [
     "accelerate",
     "acl",
     "analytics",
     "cors",
+    "defaultObjectAcl",
     "delete",
     "inventory",
     "lifecycle",
@@ -35,9 +46,16 @@ const COVERED: [&str; 26] = [
     "policy",
     "replication",
     "requestPayment",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
     "restore",
     "select",
     "select-type",
+    "storageClass",
     "tagging",
     "torrent",
     "uploadId",
@@ -45,6 +63,7 @@ const COVERED: [&str; 26] = [
     "versionId",
     "versioning",
     "versions",
+    "website",
 ];
 
 /// The key of an `Authorization` of version 2, `AWS KEY:SIGNATURE`.
@@ -86,6 +105,80 @@ pub(crate) fn examine_address(
         true => Ok(()),
         false => Err(Failure::new(FailureClass::Forbidden, "a presigned URL may be good for a week at most")),
     }
+}
+
+/// Refuses a signature of version 2 that is not what the secret of its key makes. A key that does not exist is left to the adapter.
+///
+/// # Errors
+/// 403.
+pub(crate) async fn verify(kernel: &Kernel, parts: &Parts) -> Result<(), Failure> {
+    let Some(shown) = Shown::of(parts) else { return Ok(()) };
+    let Ok(secret) = kernel.s3_secret(&shown.key).await else { return Ok(()) };
+    let expected = hmac_sha1(secret.expose().as_bytes(), string_to_sign(parts, &shown.moment).as_bytes());
+    let expected = base64::engine::general_purpose::STANDARD.encode(expected);
+    match constant_time_eq(expected.as_bytes(), shown.signature.as_bytes()) {
+        true => Ok(()),
+        false => Err(Failure::new(FailureClass::Forbidden, "the signature is not what the key makes")
+            .with_detail(CODE, MISMATCH)),
+    }
+}
+
+/// What a request shows of a signature of version 2.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    key: String,
+    signature: String,
+    /// What stands for the moment in what is signed: a date, or when an address ends.
+    moment: String,
+}
+
+impl Shown {
+    fn of(parts: &Parts) -> Option<Self> {
+        let parameter = |wanted: &str| subresources::parameter(&parts.uri, wanted);
+        if let Some(key) = parameter("AWSAccessKeyId") {
+            let (signature, moment) = (parameter("Signature")?, parameter("Expires")?);
+            return Some(Self { key, signature, moment });
+        }
+        let text = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (key, signature) = (key(text)?, text.split_once(':')?.1);
+        let moment = match parts.headers.contains_key("x-amz-date") {
+            true => String::new(),
+            false => alone(&parts.headers, "date"),
+        };
+        Some(Self { key: key.to_owned(), signature: signature.to_owned(), moment })
+    }
+}
+
+/// What is signed. The address is that of a path, with a slash behind a bucket alone.
+fn string_to_sign(parts: &Parts, moment: &str) -> String {
+    let headers = &parts.headers;
+    let mut lines = vec![
+        parts.method.as_str().to_owned(),
+        alone(headers, "content-md5"),
+        alone(headers, "content-type"),
+        moment.to_owned(),
+    ];
+    let own: BTreeSet<&str> =
+        headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("x-amz-")).collect();
+    for name in own {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).map(str::trim);
+        lines.push(format!("{name}:{}", values.collect::<Vec<_>>().join(",")));
+    }
+    let covered = COVERED.iter().filter_map(|name| {
+        let value = subresources::parameter(&parts.uri, name)?;
+        Some(if value.is_empty() { (*name).to_owned() } else { format!("{name}={value}") })
+    });
+    let covered = covered.collect::<Vec<_>>().join("&");
+    let path = parts.uri.path();
+    lines.push(if covered.is_empty() { path.to_owned() } else { format!("{path}?{covered}") });
+    lines.join("\n")
+}
+
+/// The value of a header that is there once.
+fn alone(headers: &HeaderMap, name: &str) -> String {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if values.next().is_some() { String::new() } else { value.to_owned() }
 }
 
 /// The address as the signature covers it: libraries sign that of a bucket with a slash behind it, whether they send one or not. `None` if it
@@ -132,6 +225,53 @@ mod tests {
 
     fn now() -> OffsetDateTime {
         parse(NOW).unwrap()
+    }
+
+    /// The examples of Amazon's description.
+    #[test]
+    fn known_answers() {
+        const SECRET: &[u8] = b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+        let check = |method: &str, uri: &str, headers: &[(&str, &str)], expected: &str| {
+            let mut request = axum::http::Request::builder().method(method).uri(uri);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let moment = Shown::of(&parts).unwrap().moment;
+            let signed = hmac_sha1(SECRET, string_to_sign(&parts, &moment).as_bytes());
+            let signed = base64::engine::general_purpose::STANDARD.encode(signed);
+            assert_eq!(signed, expected, "{method} {uri}: {:?}", string_to_sign(&parts, &moment));
+        };
+        let proof = ("authorization", "AWS AKIAIOSFODNN7EXAMPLE:x");
+        check(
+            "GET",
+            "/awsexamplebucket1/photos/puppy.jpg",
+            &[proof, ("date", "Tue, 27 Mar 2007 19:36:42 +0000")],
+            "qgk2+6Sv9/oM7G3qLEjTH1a1l1g=",
+        );
+        check(
+            "PUT",
+            "/awsexamplebucket1/photos/puppy.jpg",
+            &[
+                proof,
+                ("content-type", "image/jpeg"),
+                ("content-length", "94328"),
+                ("date", "Tue, 27 Mar 2007 21:15:45 +0000"),
+            ],
+            "iqRzw+ileNPu1fhspnRs8nOjjIA=",
+        );
+        check(
+            "GET",
+            "/awsexamplebucket1/?prefix=photos&max-keys=50&marker=puppy",
+            &[proof, ("date", "Tue, 27 Mar 2007 19:42:41 +0000")],
+            "m0WP8eCtspQl5Ahe6L1SozdX9YA=",
+        );
+        check(
+            "GET",
+            "/awsexamplebucket1/?acl",
+            &[proof, ("date", "Tue, 27 Mar 2007 19:44:46 +0000")],
+            "82ZHiFIjc+WbcwFKGUVEQspPn+0=",
+        );
     }
 
     fn code(refused: &Failure) -> Option<&str> {

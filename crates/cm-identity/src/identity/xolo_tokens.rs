@@ -12,7 +12,7 @@ use crate::table::{SessionRow, Sessions};
 use crate::{CredentialProblem, IdentityError};
 
 impl Identity {
-    /// The session of a token of the dialect, as [`Identity::any_xolo_session`], of this protocol and tenant.
+    /// The session of a token of the dialect, as `any_xolo_session`, of this protocol and tenant.
     ///
     /// Errors: `InvalidCredential`.
     pub fn xolo_session(

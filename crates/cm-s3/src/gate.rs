@@ -10,7 +10,8 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::failure::CODE;
 use crate::forms;
 use crate::framing::{Mode, Trailers};
-use crate::{subresources, version_two};
+use crate::subresources::{self, decode, parameter};
+use crate::version_two;
 
 /// How long a presigned URL may be good for, in seconds: a week, as with S3.
 const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 3600;
@@ -52,25 +53,25 @@ pub fn examine(mut request: Request) -> Result<(Request, Framed), Failure> {
     if request.method() == Method::OPTIONS {
         return Ok((request, Framed::Plain));
     }
-    let query = request.uri().query().unwrap_or_default();
-    let is_second = ["Signature", "AWSAccessKeyId"].iter().any(|name| parameter(query, name).is_some());
-    let in_query = parameter(query, "X-Amz-Signature").is_some();
+    let uri = request.uri();
+    let is_second = ["Signature", "AWSAccessKeyId"].iter().any(|name| parameter(uri, name).is_some());
+    let in_query = parameter(uri, "X-Amz-Signature").is_some();
     let authorization = request.headers().get(header::AUTHORIZATION);
     if [is_second, in_query, authorization.is_some()].into_iter().filter(|is_signed| *is_signed).count() > 1 {
         return Err(invalid("a request is signed once, in its query or its headers"));
     }
     let signed = match authorization {
         _ if is_second => {
-            let expires = parameter(query, "Expires").map(decode).unwrap_or_default();
+            let expires = parameter(uri, "Expires").unwrap_or_default();
             let now = OffsetDateTime::now_utc();
-            version_two::examine_address(request.headers(), request.uri(), &expires, now)?;
+            version_two::examine_address(request.headers(), uri, &expires, now)?;
             return Ok((as_signed(request), Framed::Plain));
         }
         Some(value) if value.to_str().is_ok_and(|text| version_two::key(text).is_some()) => {
-            version_two::examine_headers(request.headers(), request.uri(), OffsetDateTime::now_utc())?;
+            version_two::examine_headers(request.headers(), uri, OffsetDateTime::now_utc())?;
             return Ok((as_signed(request), Framed::Plain));
         }
-        None if in_query => Some(presigned(query)?),
+        None if in_query => Some(presigned(uri)?),
         Some(value) => Some(signed_headers(value)?),
         None => None,
     };
@@ -172,8 +173,8 @@ fn signed_headers(value: &HeaderValue) -> Result<Vec<String>, Failure> {
 }
 
 /// The headers that a presigned URL covers.
-fn presigned(query: &str) -> Result<Vec<String>, Failure> {
-    let decoded = |name| parameter(query, name).map(decode).unwrap_or_default();
+fn presigned(uri: &Uri) -> Result<Vec<String>, Failure> {
+    let decoded = |name| parameter(uri, name).unwrap_or_default();
     require_scope(&decoded("X-Amz-Credential"))?;
     let is_short =
         decoded("X-Amz-Expires").parse().is_ok_and(|seconds: u64| seconds <= PRESIGNED_SECONDS_MAX);
@@ -250,18 +251,6 @@ pub(crate) fn without_signature(uri: &Uri) -> Option<Uri> {
     }
     let path = if kept.is_empty() { uri.path().to_owned() } else { format!("{}?{kept}", uri.path()) };
     path.parse().ok()
-}
-
-/// The adapter decodes names before it looks for them, so that an encoded name means the same here.
-fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query.split('&').find_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(key) == name).then_some(value)
-    })
-}
-
-fn decode(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 fn invalid(message: &'static str) -> Failure {

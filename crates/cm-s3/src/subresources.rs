@@ -250,7 +250,8 @@ fn unserved(message: String) -> Failure {
     Failure::new(FailureClass::UnsupportedMediaType, message).with_detail(CODE, "NotImplemented")
 }
 
-fn decode(text: &str) -> String {
+/// As the adapter decodes names before it looks for them, so that an encoded name means the same.
+pub(crate) fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 

@@ -257,6 +257,11 @@ impl Identity {
         Ok(u64::try_from(latest).unwrap_or(0))
     }
 
+    /// Whether there is a key that signs, whether or not it opens.
+    pub fn has_signing_key(&self, tx: &ReadTx<'_>, purpose: Purpose) -> Result<bool, IdentityError> {
+        Ok(signing(&rows_of(tx, purpose)?, self.now()).is_some())
+    }
+
     /// Makes the key that signs, if there is none.
     pub fn ensure_signing_key(&self, tx: &mut WriteTx<'_>, purpose: Purpose) -> Result<(), IdentityError> {
         self.active_row(tx, purpose).map(|_| ())

@@ -33,8 +33,12 @@ impl Kernel {
     /// there is none yet.
     pub async fn public_keys(&self, purpose: Purpose) -> Result<Vec<(String, PublicKey)>, KernelError> {
         let identity = self.identity().clone();
-        let found = self.db().read(move |tx| identity.public_keys(tx, purpose)).await?;
-        if !found.is_empty() {
+        // Anybody may ask, so that nothing is written because keys do not open.
+        let found = self.db().read(move |tx| {
+            let has_one = identity.has_signing_key(tx, purpose)?;
+            has_one.then(|| identity.public_keys(tx, purpose)).transpose()
+        });
+        if let Some(found) = found.await? {
             return Ok(found);
         }
         let identity = self.identity().clone();

@@ -6,8 +6,8 @@
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use cm_endpoints::EndpointError;
-use cm_http::{Failure, FailureClass, JsonBody, Params};
+use cm_door::endpoint_refusal;
+use cm_http::{Failure, JsonBody, Params};
 use cm_kernel::catalog::{Dependents, Record};
 use cm_kernel::idempotency::IdempotencyKey;
 use cm_kernel::policy::{Create, Delete, Permit, Update};
@@ -21,7 +21,7 @@ use crate::authentication::Op;
 use crate::deletion::DeleteParams;
 use crate::document::ErrorBody;
 use crate::endpoints::{EndpointBody, EndpointRecord, EndpointSpec};
-use crate::failure::{PLACE_RETRY_AFTER, refusal};
+use crate::failure::refusal;
 use crate::fields::Fields;
 use crate::record;
 
@@ -156,21 +156,6 @@ pub(crate) async fn end(
     dependents: Dependents,
 ) -> Result<Record, Failure> {
     api.endpoints.end_before_deletion(op, &record, permit, dependents).await.map_err(endpoint_refusal)
-}
-
-/// What the endpoints refused, as an answer.
-fn endpoint_refusal(error: EndpointError) -> Failure {
-    match error {
-        EndpointError::Kernel(error) => refusal(error),
-        EndpointError::NoPorts => {
-            Failure::new(FailureClass::TooMany, error.to_string()).with_retry_after(PLACE_RETRY_AFTER)
-        }
-        EndpointError::Elsewhere { .. } => Failure::new(FailureClass::Conflict, error.to_string()),
-        EndpointError::Draining => {
-            Failure::new(FailureClass::Unavailable, "try again later").with_cause(error)
-        }
-        EndpointError::Ports(_) => Failure::internal(error),
-    }
 }
 
 /// The routes of this module.

@@ -13,4 +13,4 @@ pub mod refusal;
 
 pub use caller::{Caller, confirmed};
 pub use gate::{Gate, authenticate, context, source_of};
-pub use refusal::{PLACE_RETRY_AFTER, object_refusal, of_class, refusal};
+pub use refusal::{PLACE_RETRY_AFTER, endpoint_refusal, object_refusal, of_class, refusal};

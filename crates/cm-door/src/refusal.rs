@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use axum::http::{HeaderValue, header};
+use cm_endpoints::EndpointError;
 use cm_http::range::unsatisfiable;
 use cm_http::{Failure, FailureClass};
 use cm_kernel::catalog::{CatalogError, Fault};
@@ -58,6 +59,21 @@ pub fn refusal(error: KernelError) -> Failure {
         failure = failure.with_detail(name, value);
     }
     failure
+}
+
+/// What the endpoints refused, as an answer.
+pub fn endpoint_refusal(error: EndpointError) -> Failure {
+    match error {
+        EndpointError::Kernel(error) => refusal(error),
+        EndpointError::NoPorts => {
+            Failure::new(FailureClass::TooMany, error.to_string()).with_retry_after(PLACE_RETRY_AFTER)
+        }
+        EndpointError::Elsewhere { .. } => Failure::new(FailureClass::Conflict, error.to_string()),
+        EndpointError::Draining => {
+            Failure::new(FailureClass::Unavailable, "try again later").with_cause(error)
+        }
+        EndpointError::Ports(_) => Failure::internal(error),
+    }
 }
 
 /// What the challenge says where a bearer token was shown that is worth nothing (RFC 6750, section 3.1).

@@ -13,13 +13,12 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use cm_door::{Caller, refusal};
-use cm_endpoints::EndpointError;
+use cm_door::{Caller, endpoint_refusal, refusal};
 use cm_http::{Failure, FailureClass, RequestLimits, Upload};
 use cm_kernel::catalog::kinds::{Endpoint, Resources};
 use cm_kernel::catalog::lifecycle::ENDPOINT_COLD;
 use cm_kernel::catalog::{NewRecord, Query, Record};
-use cm_kernel::policy::{Create, Delete, List, Update};
+use cm_kernel::policy::{Create, Delete, List, Permit, Update};
 use cm_kernel::{ErrorClass, Kernel};
 use cm_types::{ByteCount, Labels, PageLimit, ResourceId, ResourceKind};
 use serde::Deserialize;
@@ -141,7 +140,7 @@ async fn stats(State(mictlanx): State<MictlanX>, caller: Caller) -> Result<Json<
     loop {
         let page = kernel.list_records(&caller, &permit, query.clone()).await.map_err(refusal)?;
         for record in page.items.iter().filter(|record| !is_cold(record)) {
-            let id = &record.header.id;
+            let id = record.header.id.clone();
             let summon = json!({
                 "id": id, "container_id": id, "created_at": record.header.created_at.as_secs(),
                 "client_id": record.header.owner,
@@ -174,7 +173,7 @@ async fn summon(
         .map_err(|error| invalid_field("container_id", &error.to_string()))?;
     let (endpoint, labels) = (summons.endpoint()?, summons.labels()?);
     let record = match there(kernel, &caller, &id).await? {
-        Some(record) => deploy_again(&mictlanx, &caller, record, &summons).await?,
+        Some(there) => deploy_again(&mictlanx, &caller, there, &summons).await?,
         None => {
             let permit = kernel.authorize_labelled::<Create>(&caller, ResourceKind::Endpoint, &labels).await;
             let permit = permit.map_err(refusal)?;
@@ -191,9 +190,13 @@ async fn summon(
 }
 
 /// The endpoint of this id, if the caller may know of it.
-async fn there(kernel: &Kernel, caller: &Caller, id: &ResourceId) -> Result<Option<Record>, Failure> {
+async fn there(
+    kernel: &Kernel,
+    caller: &Caller,
+    id: &ResourceId,
+) -> Result<Option<(Record, Permit<Update>)>, Failure> {
     match kernel.look_up::<Update>(caller, ResourceKind::Endpoint, id.as_str()).await {
-        Ok((record, _)) => Ok(Some(record)),
+        Ok(there) => Ok(Some(there)),
         Err(error) if error.class() == ErrorClass::NotFound => Ok(None),
         Err(error) => Err(refusal(error)),
     }
@@ -203,16 +206,14 @@ async fn there(kernel: &Kernel, caller: &Caller, id: &ResourceId) -> Result<Opti
 async fn deploy_again(
     mictlanx: &MictlanX,
     caller: &Caller,
-    record: Record,
+    (mut record, permit): (Record, Permit<Update>),
     summons: &Summons,
 ) -> Result<Record, Failure> {
-    let id = record.header.id.as_str();
+    let id = &record.header.id;
     let conflict = |what: &str| Err(typed(FailureClass::Conflict, 409, 400, format!("`{id}` {what}")));
     if record.spec.get("image").and_then(Value::as_str) != Some(&summons.image) {
         return conflict("is there already, with another image");
     }
-    let (mut record, permit) =
-        mictlanx.kernel().look_up::<Update>(caller, ResourceKind::Endpoint, id).await.map_err(refusal)?;
     if !is_cold(&record) {
         if !summons.force {
             return conflict("runs already; `force` ends it first");
@@ -251,17 +252,4 @@ async fn dismiss(
     let gone = kernel.delete_record(&caller, &permit, &record.header.id, None, dependents).await;
     gone.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// What the endpoints refused, as an answer.
-fn endpoint_refusal(error: EndpointError) -> Failure {
-    match error {
-        EndpointError::Kernel(error) => refusal(error),
-        EndpointError::NoPorts => Failure::new(FailureClass::TooMany, error.to_string()),
-        EndpointError::Elsewhere { .. } => Failure::new(FailureClass::Conflict, error.to_string()),
-        EndpointError::Draining => {
-            Failure::new(FailureClass::Unavailable, "try again later").with_cause(error)
-        }
-        EndpointError::Ports(_) => Failure::internal(error),
-    }
 }

@@ -194,6 +194,10 @@ impl MictlanX {
         (bucket, key): (&BucketName, &ObjectKey),
         wanted: u8,
     ) -> Result<(), Failure> {
+        // Whatever is kept is kept once: most ask for no more.
+        if wanted == 1 {
+            return Ok(());
+        }
         let copies = self.kernel().objects().copies(permit, bucket, key).await.map_err(object_refusal)?;
         if copies >= usize::from(wanted) {
             return Ok(());
@@ -233,6 +237,7 @@ impl MictlanX {
         let permit = self.kernel().look_up_object::<Update>(op, bucket, key).await.map_err(refusal)?;
         let objects = self.kernel().objects();
         if is_new
+            && replicas > 1
             && objects.copies(&permit, bucket, key).await.map_err(object_refusal)? < usize::from(replicas)
         {
             let own = self.kernel().look_up::<Update>(op, ResourceKind::Bucket, bucket.as_str()).await;

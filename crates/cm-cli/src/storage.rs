@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use cm_client::{
     Api, BucketElasticInfo, ClientError, ColdTierInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf,
     StorageNetworkInfo, StoragePeerInfo,
@@ -135,7 +135,7 @@ pub struct ColdArgs {
 
 /// `cryptomesh storage quota`
 #[derive(Args, Debug)]
-#[group(id = "of", required = true, multiple = false)]
+#[command(group(ArgGroup::new("of").required(true)))]
 pub struct QuotaArgs {
     /// The bucket.
     #[arg(long, group = "of")]
@@ -411,6 +411,25 @@ mod tests {
         assert!("some".parse::<Limit<u64>>().is_err());
         let quota = QuotaInfo { bytes_max: Some(1 << 30), bytes: Some(1 << 20), ..QuotaInfo::default() };
         assert_eq!(told(&quota), "1.00 MiB of 1.00 GiB, uncounted objects of any number");
+    }
+
+    #[test]
+    fn a_quota_is_of_one_thing_and_may_say_both_limits() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: QuotaArgs,
+        }
+        let check = |line: &str, is_taken: bool| {
+            let parsed = <Line as clap::Parser>::try_parse_from(format!("quota {line}").trim().split(' '));
+            let said = parsed.as_ref().map(|line| &line.args).map_err(ToString::to_string);
+            assert_eq!(parsed.is_ok(), is_taken, "{line}: {said:?}");
+        };
+        check("--bucket scans", true);
+        check("--bucket scans --bytes 500GiB --objects none", true);
+        check("--tenant acme --objects 1000000", true);
+        check("--bytes 500GiB", false);
+        check("--bucket scans --tenant acme", false);
     }
 
     #[test]

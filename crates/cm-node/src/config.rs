@@ -18,6 +18,7 @@ use crate::environment;
 
 mod api;
 mod attestation;
+mod bytes;
 mod database;
 mod endpoints;
 mod identity;

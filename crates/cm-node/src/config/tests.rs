@@ -240,6 +240,22 @@ fn a_prefix_is_a_path_that_nothing_else_has() {
     }
 }
 
+#[test]
+fn bytes_are_written_with_a_unit_or_without() {
+    let inline = |text: &str| {
+        toml::from_str::<ConfigToml>(&format!("[objects]\ninline_max = {text}"))
+            .map(|config| config.objects.inline_max.expect("it is said").bytes())
+    };
+    assert_eq!(inline("0"), Ok(0));
+    assert_eq!(inline("4096"), Ok(4096));
+    assert_eq!(inline("\"4KiB\""), Ok(4096));
+    for wrong in ["-1", "1.5", "true", "\"x\""] {
+        assert!(inline(wrong).is_err(), "{wrong}");
+    }
+    let said = gather(&["objects.inline_max=0"], &[]).unwrap();
+    assert_eq!(said.objects.inline_bytes_max, 0);
+}
+
 /// The names that an error message of serde offers for an unknown one.
 fn offered(document: &str) -> BTreeSet<String> {
     let message = toml::from_str::<ConfigToml>(document).unwrap_err().message().to_owned();

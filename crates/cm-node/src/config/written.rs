@@ -298,10 +298,13 @@ pub struct InstancesToml {
     /// Seconds that one run may take.
     pub run_timeout: Option<u64>,
     /// Memory of one program, where its policy names none.
+    #[serde(deserialize_with = "super::bytes::read")]
     pub memory: Option<ByteCount>,
     /// Most bytes that one instance's files may hold.
+    #[serde(deserialize_with = "super::bytes::read")]
     pub storage: Option<ByteCount>,
     /// Most bytes that compiled modules may take on disk.
+    #[serde(deserialize_with = "super::bytes::read")]
     pub module_cache: Option<ByteCount>,
     /// Processes that wait to become an instance.
     pub pool: Option<usize>,
@@ -378,6 +381,7 @@ pub struct EndpointsToml {
     /// Most CPU cores of one tenant's deployed endpoints.
     pub cpu_max: Option<u32>,
     /// Most memory of one tenant's deployed endpoints.
+    #[serde(deserialize_with = "super::bytes::read")]
     pub ram_max: Option<ByteCount>,
     /// Seconds within which a deployed endpoint must serve.
     pub start_timeout: Option<u64>,
@@ -402,10 +406,13 @@ pub struct ChoreographyToml {
 #[serde(deny_unknown_fields, default)]
 pub struct ObjectsToml {
     /// Largest object.
+    #[serde(deserialize_with = "super::bytes::read")]
     pub size_max: Option<ByteCount>,
     /// Up to which size objects are kept in the database, without chunks.
+    #[serde(deserialize_with = "super::bytes::read")]
     pub inline_max: Option<ByteCount>,
     /// How much of other nodes' chunks fits here.
+    #[serde(deserialize_with = "super::bytes::read")]
     pub capacity: Option<ByteCount>,
     /// What the node fails together with.
     pub zone: Option<String>,
@@ -428,6 +435,7 @@ pub struct ObjectsToml {
     /// How often is looked for cold chunks, in seconds.
     pub cold_look_every: Option<u64>,
     /// How many bytes in a second are moved at most.
+    #[serde(deserialize_with = "super::bytes::read")]
     pub cold_bytes_per_second: Option<ByteCount>,
 }
 
@@ -500,8 +508,10 @@ pub struct LimitsToml {
     /// Most CPU cores.
     pub cpu_max: Option<u32>,
     /// Least memory.
+    #[serde(deserialize_with = "super::bytes::read")]
     pub ram_min: Option<ByteCount>,
     /// Most memory.
+    #[serde(deserialize_with = "super::bytes::read")]
     pub ram_max: Option<ByteCount>,
     /// Longest name, in characters.
     pub name_chars_max: Option<usize>,

@@ -15,7 +15,7 @@ mod veracruz_client;
 mod witness;
 
 pub use binary::{cryptomesh, run};
-pub use network::{NETWORK_DEADLINE, Network, Peer};
+pub use network::{NETWORK_DEADLINE, Network, Peer, succeeded};
 pub use node::{Node, NodeOptions};
 pub use parties::{PROGRAM_FILE, Party, Program, enrol, instance, policy_for};
 pub use posting_client::PostingClient;

@@ -1,5 +1,6 @@
 //! Nodes that form a network, each a process of the real executable.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -13,32 +14,64 @@ pub const NETWORK_DEADLINE: Duration = Duration::from_secs(120);
 
 /// One of the nodes, which may be down.
 pub struct Peer {
-    root: PathBuf,
-    api: String,
-    peers: String,
+    /// What is its own: its data, and what is written down for it.
+    pub root: PathBuf,
+    /// Where its API is.
+    pub api: String,
+    /// Where others of its network reach it.
+    pub peers: String,
+    /// Settings besides these addresses, as `KEY=VALUE`.
+    pub set: Vec<String>,
+    /// A command that it is started by, if not by itself.
+    pub wrapper: Vec<String>,
     /// The process, while it runs.
     pub node: Option<Node>,
 }
 
 impl Peer {
-    fn new(root: PathBuf) -> Self {
-        let port = || cm_testkit::ports::free(1).0;
-        let (api, peers) = (format!("127.0.0.1:{}", port()), format!("127.0.0.1:{}", port()));
-        Self { root, api, peers, node: None }
+    /// A node that was never started, at a loopback address.
+    pub fn new(root: PathBuf) -> Self {
+        Self::at(root, "127.0.0.1".parse().expect("it is an address"))
     }
 
-    fn command(&self, arguments: &[&str]) -> Output {
+    /// A node that was never started, at an address.
+    pub fn at(root: PathBuf, address: IpAddr) -> Self {
+        let port = || SocketAddr::new(address, cm_testkit::ports::free(1).0).to_string();
+        let (api, peers) = (port(), port());
+        let set = vec!["objects.capacity=16GiB".to_owned()];
+        Self { root, api, peers, set, wrapper: Vec::new(), node: None }
+    }
+
+    /// Where its API is, as clients write it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.api)
+    }
+
+    /// Runs a command on its data directory.
+    ///
+    /// # Panics
+    /// If the command cannot be started.
+    pub fn command(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(cryptomesh());
         let command = command.arg("--data-dir").arg(self.root.join("data")).args(arguments);
         command.env_clear().stdin(Stdio::null()).output().expect("the binary can be started")
     }
 
-    fn join(&self, invitation: &str) {
+    /// Makes it the first of a network.
+    pub fn found(&self) -> Output {
+        self.command(&["cluster", "found", "--address", &self.peers])
+    }
+
+    /// Makes it one of the network that invites it.
+    ///
+    /// # Panics
+    /// If the invitation cannot be written down.
+    pub fn join(&self, invitation: &str) -> Output {
         std::fs::create_dir_all(&self.root).expect("a directory can be made");
         let file = self.root.join("invitation");
         std::fs::write(&file, invitation).expect("a file can be written");
         let file = file.to_str().expect("a path is UTF-8");
-        succeeded(self.command(&["cluster", "join", file, "--address", &self.peers]));
+        self.command(&["cluster", "join", file, "--address", &self.peers])
     }
 
     /// Starts it, again perhaps.
@@ -46,12 +79,19 @@ impl Peer {
     /// # Panics
     /// If it does not become ready.
     pub fn start(&mut self) {
-        let set = vec![
-            format!("listen.api={}", self.api),
-            format!("listen.peers={}", self.peers),
-            "objects.capacity=16GiB".to_owned(),
-        ];
-        self.node = Some(Node::start(&self.root, &NodeOptions { set, ..NodeOptions::default() }));
+        self.start_with(Vec::new());
+    }
+
+    /// Starts it with these variables and no others.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub fn start_with(&mut self, variables: Vec<(String, String)>) {
+        let mut set = vec![format!("listen.api={}", self.api), format!("listen.peers={}", self.peers)];
+        set.extend_from_slice(&self.set);
+        let options =
+            NodeOptions { set, wrapper: self.wrapper.clone(), variables, ..NodeOptions::default() };
+        self.node = Some(Node::start(&self.root, &options));
     }
 
     /// Ends it as a power cut would.
@@ -78,7 +118,7 @@ impl Network {
     /// If it does not.
     pub fn founded(dir: &Path, count: usize) -> Self {
         let mut peers: Vec<Peer> = (0..count).map(|n| Peer::new(dir.join(format!("node-{n}")))).collect();
-        succeeded(peers[0].command(&["cluster", "found", "--address", &peers[0].peers]));
+        succeeded(peers[0].found());
         peers[0].start();
         let token = peers[0].node.as_ref().expect("it was started").admin_token();
         Self { peers, token }
@@ -92,14 +132,15 @@ impl Network {
         for n in 1..self.peers.len() {
             let invitation = self.run(0, &["-o", "json", "cluster", "invite"]).stdout;
             let invitation: Value = serde_json::from_slice(&invitation).expect("the command prints JSON");
-            self.peers[n].join(invitation["invitation"].as_str().expect("there is an invitation"));
+            let invitation = invitation["invitation"].as_str().expect("there is an invitation");
+            succeeded(self.peers[n].join(invitation));
             self.peers[n].start();
         }
     }
 
     /// Runs a command at one of the nodes as its administrator.
     pub fn at(&self, n: usize, arguments: &[&str]) -> Output {
-        let url = format!("http://{}", self.peers[n].api);
+        let url = self.peers[n].url();
         let mut all = vec!["--url", &url, "--token", &self.token];
         all.extend(arguments);
         self.peers[n].command(&all)
@@ -137,7 +178,11 @@ impl Network {
     }
 }
 
-fn succeeded(output: Output) -> Output {
+/// The output of a command that succeeded.
+///
+/// # Panics
+/// If it did not.
+pub fn succeeded(output: Output) -> Output {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output
 }

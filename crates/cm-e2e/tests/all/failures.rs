@@ -6,10 +6,10 @@ mod load;
 mod place;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-use cm_e2e::{Node, NodeOptions, cryptomesh};
+use cm_e2e::{Peer, succeeded};
 use serde_json::{Value, json};
 
 use self::load::{Load, moment, sample};
@@ -23,68 +23,16 @@ const SLOW_BYTES_PER_SECOND: u64 = 300_000;
 /// The disk of the last node.
 const DISK_MEBIBYTES: usize = 96;
 
-struct Peer {
-    root: PathBuf,
-    api: String,
-    peers: String,
-    wrapper: Vec<String>,
-    node: Option<Node>,
+/// The files of chunks that a node has.
+fn chunks(peer: &Peer) -> Vec<PathBuf> {
+    let root = peer.root.join("data/objects/chunks");
+    let directories = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    let files = directories.flat_map(|directory| std::fs::read_dir(directory).unwrap());
+    files.map(|entry| entry.unwrap().path()).collect()
 }
 
-impl Peer {
-    fn new(dir: &Path, places: &Places, n: usize) -> Self {
-        let port = || cm_testkit::ports::free(1).0;
-        let address = places.address(n);
-        Self {
-            root: dir.join(format!("node-{n}")),
-            api: format!("{address}:{}", port()),
-            peers: format!("{address}:{}", port()),
-            wrapper: places.wrapper(n),
-            node: None,
-        }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(cryptomesh());
-        command.arg("--data-dir").arg(self.root.join("data")).args(arguments);
-        command.env_clear().stdin(Stdio::null()).output().expect("the binary can be started")
-    }
-
-    fn start(&mut self) {
-        self.start_with(Vec::new());
-    }
-
-    /// With these variables, and no others.
-    fn start_with(&mut self, variables: Vec<(String, String)>) {
-        let set = vec![
-            format!("listen.api={}", self.api),
-            format!("listen.peers={}", self.peers),
-            "objects.capacity=1GiB".to_owned(),
-        ];
-        let wrapper = self.wrapper.clone();
-        let options = NodeOptions { set, wrapper, variables, ..NodeOptions::default() };
-        self.node = Some(Node::start(&self.root, &options));
-    }
-
-    fn kill(&mut self) {
-        self.node.take().expect("the node runs").kill();
-    }
-
-    fn signal(&self, name: &str) {
-        self.node.as_ref().expect("the node runs").signal(name);
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.api)
-    }
-
-    /// The files of chunks.
-    fn chunks(&self) -> Vec<PathBuf> {
-        let root = self.root.join("data/objects/chunks");
-        let directories = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
-        let files = directories.flat_map(|directory| std::fs::read_dir(directory).unwrap());
-        files.map(|entry| entry.unwrap().path()).collect()
-    }
+fn signal(peer: &Peer, name: &str) {
+    peer.node.as_ref().expect("the node runs").signal(name);
 }
 
 struct Network {
@@ -93,16 +41,16 @@ struct Network {
     http: reqwest::Client,
 }
 
-fn succeeded(output: Output) -> Output {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output
-}
-
 impl Network {
     /// One that was founded, and all others joined.
     async fn start(dir: &Path, places: &mut Places) -> Self {
-        let mut peers: Vec<Peer> = (0..NODES).map(|n| Peer::new(dir, places, n)).collect();
-        succeeded(peers[0].command(&["cluster", "found", "--address", &peers[0].peers]));
+        let peer = |n: usize| Peer {
+            set: vec!["objects.capacity=1GiB".to_owned()],
+            wrapper: places.wrapper(n),
+            ..Peer::at(dir.join(format!("node-{n}")), places.address(n).into())
+        };
+        let mut peers: Vec<Peer> = (0..NODES).map(peer).collect();
+        succeeded(peers[0].found());
         peers[0].start();
         let token = peers[0].node.as_ref().unwrap().admin_token();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -110,11 +58,7 @@ impl Network {
         for n in 1..NODES {
             let invitation = network.invite().await;
             let peer = &mut network.peers[n];
-            std::fs::create_dir_all(&peer.root).unwrap();
-            let file = peer.root.join("invitation");
-            std::fs::write(&file, invitation).unwrap();
-            let arguments = ["cluster", "join", file.to_str().unwrap(), "--address", &peer.peers];
-            succeeded(peer.command(&arguments));
+            succeeded(peer.join(&invitation));
             // Nothing may be in a data directory that joins.
             if n == NODES - 1 && !places.small_disk(&peer.root.join("data/objects"), DISK_MEBIBYTES) {
                 eprintln!("no file system can be mounted here: no disk becomes full");
@@ -198,7 +142,7 @@ impl Network {
     /// Turns a bit of every second chunk of a node over, as disks do: the file is otherwise as it was.
     fn rot(&self, n: usize) -> usize {
         let mut turned = 0;
-        for path in self.peers[n].chunks().into_iter().step_by(2) {
+        for path in chunks(&self.peers[n]).into_iter().step_by(2) {
             let Ok(mut bytes) = std::fs::read(&path) else { continue };
             let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
             if let Some(byte) = bytes.get_mut(turned * 31 % 1000) {
@@ -356,9 +300,9 @@ async fn five_nodes_lose_nothing_while_two_are_away() {
     // Paused: they do not know that time has passed when they go on.
     let paused = [(leader + 1) % NODES, (leader + 3) % NODES];
     load.talk_to(network.urls(&paused));
-    paused.iter().for_each(|n| network.peers[*n].signal("STOP"));
+    paused.iter().for_each(|n| signal(&network.peers[*n], "STOP"));
     load.goes_on("two are paused", 8, 8).await;
-    paused.iter().for_each(|n| network.peers[*n].signal("CONT"));
+    paused.iter().for_each(|n| signal(&network.peers[*n], "CONT"));
     load.talk_to(network.urls(&[]));
     load.goes_on("they go on", 4, 4).await;
 

@@ -1,13 +1,11 @@
 //! Nodes that keep one catalogue together without a database server: founded, joined by invitation, killed under load, grown and
 //! shrunk. Nothing that was answered is lost, and what one node has answered is seen on every other.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cm_e2e::{Node, NodeOptions, cryptomesh};
+use cm_e2e::{Peer, succeeded};
 use serde_json::{Value, json};
 
 /// Who writes at a time.
@@ -16,59 +14,6 @@ const WRITERS: u64 = 4;
 const WRITTEN_BETWEEN: u64 = 25;
 /// How long anything here may take.
 const DEADLINE: Duration = Duration::from_secs(120);
-
-/// One node of the network, running or not.
-struct Member {
-    root: PathBuf,
-    api: String,
-    peers: String,
-    node: Option<Node>,
-}
-
-impl Member {
-    fn new(dir: &Path, name: &str) -> Self {
-        let port = || cm_testkit::ports::free(1).0;
-        let root = dir.join(name);
-        let (api, peers) = (format!("127.0.0.1:{}", port()), format!("127.0.0.1:{}", port()));
-        Self { root, api, peers, node: None }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(cryptomesh());
-        command
-            .arg("--data-dir")
-            .arg(self.root.join("data"))
-            .args(arguments)
-            .env_clear()
-            .stdin(Stdio::null());
-        command.output().expect("the binary can be started")
-    }
-
-    fn found(&self) {
-        let done = self.command(&["cluster", "found", "--address", &self.peers]);
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-
-    fn join(&self, invitation: &str) -> Output {
-        std::fs::create_dir_all(&self.root).unwrap();
-        let file = self.root.join("invitation");
-        std::fs::write(&file, invitation).unwrap();
-        self.command(&["cluster", "join", file.to_str().unwrap(), "--address", &self.peers])
-    }
-
-    fn start(&mut self) {
-        let set = vec![format!("listen.api={}", self.api), format!("listen.peers={}", self.peers)];
-        self.node = Some(Node::start(&self.root, &NodeOptions { set, ..NodeOptions::default() }));
-    }
-
-    fn kill(&mut self) {
-        self.node.take().expect("the node runs").kill();
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.api)
-    }
-}
 
 #[derive(Clone)]
 struct Client {
@@ -181,9 +126,9 @@ fn votes(network: &Value) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_network_of_nodes_loses_nothing_while_nodes_come_and_go() {
     let dir = tempfile::tempdir().unwrap();
-    let [mut a, mut b, mut c, mut d] = ["a", "b", "c", "d"].map(|name| Member::new(dir.path(), name));
-    a.found();
-    assert!(!a.command(&["cluster", "found", "--address", &a.peers]).status.success(), "only once");
+    let [mut a, mut b, mut c, mut d] = ["a", "b", "c", "d"].map(|name| Peer::new(dir.path().join(name)));
+    succeeded(a.found());
+    assert!(!a.found().status.success(), "only once");
     a.start();
     let client = Client {
         http: reqwest::Client::builder().no_proxy().build().unwrap(),

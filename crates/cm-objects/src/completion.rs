@@ -99,7 +99,7 @@ impl Objects {
     ) -> Result<ObjectInfo, ObjectError> {
         let Completion { parts, conditions, expected_sha256, late_headers, request } = completion;
         require_object(permit, &upload.bucket, &upload.key)?;
-        let place = self.0.puts.clone().try_acquire_owned().map_err(|_| ObjectError::Busy)?;
+        let place = self.0.puts.take(permit)?;
         let origin = Origin { tenant: permit.tenant().clone(), actor: permit.principal().cloned(), request };
         let UploadRef { bucket, key, id } = upload.clone();
         let target = Target { origin, bucket, key, conditions, upload: Some(id) };

@@ -14,7 +14,8 @@ pub struct Config {
     pub inline_from: u32,
     /// The version of the data of which all programs read manifests of chunks that are cut by content or compressed ([`Packing`](crate::Packing)).
     pub packing_from: u32,
-    /// How many puts may run at once; a further one is told to come back. Each needs up to 6 MiB.
+    /// How many puts may run at once, half of them by one principal and three quarters in one tenant; a further one is told to come back. Each
+    /// needs up to 6 MiB.
     pub concurrent_puts_max: usize,
     /// The smallest part of an upload in parts, but for the last one, in bytes. 5 MiB unless told, as with S3.
     pub part_bytes_min: u64,

@@ -25,10 +25,10 @@ use cm_types::{BucketName, ObjectKey, Sha256Digest, TenantId};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::objects::Engine;
+use crate::places::Place;
 use crate::quota::Room;
 use crate::rows::UploadRow;
 use crate::settings::{BucketSettings, Setting};
@@ -279,7 +279,7 @@ struct Plain {
 /// Those of [`Upload::fill`]; of an encrypted one those of [`Digests::check`].
 pub(crate) async fn fill(
     engine: Arc<Engine>,
-    place: OwnedSemaphorePermit,
+    place: Place,
     key: Option<ContentKey>,
     digests: Digests,
     body: impl Stream<Item = Result<Bytes, ObjectError>> + Send,

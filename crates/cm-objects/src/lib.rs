@@ -92,6 +92,7 @@ pub mod object;
 pub mod objects;
 pub mod packing;
 pub mod parts;
+mod places;
 pub mod protection;
 mod put;
 pub mod quota;

@@ -11,7 +11,7 @@ use cm_events::EventLog;
 use cm_policy::{ActionKind, Create, Delete, Permit, Read};
 use cm_runtime::{Backoff, Clock, Tasks, spawn_worker};
 use cm_types::{BucketName, ObjectKey, ResourceKind, ResourceRef, Sha256Digest, TenantId, Timestamp};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::abandoned::{Abandoned, Uncounted};
@@ -24,6 +24,7 @@ use crate::lifecycle::settings::KnownRules;
 use crate::lifecycle::worker::{Expirer, LifecyclePace};
 use crate::network::{Network, admit};
 use crate::object::object_ref;
+use crate::places::Places;
 use crate::rows::{BucketRow, Lineage, ObjectRow};
 use crate::tables::{BucketTags, Buckets, Doomed, DoomedRow, Lifecycles, ObjectRows, VersionKey, Versions};
 use crate::versions::look;
@@ -46,7 +47,7 @@ pub(crate) struct Engine {
     pub(crate) pins: Claims<Sha256Digest>,
     /// Versions being written or read.
     pub(crate) leases: Claims<Uuid>,
-    pub(crate) puts: Arc<Semaphore>,
+    pub(crate) puts: Places,
     /// Chunks whose put came to nothing.
     pub(crate) abandoned: Arc<Abandoned>,
     /// Rules of buckets as they were a moment ago.
@@ -96,7 +97,7 @@ impl Objects {
             tasks: tasks.clone(),
             pins: Claims::new(),
             leases: Claims::new(),
-            puts: Arc::new(Semaphore::new(config.concurrent_puts_max)),
+            puts: Places::new(config.concurrent_puts_max),
             abandoned: Arc::new(Abandoned::new(garbage.clone())),
             rules: KnownRules::default(),
             garbage,

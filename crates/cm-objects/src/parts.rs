@@ -84,7 +84,7 @@ impl Objects {
         if !(1..=PART_NUMBER_MAX).contains(&number) {
             return Err(ObjectError::PartNotFound { number });
         }
-        let place = self.0.puts.clone().try_acquire_owned().map_err(|_| ObjectError::Busy)?;
+        let place = self.0.puts.take(permit)?;
         let (tenant, early) = (permit.tenant().clone(), upload.clone());
         let (row, settings, room) = self
             .0

@@ -65,7 +65,7 @@ impl Objects {
         new.check()?;
         conditions.extend(new.if_match.clone().map(Condition::one_of));
         conditions.extend((new.if_none_match || !A::MAY_REPLACE).then_some(Condition::Absent));
-        let place = self.0.puts.clone().try_acquire_owned().map_err(|_| ObjectError::Busy)?;
+        let place = self.0.puts.take(permit)?;
         let target = Target {
             origin: Origin {
                 tenant: permit.tenant().clone(),

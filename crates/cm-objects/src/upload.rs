@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use cm_crypto::digest::{Md5, Sha256};
 use cm_db::WriteTx;
+use cm_runtime::Tasks;
 use cm_types::{Sha256Digest, Timestamp};
 use futures::{Stream, StreamExt};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -21,6 +21,7 @@ use crate::network::Network;
 use crate::network::keeping::Keeping;
 use crate::objects::Engine;
 use crate::packing::{Compression, Cutting, Packing, Shape};
+use crate::places::Place;
 use crate::quota::Room;
 use crate::tables::{Doomed, SEGMENT_BYTES, SegmentRow, VersionKey, insert_segment};
 use crate::{CHUNK_BYTES, ObjectError};
@@ -93,7 +94,7 @@ pub(crate) struct Upload {
     engine: Arc<Engine>,
     version: Uuid,
     lease: Shared<Uuid>,
-    place: OwnedSemaphorePermit,
+    place: Place,
     writer: Writer,
     segments: u64,
     /// How much content the segment has that is being filled.
@@ -113,7 +114,7 @@ enum Writer {
 /// Hashes chunks and makes them durable.
 struct ChunkWriter {
     engine: Arc<Engine>,
-    whole: Box<Whole>,
+    whole: Whole,
     /// The chunks of the segment being filled that are durable.
     uncounted: Uncounted,
     /// What the manifest says of them.
@@ -143,13 +144,38 @@ impl Whole {
         }
         self.size += chunk.len() as u64;
     }
+
+    /// As [`Whole::update`], each digest on a thread of its own: MD5 takes twice as long as SHA-256 does, and neither can be cut in pieces.
+    async fn updated(self, tasks: &Tasks, chunk: &Bytes) -> Result<Self, ObjectError> {
+        let Self { mut sha256, is_one_chunk, md5, size } = self;
+        let (size, for_md5) = (size + chunk.len() as u64, chunk.clone());
+        let md5 = md5.map(|mut md5| {
+            tasks.spawn_blocking("object-hash", move || {
+                md5.update(&for_md5);
+                md5
+            })
+        });
+        if !is_one_chunk {
+            let chunk = chunk.clone();
+            let hashed = tasks.spawn_blocking("object-hash", move || {
+                sha256.update(&chunk);
+                sha256
+            });
+            sha256 = hashed.await.map_err(|_| ObjectError::Lost)?;
+        }
+        let md5 = match md5 {
+            Some(hashed) => Some(hashed.await.map_err(|_| ObjectError::Lost)?),
+            None => None,
+        };
+        Ok(Self { sha256, is_one_chunk, md5, size })
+    }
 }
 
 impl ChunkWriter {
     fn new(engine: Arc<Engine>, expected: &Digests) -> Self {
         let uncounted = Uncounted::new(engine.abandoned.clone(), engine.pins.clone());
         let md5 = (expected.wants_md5 || expected.md5.is_some()).then(Md5::new);
-        let whole = Box::new(Whole { sha256: Sha256::new(), is_one_chunk: false, md5, size: 0 });
+        let whole = Whole { sha256: Sha256::new(), is_one_chunk: false, md5, size: 0 };
         Self {
             engine,
             whole,
@@ -168,18 +194,13 @@ impl ChunkWriter {
             Some(network) => self.send(network, chunk.clone()).await?,
             None => self.write(chunk.clone()).await?,
         }
-        let mut whole = self.whole;
-        whole.is_one_chunk = is_whole && self.compression == Compression::None;
-        if chunk.len() <= HASHED_AT_ONCE_MAX || (whole.is_one_chunk && whole.md5.is_none()) {
-            whole.update(&chunk);
+        self.whole.is_one_chunk = is_whole && self.compression == Compression::None;
+        if chunk.len() <= HASHED_AT_ONCE_MAX {
+            self.whole.update(&chunk);
         } else {
-            let hashed = self.engine.tasks.spawn_blocking("object-hash", move || {
-                whole.update(&chunk);
-                whole
-            });
-            whole = hashed.await.map_err(|_| ObjectError::Lost)?;
+            self.whole = self.whole.updated(&self.engine.tasks, &chunk).await?;
         }
-        Ok(Self { whole, ..self })
+        Ok(self)
     }
 
     /// Writes the chunk to the own disk.
@@ -269,7 +290,7 @@ impl ChunkWriter {
 }
 
 impl Upload {
-    pub(crate) fn new(engine: Arc<Engine>, place: OwnedSemaphorePermit, expected: Digests) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, place: Place, expected: Digests) -> Self {
         let version = Uuid::new_v4();
         let lease = engine.leases.try_share(version).expect("nobody knows the random version yet");
         let writer = Writer::Idle(Box::new(ChunkWriter::new(engine.clone(), &expected)));
@@ -372,7 +393,7 @@ impl Upload {
         if let Some(bytes) = &self.inline {
             whole.update(bytes);
         }
-        let Whole { sha256, is_one_chunk, md5, size } = *whole;
+        let Whole { sha256, is_one_chunk, md5, size } = whole;
         let one_chunk = uncounted.digests().first().copied().filter(|_| is_one_chunk);
         let (sha256, md5) = (one_chunk.unwrap_or_else(|| sha256.finish()), md5.map(Md5::finish));
         self.expected.check(sha256, md5)?;

@@ -29,7 +29,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 async fn until_released(bench: &Bench) {
     let engine = &bench.objects.0;
     until("a claim was never given up", || {
-        engine.pins.is_empty() && engine.leases.is_empty() && engine.puts.available_permits() == 64
+        engine.pins.is_empty() && engine.leases.is_empty() && engine.puts.free() == 64
     })
     .await;
 }

@@ -183,7 +183,7 @@ async fn limits_are_kept() {
     let new = NewObject { content_type: Some("a\r\nb".into()), ..NewObject::default() };
     let split = bench.put_with("split", new, pieces(b"", 1)).await;
     assert!(matches!(split, Err(ObjectError::DescriptionCharacter { .. })));
-    let place = bench.objects.0.puts.clone().try_acquire_owned().unwrap();
+    let place = bench.objects.0.puts.take(&permit::<Update>("scans", "busy")).unwrap();
     let busy = bench.put("busy", b"").await.unwrap_err();
     assert!(matches!(busy, ObjectError::Busy) && busy.retryable());
     drop(place);

@@ -36,9 +36,17 @@ pub fn refusal(error: KernelError) -> Failure {
             return Failure::new(FailureClass::QuotaExceeded, error.to_string());
         }
         // What is the matter is no secret, and that nothing is lost is worth knowing.
-        KernelError::Objects(ObjectError::ColdUnavailable { .. }) => {
+        KernelError::Objects(
+            ObjectError::ColdUnavailable { .. }
+            | ObjectError::NotEnoughPeers { is_full: false, .. }
+            | ObjectError::Unreachable { .. },
+        ) => {
             let failure = Failure::new(FailureClass::Unavailable, error.to_string());
             return failure.with_retry_after(UNAVAILABLE_RETRY_AFTER).with_cause(error);
+        }
+        KernelError::Objects(ObjectError::Damaged(_)) => {
+            let message = "what is stored of the object is damaged; an administrator's `cryptomesh object verify` tells what is";
+            return Failure::new(FailureClass::Internal, message).with_cause(error);
         }
         KernelError::Identity(IdentityError::SecondFactorRequired) => {
             let message = "the password is right; a code of the second factor is needed besides";

@@ -363,7 +363,10 @@ fn object_class(error: &ObjectError) -> ErrorClass {
         | ObjectError::NotEnoughPeers { .. }
         | ObjectError::Unreachable { .. }
         | ObjectError::ColdUnavailable { .. } => ErrorClass::Unavailable,
-        ObjectError::Layout(_) | ObjectError::NotConnected | ObjectError::NoColdTier => ErrorClass::Conflict,
+        ObjectError::Layout(_)
+        | ObjectError::NotConnected
+        | ObjectError::NoColdTier
+        | ObjectError::TooFewPeers { .. } => ErrorClass::Conflict,
         ObjectError::NotPermitted { .. }
         | ObjectError::Damaged(_)
         | ObjectError::InUse { .. }

@@ -269,6 +269,16 @@ pub enum ObjectError {
         /// Whether some peer has no room left.
         is_full: bool,
     },
+    /// Chunks cannot be kept like this: there are too few peers that take data.
+    #[error(
+        "`{redundancy}` takes more nodes than the {peers} that take data; add nodes first, or choose less"
+    )]
+    TooFewPeers {
+        /// What was wished for.
+        redundancy: String,
+        /// How many there are.
+        peers: usize,
+    },
     /// What was stored was reclaimed before it could be counted, or the layout has changed too often meanwhile. Nothing changed; retry.
     #[error("the chunks were reclaimed while they were written; try again")]
     Overtaken,

@@ -131,7 +131,7 @@ impl Objects {
                 let name = (permit.tenant().clone(), bucket.clone(), key.clone());
                 network.reads.object(name, self.0.now());
             }
-            let may_be_cold = self.0.cold.get().is_some() && inline.is_none() && !wanted.is_empty();
+            let is_read = inline.is_none() && !wanted.is_empty();
             let content_key = ContentKey::of(&self.0, &info, customer.as_ref())?;
             let source = Source { tenant: permit.tenant().clone(), info: info.clone(), inline };
             let chunks = content(self.0.clone(), source, content_key.as_ref(), wanted.clone());
@@ -139,7 +139,7 @@ impl Objects {
                 let _held = &lease;
                 chunk?.map_err(ObjectError::Damaged)
             });
-            let body = match may_be_cold {
+            let body = match is_read {
                 true => begun(body.boxed()).await?,
                 false => body.boxed(),
             };
@@ -303,12 +303,12 @@ impl Engine {
     }
 }
 
-/// The same body once its first piece is there: a cold tier that does not answer is then told of before anything is sent.
+/// The same body once its first piece is there: what cannot be read at all is then told of before anything is sent.
 async fn begun(
     mut body: BoxStream<'static, Result<Bytes, ObjectError>>,
 ) -> Result<BoxStream<'static, Result<Bytes, ObjectError>>, ObjectError> {
     match body.next().await {
-        Some(Err(error @ ObjectError::ColdUnavailable { .. })) => Err(error),
+        Some(Err(error)) => Err(error),
         Some(first) => Ok(stream::once(std::future::ready(first)).chain(body).boxed()),
         None => Ok(body),
     }

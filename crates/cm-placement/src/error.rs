@@ -23,6 +23,11 @@ pub enum LayoutError {
         "peer {0} may still hold the only copy of something; drain it, or declare it gone, before removing it"
     )]
     StillHolds(PeerId),
+    /// What drains must go somewhere, and so must what is written.
+    #[error(
+        "no peer would be left that takes data; add one, or take back that one drains, before peer {0} is drained, declared gone or removed"
+    )]
+    LastActive(PeerId),
     /// What is gone comes back with an empty disk at best.
     #[error("peer {0} is gone; remove it and add it anew")]
     Gone(PeerId),

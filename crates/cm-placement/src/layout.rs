@@ -120,6 +120,15 @@ impl Layout {
             }
             next.apply(change)?;
         }
+        let stops = |change: &Change| match change {
+            Change::Drain(peer) | Change::DeclareGone(peer) => Some(peer.clone()),
+            _ => None,
+        };
+        if let Some(peer) = changes.iter().rev().find_map(stops)
+            && !next.peers.values().any(|left| left.state == PeerState::Active)
+        {
+            return Err(LayoutError::LastActive(peer));
+        }
         if next.peers == self.peers { Err(LayoutError::Nothing) } else { Ok(next) }
     }
 
@@ -213,7 +222,7 @@ mod tests {
 
     #[test]
     fn changes_that_would_lose_data_or_mean_nothing_are_refused() {
-        let layout = Layout::empty().change(&[add("a", 1)]).unwrap();
+        let layout = Layout::empty().change(&[add("a", 1), add("c", 1)]).unwrap();
         let gone = layout.change(&[Change::DeclareGone(id("a"))]).unwrap();
         let check = |layout: &Layout, change: Change, expected: LayoutError| {
             assert_eq!(layout.change(&[change]), Err(expected));
@@ -224,6 +233,8 @@ mod tests {
         check(&layout, Change::Drain(id("b")), LayoutError::Unknown(id("b")));
         check(&layout, Change::Remove(id("a")), LayoutError::StillHolds(id("a")));
         check(&layout, Change::Activate(id("a")), LayoutError::Nothing);
+        check(&gone, Change::Drain(id("c")), LayoutError::LastActive(id("c")));
+        check(&gone, Change::DeclareGone(id("c")), LayoutError::LastActive(id("c")));
         let at_once = [Change::Drain(id("a")), Change::Remove(id("a"))];
         assert_eq!(layout.change(&at_once), Err(LayoutError::StillHolds(id("a"))));
         check(&gone, Change::Activate(id("a")), LayoutError::Gone(id("a")));

@@ -246,14 +246,29 @@ impl ChunkStore {
 
     /// The parts in one of the 256 directories with their lengths. Files with other names are not ours.
     pub(crate) fn list_parts(&self, directory: u8) -> Result<Vec<(Sha256Digest, Part, u64)>, ObjectError> {
+        self.each_part(directory, |(digest, part), entry| {
+            (digest, part, entry.metadata().map_or(0, |metadata| metadata.len()))
+        })
+    }
+
+    /// As [`ChunkStore::list_parts`], without looking at each file.
+    pub(crate) fn part_names(&self, directory: u8) -> Result<Vec<(Sha256Digest, Part)>, ObjectError> {
+        self.each_part(directory, |part, _| part)
+    }
+
+    fn each_part<T>(
+        &self,
+        directory: u8,
+        take: impl Fn((Sha256Digest, Part), &fs::DirEntry) -> T,
+    ) -> Result<Vec<T>, ObjectError> {
         let path = self.chunks.join(hex_byte(directory));
         let entries = fs::read_dir(&path).map_err(ObjectError::storage(&path))?;
         let mut parts = Vec::new();
         for entry in entries {
             let entry = entry.map_err(ObjectError::storage(&path))?;
             let found = entry.file_name().to_str().and_then(Part::parse);
-            if let Some((digest, part)) = found.filter(|(digest, _)| shard_of(digest) == directory) {
-                parts.push((digest, part, entry.metadata().map_or(0, |metadata| metadata.len())));
+            if let Some(part) = found.filter(|(digest, _)| shard_of(digest) == directory) {
+                parts.push(take(part, &entry));
             }
         }
         Ok(parts)

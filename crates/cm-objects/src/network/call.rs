@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::wire::{
-    DROP, DropHead, GET, GetAnswer, GetHead, HAVE, HEAT, HaveAnswer, HaveHead, HaveItem, HeatAnswer, LEASED,
-    LeasedAnswer, LeasedHead, PULL, PUT, PullHead, PutAnswer, PutHead, READINGS, ReadingsAnswer,
-    ReadingsHead, STATISTICS, StatisticsAnswer, believed, join, split,
+    DROP, DropHead, GET, GetAnswer, GetHead, HAVE, HEAT, HaveAnswer, HaveHead, HaveItem, HeatAnswer,
+    ITEMS_MAX, LEASED, LeasedAnswer, LeasedHead, PULL, PUT, PullHead, PutAnswer, PutHead, READINGS,
+    ReadingsAnswer, ReadingsHead, STATISTICS, StatisticsAnswer, believed, join, split,
 };
 use super::{EXCHANGES_PER_PEER_MAX, Network, lock};
 use crate::chunks::Part;
@@ -38,7 +38,7 @@ pub(crate) struct Leased {
     pub(crate) is_complete: bool,
 }
 
-fn slots() -> Arc<Semaphore> {
+pub(super) fn slots() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(EXCHANGES_PER_PEER_MAX))
 }
 
@@ -57,6 +57,9 @@ impl Drop for Flight<'_> {
         }
     }
 }
+
+/// How many chunks a peer reads for one question, so that it answers in time.
+const READ_AT_ONCE_MAX: usize = 16;
 
 impl Network {
     pub(crate) fn flight(&self, peer: &PeerId, bytes: usize) -> Flight<'_> {
@@ -135,20 +138,22 @@ impl Network {
         peer: &PeerId,
         items: Vec<HaveItem>,
     ) -> Result<Vec<Vec<Part>>, CallError> {
-        self.ask_have_in(peer, items, None).await
+        self.ask_have_in(peer, items, None, false).await
     }
 
-    /// As [`Network::ask_have`]; with an epoch the peer refuses unless it goes by that layout.
+    /// As [`Network::ask_have`]; with an epoch the peer refuses unless it goes by that layout, and what is relied on it reads first.
     pub(crate) async fn ask_have_in(
         &self,
         peer: &PeerId,
         mut items: Vec<HaveItem>,
         epoch: Option<u64>,
+        is_relied_on: bool,
     ) -> Result<Vec<Vec<Part>>, CallError> {
+        let most = if is_relied_on { READ_AT_ONCE_MAX } else { ITEMS_MAX };
         let mut parts = Vec::with_capacity(items.len());
         while !items.is_empty() {
-            let rest = items.split_off(HaveItem::page(&items).min(items.len()));
-            let (head, count) = (HaveHead { items, epoch }, parts.len());
+            let rest = items.split_off(HaveItem::page(&items).min(most).min(items.len()));
+            let (head, count) = (HaveHead { items, epoch, is_relied_on }, parts.len());
             let answer: HaveAnswer = self.ask(peer, HAVE, &head, &[]).await?.0;
             if answer.parts.len() != head.items.len() {
                 return Err(CallError::Answer(peer.clone()));

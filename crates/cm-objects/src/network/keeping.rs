@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cm_placement::{Redundancy, RedundancyError};
+use cm_crypto::digest::sha256;
+use cm_placement::{Placing, Redundancy, RedundancyError};
 use cm_policy::{Permit, Read, Update};
 use cm_types::{BucketName, RequestId};
 use serde::{Deserialize, Serialize};
@@ -69,7 +70,7 @@ impl Objects {
     /// several buckets have is kept as the safest of them wants it.
     ///
     /// # Errors
-    /// [`ObjectError::BucketNotFound`], [`ObjectError::NotPermitted`].
+    /// [`ObjectError::BucketNotFound`], [`ObjectError::NotPermitted`], [`ObjectError::TooFewPeers`] if nothing could be written then.
     pub async fn set_keeping(
         &self,
         permit: &Permit<Update>,
@@ -77,6 +78,14 @@ impl Objects {
         keeping: Option<Keeping>,
         request: Option<RequestId>,
     ) -> Result<(), ObjectError> {
+        if let (Some(network), Some(keeping)) = (self.0.network.get(), keeping) {
+            let known = network.learn().await?;
+            let redundancy = network.redundancy(Some(keeping));
+            let peers = known.order(&sha256(&[]));
+            if !Placing::is_possible(redundancy, &peers) {
+                return Err(ObjectError::TooFewPeers { redundancy: keeping.to_string(), peers: peers.len() });
+            }
+        }
         let told = ("redundancy", keeping.map(|keeping| keeping.to_string()).into());
         self.set_in_bucket(permit, bucket, told, request, move |row| row.keeping = keeping).await
     }

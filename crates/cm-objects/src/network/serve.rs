@@ -217,11 +217,19 @@ impl Network {
         }
         let chunks = self.chunks.clone();
         let looked = self.tasks.spawn_blocking("part-look", move || {
-            let mut all = Vec::with_capacity(head.items.len());
+            let (mut all, mut damaged) = (Vec::with_capacity(head.items.len()), Vec::new());
             for item in head.items {
                 let Ok(redundancy) = item.kept.redundancy() else { return Err(Refusal::Malformed) };
                 let mut parts = Vec::new();
                 for part in Part::all(redundancy) {
+                    match head.is_relied_on.then(|| chunks.read_part(&item.digest, part)) {
+                        None | Some(Ok(_)) => {}
+                        Some(Err(Flaw::Missing)) => continue,
+                        Some(Err(_)) => {
+                            damaged.push((item.digest, part));
+                            continue;
+                        }
+                    }
                     match chunks.hold(&item.digest, part, item.round) {
                         Ok(true) => parts.push(part),
                         Ok(false) => {}
@@ -233,9 +241,13 @@ impl Network {
                 }
                 all.push(parts);
             }
-            Ok(HaveAnswer { parts: all })
+            Ok((HaveAnswer { parts: all }, damaged))
         });
-        looked.await.map_err(|_| Refusal::Unavailable)?
+        let (answer, damaged) = looked.await.map_err(|_| Refusal::Unavailable)??;
+        for (digest, part) in damaged {
+            self.damaged(digest, part).await;
+        }
+        Ok(answer)
     }
 
     async fn serve_pull(&self, head: PullHead) -> Result<bool, Refusal> {

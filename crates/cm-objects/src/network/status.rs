@@ -3,12 +3,13 @@
 use cm_db::{Direction, KeyRange, ReadTx};
 use cm_placement::PeerState;
 use cm_policy::{ActionKind, Permit};
-use cm_types::{BucketName, ObjectKey, PeerId, Timestamp};
+use cm_types::{BucketName, ObjectKey, PeerId, Sha256Digest, Timestamp};
 use futures::future::join_all;
 
 use super::elastic::EXTRA_CHUNKS_MAX;
 use super::elastic::settings::ELASTIC_BUCKETS_MAX;
 use super::layouts::{Member, read_known};
+use super::survey::swept_by_all;
 use super::tables::{BucketElastics, Condemnations, ExtraCopies, Short, Survey, SurveyRow};
 use crate::objects::{bucket_row, require_object};
 use crate::{ObjectError, Objects};
@@ -106,10 +107,13 @@ impl Objects {
             .db
             .read(|tx| {
                 let short = tx.range::<Short>(KeyRange::all(), Direction::Forward, SHORT_COUNTED_MAX)?.len();
-                let condemned =
-                    tx.range::<Condemnations>(KeyRange::all(), Direction::Forward, SHORT_COUNTED_MAX)?.len();
+                let known = read_known(tx)?;
+                // Those of the last round are kept though all have done them.
+                let next = swept_by_all(tx, &known)?.unwrap_or_default() + 1;
+                let left = KeyRange::of((next, Sha256Digest::from_bytes([0; 32]))..);
+                let condemned = tx.range::<Condemnations>(left, Direction::Forward, SHORT_COUNTED_MAX)?.len();
                 let extra = read_extra(tx)?;
-                Ok::<_, ObjectError>((read_known(tx)?, short, condemned, tx.get::<Survey>(&())?, extra))
+                Ok::<_, ObjectError>((known, short, condemned, tx.get::<Survey>(&())?, extra))
             })
             .await?;
         let (epoch, members) = self.layout().await?;

@@ -148,12 +148,20 @@ impl Network {
             }
         };
         let mut puts: FuturesUnordered<_> = slots.into_iter().map(put).collect();
-        let (mut until, mut is_full) = (None::<Instant>, false);
+        let (mut until, mut is_full, mut made_up) = (None::<Instant>, false, false);
         while !placing.is_over() {
             let next = match until {
                 None => puts.next().await,
-                Some(until) => match timeout_at(until, puts.next()).await {
+                Some(at) => match timeout_at(at, puts.next()).await {
                     Ok(next) => next,
+                    Err(_) if !made_up => {
+                        // Enough is durable, yet not all: what goes to whoever is slow goes to the next peer, too, if there is one.
+                        made_up = true;
+                        let slow = placing.under_way().to_vec();
+                        puts.extend(slow.iter().filter_map(|slot| placing.failed(slot)).map(put));
+                        until = Some(Instant::now() + self.pace.straggler_timeout);
+                        continue;
+                    }
                     Err(_) => break,
                 },
             };
@@ -183,7 +191,7 @@ impl Network {
         let asked = order.iter().take(redundancy.width() + SPARES_ASKED).filter(|peer| self.is_up(peer));
         let answers = join_all(asked.map(|peer| async move {
             let item = HaveItem { digest, kept, round: Some(promise.round) };
-            let parts = self.ask_have(peer, vec![item]).await.ok()?.pop()?;
+            let parts = self.ask_have_in(peer, vec![item], None, true).await.ok()?.pop()?;
             Some((peer, parts))
         }));
         let held: BTreeMap<&PeerId, Vec<Part>> = answers.await.into_iter().flatten().collect();

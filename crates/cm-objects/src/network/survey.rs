@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cm_db::{Direction, KeyRange};
+use cm_db::{Direction, KeyRange, ReadTx};
 use cm_placement::{Damaged, Epoch, Held, Pull, mend, repair_order};
 use cm_runtime::{WorkState, Worker};
 use cm_types::{ByteCount, PeerId, Sha256Digest, Timestamp};
@@ -15,6 +15,7 @@ use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::scrub::pause;
+use super::status::SHORT_COUNTED_MAX;
 use super::store::keeping_of;
 use super::tables::{Condemnations, Condemned, Rounds, RoundsRow, Short, ShortRow, Survey, SurveyRow, Swept};
 use super::wire::{HaveItem, PullHead};
@@ -25,6 +26,8 @@ use crate::{CHUNK_BYTES, ObjectError};
 
 /// How many chunks are looked at in one step.
 const BATCH: usize = 256;
+/// How many chunks that are known to be short are mended in one step, the most endangered of them first.
+const SHORT_BATCH: usize = 1024;
 /// How many pulls are under way at once.
 const PULLS_MAX: usize = 4;
 /// How many condemnations are forgotten at once.
@@ -45,7 +48,7 @@ pub(super) struct Surveyor {
     short_after: Option<Sha256Digest>,
     /// Short chunks that could not be mended and wait.
     retry_at: Instant,
-    /// Whether the last pass found chunks of which too few parts could be reached. They are short ones, too: once none is, everything is looked at again.
+    /// Whether the last pass missed chunks that peers may have which did not answer. They are short ones, too: once none is, everything is looked at again.
     has_lost: bool,
 }
 
@@ -56,9 +59,22 @@ type Seen = (u64, BTreeSet<PeerId>, u64);
 struct Pass {
     of: Seen,
     after: Option<Sha256Digest>,
-    /// Chunks that are not yet as they should be.
+    /// Chunks that are not yet as they should be, or may be found once everybody answers.
     pending: u64,
+    /// Chunks of which too few parts were found.
     lost: u64,
+    /// Whether somebody was not asked who may have them.
+    may_be_found: bool,
+    /// Whether only what would not survive another loss is mended, so that nothing else keeps it waiting.
+    only_urgent: bool,
+    /// Chunks that wait for the pass after it.
+    put_off: u64,
+}
+
+impl Pass {
+    fn new(of: Seen, only_urgent: bool) -> Self {
+        Self { of, after: None, pending: 0, lost: 0, may_be_found: false, only_urgent, put_off: 0 }
+    }
 }
 
 /// What came of mending some chunks.
@@ -67,6 +83,8 @@ struct Mended {
     pulled: u64,
     pending: u64,
     lost: u64,
+    may_be_found: bool,
+    put_off: u64,
     bytes: u64,
 }
 
@@ -132,7 +150,7 @@ impl Worker for Surveyor {
         }
         let retries = self.seen.is_some() || self.failed.as_ref() != Some(&of);
         if self.pass.is_none() && ((changed && retries) || Instant::now() >= self.due_at) {
-            self.pass = Some(Pass { of, after: None, pending: 0, lost: 0 });
+            self.pass = Some(Pass::new(of, true));
             network.survey_progress.store(0, Ordering::Relaxed);
         }
         let Some(pass) = &mut self.pass else { return Ok(WorkState::Idle) };
@@ -140,10 +158,14 @@ impl Worker for Surveyor {
             return Ok(WorkState::Busy);
         }
         let pass = self.pass.take().expect("it was looked at above");
+        if pass.put_off > 0 {
+            self.pass = Some(Pass::new(pass.of, false));
+            return Ok(WorkState::Busy);
+        }
         let is_done = network.finish_pass(&pass).await? && pass.pending == 0;
         let soon = if is_done { network.pace.survey_every } else { network.pace.look_every * 2 };
         self.due_at = Instant::now() + soon.min(network.pace.survey_every);
-        self.has_lost = pass.lost > 0;
+        self.has_lost = pass.may_be_found;
         self.seen = is_done.then(|| pass.of.clone());
         self.failed = (!is_done).then(|| pass.of.clone());
         Ok(WorkState::Idle)
@@ -221,31 +243,36 @@ impl Network {
         known: &Known,
         after: &mut Option<Sha256Digest>,
     ) -> Result<Option<Mended>, ObjectError> {
+        let is_first = after.is_none();
         let range = match after.take() {
             Some(after) => KeyRange::all().after(&after),
             None => KeyRange::all(),
         };
-        let short = self
+        let (short, count) = self
             .db
             .read(move |tx| {
-                let rows = tx.range::<Short>(range, Direction::Forward, BATCH)?;
+                let rows = tx.range::<Short>(range, Direction::Forward, SHORT_BATCH)?;
+                let count = match is_first && rows.len() < SHORT_BATCH {
+                    true => rows.len(),
+                    false => tx.range::<Short>(KeyRange::all(), Direction::Forward, SHORT_COUNTED_MAX)?.len(),
+                };
                 let digests: Vec<Sha256Digest> = rows.into_iter().map(|(digest, _)| digest).collect();
                 let rows = tx.get_many::<Chunks>(&digests)?;
-                Ok::<_, ObjectError>(digests.into_iter().zip(rows).collect::<Vec<_>>())
+                Ok::<_, ObjectError>((digests.into_iter().zip(rows).collect::<Vec<_>>(), count))
             })
             .await?;
-        metrics::gauge!("cm_storage_short_chunks").set(short.len() as f64);
+        metrics::gauge!("cm_storage_short_chunks").set(count as f64);
         if short.is_empty() {
             return Ok(None);
         }
-        *after = short.last().map(|(digest, _)| *digest).filter(|_| short.len() == BATCH);
+        *after = short.last().map(|(digest, _)| *digest).filter(|_| short.len() == SHORT_BATCH);
         let (gone, there): (Vec<_>, Vec<_>) =
             short.into_iter().partition(|(_, row)| row.as_ref().is_none_or(|row| row.cold.is_some()));
         let gone = gone.into_iter().map(|(digest, _)| digest).collect();
         self.forget_gone(gone).await?;
         let there = there.into_iter().filter_map(|(digest, row)| Some((digest, row?))).collect();
-        let (mended, whole) = self.mend_batch(known, there).await?;
-        self.forget_short(whole).await?;
+        let (mended, done) = self.mend_batch(known, there, false).await?;
+        self.forget_short(done).await?;
         Ok(Some(mended))
     }
 
@@ -294,19 +321,23 @@ impl Network {
         pass.after = Some(*last);
         let count = rows.len() as u64;
         let counted = rows.into_iter().filter(|(_, row)| row.references > 0 && row.cold.is_none()).collect();
-        let (mended, _) = self.mend_batch(known, counted).await?;
+        let (mended, _) = self.mend_batch(known, counted, pass.only_urgent).await?;
         pass.pending += mended.pending;
         pass.lost += mended.lost;
+        pass.may_be_found |= mended.may_be_found;
+        pass.put_off += mended.put_off;
         self.survey_progress.fetch_add(count, Ordering::Relaxed);
         metrics::counter!("cm_storage_surveyed_chunks_total").increment(count);
         Ok(count as usize == BATCH)
     }
 
-    /// Asks who has what, and has peers get what they lack, the most endangered chunks first. Answers with those that are whole.
+    /// Asks who has what, and has peers get what they lack, the most endangered chunks first. Answers with those of which nothing is left to
+    /// do: they are whole, or everybody has answered and too little of them is left. Of urgent ones alone, the others are put off.
     async fn mend_batch(
         &self,
         known: &Known,
         chunks: Vec<(Sha256Digest, ChunkRow)>,
+        only_urgent: bool,
     ) -> Result<(Mended, Vec<Sha256Digest>), ObjectError> {
         let mut mended = Mended::default();
         if chunks.is_empty() {
@@ -322,10 +353,10 @@ impl Network {
                 Ok::<_, ObjectError>((round, tx.get_many::<Condemned>(&digests)?))
             })
             .await?;
-        let held = self.who_has(known, &chunks, &condemned, round).await;
+        let (held, has_everybody_answered) = self.who_has(known, &chunks, &condemned, round).await;
         let mut plans = BTreeMap::new();
         let mut damaged = Vec::new();
-        let mut whole = Vec::new();
+        let mut done = Vec::new();
         for ((digest, row), held) in chunks.iter().zip(held) {
             let redundancy = self.redundancy(row.kept);
             let order = known.order(digest);
@@ -341,15 +372,28 @@ impl Network {
             let waits = !put_off.is_empty() || home.iter().any(is_waited_for);
             if !mending.is_readable {
                 mended.lost += 1;
-                // Perhaps whoever has the rest cannot be asked for a moment.
-                self.found_short(*digest);
+                match has_everybody_answered {
+                    // What is nowhere keeps nobody from leaving.
+                    true => done.push(*digest),
+                    false => {
+                        mended.pending += 1;
+                        mended.may_be_found = true;
+                        self.found_short(*digest);
+                    }
+                }
                 continue;
             }
             if pulls.is_empty() {
-                match waits {
+                // While nobody takes data, nothing that drains has gone anywhere.
+                match waits || wanted.is_empty() {
                     true => mended.pending += 1,
-                    false => whole.push(*digest),
+                    false => done.push(*digest),
                 }
+                continue;
+            }
+            if only_urgent && mending.surviving > redundancy.needed() {
+                mended.pending += 1;
+                mended.put_off += 1;
                 continue;
             }
             damaged.push(Damaged {
@@ -370,13 +414,13 @@ impl Network {
             mended.pulled += pulled;
             mended.bytes += bytes;
             match is_whole {
-                true => whole.push(digest),
+                true => done.push(digest),
                 false => mended.pending += 1,
             }
             pause(bytes, self.pace.repair_bytes_per_second).await;
         }
         metrics::counter!("cm_storage_parts_mended_total").increment(mended.pulled);
-        Ok((mended, whole))
+        Ok((mended, done))
     }
 
     async fn pull(
@@ -405,15 +449,16 @@ impl Network {
         (digest, pulled, bytes, is_whole)
     }
 
-    /// Which parts of each chunk the peers have that can be asked.
+    /// Which parts of each chunk the peers have that can be asked, and whether all of them have answered.
     async fn who_has(
         &self,
         known: &Known,
         chunks: &[(Sha256Digest, ChunkRow)],
         condemned: &[Option<super::tables::CondemnedRow>],
         round: u64,
-    ) -> Vec<Held> {
-        let peers = known.current().peers().filter(|(id, peer)| peer.state.serves() && self.is_up(id));
+    ) -> (Vec<Held>, bool) {
+        let serving = || known.current().peers().filter(|(_, peer)| peer.state.serves());
+        let peers = serving().filter(|(id, _)| self.is_up(id));
         let answers = join_all(peers.map(|(peer, _)| {
             let item = |((digest, row), condemned): (&(Sha256Digest, ChunkRow), &Option<_>)| HaveItem {
                 digest: *digest,
@@ -432,18 +477,21 @@ impl Network {
                 .map(|(peer, parts)| (peer.clone(), parts.iter().map(|part| part.number()).collect()))
                 .collect()
         };
-        (0..chunks.len()).map(held).collect()
+        ((0..chunks.len()).map(held).collect(), answers.len() == serving().count())
     }
 
     /// Notes that everything was looked at; if all of it is at its place, no earlier epoch matters any more. Whether that did not
     /// have to wait for chunks that were counted behind the pass and are to be mended first.
     async fn finish_pass(&self, pass: &Pass) -> Result<bool, ObjectError> {
         let (now, own) = (self.clock.now().into(), self.own.clone());
-        let (epoch, settles) = (Epoch(pass.of.0), pass.pending == 0 && pass.lost == 0);
+        let (epoch, settles) = (Epoch(pass.of.0), pass.pending == 0);
         let lost = pass.lost;
         metrics::gauge!("cm_storage_lost_chunks").set(lost as f64);
         if lost > 0 {
-            tracing::error!(chunks = lost, "chunks of which too few parts can be reached");
+            tracing::error!(
+                chunks = lost,
+                "too little is left of some chunks: `object verify` names the objects"
+            );
         }
         let (settled, waits) = self
             .db
@@ -470,13 +518,11 @@ impl Network {
 
     /// Forgets what was condemned once all peers have deleted it.
     async fn forget_condemnations(&self, known: &Known) -> Result<(), ObjectError> {
-        let serving = known.current().peers().filter(|(_, peer)| peer.state.serves());
-        let peers: Vec<String> = serving.map(|(id, _)| id.to_string()).collect();
+        let known = known.clone();
         let done = self
             .db
             .read(move |tx| {
-                let swept = tx.get_many::<Swept>(&peers)?;
-                let least = swept.into_iter().map(|row| row.map_or(0, |row| row.round)).min();
+                let least = swept_by_all(tx, &known)?;
                 let first = tx.range::<Condemnations>(KeyRange::all(), Direction::Forward, 1)?;
                 let due = first.first().is_some_and(|((round, _), _)| Some(*round) < least);
                 Ok::<_, ObjectError>(least.filter(|_| due))
@@ -500,4 +546,12 @@ impl Network {
             })
             .await
     }
+}
+
+/// The last round of deletions that every peer has done; `None` without peers.
+pub(super) fn swept_by_all(tx: &ReadTx<'_>, known: &Known) -> Result<Option<u64>, ObjectError> {
+    let serving = known.current().peers().filter(|(_, peer)| peer.state.serves());
+    let peers: Vec<String> = serving.map(|(id, _)| id.to_string()).collect();
+    let swept = tx.get_many::<Swept>(&peers)?;
+    Ok(swept.into_iter().map(|row| row.map_or(0, |row| row.round)).min())
 }

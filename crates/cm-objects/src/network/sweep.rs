@@ -1,12 +1,12 @@
 //! What each peer does for itself: it deletes what was condemned, and looks through what it has for parts that nobody knows and
 //! for parts that belong elsewhere.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cm_db::{Direction, KeyRange};
-use cm_placement::{Held, is_surplus};
+use cm_placement::{Epoch, Held, Redundancy, is_surplus};
 use cm_runtime::{WorkState, Worker};
 use cm_types::{PeerId, Sha256Digest};
 use futures::future::join_all;
@@ -17,15 +17,37 @@ use super::tables::{Condemnations, Condemned, ExtraCopies, Rounds, Swept, SweptR
 use super::wire::{HaveItem, ITEMS_MAX};
 use super::{Network, condemn};
 use crate::ObjectError;
-use crate::chunks::Part;
+use crate::chunks::{Part, shard_of};
 use crate::tables::Chunks;
 
-/// How many condemned chunks are deleted at a time.
-const BATCH: usize = 256;
+/// How many condemnations are read at a time.
+const BATCH: usize = 4096;
+/// How many condemned chunks are deleted at a time: each time, the directories are listed.
+const DELETED_AT_ONCE: usize = 65_536;
 /// Parts without a row that are remembered from one look to the next; further ones wait for their turn.
 const ORPHANS_MAX: usize = 65_536;
 
 type Listed = Vec<(Sha256Digest, Part, u64)>;
+
+/// A part that this peer has and is not to have, or perhaps not.
+struct Elsewhere {
+    digest: Sha256Digest,
+    part: Part,
+    /// Whether it is of the form that the chunk is kept in.
+    fits: bool,
+    redundancy: Redundancy,
+    /// Who is to have the chunk.
+    wanted: Vec<PeerId>,
+    /// The round in which others are to promise theirs anew.
+    round: Option<u64>,
+}
+
+impl Elsewhere {
+    fn is_surplus(&self, held: &Held, own: &PeerId) -> bool {
+        let number = self.fits.then(|| self.part.number());
+        is_surplus(self.redundancy, &self.wanted, held, own, number)
+    }
+}
 
 /// Runs [`Network::sweep`] after changes and every so often.
 pub(super) struct Sweeper {
@@ -107,6 +129,7 @@ impl Network {
         // Of what came before the floor nothing is known any more; those parts have no row and are found as orphans.
         let first = (swept.max(rounds.floor.saturating_sub(1)) + 1, Sha256Digest::from_bytes([0; 32]));
         let mut range = KeyRange::of(first..);
+        let mut condemned = BTreeMap::new();
         loop {
             let page = range.clone();
             let rows = self
@@ -117,9 +140,12 @@ impl Network {
                 .await?;
             let Some((last, _)) = rows.last() else { break };
             range = range.after(last);
-            let condemned = rows.into_iter().map(|((round, digest), _)| (digest, round)).collect();
-            self.delete_parts(condemned).await?;
+            condemned.extend(rows.into_iter().map(|((round, digest), _)| (digest, round)));
+            if condemned.len() >= DELETED_AT_ONCE {
+                self.delete_parts(std::mem::take(&mut condemned)).await?;
+            }
         }
+        self.delete_parts(condemned).await?;
         let round = rounds.round;
         self.db
             .write(move |tx| {
@@ -130,24 +156,25 @@ impl Network {
     }
 
     async fn delete_parts(&self, condemned: BTreeMap<Sha256Digest, u64>) -> Result<(), ObjectError> {
-        let chunks = self.chunks.clone();
-        let deleted = self.tasks.spawn_blocking("part-remove", move || {
-            let mut parts = 0;
-            let mut directories: BTreeMap<u8, Vec<Sha256Digest>> = BTreeMap::new();
-            for digest in condemned.keys() {
-                directories.entry(digest.as_bytes()[0]).or_default().push(*digest);
+        let directories: BTreeSet<u8> = condemned.keys().map(shard_of).collect();
+        let condemned = Arc::new(condemned);
+        for directory in directories {
+            if self.tasks.token().is_cancelled() {
+                return Err(ObjectError::Lost);
             }
-            for directory in directories.into_keys() {
-                for (digest, part, _) in chunks.list_parts(directory)? {
+            let (chunks, condemned) = (self.chunks.clone(), condemned.clone());
+            let deleted = self.tasks.spawn_blocking("part-remove", move || {
+                let mut parts = 0;
+                for (digest, part) in chunks.part_names(directory)? {
                     let Some(round) = condemned.get(&digest) else { continue };
                     let freed = chunks.remove_before(&digest, part, *round)?;
                     parts += u64::from(freed.is_some());
                 }
-            }
-            Ok::<_, ObjectError>(parts)
-        });
-        let parts: u64 = deleted.await.map_err(|_| ObjectError::Lost)??;
-        metrics::counter!("cm_storage_parts_deleted_total").increment(parts);
+                Ok::<_, ObjectError>(parts)
+            });
+            let parts: u64 = deleted.await.map_err(|_| ObjectError::Lost)??;
+            metrics::counter!("cm_storage_parts_deleted_total").increment(parts);
+        }
         Ok(())
     }
 
@@ -223,44 +250,27 @@ impl Network {
             }
             // Whatever may be about to be deleted where it is wanted is promised anew before this part goes.
             let round = condemned.map(|_| round);
-            elsewhere.push((digest, part, fits, redundancy, wanted, round));
+            elsewhere.push(Elsewhere { digest, part, fits, redundancy, wanted, round });
         }
         self.condemn_orphans(unknown, orphans, tidied).await?;
         if elsewhere.is_empty() {
             return Ok(());
         }
-        let peers: std::collections::BTreeSet<&PeerId> =
-            elsewhere.iter().flat_map(|(_, _, _, _, wanted, _)| wanted).collect();
-        let answers = join_all(peers.into_iter().map(|peer| {
-            let mine = elsewhere.iter().filter(|(_, _, _, _, wanted, _)| wanted.contains(peer));
-            let mine: Vec<_> = mine.collect();
-            let items = mine.iter().map(|(digest, _, _, redundancy, _, round)| HaveItem {
-                digest: *digest,
-                kept: keeping_of(*redundancy),
-                round: *round,
-            });
-            let items: Vec<_> = items.collect();
-            let digests: Vec<Sha256Digest> = mine.iter().map(|(digest, ..)| *digest).collect();
-            async move {
-                let parts = self.ask_have_in(peer, items, Some(epoch.0)).await.ok()?;
-                Some((peer, digests.into_iter().zip(parts).collect::<HashMap<_, _>>()))
-            }
-        }));
-        let answers: Vec<_> = answers.await.into_iter().flatten().collect();
+        let held = self.held_where_wanted(&elsewhere, epoch, false).await;
         let mut surplus = Vec::new();
-        for (digest, part, fits, redundancy, wanted, _) in &elsewhere {
-            let held: Held = answers
-                .iter()
-                .filter_map(|(peer, parts)| Some(((*peer).clone(), parts.get(digest)?)))
-                .map(|(peer, parts)| (peer, parts.iter().map(|part| part.number()).collect()))
-                .collect();
-            let number = fits.then(|| part.number());
-            if is_surplus(*redundancy, wanted, &held, &self.own, number) {
-                surplus.push((*digest, *part));
-            } else if !(*fits && wanted.contains(&self.own)) {
-                tidied.misplaced += 1;
-                self.found_short(*digest);
+        for (one, held) in elsewhere.into_iter().zip(held) {
+            if one.is_surplus(&held, &self.own) {
+                surplus.push(one);
+            } else {
+                self.note_misplaced(&one, tidied);
             }
+        }
+        // Before the own part goes, the others are read: their names alone say nothing of their bytes.
+        let read = self.held_where_wanted(&surplus, epoch, true).await;
+        let (surplus, damaged): (Vec<_>, Vec<_>) =
+            surplus.into_iter().zip(read).partition(|(one, held)| one.is_surplus(held, &self.own));
+        for (one, _) in damaged {
+            self.note_misplaced(&one, tidied);
         }
         self.db.barrier().await?;
         if self.learn().await?.current().epoch() != epoch {
@@ -271,12 +281,45 @@ impl Network {
         tidied.dropped += surplus.len() as u64;
         let chunks = self.chunks.clone();
         let dropped = self.tasks.spawn_blocking("part-remove", move || {
-            for (digest, part) in surplus {
+            for (Elsewhere { digest, part, .. }, _) in surplus {
                 chunks.remove_before(&digest, part, u64::MAX)?;
             }
             Ok::<_, ObjectError>(())
         });
         dropped.await.map_err(|_| ObjectError::Lost)?
+    }
+
+    fn note_misplaced(&self, one: &Elsewhere, tidied: &mut Tidied) {
+        if !(one.fits && one.wanted.contains(&self.own)) {
+            tidied.misplaced += 1;
+            self.found_short(one.digest);
+        }
+    }
+
+    /// Which parts of each the wanted holders have that go by the same layout; sound ones, if they are to be read.
+    async fn held_where_wanted(&self, all: &[Elsewhere], epoch: Epoch, is_relied_on: bool) -> Vec<Held> {
+        let peers: BTreeSet<&PeerId> = all.iter().flat_map(|one| &one.wanted).collect();
+        let answers = join_all(peers.into_iter().map(|peer| {
+            let mine: Vec<&Elsewhere> = all.iter().filter(|one| one.wanted.contains(peer)).collect();
+            let items = mine.iter().map(|one| HaveItem {
+                digest: one.digest,
+                kept: keeping_of(one.redundancy),
+                round: one.round,
+            });
+            let items: Vec<HaveItem> = items.collect();
+            let digests: Vec<Sha256Digest> = mine.iter().map(|one| one.digest).collect();
+            async move {
+                let parts = self.ask_have_in(peer, items, Some(epoch.0), is_relied_on).await.ok()?;
+                Some((peer, digests.into_iter().zip(parts).collect::<HashMap<_, _>>()))
+            }
+        }));
+        let answers: Vec<_> = answers.await.into_iter().flatten().collect();
+        let held = |one: &Elsewhere| {
+            let found =
+                answers.iter().filter_map(|(peer, parts)| Some(((*peer).clone(), parts.get(&one.digest)?)));
+            found.map(|(peer, parts)| (peer, parts.iter().map(|part| part.number()).collect())).collect()
+        };
+        all.iter().map(held).collect()
     }
 
     /// Condemns what has had no row for the grace period: whoever is just writing it counts it before that, or promises it anew.

@@ -78,6 +78,9 @@ pub(crate) struct HaveHead {
     /// Whoever asks is going to drop its own parts: only a peer that goes by the same layout may say that it has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) epoch: Option<u64>,
+    /// Whoever asks relies on what is there: it is read first, and what is damaged does not count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_relied_on: bool,
 }
 
 impl HaveItem {
@@ -245,7 +248,11 @@ mod tests {
     fn a_full_question_fits() {
         let kept = Keeping::Erasure { data: 32, parity: 32 };
         let item = || HaveItem { digest: sha256(b"x"), kept, round: Some(u64::MAX) };
-        let head = HaveHead { items: (0..ITEMS_MAX).map(|_| item()).collect(), epoch: Some(u64::MAX) };
+        let head = HaveHead {
+            items: (0..ITEMS_MAX).map(|_| item()).collect(),
+            epoch: Some(u64::MAX),
+            is_relied_on: true,
+        };
         assert!(join(&head, &[]).len() < HEAD_LEN_MAX, "{}", join(&head, &[]).len());
     }
 

@@ -89,6 +89,65 @@ async fn what_could_not_be_reached_when_everything_was_looked_at_is_looked_for_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_nowhere_keeps_nobody_from_leaving() {
+    let cluster = Cluster::start(3).await;
+    cluster.keep("1").await;
+    cluster.put_patiently(0, "film", &sample(400_000, 11)).await;
+    cluster.put_patiently(0, "other", &sample(400_000, 12)).await;
+    cluster.wait_settled(0).await;
+    let files: Vec<PathBuf> = cluster.peers.iter().flat_map(Peer::files).collect();
+    std::fs::remove_file(&files[0]).unwrap();
+    let objects = cluster.peers[0].objects().clone();
+    let changed = [Change::Resize { peer: id(0), capacity_bytes: 1 << 29 }];
+    cluster.db.write(move |tx| objects.change_layout(tx, &changed)).await.unwrap();
+    cluster.wait_settled(0).await;
+    assert_eq!(cluster.status(0).await.lost_chunks, 1);
+    let unreachable = [cluster.read(0, "film").await, cluster.read(0, "other").await];
+    assert_eq!(unreachable.iter().filter(|read| read.is_err()).count(), 1);
+    cluster.stop().await;
+}
+
+/// Whoever uploads again what cannot be read expects that it can be read then.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_come_again_take_the_place_of_rotten_ones() {
+    for text in ["3", "2+1"] {
+        let cluster = Cluster::start(3).await;
+        cluster.keep(text).await;
+        let bytes = sample(1_500_000, 13);
+        cluster.put_patiently(0, "film", &bytes).await;
+        cluster.wait_settled(0).await;
+        for file in cluster.peers.iter().flat_map(Peer::files) {
+            let mut damaged = std::fs::read(&file).unwrap();
+            damaged[1000] ^= 1;
+            std::fs::write(&file, damaged).unwrap();
+        }
+        cluster.put_patiently(1, "again", &bytes).await;
+        for at in 0..3 {
+            assert_eq!(cluster.read(at, "film").await.unwrap(), bytes, "{text} at {at}");
+        }
+        cluster.stop().await;
+    }
+}
+
+/// A copy that somebody is slow to take is given to somebody else before the write is acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_slow_is_made_up_for() {
+    let cluster = Cluster::with_grace(4, Pace { part_timeout: LONG, ..pace() }, LONG * 60).await;
+    let bytes = sample(700_000, 14);
+    let digest = cm_crypto::digest::sha256(&bytes);
+    let network = cluster.peers[0].network();
+    let order = network.known().order(&digest);
+    let slow = order.iter().take(3).find(|peer| !network.is_own(peer)).unwrap();
+    let slots = lock(&network.slots).entry(slow.clone()).or_insert_with(call::slots).clone();
+    let held = slots.acquire_many_owned(EXCHANGES_PER_PEER_MAX as u32).await.unwrap();
+    network.store(digest, bytes.into(), None).await.unwrap();
+    assert_eq!(cluster.parts(), 3);
+    drop(held);
+    drop(network);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_room_is_passed_over() {
     let cluster = Cluster::start(5).await;
     let objects = cluster.peers[0].objects().clone();

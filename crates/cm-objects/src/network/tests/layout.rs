@@ -1,4 +1,4 @@
-use cm_placement::{Change, HistoryError};
+use cm_placement::{Change, HistoryError, LayoutError};
 
 use super::*;
 use crate::LayoutChange;
@@ -35,6 +35,18 @@ async fn a_drained_peer_hands_everything_over_before_it_may_leave() {
     assert!(cluster.peers[0].objects().may_leave(&id(3)).await.unwrap());
     for (name, bytes) in &objects {
         assert_eq!(cluster.read(3, name).await.unwrap(), *bytes, "also by who keeps nothing any more");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_is_left_who_takes_data() {
+    let cluster = Cluster::start(2).await;
+    change(&cluster, Change::Drain(id(0))).await.unwrap();
+    for last in [Change::Drain(id(1)), Change::DeclareGone(id(1))] {
+        let refused = change(&cluster, last).await;
+        let expected = LayoutChange::Layout(LayoutError::LastActive(id(1)));
+        assert!(matches!(&refused, Err(ObjectError::Layout(found)) if *found == expected), "{refused:?}");
     }
     cluster.stop().await;
 }

@@ -5,6 +5,8 @@ mod agent;
 mod db;
 mod demo;
 mod endpoint_server;
+#[cfg(test)]
+mod guide;
 mod mpc_up;
 mod up;
 

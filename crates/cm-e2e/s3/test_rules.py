@@ -26,13 +26,14 @@ def test_rules_are_kept_as_they_were_said(s3, bucket, refused):
             "ID": "4",
             "Status": "Enabled",
             "Filter": {"And": {"Prefix": "c/", "Tags": [{"Key": "k", "Value": "v"}], "ObjectSizeGreaterThan": 9}},
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 3},
+            "Expiration": {"Days": 3},
         },
         {
             "ID": "5",
             "Status": "Enabled",
-            "Filter": {"Tag": {"Key": "k", "Value": "v"}},
+            "Filter": {"Prefix": "d/"},
             "Expiration": {"ExpiredObjectDeleteMarker": True},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 3},
         },
         {
             "ID": "6",
@@ -40,6 +41,7 @@ def test_rules_are_kept_as_they_were_said(s3, bucket, refused):
             "Filter": {"ObjectSizeLessThan": 500},
             "NoncurrentVersionExpiration": {"NoncurrentDays": 3, "NewerNoncurrentVersions": 2},
         },
+        {"ID": "7", "Status": "Enabled", "Filter": {"Tag": {"Key": "k", "Value": "v"}}, "Expiration": {"Days": 1}},
     ]
     put(s3, bucket, *rules)
     assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == rules

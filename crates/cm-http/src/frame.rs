@@ -126,6 +126,10 @@ fn panicked(payload: Box<dyn Any + Send>) -> Response {
     Failure::internal(format!("panicked: {message}")).into_response()
 }
 
+/// Marks an answer that says itself how it may be kept, by saying nothing too: it is given no `Cache-Control`.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptAsSaid;
+
 /// Nothing is to be cached, guessed, framed or run by a browser unless the handler says otherwise.
 fn cautious_headers(response: &mut Response) {
     let defaults = [
@@ -135,7 +139,11 @@ fn cautious_headers(response: &mut Response) {
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
     ];
+    let is_kept_as_said = response.extensions().get::<KeptAsSaid>().is_some();
     for (name, value) in defaults {
+        if is_kept_as_said && name == header::CACHE_CONTROL {
+            continue;
+        }
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
 }

@@ -35,7 +35,7 @@ pub use body::{JsonBody, Upload};
 pub use deadline::Deadline;
 pub use etag::{ETag, Preconditions};
 pub use failure::{Failure, FailureClass};
-pub use frame::{RequestLimits, frame};
+pub use frame::{KeptAsSaid, RequestLimits, frame};
 pub use proxies::Proxies;
 pub use query::Params;
 pub use range::RangeRequest;

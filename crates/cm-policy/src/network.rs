@@ -38,9 +38,9 @@ impl Network {
         }
     }
 
-    /// Whether every address of its family begins so.
-    pub fn is_everything(&self) -> bool {
-        self.bits == 0
+    /// Whether so many addresses begin so that whoever comes from one of them may be anybody: more than S3 takes for few.
+    pub fn is_wide(&self) -> bool {
+        self.bits < if self.address.is_ipv4() { 8 } else { 32 }
     }
 
     /// Some address that begins so.

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use axum::http::Extensions;
+use cm_kernel::objects::EncryptedBy;
 use cm_kernel::policy::sharing::Circumstances;
 use cm_kernel::{ErrorClass, Kernel, KernelError, OpContext};
 use cm_types::TenantId;
@@ -55,6 +56,14 @@ impl Caller {
         let all = Arc::make_mut(&mut self.circumstances);
         for (name, value) in tags {
             circumstances::tag(name, value, all);
+        }
+        self
+    }
+
+    /// The same, for a request about an object of which it was said before how it is going to be encrypted.
+    pub(crate) fn with_encryption(mut self, by: Option<EncryptedBy>) -> Self {
+        if by.is_some() {
+            circumstances::encrypted_by(by, Arc::make_mut(&mut self.circumstances));
         }
         self
     }

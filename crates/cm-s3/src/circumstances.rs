@@ -2,12 +2,21 @@
 
 use std::net::IpAddr;
 
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Uri};
 use cm_kernel::OpContext;
+use cm_kernel::objects::EncryptedBy;
 use cm_kernel::policy::sharing::Circumstances;
 use cm_types::Timestamp;
 use percent_encoding::percent_decode_str;
+
+use crate::operations::AES256;
+use crate::subresources;
+
+/// Says whether a write makes an object, as the parts of one do not.
+const CREATES: &str = "s3:ObjectCreationOperation";
+/// What a write demands of what it replaces, and the condition keys that tell it.
+const DEMANDS: [(&str, &str); 2] = [("if-match", "s3:if-match"), ("if-none-match", "s3:if-none-match")];
 
 /// Parameters of the address that have condition keys of the same name.
 const PARAMETERS: [&str; 3] = ["prefix", "delimiter", "max-keys"];
@@ -28,6 +37,16 @@ pub(crate) fn of(parts: &Parts, peer: Option<IpAddr>, now: Timestamp) -> Circums
         }
     }
     headers(&parts.headers, &mut all);
+    if !parts.method.is_safe() {
+        for (header, key) in DEMANDS {
+            if let Some(value) = text(header) {
+                all.add(key, value);
+            }
+        }
+    }
+    if let Some(creates) = object_is_created(&parts.method, &parts.uri) {
+        all.add(CREATES, creates.to_string());
+    }
     let query = parts.uri.query().unwrap_or_default();
     let mut signed_in_query = false;
     // Queries are decoded as the adapter decodes them, `+` as a space: a condition speaks of what is then listed.
@@ -71,6 +90,33 @@ pub(crate) fn headers(headers: &HeaderMap, all: &mut Circumstances) {
         } else if let Some(rest) = name.strip_prefix("x-amz-object-lock-") {
             all.add(&format!("s3:object-lock-{rest}"), value);
         }
+    }
+}
+
+/// Whether a write of objects makes one at once; `None` for what writes no object.
+fn object_is_created(method: &Method, uri: &Uri) -> Option<bool> {
+    let has = |wanted: &str| subresources::names(uri).any(|name| name == wanted);
+    match subresources::body(method, uri) {
+        subresources::Body::Content => Some(!has("uploadId")),
+        subresources::Body::Completion => Some(true),
+        _ => (*method == Method::POST && has("uploads")).then_some(false),
+    }
+}
+
+/// Says of a form that it makes an object.
+pub(crate) fn creates_object(all: &mut Circumstances) {
+    all.add(CREATES, "true");
+}
+
+/// How an object is going to be encrypted, where the request itself does not say it: an upload in parts is told once, when it begins.
+pub(crate) fn encrypted_by(by: Option<EncryptedBy>, all: &mut Circumstances) {
+    let key = match by {
+        Some(EncryptedBy::Node) => "s3:x-amz-server-side-encryption",
+        Some(EncryptedBy::Customer) => "s3:x-amz-server-side-encryption-customer-algorithm",
+        None => return,
+    };
+    if all.get(key).is_none() {
+        all.add(key, AES256);
     }
 }
 
@@ -128,5 +174,37 @@ mod tests {
         check("aws:Referer", Some("http://example.org/page"));
         check("s3:authType", Some("REST-QUERY-STRING"));
         check("aws:EpochTime", Some("5"));
+        check("s3:ObjectCreationOperation", None);
+    }
+
+    #[test]
+    fn writes_say_what_they_demand_and_make() {
+        let check = |method: &str, uri: &str, expected: [Option<&str>; 2]| {
+            let request = Request::builder().method(method).uri(uri).header("if-none-match", "*");
+            let (parts, _) = request.body(Body::empty()).unwrap().into_parts();
+            let all = of(&parts, None, Timestamp::from_micros(0));
+            let keys = ["s3:if-none-match", "s3:ObjectCreationOperation"];
+            let found = keys.map(|key| all.get(key).map(|values| values.join("|")));
+            assert_eq!(found.each_ref().map(Option::as_deref), expected, "{method} {uri}");
+            assert!(all.get("s3:if-match").is_none());
+        };
+        check("GET", "/b/k", [None, None]);
+        check("PUT", "/b/k?x-id=PutObject", [Some("*"), Some("true")]);
+        check("PUT", "/b/k?partNumber=1&uploadId=u", [Some("*"), Some("false")]);
+        check("POST", "/b/k?uploadId=u", [Some("*"), Some("true")]);
+        check("POST", "/b/k?uploads", [Some("*"), Some("false")]);
+        check("PUT", "/b/k?tagging", [Some("*"), None]);
+        check("DELETE", "/b/k", [Some("*"), None]);
+    }
+
+    #[test]
+    fn what_a_request_says_of_encryption_is_not_said_twice() {
+        let mut all = Circumstances::new();
+        encrypted_by(None, &mut all);
+        assert_eq!(all, Circumstances::new());
+        for _ in 0..2 {
+            encrypted_by(Some(EncryptedBy::Node), &mut all);
+        }
+        assert_eq!(all.get("s3:x-amz-server-side-encryption").map(<[String]>::len), Some(1));
     }
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::http::HeaderMap;
+use axum::http::{Extensions, HeaderMap};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cm_crypto::secret::constant_time_eq;
 use cm_kernel::objects::LateHeaders;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use http_body::Body as HttpBody;
 use s3s::checksum::ChecksumHasher;
@@ -200,6 +202,17 @@ impl Announced {
         Ok(Self { length, sum: None, trailers: (None, None), late: LateHeaders::default() })
     }
 
+    /// What sums the body up, if anything does.
+    pub(crate) fn algorithm(&self) -> Option<Algorithm> {
+        self.sum.as_ref().map(|sum| sum.algorithm)
+    }
+
+    /// The same, with a sum that is to be found out.
+    pub(crate) fn summed_by(self, algorithm: Algorithm) -> Self {
+        let sum = Sum { algorithm, hasher: algorithm.hasher(), expected: Expected::Any };
+        Self { sum: Some(sum), ..self }
+    }
+
     /// The headers that the content has once it has been seen: its checksum.
     pub(crate) fn late_headers(&self) -> LateHeaders {
         self.late.clone()
@@ -311,20 +324,36 @@ pub(crate) fn checked(
     .fuse()
 }
 
-/// The body of an operation; empty if it has none.
-pub(crate) fn received(
-    body: Option<StreamingBlob>,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    stream::iter(body).flatten().map(|piece| piece.map_err(|error| io::Error::other(own(error))))
+/// A content on its way past the adapter, which would hash it on a thread that serves connections: whoever stores it computes that digest anyway,
+/// and compares it with what was announced.
+#[derive(Clone)]
+pub(crate) struct Aside(Arc<Mutex<Option<Pieces>>>);
+
+type Pieces = BoxStream<'static, io::Result<Bytes>>;
+
+impl Aside {
+    pub(crate) fn new(pieces: Pieces) -> Self {
+        Self(Arc::new(Mutex::new(Some(pieces))))
+    }
+
+    fn take(&self) -> Option<Pieces> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The content that came with a request, beside the adapter or through it; empty if none did.
+pub(crate) fn received(beside: &Extensions, through: Option<StreamingBlob>) -> Pieces {
+    if let Some(pieces) = beside.get::<Aside>().and_then(Aside::take) {
+        return pieces.map(|piece| piece.map_err(|error| io::Error::other(own(error.into())))).boxed();
+    }
+    stream::iter(through).flatten().map(|piece| piece.map_err(|error| io::Error::other(own(error)))).boxed()
 }
 
 /// What refused a body: one of our own checks, or else whatever broke it.
 pub(crate) fn own(error: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
     let error = match error.downcast::<io::Error>() {
-        Ok(error) => match error.into_inner() {
-            Some(inner) => inner,
-            None => return broken(&io::Error::from(io::ErrorKind::UnexpectedEof)),
-        },
+        Ok(error) if error.get_ref().is_none() => return broken(&*error),
+        Ok(error) => error.into_inner().unwrap_or_else(|| "nothing is known of it".into()),
         Err(error) => error,
     };
     match error.downcast::<S3Error>() {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use cm_kernel::objects::{ObjectInfo, VersionName};
-use s3s::dto::{ETag, Timestamp, TimestampFormat};
+use s3s::dto::{ChecksumAlgorithm, ETag, Timestamp, TimestampFormat};
+
+use crate::content::Algorithm;
 
 pub(crate) const CACHE_CONTROL: &str = "cache-control";
 pub(crate) const CONTENT_DISPOSITION: &str = "content-disposition";
@@ -60,6 +62,13 @@ pub(crate) fn expires(info: &ObjectInfo) -> Option<Timestamp> {
 /// The entity tag.
 pub(crate) fn etag(info: &ObjectInfo) -> ETag {
     ETag::Strong(info.etag())
+}
+
+/// By which algorithms an object is summed up; `None` if by none.
+pub(crate) fn summed_by(info: &ObjectInfo) -> Option<Vec<ChecksumAlgorithm>> {
+    let known = Algorithm::ALL.into_iter().filter(|algorithm| info.headers.contains_key(algorithm.header()));
+    let names: Vec<ChecksumAlgorithm> = known.map(|algorithm| algorithm.name().into()).collect();
+    Some(names).filter(|names| !names.is_empty())
 }
 
 /// The version that was made, where versions are kept. What replaced the null version is not named, as with S3.

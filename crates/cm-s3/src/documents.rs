@@ -21,6 +21,7 @@ use crate::content::{Announced, own};
 use crate::framing::Trailers;
 use crate::operations::{announced_sha256, md5};
 use crate::subresources::{self, Body};
+use crate::xml::Letters;
 
 /// What a document must be.
 pub(crate) struct Document {
@@ -51,7 +52,7 @@ impl Document {
     /// What headers say of the document that follows them; `None` if what follows is none.
     pub(crate) fn of(parts: &request::Parts) -> Option<Self> {
         let announced = match subresources::body(&parts.method, &parts.uri) {
-            Body::Other => return None,
+            Body::Content | Body::Other => return None,
             // The checksum in a completion is the object's.
             Body::Completion => Announced::of_length(None),
             Body::Document => {
@@ -59,6 +60,8 @@ impl Document {
             }
         };
         let digest = parts.headers.get("content-md5").map(|value| value.to_str().unwrap_or_default());
+        // A policy is JSON, and judged as such.
+        let is_xml = !subresources::names(&parts.uri).any(|name| name == "policy");
         let demands = announced.and_then(|announced| {
             Ok(Demands {
                 announced,
@@ -66,6 +69,7 @@ impl Document {
                 sha256: announced_sha256(&parts.headers),
                 found_md5: Md5::new(),
                 found_sha256: Sha256::new(),
+                letters: is_xml.then(Letters::default),
             })
         });
         Some(Self { demands, wrong: Wrong::default() })
@@ -122,6 +126,8 @@ struct Demands {
     sha256: Option<Sha256Digest>,
     found_md5: Md5,
     found_sha256: Sha256,
+    /// Of XML, which not every document is.
+    letters: Option<Letters>,
 }
 
 impl Demands {
@@ -131,6 +137,10 @@ impl Demands {
         }
         if self.sha256.is_some() {
             self.found_sha256.update(bytes);
+        }
+        if self.letters.as_mut().is_some_and(|letters| !letters.take(bytes)) {
+            let message = "the document has letters that XML has no place for";
+            return Err(S3Error::with_message(S3ErrorCode::MalformedXML, message));
         }
         self.announced.take(bytes)
     }

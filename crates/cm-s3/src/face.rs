@@ -6,11 +6,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use cm_http::{Deadline, Failure, FailureClass, Peer, RequestLimits, Upload, frame};
+use cm_http::{Deadline, Failure, FailureClass, KeptAsSaid, Peer, RequestLimits, Upload, frame};
 use cm_kernel::{Access, Actor, Kernel, OpContext};
 use cm_types::{BucketName, RequestId, TenantId};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -19,6 +19,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::validation::NameValidation;
 
 use crate::caller::{AskingTenant, Caller, Door, Keys};
+use crate::content::Aside;
 use crate::cors::{self, Page};
 use crate::documents::Document;
 use crate::forms::{self, Form};
@@ -28,7 +29,7 @@ use crate::host::Domain;
 use crate::operations::{self, Store};
 use crate::ranges::PassedOver;
 use crate::refused::{self, Refusals};
-use crate::{circumstances, content, expectation, failure, version_two};
+use crate::{circumstances, content, expectation, failure, subresources, version_two, xml};
 
 /// The name of a request, under the header that clients of S3 report.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -45,10 +46,11 @@ struct Face {
 
 /// The routes. Below a domain, hosts are buckets.
 pub fn router(kernel: Kernel, access: Access, limits: RequestLimits, domain: Option<Domain>) -> Router {
-    let mut adapter = S3ServiceBuilder::new(Store::new(kernel.clone()));
+    let store = Store::new(kernel.clone());
+    let mut adapter = S3ServiceBuilder::new(store.clone());
     adapter.set_validation(Names);
     if let Access::Credential = access {
-        let mut behind = S3ServiceBuilder::new(Store::new(kernel.clone()));
+        let mut behind = S3ServiceBuilder::new(store.clone());
         behind.set_validation(Names);
         if let Some(domain) = &domain {
             behind.set_host(domain.clone());
@@ -60,7 +62,6 @@ pub fn router(kernel: Kernel, access: Access, limits: RequestLimits, domain: Opt
     }
     let tasks = kernel.tasks().clone();
     let refusals = Arc::new(Refusals::new(kernel.clock().monotonic()));
-    let store = Store::new(kernel.clone());
     let face = Face { kernel, access, adapter: adapter.build(), store, refusals, domain };
     let routes = Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(face);
     // Around everything, since refusals are answers too.
@@ -153,6 +154,7 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     let document = Document::of(&parts).filter(|_| is_bare);
     let wrong = document.as_ref().map(Document::wrong).unwrap_or_default();
     let (path, is_head) = (parts.uri.path().to_owned(), parts.method == Method::HEAD);
+    let reads_object = subresources::reads_object(&parts.method, &parts.uri);
     let mut request = into_adapter(Request::from_parts(parts, body), framed, document).await;
     if let Some(address) = signed_address {
         *request.uri_mut() = address;
@@ -183,6 +185,12 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
         // The adapter made an error of it, with a body.
         *answer.body_mut() = Body::empty();
         answer.headers_mut().remove(header::CONTENT_TYPE);
+    }
+    if reads_object && (answer.status().is_success() || answer.status() == StatusCode::NOT_MODIFIED) {
+        // Its writer said how it may be kept, or nothing.
+        answer.extensions_mut().insert(KeptAsSaid);
+    } else {
+        answer = xml::readable(answer, id.as_str()).await;
     }
     if let Some(page) = page {
         page.admit(&face.kernel, &tenant.get(), answer.headers_mut()).await;
@@ -220,15 +228,30 @@ async fn into_adapter(request: Request, framed: Framed, document: Option<Documen
     *paced.extensions_mut() = parts.extensions.clone();
     let Ok(upload) = Upload::from_request(paced, &()).await;
     let stream = upload.into_stream();
+    let is_framed = matches!(framed, Framed::Chunks(..));
     let stream = match framed {
         Framed::Plain => stream.boxed(),
         Framed::Chunks(mode, trailers) => Frames::new(stream, mode, trailers).boxed(),
     };
     let stream = match document {
         Some(document) => document.checked(stream),
+        None if is_hashed_once(&parts, is_framed) => {
+            let mut request = Request::from_parts(parts, s3s::Body::empty());
+            request.extensions_mut().insert(Aside::new(stream));
+            return request;
+        }
         None => stream,
     };
     Request::from_parts(parts, content::body(StreamBody::new(stream.map_ok(http_body::Frame::data))))
+}
+
+/// Whether this is a content of which the digest was announced: whoever stores it compares that.
+fn is_hashed_once(parts: &request::Parts, is_framed: bool) -> bool {
+    // The adapter demands a length, which it would take from the body if the header were missing.
+    subresources::body(&parts.method, &parts.uri) == subresources::Body::Content
+        && !is_framed
+        && parts.headers.contains_key(header::CONTENT_LENGTH)
+        && operations::announced_sha256(&parts.headers).is_some()
 }
 
 #[cfg(test)]

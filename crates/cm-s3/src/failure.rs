@@ -61,7 +61,8 @@ pub(crate) fn answer(error: &S3Error, path: &str, request: &str) -> Response {
 }
 
 pub(crate) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    crate::xml::referred(&text)
 }
 
 /// What the kernel refused.

@@ -131,6 +131,7 @@ impl Form<'_> {
         };
         let headers = fields.headers().ok_or_else(|| argument("a field cannot be a header"))?;
         circumstances::headers(&headers, &mut self.circumstances);
+        circumstances::creates_object(&mut self.circumstances);
         let input = said_input(&fields)?;
         let caller = Caller::known(self.op, signed, self.circumstances);
         let tags = header_tags(input.tagging.as_deref())?;

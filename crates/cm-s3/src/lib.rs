@@ -13,7 +13,7 @@
 //! - [`forms`] takes objects from forms, and `cors` answers browsers for pages of other sites; both stand before the adapter.
 //! - `ranges` passes over what is no range.
 //! - [`content`] compares bodies with what was announced of them, `documents` those that the adapter reads; [`describe`] translates headers, [`failure`] errors;
-//!   `codes` has the codes that the adapter does not.
+//!   `codes` has the codes that the adapter does not, and `xml` knows which letters documents cannot have.
 //!
 //! Deliberately absent: keys of a key management service. Requests that ask for them are refused, never served without.
 
@@ -37,6 +37,7 @@ mod ranges;
 mod refused;
 mod subresources;
 mod version_two;
+mod xml;
 
 pub use face::router;
 pub use host::{Domain, InvalidDomain};

@@ -6,6 +6,7 @@ mod buckets;
 mod conditions;
 mod copying;
 mod encryption;
+mod inside;
 mod lifecycle;
 mod listing;
 pub(crate) mod locking;
@@ -27,6 +28,7 @@ use s3s::dto::*;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 pub(crate) use self::attributes::with_bare_tag;
+pub(crate) use self::encryption::AES256;
 pub(crate) use self::tagging::header_tags;
 pub(crate) use self::writing::{announced_sha256, md5};
 use crate::caller::Caller;
@@ -35,11 +37,12 @@ use crate::caller::Caller;
 #[derive(Clone)]
 pub(crate) struct Store {
     kernel: Kernel,
+    versioned: inside::Versioned,
 }
 
 impl Store {
     pub(crate) fn new(kernel: Kernel) -> Self {
-        Self { kernel }
+        Self { kernel, versioned: inside::Versioned::default() }
     }
 }
 

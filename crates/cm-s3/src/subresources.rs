@@ -183,7 +183,9 @@ pub(crate) enum Body {
     Document,
     /// The parts that an object is to be made of.
     Completion,
-    /// An object, a part of one, a form, or nothing.
+    /// An object, or a part of one; empty where another object is copied.
+    Content,
+    /// A form, or nothing.
     Other,
 }
 
@@ -194,12 +196,20 @@ pub(crate) fn body(method: &Method, uri: &Uri) -> Body {
         (Place::Bucket, "PUT") => true,
         (Place::Bucket, "POST") => names.any(|name| name == "delete"),
         (Place::Object, "PUT") => {
-            names.any(|name| ["acl", "legal-hold", "retention", "tagging"].contains(&name.as_str()))
+            let is_said =
+                |name: String| ["acl", "legal-hold", "retention", "tagging"].contains(&name.as_str());
+            return if names.any(is_said) { Body::Document } else { Body::Content };
         }
         (Place::Object, "POST") if names.any(|name| name == "uploadId") => return Body::Completion,
         _ => false,
     };
     if is_document { Body::Document } else { Body::Other }
+}
+
+/// Whether the request reads an object: what is answered is what its writer said.
+pub(crate) fn reads_object(method: &Method, uri: &Uri) -> bool {
+    let is_read = matches!(*method, Method::GET | Method::HEAD) && Place::of(uri) == Place::Object;
+    is_read && !names(uri).any(|name| decides(&name) && !["versionId", "partNumber"].contains(&name.as_str()))
 }
 
 /// Refuses a request for what is not to be had here. Preflight requests are of pages, and ask for nothing.

@@ -56,6 +56,18 @@ def test_files_there_and_back(aws, bucket, tmp_path, size):
     assert filecmp.cmp(tmp_path / "there", tmp_path / "again", shallow=False)
 
 
+@pytest.mark.parametrize("algorithm", ["SHA256", "CRC32C", None])
+@pytest.mark.parametrize("when", ["when_supported", "when_required"])
+def test_checksums_of_parts(aws, bucket, tmp_path, algorithm, when):
+    aws("configure", "set", "request_checksum_calculation", when)
+    said = ["--checksum-algorithm", algorithm] if algorithm else []
+    (tmp_path / "there").write_bytes(os.urandom(21 * 1024 * 1024))
+    aws("s3", "cp", "there", f"s3://{bucket}/k", *said)
+    aws("s3", "cp", f"s3://{bucket}/k", f"s3://{bucket}/copy", *said)
+    aws("s3", "cp", f"s3://{bucket}/copy", "back")
+    assert filecmp.cmp(tmp_path / "there", tmp_path / "back", shallow=False)
+
+
 def test_streams(aws, bucket, main, tmp_path):
     main.s3.put_object(Bucket=bucket, Key="k", Body=b"content")
     assert aws("s3", "cp", f"s3://{bucket}/k", "-") == "content"

@@ -37,6 +37,25 @@ def test_onto_itself(main, bucket):
     assert read(main.s3, bucket) == b"content"
 
 
+def test_onto_itself_encrypted_otherwise(main, bucket):
+    put(main, bucket)
+    copy(main, bucket, f"{bucket}/k", "k", ServerSideEncryption="AES256")
+    assert main.s3.head_object(Bucket=bucket, Key="k")["ServerSideEncryption"] == "AES256"
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    copy(main, bucket, f"{bucket}/k", "k", **key)
+    assert read(main.s3, bucket, **key) == b"content"
+    copy(main, bucket, f"{bucket}/k", "k", StorageClass="STANDARD", **{"CopySource" + name: value for name, value in key.items()})
+    assert read(main.s3, bucket) == b"content"
+
+
+def test_marks_of_deletion_are_not_copied(main, bucket):
+    main.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    put(main, bucket)
+    mark = main.s3.delete_object(Bucket=bucket, Key="k")["VersionId"]
+    assert refused(copy, main, bucket, f"{bucket}/k") == (404, "NoSuchKey")
+    assert refused(copy, main, bucket, f"{bucket}/k?versionId={mark}") == (400, "InvalidRequest")
+
+
 def test_metadata_is_kept_unless_replaced(main, bucket):
     put(main, bucket, Metadata={"a": "b"}, ContentType="text/x")
     copy(main, bucket, f"{bucket}/k", "kept", Metadata={"ignored": "1"})

@@ -275,12 +275,15 @@ def test_conditions_of_reads(main, bucket, way, said, status):
     (False, {"IfMatch": "wrong"}, (404, "NoSuchKey")), (False, {"IfMatch": "*"}, (404, "NoSuchKey")), (True, {"IfMatch": "*"}, None),
     (True, {"IfNoneMatch": "right"}, (412, "PreconditionFailed")), (True, {"IfNoneMatch": "wrong"}, None),
 ])
-@pytest.mark.parametrize("way", ["put", "parts"])
+@pytest.mark.parametrize("way", ["put", "parts", "copy"])
 def test_conditions_of_writes(main, bucket, way, exists, said, expected):
     etag = put(main, bucket, "whole", b"old")["ETag"] if exists else '"x"'
     said = {name: {"right": etag, "wrong": '"ABCORZ"'}.get(value, value) for name, value in said.items()}
     if way == "put":
         call = lambda: put(main, bucket, "whole", b"new", **said)
+    elif way == "copy":
+        put(main, bucket, "source", b"new")
+        call = lambda: main.s3.copy_object(Bucket=bucket, Key="whole", CopySource=f"{bucket}/source", **said)
     else:
         where = begun(main, bucket)
         tag = main.s3.upload_part(**where, PartNumber=1, Body=b"new")["ETag"]

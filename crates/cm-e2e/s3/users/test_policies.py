@@ -44,6 +44,74 @@ def test_everybody_but_one(main, alt, anybody, bucket):
     denied(read, anybody, bucket)
 
 
+def test_nobody_is_allowed_by_not_being_named(main, bucket):
+    statement = allow(bucket, "s3:GetObject")
+    statement["NotPrincipal"] = {"AWS": f"arn:aws:iam:::user/{main.id}"}
+    del statement["Principal"]
+    assert refused(tell, main, bucket, statement) == (400, "MalformedPolicy")
+
+
+@pytest.mark.parametrize("network, public", [
+    ("10.0.0.0/8", False), ("10.0.0.0/7", True), ("0.0.0.0/1", True), ("2001:db8::/32", False), ("2001:db8::/31", True),
+])
+def test_wide_networks_are_public(main, bucket, network, public):
+    tell(main, bucket, allow(bucket, "s3:GetObject", Condition={"IpAddress": {"aws:SourceIp": network}}))
+    assert main.s3.get_bucket_policy_status(Bucket=bucket)["PolicyStatus"]["IsPublic"] is public
+
+
+def test_writes_that_must_be_conditional(main, alt, bucket):
+    other = {"AWS": f"arn:aws:iam:::user/{alt.id}"}
+    tell(
+        main, bucket,
+        allow(bucket, "s3:GetObject", principal=other),
+        allow(bucket, "s3:PutObject", principal=other, Condition={"Null": {"s3:if-none-match": "false"}}),
+        allow(bucket, "s3:PutObject", principal=other, Condition={"Bool": {"s3:ObjectCreationOperation": "false"}}),
+    )
+    put(main, bucket, "source")
+    copy = {"Bucket": bucket, "CopySource": f"{bucket}/source"}
+    denied(put, alt, bucket)
+    put(alt, bucket, IfNoneMatch="*")
+    denied(alt.s3.copy_object, Key="copy", **copy)
+    alt.s3.copy_object(Key="copy", IfNoneMatch="*", **copy)
+    assert refused(alt.s3.copy_object, Key="copy", IfNoneMatch="*", **copy) == (412, "PreconditionFailed")
+    where = {"Bucket": bucket, "Key": "whole"}
+    where["UploadId"] = alt.s3.create_multipart_upload(**where)["UploadId"]
+    tag = alt.s3.upload_part(**where, PartNumber=1, Body=b"x")["ETag"]
+    alt.s3.upload_part_copy(Key="whole", UploadId=where["UploadId"], PartNumber=2, **copy)
+    said = {"Parts": [{"PartNumber": 1, "ETag": tag}]}
+    denied(alt.s3.complete_multipart_upload, **where, MultipartUpload=said)
+    alt.s3.complete_multipart_upload(**where, MultipartUpload=said, IfNoneMatch="*")
+
+
+def test_writes_that_must_replace_what_is_known(main, alt, bucket):
+    tell(main, bucket, allow(bucket, "s3:PutObject"), allow(bucket, "s3:PutObject", effect="Deny", Condition={"Null": {"s3:if-match": "true"}}))
+    denied(put, alt, bucket)
+    assert refused(put, alt, bucket, IfMatch='"x"') == (404, "NoSuchKey")
+
+
+@pytest.mark.parametrize("said, key", [
+    ({"ServerSideEncryption": "AES256"}, {}),
+    ({"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}, {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}),
+])
+def test_parts_are_judged_by_how_their_upload_began(main, bucket, said, key):
+    """Parts and completions do not say again how the object is going to be encrypted."""
+    name = "s3:x-amz-server-side-encryption" + ("-customer-algorithm" if key else "")
+    put(main, bucket, "source", b"copied")
+    plain = {"Bucket": bucket, "Key": "plain"}
+    plain["UploadId"] = main.s3.create_multipart_upload(**plain)["UploadId"]
+    tell(main, bucket, allow(bucket, "s3:PutObject", effect="Deny", Condition={"StringNotEquals": {name: "AES256"}}))
+    denied(put, main, bucket)
+    denied(main.s3.upload_part, **plain, PartNumber=1, Body=b"x")
+    where = {"Bucket": bucket, "Key": "k"}
+    where["UploadId"] = main.s3.create_multipart_upload(**where, **said)["UploadId"]
+    tags = [main.s3.upload_part(**where, **key, PartNumber=1, Body=b"a" * (5 << 20))["ETag"]]
+    copied = main.s3.upload_part_copy(**where, **key, PartNumber=2, CopySource=f"{bucket}/source")
+    tags.append(copied["CopyPartResult"]["ETag"])
+    said = {"Parts": [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]}
+    main.s3.complete_multipart_upload(**where, MultipartUpload=said)
+    assert read(main.s3, bucket, **key) == b"a" * (5 << 20) + b"copied"
+
+
 CALLS = {
     "s3:ListBucket": lambda s3, b: s3.list_objects_v2(Bucket=b), "s3:GetObject": lambda s3, b: read(s3, b),
     "s3:PutObject": lambda s3, b: s3.put_object(Bucket=b, Key="new", Body=b"x"),

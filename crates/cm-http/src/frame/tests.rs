@@ -1,3 +1,4 @@
+use axum::Extension;
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use axum::routing::{get, post};
@@ -9,6 +10,7 @@ use super::*;
 fn app(tasks: &Tasks) -> Router {
     let router = Router::new()
         .route("/thing/{id}", get(|| async { "here" }))
+        .route("/kept", get(|| async { ([(header::ETAG, "\"1\"")], Extension(KeptAsSaid), "here") }))
         .route("/refuses", get(|| async { Failure::unauthenticated("who are you") }))
         .route("/panics", post(|| async { panic!("deliberate") as () }));
     frame(router, RequestLimits::default(), crate::shape, tasks)
@@ -51,7 +53,11 @@ async fn answers_carry_cautious_headers_and_the_request_id() {
     assert_eq!(response.headers()["x-request-id"], "mine-1");
     assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
     assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    let kept = ask(Method::GET, "/kept").await;
+    assert!(!kept.headers().contains_key(header::CACHE_CONTROL));
+    assert_eq!(kept.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
     let refused = ask(Method::GET, "/refuses").await;
+    assert_eq!(refused.headers()[header::CACHE_CONTROL], "no-store");
     assert_eq!(refused.headers()[header::WWW_AUTHENTICATE], "Bearer");
     let allowed = ask(Method::DELETE, "/thing/1").await;
     assert_eq!(allowed.headers()[header::ALLOW], "GET,HEAD");

@@ -187,7 +187,7 @@ impl Condition {
         ];
         let is_confining = CONFINING.contains(&self.key.to_ascii_lowercase().as_str());
         let everything = |value: &String| match self.operator {
-            Operator::Address { .. } => Network::parse(value).is_none_or(|network| network.is_everything()),
+            Operator::Address { .. } => Network::parse(value).is_none_or(|network| network.is_wide()),
             _ => is_anything(value),
         };
         is_confining && !self.holds_of_nothing() && !self.values.iter().any(everything)
@@ -203,7 +203,7 @@ impl Condition {
 
     /// Whether requests here can say something of the key.
     pub(super) fn is_known(&self) -> bool {
-        const KEYS: [&str; 21] = [
+        const KEYS: [&str; 24] = [
             "aws:sourceip",
             "aws:securetransport",
             "aws:epochtime",
@@ -225,6 +225,9 @@ impl Condition {
             "s3:object-lock-retain-until-date",
             "s3:object-lock-legal-hold",
             "s3:requestobjecttagkeys",
+            "s3:if-match",
+            "s3:if-none-match",
+            "s3:objectcreationoperation",
         ];
         const BEGINNINGS: [&str; 3] = ["s3:x-amz-", "s3:requestobjecttag/", "s3:existingobjecttag/"];
         let key = self.key.to_ascii_lowercase();

@@ -175,7 +175,8 @@ impl PolicyDocument {
     pub fn is_public(&self) -> bool {
         self.statements.iter().any(|statement| {
             !statement.denies
-                && (statement.principals.negated || statement.principals.of.contains(&Named::Everybody))
+                && !statement.principals.negated
+                && statement.principals.of.contains(&Named::Everybody)
                 && !statement.conditions.iter().any(Condition::confines)
         })
     }
@@ -215,6 +216,10 @@ impl Statement {
             _ => return Err(wrong("Effect is Allow or Deny")),
         };
         let (negated, value) = either(fields, "Principal", "NotPrincipal", "Principal is missing")?;
+        // It would allow everybody else, those of whom nobody thought among them.
+        if strictly && negated && !denies {
+            return Err(wrong("NotPrincipal is for statements that deny"));
+        }
         let principals = Matched { negated, of: principals(value)? };
         let (negated, value) = either(fields, "Action", "NotAction", "Action is missing")?;
         let of = texts(value).ok_or(wrong("Action is a text or several"))?;
@@ -253,7 +258,9 @@ impl Statement {
         let resource = format!("{RESOURCE_PREFIX}{}", request.resource);
         let named = self.principals.of.iter().any(|named| named.is(request));
         let about = self.resources.of.iter().any(|pattern| fits(pattern, &resource));
-        named != self.principals.negated
+        // One of old that allows everybody but some would not be taken today, and allows nobody.
+        (self.denies || !self.principals.negated)
+            && named != self.principals.negated
             && (self.names(request.used) || self.allows_along(request))
             && about != self.resources.negated
             // What cannot be told is taken for the worse.

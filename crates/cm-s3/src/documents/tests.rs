@@ -110,3 +110,22 @@ fn objects_and_forms_are_no_documents() {
         assert!(Document::of(&parts).is_none(), "{method} {uri}");
     }
 }
+
+#[test]
+fn letters_that_xml_has_no_place_for_are_refused() {
+    for (uri, body, expected) in [
+        ("/b?tagging", "<a>\t\r\n</a>", None),
+        ("/b?tagging", "<a>\u{1}</a>", Some("MalformedXML")),
+        ("/b/k?uploadId=u", "<a>\u{FFFE}</a>", Some("MalformedXML")),
+        // Whether a policy is JSON is judged where policies are.
+        ("/b?policy", "{\u{1}}", None),
+    ] {
+        let method = if uri.contains("uploadId") { "POST" } else { "PUT" };
+        let (parts, ()) = Request::builder().method(method).uri(uri).body(()).unwrap().into_parts();
+        let document = Document::of(&parts).unwrap();
+        let wrong = document.wrong();
+        let pieces = body.bytes().map(|byte| Ok(Bytes::copy_from_slice(&[byte])));
+        let _: Vec<_> = block_on(document.checked(stream::iter(pieces.collect::<Vec<_>>())).collect());
+        assert_eq!(wrong.get().map(|error| error.code().as_str()), expected, "{body:?}");
+    }
+}

@@ -17,7 +17,6 @@ use super::{Store, bucket_name, object_key};
 use crate::caller::Caller;
 use crate::content::{Algorithm, CHECKSUM_TYPE};
 use crate::describe::{etag, summed, time};
-use crate::failure;
 
 impl Store {
     pub(super) async fn attributes(
@@ -46,7 +45,11 @@ impl Store {
         let permit =
             self.permit_object::<Read>(&caller, Use::GetObjectAttributes, &bucket, &key, version).await?;
         let found = self.kernel.objects().finished_parts(&permit, &bucket, &key, version, after, limit).await;
-        let (info, parts, more) = found.map_err(failure::object)?;
+        let (mut info, parts, more) = match found {
+            Ok(found) => found,
+            Err(error) => return Err(self.told(&caller, &bucket, error).await),
+        };
+        self.name_version(&caller, &mut info).await;
         check_key(self.kernel.objects(), &info, &request.headers)?;
         let is_summed = Algorithm::ALL.iter().any(|algorithm| info.headers.contains_key(algorithm.header()));
         let mut output = GetObjectAttributesOutput {

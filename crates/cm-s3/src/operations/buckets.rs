@@ -112,6 +112,7 @@ impl Store {
             id: Some(ResourceId::from(name.clone())),
             ..NewRecord::of(name.as_str(), &BucketSpec::default())
         };
+        self.forget_versions(&caller, &name);
         let output = || S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) });
         let made =
             self.kernel.create_shared_bucket(&caller, &permit, new, sharing.clone(), with_locks, location);

@@ -1,5 +1,6 @@
 //! Conditions on what there is.
 
+use axum::http::{HeaderMap, HeaderName, header};
 use cm_kernel::objects::{Condition, ObjectInfo};
 use s3s::dto::{ETagCondition, Timestamp};
 use s3s::{S3Error, S3ErrorCode, S3Result};
@@ -53,6 +54,21 @@ impl ReadConditions {
     }
 }
 
+/// What a copy demands of what it replaces. The adapter knows of these headers with other writes only.
+///
+/// # Errors
+/// `InvalidArgument` for what is no entity tag.
+pub(super) fn copy_conditions(headers: &HeaderMap) -> S3Result<Vec<Condition>> {
+    let said = |name: HeaderName| {
+        let tag = headers.get(&name).map(|value| ETagCondition::parse_http_header(value.as_bytes()));
+        tag.transpose().map_err(|_| {
+            let message = format!("`{name}` is no entity tag");
+            S3Error::with_message(S3ErrorCode::InvalidArgument, message)
+        })
+    };
+    Ok(write_conditions(said(header::IF_MATCH)?, said(header::IF_NONE_MATCH)?))
+}
+
 /// What a write demands of what it replaces.
 pub(super) fn write_conditions(
     if_match: Option<ETagCondition>,
@@ -67,4 +83,21 @@ pub(super) fn write_conditions(
         ETagCondition::ETag(tag) => Condition::NoneOf(vec![tag.into_value()]),
     });
     if_match.into_iter().chain(if_none_match).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_demand_what_other_writes_do() {
+        let found = |name: HeaderName, value: &str| {
+            let headers: HeaderMap = [(name, value.parse().unwrap())].into_iter().collect();
+            copy_conditions(&headers).map_err(|error| error.code().as_str().to_owned())
+        };
+        assert_eq!(copy_conditions(&HeaderMap::new()).unwrap(), Vec::new());
+        assert_eq!(found(header::IF_NONE_MATCH, "*"), Ok(vec![Condition::Absent]));
+        assert_eq!(found(header::IF_MATCH, "\"00\""), Ok(vec![Condition::OneOf(vec!["00".to_owned()])]));
+        assert_eq!(found(header::IF_MATCH, "\"00"), Err("InvalidArgument".to_owned()));
+    }
 }

@@ -4,16 +4,17 @@ use std::io;
 use std::ops::Range as Bytes;
 
 use cm_kernel::objects::{
-    ByteRange, CustomerKey, EncryptedBy, NewObject, NewPart, ObjectError, ObjectRead, Piece, Reading, Tagging,
+    ByteRange, Condition, CustomerKey, EncryptedBy, NewObject, NewPart, ObjectError, ObjectRead, Piece,
+    PutAction, Reading, Tagging,
 };
-use cm_kernel::policy::Update;
 use cm_kernel::policy::sharing::Use;
+use cm_kernel::policy::{Create, Update};
 use futures::TryStreamExt;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::SaidAlong;
-use super::conditions::{Freshness, ReadConditions};
+use super::conditions::{Freshness, ReadConditions, copy_conditions};
 use super::encryption::{customer_key, encrypted, encrypted_by, new_encryption, source_key};
 use super::locking::said_protection;
 use super::reading::version_name;
@@ -37,10 +38,24 @@ impl Store {
         caller: Caller,
         request: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
+        let demanded = copy_conditions(&request.headers)?;
+        // As with other writes: whoever may only create says that nothing is to be replaced.
+        match demanded.contains(&Condition::Absent) {
+            true => self.copy_as::<Create>(caller, request, demanded).await,
+            false => self.copy_as::<Update>(caller, request, demanded).await,
+        }
+    }
+
+    async fn copy_as<A: PutAction>(
+        &self,
+        caller: Caller,
+        request: S3Request<CopyObjectInput>,
+        demanded: Vec<Condition>,
+    ) -> S3Result<S3Response<CopyObjectOutput>> {
         let mut input = request.input;
         refuse_for_new!(input);
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
-        let (record, permit) = self.object::<Update>(&caller, Use::PutObject, &bucket, &key, None).await?;
+        let (record, permit) = self.object::<A>(&caller, Use::PutObject, &bucket, &key, None).await?;
         let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
         let encryption = new_encryption(&request.headers)?;
         let key_of_source = source_key(&request.headers)?;
@@ -62,8 +77,11 @@ impl Store {
         let replaces =
             input.metadata_directive.as_ref().is_some_and(|directive| directive.as_str() == "REPLACE");
         let is_earlier = matches!(&input.copy_source, CopySource::Bucket { version_id: Some(_), .. });
-        if !replaces && !is_earlier && (&source.info.bucket, &source.info.key) == (&bucket, &key) {
-            return Err(invalid("an object is copied onto itself only with other metadata"));
+        let changes = replaces || encryption.is_some() || input.storage_class.is_some();
+        if !changes && !is_earlier && (&source.info.bucket, &source.info.key) == (&bucket, &key) {
+            return Err(invalid(
+                "an object is copied onto itself only with other metadata, encryption or storage class",
+            ));
         }
         let tags = match input.tagging_directive.as_ref().map(TaggingDirective::as_str) {
             Some("REPLACE") => header_tags(input.tagging.as_deref())?,
@@ -76,7 +94,7 @@ impl Store {
             input.object_lock_legal_hold_status.as_ref(),
         )?;
         let said = SaidAlong::of(&access, &tags, &protection, caller.principal(), &record.header.owner);
-        self.permit_said::<Update>(&caller, &bucket, &key, said).await?;
+        self.permit_said::<A>(&caller, &bucket, &key, said).await?;
         let mut new = NewObject {
             content_type: source.info.content_type.clone(),
             metadata: source.info.metadata.clone(),
@@ -117,9 +135,9 @@ impl Store {
         };
         new.late_headers = announced.late_headers();
         let source_version = source.info.shown_version.map(|name| name.to_string());
-        let still = self.still_permitted::<Update>(caller, bucket.clone(), key.clone(), said);
+        let still = self.still_permitted::<A>(caller, bucket.clone(), key.clone(), said);
         let body = checked(source.body.map_err(io::Error::other), announced, still);
-        let info = self.kernel.objects().put(&permit, &bucket, &key, new, body).await;
+        let info = self.kernel.objects().put_if(&permit, &bucket, &key, new, demanded, body).await;
         let info = info.map_err(failure::object)?;
         let mut result = CopyObjectResult {
             e_tag: Some(etag(&info)),
@@ -145,10 +163,18 @@ impl Store {
         request: S3Request<UploadPartCopyInput>,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         let input = request.input;
-        let new = NewPart { key: customer_key(&request.headers)?, ..NewPart::default() };
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
         let number = new_part_number(input.part_number)?;
-        let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
+        let (caller, permit) = self.permit_to_continue(caller, &upload).await?;
+        let announced = match self.sums_begun(&permit, &upload).await? {
+            Some(sums) => Announced::to_be_summed(sums.algorithm, None, None)?,
+            None => Announced::of_length(None)?,
+        };
+        let new = NewPart {
+            key: customer_key(&request.headers)?,
+            late_headers: announced.late_headers(),
+            ..NewPart::default()
+        };
         let conditions = ReadConditions {
             if_match: input.copy_source_if_match,
             if_none_match: input.copy_source_if_none_match,
@@ -159,14 +185,17 @@ impl Store {
         let key_of_source = source_key(&request.headers)?;
         let source = self.source(&caller, &input.copy_source, &conditions, range, key_of_source).await?;
         let source_version = source.info.shown_version.map(|name| name.to_string());
-        let body = source.body.map_err(io::Error::other);
+        let place = (upload.bucket.clone(), upload.key.clone());
+        let still = self.still_permitted::<Update>(caller, place.0, place.1, SaidAlong::default());
+        let body = checked(source.body.map_err(io::Error::other), announced, still);
         let part = self.kernel.objects().put_part(&permit, &upload, number, new, body).await;
         let part = part.map_err(failure::object)?;
-        let result = CopyPartResult {
+        let mut result = CopyPartResult {
             e_tag: Some(ETag::Strong(part.tag)),
             last_modified: Some(time(part.created_at)),
             ..CopyPartResult::default()
         };
+        summed!(&mut result, &part.headers);
         let mut output = UploadPartCopyOutput {
             copy_part_result: Some(result),
             copy_source_version_id: source_version,
@@ -192,7 +221,14 @@ impl Store {
         let permit = self.permit_source(caller, &bucket, &key, version).await?;
         let reading = Reading { version, piece: range.map(Piece::Range), key: customer };
         let read = self.kernel.objects().get_opened(&permit, &bucket, &key, reading).await;
-        let read = read.map_err(failure::object)?;
+        let mut read = match read {
+            Ok(read) => read,
+            Err(ObjectError::IsMarker { .. }) => {
+                return Err(invalid("what is copied is no mark of a deletion"));
+            }
+            Err(error) => return Err(self.told(caller, &bucket, error).await),
+        };
+        self.name_version(caller, &mut read.info).await;
         if conditions.check(&read.info)? == Freshness::NotModified {
             return Err(S3Error::with_message(S3ErrorCode::PreconditionFailed, "the source has not changed"));
         }

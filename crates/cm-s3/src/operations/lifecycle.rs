@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cm_kernel::objects::{Expiration as Ends, Noncurrent, Rule, Scope, ScopeForm};
+use cm_kernel::objects::{Expiration as Ends, Noncurrent, Rule, Scope, ScopeForm, UploadInfo};
 use cm_kernel::policy::sharing::Use;
 use cm_kernel::policy::{Read, Update};
 use s3s::dto::*;
@@ -17,6 +17,8 @@ use crate::failure;
 
 /// Most characters of a rule's name: the limit of S3.
 const NAME_CHARS_MAX: usize = 255;
+/// Most earlier versions that a rule keeps: the limit of S3.
+const KEPT_MAX: u32 = 100;
 const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
 
 impl Store {
@@ -94,6 +96,20 @@ impl Store {
     }
 }
 
+/// When an upload is given up, and by which rule: the first to come. As the worker has it, but in days of 24 hours.
+pub(super) fn abortion(rules: &[Rule], upload: &UploadInfo) -> Option<(Timestamp, String)> {
+    let due = |rule: &Rule| {
+        let is_about = rule.scope.prefix.as_ref().is_none_or(|it| upload.upload.key.as_str().starts_with(it));
+        let days = rule.abort_uploads_after_days.filter(|_| rule.enabled && is_about)?;
+        let at = upload.created_at.as_micros().saturating_add(i64::from(days).saturating_mul(DAY_MICROS));
+        // At the midnight that follows.
+        let rest = at.rem_euclid(DAY_MICROS);
+        let at = if rest == 0 { at } else { at.saturating_add(DAY_MICROS - rest) };
+        Some((cm_types::Timestamp::from_micros(at), rule.id.clone()))
+    };
+    rules.iter().filter_map(due).min().map(|(at, rule)| (time(at), rule))
+}
+
 fn malformed(message: &'static str) -> S3Error {
     S3Error::with_message(S3ErrorCode::MalformedXML, message)
 }
@@ -112,6 +128,7 @@ fn understood(rule: LifecycleRule) -> S3Result<Rule> {
         let message = "there is one storage class here: objects do not move to another";
         return Err(S3Error::with_message(S3ErrorCode::NotImplemented, message));
     }
+    refuse_senseless(&rule)?;
     let enabled = match rule.status.as_str() {
         "Enabled" => true,
         "Disabled" => false,
@@ -141,6 +158,30 @@ fn understood(rule: LifecycleRule) -> S3Result<Rule> {
     match does_something {
         true => Ok(understood),
         false => Err(invalid("a rule says what ends")),
+    }
+}
+
+/// What S3 does not take because it could never be followed: marks and uploads have neither tags nor a size.
+fn refuse_senseless(rule: &LifecycleRule) -> S3Result<()> {
+    let refused = |message: &'static str| Err(S3Error::with_message(S3ErrorCode::InvalidRequest, message));
+    let Some(filter) = &rule.filter else { return Ok(()) };
+    let and = filter.and.as_ref();
+    let has_tags =
+        filter.tag.is_some() || and.and_then(|and| and.tags.as_ref()).is_some_and(|tags| !tags.is_empty());
+    let above = filter.object_size_greater_than.or(and.and_then(|and| and.object_size_greater_than));
+    let below = filter.object_size_less_than.or(and.and_then(|and| and.object_size_less_than));
+    let ends_markers =
+        rule.expiration.as_ref().is_some_and(|said| said.expired_object_delete_marker.is_some());
+    if has_tags && ends_markers {
+        return refused("marks of deletion have no tags");
+    }
+    let is_of_objects = has_tags || above.is_some() || below.is_some();
+    if is_of_objects && rule.abort_incomplete_multipart_upload.is_some() {
+        return refused("uploads under way have neither tags nor a size");
+    }
+    match above.zip(below).is_some_and(|(above, below)| above >= below) {
+        true => refused("no object is larger and smaller than that"),
+        false => Ok(()),
     }
 }
 
@@ -194,6 +235,9 @@ fn expiration(said: LifecycleExpiration) -> S3Result<Ends> {
 
 fn noncurrent(said: NoncurrentVersionExpiration) -> S3Result<Noncurrent> {
     let keep = said.newer_noncurrent_versions.map(positive).transpose()?;
+    if keep.is_some_and(|keep| keep > KEPT_MAX) {
+        return Err(invalid("100 earlier versions are kept at most"));
+    }
     Ok(Noncurrent { days: positive(said.noncurrent_days.unwrap_or_default())?, keep })
 }
 
@@ -250,5 +294,99 @@ fn shown(rule: Rule) -> LifecycleRule {
             .map(|count| AbortIncompleteMultipartUpload { days_after_initiation: days(count) }),
         noncurrent_version_transitions: None,
         transitions: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cm_kernel::objects::UploadRef;
+
+    use super::*;
+
+    fn check(filter: LifecycleRuleFilter, change: impl FnOnce(&mut LifecycleRule), expected: Option<&str>) {
+        let status = ExpirationStatus::from_static(ExpirationStatus::ENABLED);
+        let mut rule = LifecycleRule { filter: Some(filter), ..shown(sample("", None)) };
+        (rule.status, rule.prefix) = (status, None);
+        change(&mut rule);
+        let found = understood(rule).err().map(|error| error.code().as_str().to_owned());
+        assert_eq!(found.as_deref(), expected);
+    }
+
+    fn sample(prefix: &str, abort_uploads_after_days: Option<u32>) -> Rule {
+        Rule {
+            id: format!("{prefix}-{abort_uploads_after_days:?}"),
+            enabled: true,
+            scope: Scope { prefix: Some(prefix.to_owned()), ..Scope::default() },
+            expiration: None,
+            noncurrent: None,
+            abort_uploads_after_days,
+        }
+    }
+
+    #[test]
+    fn what_could_never_be_followed_is_refused() {
+        let tag = || Some(Tag { key: Some("a".to_owned()), value: Some("b".to_owned()) });
+        let tagged = || LifecycleRuleFilter { tag: tag(), ..Default::default() };
+        let sized = |above, below| {
+            let and = LifecycleRuleAndOperator {
+                object_size_greater_than: above,
+                object_size_less_than: below,
+                ..Default::default()
+            };
+            LifecycleRuleFilter { and: Some(and), ..Default::default() }
+        };
+        let days = |rule: &mut LifecycleRule| {
+            rule.expiration = Some(LifecycleExpiration { days: Some(1), ..Default::default() });
+        };
+        let markers = |rule: &mut LifecycleRule| {
+            let said = LifecycleExpiration { expired_object_delete_marker: Some(true), ..Default::default() };
+            rule.expiration = Some(said);
+        };
+        let uploads = |rule: &mut LifecycleRule| {
+            let said = AbortIncompleteMultipartUpload { days_after_initiation: Some(1) };
+            rule.abort_incomplete_multipart_upload = Some(said);
+        };
+        let keeping = |kept: i32| {
+            move |rule: &mut LifecycleRule| {
+                let said = NoncurrentVersionExpiration {
+                    noncurrent_days: Some(1),
+                    newer_noncurrent_versions: Some(kept),
+                };
+                rule.noncurrent_version_expiration = Some(said);
+            }
+        };
+        check(tagged(), days, None);
+        check(tagged(), markers, Some("InvalidRequest"));
+        check(tagged(), uploads, Some("InvalidRequest"));
+        check(LifecycleRuleFilter::default(), uploads, None);
+        check(sized(Some(1), None), uploads, Some("InvalidRequest"));
+        check(sized(Some(1), Some(3)), days, None);
+        check(sized(Some(3), Some(3)), days, Some("InvalidRequest"));
+        check(LifecycleRuleFilter::default(), keeping(100), None);
+        check(LifecycleRuleFilter::default(), keeping(101), Some("InvalidArgument"));
+    }
+
+    #[test]
+    fn uploads_are_given_up_at_the_first_midnight_that_a_rule_names() {
+        let hour = DAY_MICROS / 24;
+        let upload = UploadInfo {
+            upload: UploadRef {
+                bucket: "b".parse().unwrap(),
+                key: "logs/a".parse().unwrap(),
+                id: Uuid::nil(),
+            },
+            owner: None,
+            headers: Default::default(),
+            created_at: cm_types::Timestamp::from_micros(hour),
+            encrypted_by: None,
+        };
+        let found = |rules: &[Rule]| {
+            abortion(rules, &upload).map(|(at, rule)| (moment(&at).as_micros() / DAY_MICROS, rule))
+        };
+        assert_eq!(found(&[sample("logs/", None), sample("other/", Some(1))]), None);
+        let rules = [sample("", Some(5)), sample("logs/", Some(1))];
+        assert_eq!(found(&rules), Some((2, rules[1].id.clone())));
+        let off = Rule { enabled: false, ..sample("", Some(1)) };
+        assert_eq!(found(&[off]), None);
     }
 }

@@ -18,7 +18,8 @@ use super::refusals::refuse;
 use super::{Store, bucket_name};
 use crate::acls;
 use crate::caller::Caller;
-use crate::describe::{etag, time};
+use crate::content::CHECKSUM_TYPE;
+use crate::describe::{etag, summed_by, time};
 use crate::failure;
 
 /// What `encoding-type=url` leaves alone.
@@ -208,6 +209,8 @@ fn contents(items: Vec<ObjectInfo>, encode: fn(&str) -> String, owners: Option<&
         last_modified: Some(time(info.created_at)),
         size: Some(info.size as i64),
         storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        checksum_algorithm: summed_by(&info),
+        checksum_type: info.headers.get(CHECKSUM_TYPE).map(|text| text.clone().into()),
         owner: owners.and_then(|owners| owners.of(info.writer.as_ref())),
         ..Object::default()
     };

@@ -17,6 +17,10 @@ use crate::codes::Code;
 use crate::describe::{moment, time};
 use crate::failure;
 
+/// The longest default retention: the limits of S3.
+const DAYS_MAX: u32 = 36_500;
+const YEARS_MAX: u32 = 100;
+
 impl Store {
     pub(super) async fn lock_configuration(
         &self,
@@ -193,16 +197,25 @@ fn malformed(message: &'static str) -> S3Error {
     S3Error::with_message(S3ErrorCode::MalformedXML, message)
 }
 
+fn argument(message: &'static str) -> S3Error {
+    S3Error::with_message(S3ErrorCode::InvalidArgument, message)
+}
+
 fn unprotected() -> S3Error {
     S3Error::with_message(S3ErrorCode::NoSuchObjectLockConfiguration, "nothing was said about the version")
 }
 
-fn mode_of(text: &str) -> S3Result<Mode> {
+fn mode_named(text: &str) -> Option<Mode> {
     match text {
-        "GOVERNANCE" => Ok(Mode::Governance),
-        "COMPLIANCE" => Ok(Mode::Compliance),
-        _ => Err(malformed("the mode is GOVERNANCE or COMPLIANCE")),
+        "GOVERNANCE" => Some(Mode::Governance),
+        "COMPLIANCE" => Some(Mode::Compliance),
+        _ => None,
     }
+}
+
+/// A mode that a document says.
+fn mode_of(text: &str) -> S3Result<Mode> {
+    mode_named(text).ok_or_else(|| malformed("the mode is GOVERNANCE or COMPLIANCE"))
 }
 
 /// A mode, as answers call it.
@@ -213,12 +226,17 @@ pub(crate) fn mode_text(mode: Mode) -> &'static str {
     }
 }
 
-fn hold_of(text: &str) -> S3Result<bool> {
+fn hold_named(text: &str) -> Option<bool> {
     match text {
-        "ON" => Ok(true),
-        "OFF" => Ok(false),
-        _ => Err(malformed("a legal hold is ON or OFF")),
+        "ON" => Some(true),
+        "OFF" => Some(false),
+        _ => None,
     }
+}
+
+/// A legal hold that a document says.
+fn hold_of(text: &str) -> S3Result<bool> {
+    hold_named(text).ok_or_else(|| malformed("a legal hold is ON or OFF"))
 }
 
 /// A legal hold, as answers call it.
@@ -234,9 +252,13 @@ fn default_retention(said: DefaultRetention) -> S3Result<Default_> {
             .filter(|number| *number > 0)
             .ok_or_else(|| Code::InvalidRetentionPeriod.error("a retention lasts for a day at least"))
     };
+    let at_most = |number: u32, max: u32| match number <= max {
+        true => Ok(number),
+        false => Err(argument("a retention lasts for 36500 days or 100 years at most")),
+    };
     let period = match (said.days, said.years) {
-        (Some(days), None) => Period::Days(positive(days)?),
-        (None, Some(years)) => Period::Years(positive(years)?),
+        (Some(days), None) => Period::Days(at_most(positive(days)?, DAYS_MAX)?),
+        (None, Some(years)) => Period::Years(at_most(positive(years)?, YEARS_MAX)?),
         _ => return Err(malformed("a retention lasts for days or for years")),
     };
     Ok(Default_ { mode, period })
@@ -263,7 +285,9 @@ pub(super) fn said_protection(
     let retention = match (mode, until) {
         (None, None) => None,
         (Some(mode), Some(until)) => {
-            let retention = Retention { mode: mode_of(mode.as_str())?, until: moment(until) };
+            let mode =
+                mode_named(mode.as_str()).ok_or_else(|| argument("the mode is GOVERNANCE or COMPLIANCE"))?;
+            let retention = Retention { mode, until: moment(until) };
             require_future(&retention, now)?;
             Some(retention)
         }
@@ -274,6 +298,49 @@ pub(super) fn said_protection(
             ));
         }
     };
-    let legal_hold = hold.map(|hold| hold_of(hold.as_str())).transpose()?;
+    let held = |hold: &ObjectLockLegalHoldStatus| {
+        hold_named(hold.as_str()).ok_or_else(|| argument("a legal hold is ON or OFF"))
+    };
+    let legal_hold = hold.map(held).transpose()?;
     Ok(Protection { retention, legal_hold })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code<T>(outcome: S3Result<T>) -> Option<String> {
+        outcome.err().map(|error| error.code().as_str().to_owned())
+    }
+
+    #[test]
+    fn headers_are_arguments_and_documents_are_well_formed() {
+        let now = cm_types::Timestamp::from_micros(0);
+        let until = time(cm_types::Timestamp::from_micros(1_000_000));
+        let said = |mode: &str, hold: &str| {
+            let (mode, hold) =
+                (ObjectLockMode::from(mode.to_owned()), ObjectLockLegalHoldStatus::from(hold.to_owned()));
+            code(said_protection(now, Some(&mode), Some(&until), Some(&hold)))
+        };
+        assert_eq!(said("GOVERNANCE", "ON"), None);
+        assert_eq!(said("abc", "ON").as_deref(), Some("InvalidArgument"));
+        assert_eq!(said("COMPLIANCE", "abc").as_deref(), Some("InvalidArgument"));
+        assert_eq!(code(mode_of("abc")).as_deref(), Some("MalformedXML"));
+        assert_eq!(code(hold_of("abc")).as_deref(), Some("MalformedXML"));
+    }
+
+    #[test]
+    fn default_retention_ends_within_a_century() {
+        let check = |days: Option<i32>, years: Option<i32>, expected: Option<&str>| {
+            let mode = Some(ObjectLockRetentionMode::from_static(ObjectLockRetentionMode::GOVERNANCE));
+            let found = code(default_retention(DefaultRetention { mode, days, years }));
+            assert_eq!(found.as_deref(), expected, "{days:?} {years:?}");
+        };
+        check(Some(36_500), None, None);
+        check(Some(36_501), None, Some("InvalidArgument"));
+        check(None, Some(100), None);
+        check(None, Some(101), Some("InvalidArgument"));
+        check(Some(0), None, Some("InvalidRetentionPeriod"));
+        check(Some(1), Some(1), Some("MalformedXML"));
+    }
 }

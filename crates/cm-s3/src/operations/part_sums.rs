@@ -39,8 +39,8 @@ impl Sums {
                 Some(_) => Err(invalid("a type of checksum needs an algorithm")),
             };
         };
-        let unknown = || S3Error::with_message(S3ErrorCode::NotImplemented, "the checksum is not known here");
-        let algorithm = Algorithm::named(name.as_str()).ok_or_else(unknown)?;
+        let algorithm = Algorithm::named(name.as_str())
+            .ok_or_else(|| invalid("the checksum algorithm is not known here"))?;
         let only_whole = algorithm == Algorithm::Crc64Nvme;
         let of_whole = match kind.map(ChecksumType::as_str) {
             None => only_whole,
@@ -62,6 +62,47 @@ impl Sums {
         Some(Self { algorithm, of_whole })
     }
 
+    /// What a part of the upload must be: summed up in the way of the whole, by its sender if its sum makes up that of the whole.
+    ///
+    /// # Errors
+    /// `InvalidRequest`.
+    pub(super) fn of_part(self, announced: Announced) -> S3Result<Announced> {
+        match announced.algorithm() {
+            Some(algorithm) if algorithm == self.algorithm => Ok(announced),
+            None if self.of_whole => Ok(announced.summed_by(self.algorithm)),
+            other => {
+                let other =
+                    other.map_or("null".to_owned(), |algorithm| algorithm.name().to_ascii_lowercase());
+                let message = format!(
+                    "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {other}",
+                    self.algorithm.name().to_ascii_lowercase()
+                );
+                Err(S3Error::with_message(S3ErrorCode::InvalidRequest, message))
+            }
+        }
+    }
+
+    /// Refuses a completion that says less or other than the beginning demands.
+    fn check(self, given: &Given) -> S3Result<()> {
+        if given.kind.as_deref().is_some_and(|kind| kind != self.kind()) {
+            let message = "the upload was begun with another type of checksum";
+            return Err(S3Error::with_message(S3ErrorCode::BadDigest, message));
+        }
+        let header = self.algorithm.header();
+        let unsummed = given.parts.iter().find(|(_, sums)| !sums.contains_key(header));
+        match unsummed.filter(|_| !self.of_whole) {
+            None => Ok(()),
+            Some((number, _)) => {
+                let message = format!(
+                    "The upload was created using a {} checksum. The complete request must include the checksum for each part. \
+                     It was missing for part {number} in the request.",
+                    self.algorithm.name().to_ascii_lowercase()
+                );
+                Err(S3Error::with_message(S3ErrorCode::InvalidRequest, message))
+            }
+        }
+    }
+
     /// What S3 calls the type.
     pub(super) fn kind(self) -> &'static str {
         if self.of_whole { FULL_OBJECT } else { COMPOSITE }
@@ -70,6 +111,7 @@ impl Sums {
 
 /// What a completion says of sums.
 pub(super) struct Given {
+    kind: Option<String>,
     whole: BTreeMap<&'static str, String>,
     parts: Vec<(i32, BTreeMap<&'static str, String>)>,
 }
@@ -92,7 +134,9 @@ impl Given {
             let sums = sums.into_iter().filter_map(|(algorithm, sum)| Some((algorithm.header(), sum?)));
             (part.part_number.unwrap_or_default(), sums.collect())
         };
-        let given = Self { whole: whole.collect(), parts: parts.iter().map(of_part).collect() };
+        let kind =
+            headers.get(CHECKSUM_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()).into_owned());
+        let given = Self { kind, whole: whole.collect(), parts: parts.iter().map(of_part).collect() };
         given.check()?;
         Ok(given)
     }
@@ -120,22 +164,31 @@ impl Store {
         given: Given,
         length: Option<i64>,
     ) -> S3Result<(Announced, Option<BTreeMap<String, String>>)> {
-        let (info, _, _) = self.page_of(permit, upload, 0, PageLimit::clamped(1)).await?;
-        let Some(sums) = Sums::noted(&info.headers) else {
+        let begun = self.sums_begun(permit, upload).await?;
+        if let Some(sums) = begun {
+            sums.check(&given)?;
+        }
+        let stored = match begun.is_some() || length.is_some() {
+            true => self.all_parts(permit, upload).await?,
+            false => Vec::new(),
+        };
+        if length.is_some_and(|length| size_of(&given, &stored).is_some_and(|size| length != size)) {
+            return Err(invalid("the parts are longer or shorter than the object was to be"));
+        }
+        let Some(sums) = begun else {
             // Whoever began without an algorithm may still say what the whole must be.
             let said =
                 Algorithm::ALL.into_iter().find(|algorithm| given.whole.contains_key(algorithm.header()));
             let announced = match said {
                 Some(algorithm) => {
-                    Announced::to_be_summed(algorithm, given.whole.get(algorithm.header()).cloned(), length)?
+                    Announced::to_be_summed(algorithm, given.whole.get(algorithm.header()).cloned(), None)?
                 }
-                None => Announced::of_length(length)?,
+                None => Announced::of_length(None)?,
             };
             return Ok((announced, None));
         };
         let header = sums.algorithm.header();
         let said = given.whole.get(header).cloned();
-        let stored = self.all_parts(permit, upload).await?;
         for (number, sums) in &given.parts {
             let part = numbered(&stored, *number);
             let differs = |(header, sum): (&&str, &String)| {
@@ -147,7 +200,7 @@ impl Store {
             }
         }
         if sums.of_whole {
-            return Ok((Announced::to_be_summed(sums.algorithm, said, length)?, None));
+            return Ok((Announced::to_be_summed(sums.algorithm, said, None)?, None));
         }
         let composite = composite(sums.algorithm, &given.parts, &stored);
         if let (Some(said), Some(found)) = (&said, &composite)
@@ -157,7 +210,17 @@ impl Store {
             return Err(S3Error::with_message(S3ErrorCode::BadDigest, message));
         }
         let headers = composite.map(|sum| BTreeMap::from([(header.to_owned(), sum)]));
-        Ok((Announced::of_length(length)?, headers))
+        Ok((Announced::of_length(None)?, headers))
+    }
+
+    /// How an upload was begun to be summed up.
+    pub(super) async fn sums_begun(
+        &self,
+        permit: &Permit<Update>,
+        upload: &UploadRef,
+    ) -> S3Result<Option<Sums>> {
+        let (info, _, _) = self.page_of(permit, upload, 0, PageLimit::clamped(1)).await?;
+        Ok(Sums::noted(&info.headers))
     }
 
     async fn page_of(
@@ -187,6 +250,12 @@ impl Store {
 fn numbered(stored: &[PartInfo], number: i32) -> Option<&PartInfo> {
     let at = stored.binary_search_by_key(&number, |part| i32::from(part.number)).ok()?;
     stored.get(at)
+}
+
+/// How long the chosen parts are; `None` unless all are there.
+fn size_of(given: &Given, stored: &[PartInfo]) -> Option<i64> {
+    let sizes = given.parts.iter().map(|(number, _)| Some(numbered(stored, *number)?.size));
+    i64::try_from(sizes.sum::<Option<u64>>()?).ok()
 }
 
 /// The sum of the parts' sums, and how many there are; `None` unless all are known.
@@ -222,14 +291,66 @@ mod tests {
         check("MD4", None, None);
     }
 
+    fn code<T>(outcome: S3Result<T>) -> Option<String> {
+        outcome.err().map(|error| error.code().as_str().to_owned())
+    }
+
+    #[test]
+    fn parts_are_summed_up_as_the_whole() {
+        let check = |of_whole: bool, algorithm: Option<Algorithm>, expected: Option<&str>| {
+            let announced = Announced::of_length(None).unwrap();
+            let announced = match algorithm {
+                Some(algorithm) => announced.summed_by(algorithm),
+                None => announced,
+            };
+            let taken = Sums { algorithm: Algorithm::Crc32, of_whole }.of_part(announced);
+            let found = taken.as_ref().ok().and_then(Announced::algorithm);
+            assert_eq!(found.is_some(), expected.is_none(), "{of_whole} {algorithm:?}");
+            let message = taken.err().and_then(|error| error.message().map(str::to_owned));
+            let expected = expected.map(|actual| {
+                format!("Checksum Type mismatch occurred, expected checksum Type: crc32, actual checksum Type: {actual}")
+            });
+            assert_eq!(message, expected);
+        };
+        check(false, Some(Algorithm::Crc32), None);
+        check(false, Some(Algorithm::Sha1), Some("sha1"));
+        check(false, None, Some("null"));
+        check(true, Some(Algorithm::Crc32), None);
+        check(true, Some(Algorithm::Sha1), Some("sha1"));
+        check(true, None, None);
+    }
+
+    #[test]
+    fn completions_say_what_the_beginning_demands() {
+        let check = |of_whole: bool, kind: Option<&str>, sum: Option<&str>, expected: Option<&str>| {
+            let sums = sum.map(|sum| (Algorithm::Crc32.header(), sum.to_owned()));
+            let given = Given {
+                kind: kind.map(str::to_owned),
+                whole: BTreeMap::new(),
+                parts: vec![(1, sums.into_iter().collect())],
+            };
+            let found = code(Sums { algorithm: Algorithm::Crc32, of_whole }.check(&given));
+            assert_eq!(found.as_deref(), expected, "{of_whole} {kind:?} {sum:?}");
+        };
+        check(false, None, Some("AAAAAA=="), None);
+        check(false, None, None, Some("InvalidRequest"));
+        check(false, Some(COMPOSITE), Some("AAAAAA=="), None);
+        check(false, Some(FULL_OBJECT), Some("AAAAAA=="), Some("BadDigest"));
+        check(true, None, None, None);
+        check(true, Some(COMPOSITE), None, Some("BadDigest"));
+    }
+
     #[test]
     fn what_is_given_are_sums() {
         let check = |whole: Option<&str>, part: Option<&str>, expected: bool| {
             let whole = whole.map(|sum| (Algorithm::Sha256.header().parse().unwrap(), sum.parse().unwrap()));
             let headers: HeaderMap = whole.into_iter().collect();
             let part = CompletedPart { checksum_sha256: part.map(str::to_owned), ..CompletedPart::default() };
-            let code = Given::of(&headers, &[part]).err().map(|error| error.code().as_str().to_owned());
-            assert_eq!(code.as_deref(), (!expected).then_some("InvalidRequest"), "{headers:?}");
+            assert_eq!(
+                code(Given::of(&headers, &[part])).as_deref(),
+                (!expected).then_some("InvalidRequest"),
+                "{headers:?}"
+            );
         };
         let sum = Algorithm::Sha256.sum(b"content");
         check(None, None, true);

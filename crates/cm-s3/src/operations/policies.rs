@@ -1,7 +1,8 @@
 //! Policies of buckets, what keeps buckets from being public, and who owns what others write.
 
 use cm_kernel::policy::sharing::{
-    BucketSharing, InvalidPolicy, ObjectOwnership as Ownership, PolicyDocument, PublicAccessBlock, Use,
+    BucketSharing, Grantee, InvalidPolicy, ObjectOwnership as Ownership, PolicyDocument, PublicAccessBlock,
+    Use,
 };
 use cm_kernel::policy::{Grant, Read};
 use s3s::dto::*;
@@ -175,11 +176,18 @@ impl Store {
                 "one rule says who owns what others write",
             ));
         };
-        let ownership = ownership_named(rule.object_ownership.as_str())?;
-        self.reshare(&caller, Use::PutBucketOwnershipControls, request.input.bucket, move |sharing| {
-            let is_shared = sharing.acl.as_ref().is_some_and(|acl| acl.is_public());
+        let ownership = ownership_named(rule.object_ownership.as_str()).map_err(|error| {
+            S3Error::with_message(S3ErrorCode::MalformedXML, error.message().unwrap_or_default().to_owned())
+        })?;
+        let bucket = bucket_name(request.input.bucket)?;
+        let used = Use::PutBucketOwnershipControls;
+        let (record, permit) = self.bucket::<Grant>(&caller, used, &bucket).await?;
+        let owner = Grantee::Principal(record.header.owner.clone());
+        self.change_sharing(&caller, &permit, &bucket, move |sharing| {
+            let grants = sharing.acl.iter().flat_map(|acl| &acl.grants);
+            let is_shared = grants.into_iter().any(|grant| grant.grantee != owner);
             if ownership == Ownership::BucketOwnerEnforced && is_shared {
-                let message = "take grants to groups back first: they would count no more";
+                let message = "take grants to others back first: they would count no more";
                 return Err(S3Error::with_message(S3ErrorCode::InvalidBucketAclWithObjectOwnership, message));
             }
             sharing.ownership = Some(ownership);

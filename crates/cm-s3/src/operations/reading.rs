@@ -2,8 +2,9 @@
 
 use axum::http::{HeaderName, header};
 use cm_kernel::objects::{ByteRange, ObjectError, ObjectInfo, Piece, Reading, VersionName};
-use cm_kernel::policy::Read;
 use cm_kernel::policy::sharing::Use;
+use cm_kernel::policy::{List, Read};
+use cm_types::BucketName;
 use futures::TryStreamExt;
 use http_body_util::StreamBody;
 use s3s::dto::*;
@@ -55,7 +56,7 @@ impl Store {
             (None, Some(number)) => Some(Piece::Part(part_number(number)?)),
             (None, None) => None,
         };
-        let read = match objects
+        let mut read = match objects
             .get_opened(&permit, &bucket, &key, Reading { version, piece, key: customer })
             .await
         {
@@ -68,8 +69,10 @@ impl Store {
                     Freshness::Send => Err(failure::object(error)),
                 };
             }
-            read => read.map_err(failure::object)?,
+            Ok(read) => read,
+            Err(error) => return Err(self.told(&caller, &bucket, error).await),
         };
+        self.name_version(&caller, &mut read.info).await;
         if conditions.check(&read.info)? == Freshness::NotModified {
             return Err(not_modified(&read.info));
         }
@@ -106,17 +109,18 @@ impl Store {
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
         let permit = self.permit_object::<Read>(&caller, Use::GetObject, &bucket, &key, version).await?;
         let objects = self.kernel.objects();
-        let (info, part) = match input.part_number {
-            None => {
-                (objects.head_version(&permit, &bucket, &key, version).await.map_err(failure::object)?, None)
-            }
+        let found = match input.part_number {
+            None => objects.head_version(&permit, &bucket, &key, version).await.map(|info| (info, None)),
             Some(number) => {
-                let number = part_number(number)?;
-                let found = objects.head_part(&permit, &bucket, &key, version, number).await;
-                let (info, range) = found.map_err(failure::object)?;
-                (info, Some(range))
+                let found = objects.head_part(&permit, &bucket, &key, version, part_number(number)?).await;
+                found.map(|(info, range)| (info, Some(range)))
             }
         };
+        let (mut info, part) = match found {
+            Ok(found) => found,
+            Err(error) => return Err(self.told(&caller, &bucket, error).await),
+        };
+        self.name_version(&caller, &mut info).await;
         check_key(objects, &info, &request.headers)?;
         let conditions = ReadConditions {
             if_match: input.if_match,
@@ -153,13 +157,32 @@ impl Store {
     }
 }
 
+impl Store {
+    /// What is answered about an object that could not be read: that there is none is told to those who may list the bucket.
+    pub(super) async fn told(&self, caller: &Caller, bucket: &BucketName, error: ObjectError) -> S3Error {
+        if !matches!(error, ObjectError::NotFound { .. }) {
+            return failure::object(error);
+        }
+        match self.permit_bucket::<List>(caller, Use::ListBucket, bucket).await {
+            Ok(_) => failure::object(error),
+            Err(refused)
+                if matches!(refused.code(), S3ErrorCode::AccessDenied | S3ErrorCode::NoSuchBucket) =>
+            {
+                let message = "there may be no such object, or none for you";
+                S3Error::with_message(S3ErrorCode::AccessDenied, message)
+            }
+            Err(failed) => failed,
+        }
+    }
+}
+
 /// A version by what a request calls it.
 pub(super) fn version_name(version: Option<&str>) -> S3Result<Option<VersionName>> {
     let parse = |text: &str| {
         VersionName::parse(text)
             .ok_or_else(|| S3Error::with_message(S3ErrorCode::InvalidArgument, "no version can be called so"))
     };
-    version.filter(|text| !text.is_empty()).map(parse).transpose()
+    version.map(parse).transpose()
 }
 
 fn content_range(range: &std::ops::Range<u64>, size: u64) -> String {

@@ -23,7 +23,11 @@ impl Store {
         let permit =
             self.permit_object::<Read>(&caller, Use::GetObjectTagging, &bucket, &key, version).await?;
         let info = self.kernel.objects().head_version(&permit, &bucket, &key, version).await;
-        let info = info.map_err(failure::object)?;
+        let mut info = match info {
+            Ok(info) => info,
+            Err(error) => return Err(self.told(&caller, &bucket, error).await),
+        };
+        self.name_version(&caller, &mut info).await;
         let version_id = info.shown_version.map(|name| name.to_string());
         Ok(S3Response::new(GetObjectTaggingOutput { tag_set: listed(info.tags), version_id }))
     }
@@ -42,7 +46,9 @@ impl Store {
             self.permit_object::<Update>(&caller, Use::PutObjectTagging, &bucket, &key, version).await?;
         let request = Some(caller.request.clone());
         let set = self.kernel.objects().set_tags(&permit, &bucket, &key, version, tags, request).await;
-        let version_id = set.map_err(failure::object)?.shown_version.map(|name| name.to_string());
+        let mut info = set.map_err(failure::object)?;
+        self.name_version(&caller, &mut info).await;
+        let version_id = info.shown_version.map(|name| name.to_string());
         Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
     }
 
@@ -58,7 +64,9 @@ impl Store {
             self.permit_object::<Update>(&caller, Use::DeleteObjectTagging, &bucket, &key, version).await?;
         let request = Some(caller.request.clone());
         let set = self.kernel.objects().set_tags(&permit, &bucket, &key, version, Tags::new(), request).await;
-        let version_id = set.map_err(failure::object)?.shown_version.map(|name| name.to_string());
+        let mut info = set.map_err(failure::object)?;
+        self.name_version(&caller, &mut info).await;
+        let version_id = info.shown_version.map(|name| name.to_string());
         Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
     }
 
@@ -70,6 +78,7 @@ impl Store {
         let bucket = bucket_name(request.input.bucket)?;
         let permit = self.permit_bucket::<Read>(&caller, Use::GetBucketTagging, &bucket).await?;
         let tags = self.kernel.objects().bucket_tags(&permit, &bucket).await.map_err(failure::object)?;
+        let tags = tags.filter(|tags| !tags.is_empty());
         let missing = || S3Error::with_message(S3ErrorCode::NoSuchTagSet, "the bucket has no tags");
         Ok(S3Response::new(GetBucketTaggingOutput { tag_set: listed(tags.ok_or_else(missing)?) }))
     }

@@ -27,7 +27,7 @@ use super::writing::{announced_sha256, md5, new_part_number, part_number};
 use super::{Store, bucket_name, object_key};
 use crate::acls::{self, Said};
 use crate::caller::Caller;
-use crate::content::{Announced, CHECKSUM_TYPE, checked, invalid, received};
+use crate::content::{Announced, CHECKSUM_TYPE, checked, received};
 use crate::describe::{etag, new_version, said, summed, time};
 use crate::failure;
 use crate::framing::Trailers;
@@ -74,10 +74,13 @@ impl Store {
         };
         let begun = self.kernel.objects().begin_upload(&permit, &bucket, &key, new).await;
         let begun = begun.map_err(failure::object)?;
+        let (abort_date, abort_rule_id) = self.given_up(&caller, &begun).await.unzip();
         let mut output = CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(begun.upload.id.to_string()),
+            abort_date,
+            abort_rule_id,
             checksum_algorithm: sums.map(|sums| sums.algorithm.name().into()),
             checksum_type: sums.map(|sums| sums.kind().to_owned().into()),
             ..CreateMultipartUploadOutput::default()
@@ -100,7 +103,11 @@ impl Store {
         let input = request.input;
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
         let number = new_part_number(input.part_number)?;
-        let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
+        let (caller, permit) = self.permit_to_continue(caller, &upload).await?;
+        let announced = match self.sums_begun(&permit, &upload).await? {
+            Some(sums) => sums.of_part(announced)?,
+            None => announced,
+        };
         let new = NewPart {
             expected_sha256: announced_sha256(&request.headers),
             expected_md5: md5(input.content_md5.as_deref())?,
@@ -110,7 +117,7 @@ impl Store {
         };
         let place = (upload.bucket.clone(), upload.key.clone());
         let still = self.still_permitted::<Update>(caller, place.0, place.1, SaidAlong::default());
-        let body = checked(received(input.body), announced, still);
+        let body = checked(received(&request.extensions, input.body), announced, still);
         let part = self.kernel.objects().put_part(&permit, &upload, number, new, body).await;
         let part = part.map_err(failure::object)?;
         let mut output =
@@ -127,7 +134,7 @@ impl Store {
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let mut input = request.input;
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
-        let permit = self.permit_to_upload(&caller, Use::PutObject, &upload).await?;
+        let (caller, permit) = self.permit_to_continue(caller, &upload).await?;
         let wanted = input.multipart_upload.take().and_then(|said| said.parts).unwrap_or_default();
         let given = Given::of(&request.headers, &wanted)?;
         let parts = chosen(wanted)?;
@@ -209,6 +216,7 @@ impl Store {
         let listed = self.kernel.objects().list_parts(&permit, &upload, after, limit).await;
         let (upload, parts, more) = listed.map_err(failure::object)?;
         let names = self.owners_names(&permit, [&upload]).await?;
+        let (abort_date, abort_rule_id) = self.given_up(&caller, &upload).await.unzip();
         let sums = Sums::noted(&upload.headers);
         let last = parts.last().map(|part| i32::from(part.number));
         let parts = parts.into_iter().map(|found| {
@@ -228,6 +236,8 @@ impl Store {
             upload_id: Some(input.upload_id),
             initiator: Some(initiator(&upload, &names)),
             owner: Some(owner(&upload, &names)),
+            abort_date,
+            abort_rule_id,
             checksum_algorithm: sums.map(|sums| sums.algorithm.name().into()),
             checksum_type: sums.map(|sums| sums.kind().to_owned().into()),
             is_truncated: Some(more),
@@ -252,9 +262,12 @@ impl Store {
         let limit = page_limit(input.max_uploads)?.unwrap_or(PageLimit::clamped(1));
         let bucket = bucket_name(input.bucket.clone())?;
         let permit = self.permit_bucket::<List>(&caller, Use::ListBucketMultipartUploads, &bucket).await?;
-        let marker = input.upload_id_marker.as_deref().filter(|marker| !marker.is_empty());
+        let key_marker = input.key_marker.clone().filter(|key| !key.is_empty());
+        // An upload to begin behind means nothing without its key.
+        let marker =
+            input.upload_id_marker.as_deref().filter(|text| !text.is_empty() && key_marker.is_some());
         let upload_id = marker.map(upload_id).transpose()?;
-        let after = input.key_marker.clone().map(|key| (key, upload_id));
+        let after = key_marker.map(|key| (key, upload_id));
         let prefix = input.prefix.clone().unwrap_or_default();
         // A bucket has no more uploads under way than one page holds, so that what is grouped is all there.
         let read = if delimiter.is_some() { PageLimit::MAX } else { limit };
@@ -375,7 +388,8 @@ fn chosen(parts: Vec<CompletedPart>) -> S3Result<Vec<(u16, String)>> {
     }
     let parts = parts.into_iter().map(|part| {
         let (Some(number), Some(tag)) = (part.part_number, part.e_tag) else {
-            return Err(invalid("each part has a number and an entity tag"));
+            let message = "each part has a number and an entity tag";
+            return Err(S3Error::with_message(S3ErrorCode::MalformedXML, message));
         };
         Ok((part_number(number)?, tag.into_value()))
     });

@@ -11,7 +11,8 @@ use super::reading::version_name;
 use super::refusals::refuse;
 use super::{Store, bucket_name};
 use crate::caller::Caller;
-use crate::describe::{etag, time};
+use crate::content::CHECKSUM_TYPE;
+use crate::describe::{etag, summed_by, time};
 use crate::failure;
 
 impl Store {
@@ -55,6 +56,7 @@ impl Store {
         let bucket = bucket_name(input.bucket)?;
         let permit = self.permit_bucket::<Update>(&caller, Use::PutBucketVersioning, &bucket).await?;
         let set = self.kernel.objects().set_versioning(&permit, &bucket, versioning).await;
+        self.forget_versions(&caller, &bucket);
         set.map_err(failure::object)?;
         Ok(S3Response::new(PutBucketVersioningOutput::default()))
     }
@@ -71,7 +73,7 @@ impl Store {
         let limit = page_limit(input.max_keys)?;
         let bucket = bucket_name(input.bucket.clone())?;
         let (record, permit) = self.bucket::<List>(&caller, Use::ListBucketVersions, &bucket).await?;
-        let version = version_name(input.version_id_marker.as_deref())?;
+        let version = version_name(input.version_id_marker.as_deref().filter(|marker| !marker.is_empty()))?;
         let marker = input.key_marker.clone().filter(|key| !key.is_empty());
         if version.is_some() && marker.is_none() {
             let message = "a version to begin behind needs its key";
@@ -105,6 +107,8 @@ impl Store {
                     e_tag: Some(etag(&info)),
                     last_modified: Some(time(info.created_at)),
                     size: Some(info.size as i64),
+                    checksum_algorithm: summed_by(&info),
+                    checksum_type: info.headers.get(CHECKSUM_TYPE).map(|text| text.clone().into()),
                     owner: owners.of(info.writer.as_ref()),
                     storage_class: Some(ObjectVersionStorageClass::from_static(
                         ObjectVersionStorageClass::STANDARD,

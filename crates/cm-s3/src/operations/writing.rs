@@ -106,7 +106,7 @@ impl Store {
             ..NewObject::default()
         };
         let still_permitted = self.still_permitted::<A>(caller, bucket.clone(), key.clone(), said);
-        let body = checked(received(input.body.take()), announced, still_permitted);
+        let body = checked(received(&request.extensions, input.body.take()), announced, still_permitted);
         let objects = self.kernel.objects();
         objects.put_if(&permit, &bucket, &key, new, conditions, body).await.map_err(failure::object)
     }
@@ -170,7 +170,9 @@ impl Store {
         let bucket = bucket_name(input.bucket)?;
         let bypasses = input.bypass_governance_retention == Some(true);
         let (caller, bucket) = (&caller, &bucket);
-        let removals = stream::iter(objects).map(|object| async move {
+        let removals = stream::iter(objects).map(|mut object| async move {
+            // Lists that programs write name no version by an empty one.
+            object.version_id = object.version_id.filter(|version| !version.is_empty());
             let (key, version) = (object.key.clone(), object.version_id.clone());
             let conditions = object.e_tag.clone().map(|tag| Condition::OneOf(vec![tag.into_value()]));
             let removed =
@@ -235,7 +237,7 @@ impl Store {
     }
 }
 
-/// The digest that a signature covers; the adapter compares it too where it checks signatures.
+/// The digest that a signature covers.
 pub(crate) fn announced_sha256(headers: &axum::http::HeaderMap) -> Option<Sha256Digest> {
     headers.get("x-amz-content-sha256")?.to_str().ok()?.parse().ok()
 }

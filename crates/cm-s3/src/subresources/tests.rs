@@ -151,6 +151,20 @@ fn open_mode_refuses_the_same() {
 }
 
 #[test]
+fn objects_are_read_by_requests_that_name_nothing_else() {
+    for (method, uri, expected) in [
+        ("GET", "/b/k", true),
+        ("HEAD", "/b/k?versionId=null&partNumber=1&x-id=GetObject", true),
+        ("GET", "/b/k?uploadId=u", false),
+        ("GET", "/b/k?tagging", false),
+        ("GET", "/b?versionId=null", false),
+        ("PUT", "/b/k", false),
+    ] {
+        assert_eq!(reads_object(&method.parse().unwrap(), &uri.parse().unwrap()), expected, "{method} {uri}");
+    }
+}
+
+#[test]
 fn every_name_that_is_served_is_known() {
     for place in [Place::Service, Place::Bucket, Place::Object] {
         for method in ["GET", "HEAD", "PUT", "POST", "DELETE"] {

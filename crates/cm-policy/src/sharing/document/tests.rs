@@ -83,6 +83,20 @@ fn negations() {
 }
 
 #[test]
+fn nobody_is_allowed_by_not_being_named() {
+    let text = json!({ "Statement": {
+        "Effect": "Allow", "NotPrincipal": { "AWS": "ann" }, "Action": "*", "Resource": "*"
+    } });
+    assert!(PolicyDocument::parse(text.to_string()).is_err());
+    // One of old is read still.
+    let kept = serde_json::from_value::<PolicyDocument>(json!(text.to_string())).unwrap();
+    for who in [None, Some("ann"), Some("bob")] {
+        assert_eq!(judge(&kept, who, Use::GetObject, "b/k"), Verdict::Silent, "{who:?}");
+    }
+    assert!(!kept.is_public());
+}
+
+#[test]
 fn one_denial_outweighs_all_else() {
     let document = |deny_first: bool| {
         let mut all = vec![
@@ -113,6 +127,12 @@ fn what_everybody_may_is_public_unless_confined() {
     assert!(!public("Allow", json!({ "AWS": "ann" }), json!({})));
     assert!(!public("Allow", json!("*"), json!({ "IpAddress": { "aws:SourceIp": "10.0.0.0/24" } })));
     assert!(public("Allow", json!("*"), json!({ "IpAddress": { "aws:SourceIp": "0.0.0.0/0" } })));
+    for (network, is_wide) in
+        [("10.0.0.0/8", false), ("10.0.0.0/7", true), ("2001:db8::/32", false), ("2001:db8::/31", true)]
+    {
+        let condition = json!({ "IpAddress": { "aws:SourceIp": ["10.0.0.1", network] } });
+        assert_eq!(public("Allow", json!("*"), condition), is_wide, "{network}");
+    }
     assert!(public("Allow", json!("*"), json!({ "NotIpAddress": { "aws:SourceIp": "10.0.0.0/24" } })));
     assert!(public("Allow", json!("*"), json!({ "StringLike": { "aws:Referer": "http://a/*" } })));
 }
@@ -275,7 +295,13 @@ fn what_nobody_knows_is_refused_where_it_would_matter() {
     check("Allow", vpc("StringNotEquals"), false);
     check("Allow", vpc("StringEqualsIfExists"), false);
     check("Allow", vpc("ForAllValues:StringEquals"), false);
-    for key in ["aws:SourceIp", "S3:Prefix", "s3:x-amz-storage-class", "s3:ExistingObjectTag/a"] {
+    let unconditional = |key: &str| json!({ "Condition": { "Null": { key: "true" } } });
+    check("Deny", unconditional("s3:if-none-match"), true);
+    check("Allow", unconditional("s3:ObjectCreationOperation"), true);
+    check("Deny", unconditional("s3:if-modified-since"), false);
+    for key in
+        ["aws:SourceIp", "S3:Prefix", "s3:x-amz-storage-class", "s3:ExistingObjectTag/a", "s3:if-match"]
+    {
         check("Deny", json!({ "Condition": { "StringNotEquals": { key: "a" } } }), true);
     }
 }
@@ -293,7 +319,7 @@ proptest! {
         if_exists in proptest::sample::select(vec!["", "IfExists"]),
         key in proptest::sample::select(vec!["aws:SourceIp", "aws:username", "aws:PrincipalArn", "aws:userid"]),
         principal in proptest::sample::select(vec![
-            json!({ "Principal": "*" }), json!({ "Principal": { "AWS": "ann" } }), json!({ "NotPrincipal": { "AWS": "ann" } }),
+            json!({ "Principal": "*" }), json!({ "Principal": { "AWS": "ann" } }),
         ]),
     ) {
         let (name, value) = operator;

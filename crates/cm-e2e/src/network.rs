@@ -89,8 +89,7 @@ impl Peer {
     pub fn start_with(&mut self, variables: Vec<(String, String)>) {
         let mut set = vec![format!("listen.api={}", self.api), format!("listen.peers={}", self.peers)];
         set.extend_from_slice(&self.set);
-        let options =
-            NodeOptions { set, wrapper: self.wrapper.clone(), variables, ..NodeOptions::default() };
+        let options = NodeOptions { set, wrapper: self.wrapper.clone(), variables, ..NodeOptions::default() };
         self.node = Some(Node::start(&self.root, &options));
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use ResourceKind::{
     ActiveObject, Bucket, Endpoint, EndpointState, Event, Function, FunctionResult, FunctionState, Instance,
     IntelPeer, Measure, Microservice, PermissionPolicy, Principal, Role, SecurityPolicy, Service, Storage,
+    ThreatCollection,
 };
 
 /// The kinds that the API serves as collections. Objects are in buckets, and have commands of their own.
@@ -27,6 +28,7 @@ pub(crate) const SERVED: &[ResourceKind] = &[
     PermissionPolicy,
     IntelPeer,
     Measure,
+    ThreatCollection,
     Event,
 ];
 
@@ -76,6 +78,8 @@ pub(crate) const LINKS: &[Link] = &[
     link(Endpoint, "security_policy.roles", Role),
     link(EndpointState, "endpoint_id", Endpoint),
     link(Instance, "function", Function),
+    link(ThreatCollection, "security_policy", SecurityPolicy),
+    link(ThreatCollection, "security_policy.roles", Role),
     link(Instance, "security_policy", SecurityPolicy),
     link(Instance, "security_policy.roles", Role),
     link(Bucket, "security_policy", SecurityPolicy),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::network::SCRUB_EVERY;
+
 /// How the engine behaves. Every combination is legal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -29,6 +31,9 @@ pub struct Config {
     /// How often the rules by which objects end are followed; `None` leaves that to calls of
     /// [`Objects::expire`](crate::Objects::expire).
     pub expire_every: Option<Duration>,
+    /// How often a node without a storage network reads all that it has; `None` leaves that to calls of
+    /// [`Objects::verify_all`](crate::Objects::verify_all). Peers of a network do so by their pace.
+    pub scrub_every: Option<Duration>,
     /// How long a day of these rules is. 24 hours, but for tests.
     pub lifecycle_day: Duration,
 }
@@ -46,6 +51,7 @@ impl Default for Config {
             garbage_grace: Duration::from_secs(600),
             collect_every: Some(Duration::from_secs(300)),
             expire_every: Some(Duration::from_secs(3600)),
+            scrub_every: Some(SCRUB_EVERY),
             lifecycle_day: Duration::from_secs(24 * 3600),
         }
     }

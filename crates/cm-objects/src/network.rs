@@ -147,10 +147,10 @@ impl Default for Pace {
             survey_every: Duration::from_secs(6 * 3600),
             survey_lease: Duration::from_secs(60),
             tidy_every: Duration::from_secs(3600),
-            scrub_every: Duration::from_secs(7 * 24 * 3600),
+            scrub_every: SCRUB_EVERY,
             look_every: Duration::from_secs(5),
             repair_bytes_per_second: 64_000_000,
-            scrub_bytes_per_second: 32_000_000,
+            scrub_bytes_per_second: SCRUB_BYTES_PER_SECOND,
             elastic: ElasticPace::default(),
         }
     }
@@ -158,6 +158,10 @@ impl Default for Pace {
 
 /// How many copies are kept where nothing else was said, if there are as many peers.
 pub const REPLICAS_DEFAULT: usize = 3;
+/// How often everything is read and compared with its digests.
+pub(crate) const SCRUB_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How much of it in a second.
+pub(crate) const SCRUB_BYTES_PER_SECOND: u64 = 32_000_000;
 /// Exchanges about chunks that this node has with one peer at once; half of what the links allow.
 const EXCHANGES_PER_PEER_MAX: usize = 64;
 /// Chunks that readers found short and that wait to be noted; more are found again by the survey.

@@ -26,6 +26,7 @@ use crate::network::{Network, admit};
 use crate::object::object_ref;
 use crate::places::Places;
 use crate::rows::{BucketRow, Lineage, ObjectRow};
+use crate::scrub::alone::Scrubber;
 use crate::tables::{BucketTags, Buckets, Doomed, DoomedRow, Lifecycles, ObjectRows, VersionKey, Versions};
 use crate::versions::look;
 use crate::{Condition, Config, ObjectError, ObjectInfo, VersionName, quota};
@@ -115,6 +116,9 @@ impl Objects {
         }
         if objects.0.config.expire_every.is_some() {
             spawn_worker(tasks, Expirer::new(objects.clone()), Backoff::default());
+        }
+        if let Some(every) = objects.0.config.scrub_every {
+            spawn_worker(tasks, Scrubber::new(objects.0.clone(), every), Backoff::default());
         }
         Ok(objects)
     }

@@ -1,5 +1,8 @@
 //! Comparing everything that is stored with what was written.
 
+pub(crate) mod alone;
+pub(crate) mod turn;
+
 use std::sync::Arc;
 
 use cm_crypto::digest::Sha256;

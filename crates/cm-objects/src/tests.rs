@@ -49,7 +49,7 @@ pub(crate) fn in_chunks() -> Config {
 }
 
 fn manual(config: Config) -> Config {
-    Config { collect_every: None, expire_every: None, ..config }
+    Config { collect_every: None, expire_every: None, scrub_every: None, ..config }
 }
 
 impl Bench {

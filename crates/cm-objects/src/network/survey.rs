@@ -14,13 +14,13 @@ use futures::StreamExt;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::scrub::pause;
 use super::status::SHORT_COUNTED_MAX;
 use super::store::keeping_of;
 use super::tables::{Condemnations, Condemned, Rounds, RoundsRow, Short, ShortRow, Survey, SurveyRow, Swept};
 use super::wire::{HaveItem, PullHead};
 use super::{Known, Network, layouts, lock};
 use crate::chunks::Part;
+use crate::scrub::turn::pause;
 use crate::tables::{ChunkRow, Chunks};
 use crate::{CHUNK_BYTES, ObjectError};
 

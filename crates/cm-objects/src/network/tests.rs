@@ -120,6 +120,7 @@ impl Cluster {
         let config = Config {
             collect_every: Some(Duration::from_millis(100)),
             expire_every: None,
+            scrub_every: None,
             garbage_grace,
             ..in_chunks()
         };

@@ -1,6 +1,9 @@
 //! What is not what was written is found, named, and never released.
 
+use cm_types::Timestamp;
+
 use super::*;
+use crate::scrub::turn::Turn;
 
 #[tokio::test]
 async fn any_flipped_byte_of_a_chunk_is_named() {
@@ -60,6 +63,34 @@ async fn damage_in_one_chunk_is_named_and_the_rest_can_be_read() {
     bench.put("c", &bytes).await.unwrap();
     assert_eq!(bench.damages().await.0, []);
     assert!(bench.read("a", None).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn everything_is_read_in_turns_that_outlive_restarts() {
+    let bench = Bench::new().await;
+    let bytes = sample(2 * CHUNK_BYTES, 4);
+    bench.put("a", &bytes).await.unwrap();
+    let path = bench.chunk_file(&bytes[..CHUNK_BYTES]);
+    let mut altered = std::fs::read(&path).unwrap();
+    altered[4711] ^= 1;
+    std::fs::write(path, altered).unwrap();
+    let engine = &bench.objects.0;
+    let (mut damaged, mut turns, week) = (0, 0, Duration::from_secs(7 * 24 * 3600));
+    let due = |after: Duration| {
+        let now = Timestamp::from(engine.clock.now() + after);
+        Turn::due(&engine.db, String::new(), now, week)
+    };
+    while let Some(turn) = due(Duration::ZERO).await.unwrap() {
+        for directory in turn.directories() {
+            damaged += engine.scrub_directory(directory, u64::MAX).await.unwrap();
+        }
+        // Whoever is ended before that reads the same once more.
+        turn.end(&engine.db, String::new()).await.unwrap();
+        turns += 1;
+    }
+    assert_eq!((damaged, turns), (1, 16));
+    assert!(due(week / 2).await.unwrap().is_none());
+    assert!(due(week).await.unwrap().is_some());
 }
 
 fn flaw_name(flaw: &Flaw) -> &'static str {

@@ -1,6 +1,8 @@
 //! What monitoring and tools ask without a credential: `/health`, `/ready`, `/metrics`, `/openapi.json`, and
 //! `/docs`, a page that shows the last.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -17,6 +19,9 @@ use crate::{tokens, trust_domains};
 
 /// Shows the document; needs nothing but this node.
 const DOCS: &str = include_str!("docs.html");
+
+/// How long the other nodes may take until this one is not ready: shorter than the patience of what asks.
+const FRESH_WITHIN: Duration = Duration::from_millis(800);
 
 /// The routes of this module. `document` is the text of the OpenAPI document.
 pub(crate) fn routes(document: String) -> Router<Api> {
@@ -55,12 +60,17 @@ async fn health() -> &'static str {
     "ok\n"
 }
 
-/// The process can do its work: it is not shutting down, and its tables can be read.
+/// The process can do its work: it is not shutting down, and its tables can be read as they are everywhere. A node of a network that reaches too
+/// few others answers requests with errors, so that whoever spreads them should ask another one.
 async fn ready(State(api): State<Api>) -> Result<&'static str, Failure> {
     if api.kernel.tasks().token().is_cancelled() {
         return Err(Failure::new(FailureClass::Unavailable, "shutting down"));
     }
     let not_ready = |error| Failure::new(FailureClass::Unavailable, "not ready").with_cause(error);
+    let fresh = tokio::time::timeout(FRESH_WITHIN, api.kernel.freshen()).await;
+    let silent =
+        |_| Failure::new(FailureClass::Unavailable, "not ready: too few nodes of the network answer");
+    fresh.map_err(silent)?.map_err(not_ready)?;
     let op = OpContext::node(api.kernel.tasks().token());
     let permit = api.kernel.authorize::<List>(&op, ResourceKind::Role).await.map_err(not_ready)?;
     let one = Query { limit: PageLimit::clamped(1), ..Query::of(ResourceKind::Role) };

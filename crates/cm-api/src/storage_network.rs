@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use cm_http::{Failure, FailureClass, JsonBody};
-use cm_kernel::objects::{Extra, Keeping, PeerStatus};
+use cm_kernel::objects::{Extra, Keeping, PeerStatus, ScrubProgress};
 use cm_kernel::policy::{Read, Update};
 use cm_kernel::storage::{Domain, PeerState, StorageChange};
 use cm_types::{BucketName, PeerId, ResourceKind};
@@ -85,6 +85,19 @@ pub struct StoragePeerView {
     pub damaged: Option<u64>,
     /// Whether it has looked through everything in this epoch and keeps nothing that belongs elsewhere.
     pub tidy: Option<bool>,
+    /// How far it is with reading all that it keeps; `null` before it began for the first time.
+    pub scrub: Option<ScrubView>,
+}
+
+/// How far a node is with reading all that it keeps and comparing it with its digests.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ScrubView {
+    /// When it began, RFC 3339.
+    #[schema(format = "date-time")]
+    pub begun_at: String,
+    /// It is done at 100.
+    #[schema(maximum = 100)]
+    pub percent: u8,
 }
 
 /// A change of the layout.
@@ -164,7 +177,7 @@ fn invalid(error: impl std::fmt::Display) -> Failure {
 }
 
 fn peer_view(status: PeerStatus) -> StoragePeerView {
-    let PeerStatus { member, is_up, kept } = status;
+    let PeerStatus { member, is_up, kept, scrub } = status;
     let state = match member.state {
         PeerState::Active => "active",
         PeerState::Draining => "draining",
@@ -181,6 +194,8 @@ fn peer_view(status: PeerStatus) -> StoragePeerView {
         bytes: kept.map(|kept| kept.bytes),
         damaged: kept.map(|kept| kept.damaged),
         tidy: kept.map(|kept| kept.is_tidy),
+        scrub: scrub
+            .map(|ScrubProgress { begun_at, percent }| ScrubView { begun_at: begun_at.to_string(), percent }),
     }
 }
 
@@ -222,7 +237,7 @@ pub async fn read_storage_network(
     let status = status.ok_or_else(|| {
         Failure::new(
             FailureClass::Conflict,
-            "the node keeps its objects alone; `cluster join` makes it a peer",
+            "the node keeps its objects alone; `cluster found` makes it the first of a network",
         )
     })?;
     let Extra { buckets, chunks, copies, bytes } = status.extra;
@@ -284,6 +299,21 @@ pub async fn repair_storage(State(api): State<Api>, Op(op): Op) -> Result<Status
 }
 
 #[utoipa::path(
+    post, path = "/storage/scrub", operation_id = "scrub_storage", tag = "network",
+    extensions(("x-permission" = json!("tenant:update"))),
+    responses(
+        (status = 202, description = "Every node reads all that it keeps; `/storage` tells how far each is"),
+        (status = 409, description = "This node keeps its objects alone", body = ErrorBody),
+    )
+)]
+/// Has every node read all that it keeps, as it does once a week, and what is damaged made anew.
+pub async fn scrub_storage(State(api): State<Api>, Op(op): Op) -> Result<StatusCode, Failure> {
+    let permit = api.kernel.authorize_network(&op).await.map_err(refusal)?;
+    api.kernel.scrub_storage(&op, &permit).await.map_err(refusal)?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+#[utoipa::path(
     get, path = "/buckets/{id}/redundancy", operation_id = "read_bucket_redundancy", tag = "buckets",
     params(("id" = String, Path, description = "The bucket")),
     extensions(("x-permission" = json!("bucket:read"))),
@@ -332,5 +362,6 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(read_storage_network))
         .routes(routes!(change_storage_layout))
         .routes(routes!(repair_storage))
+        .routes(routes!(scrub_storage))
         .routes(routes!(read_bucket_redundancy, change_bucket_redundancy))
 }

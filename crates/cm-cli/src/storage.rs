@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::Context;
 use clap::{ArgGroup, Args, Subcommand};
 use cm_client::{
-    Api, BucketElasticInfo, ClientError, ColdTierInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf,
+    Api, BucketElasticInfo, ClientError, ColdTierInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf, ScrubInfo,
     StorageNetworkInfo, StoragePeerInfo,
 };
 use cm_types::ByteCount;
@@ -26,8 +26,10 @@ pub enum StorageCommand {
     Status,
     /// Change what a node offers, or where it stands.
     Layout(LayoutArgs),
-    /// Have every chunk looked at, and mended where it lacks something.
+    /// Have every chunk looked at, and mended where it lacks something; nodes are asked what they have, nothing is read.
     Repair,
+    /// Have every node read all that it keeps, as it does once a week, and what is damaged made anew.
+    Scrub,
     /// Move everything away from a node, so that it can be removed.
     Drain(DrainArgs),
     /// Forget a node that was drained, or is lost.
@@ -55,7 +57,7 @@ pub struct LayoutArgs {
     /// What it fails together with: a machine, a rack, a room.
     #[arg(long)]
     pub zone: Option<String>,
-    /// The node takes no part yet: add it.
+    /// The node takes no part yet: add it. Needs --capacity and --zone.
     #[arg(long, requires_all = ["capacity", "zone"])]
     pub add: bool,
 }
@@ -189,6 +191,11 @@ pub async fn run(command: StorageCommand, connection: &Connection) -> Outcome {
             api.repair_storage().await?;
             let said = "every chunk is being looked at; `storage status` tells how far that is";
             output::done(connection, said, &json!({ "repair": "asked" }));
+        }
+        StorageCommand::Scrub => {
+            api.scrub_storage().await?;
+            let said = "every node reads all that it keeps; `storage status` tells how far each is";
+            output::done(connection, said, &json!({ "scrub": "asked" }));
         }
         StorageCommand::Layout(args) => change(layout(args)?, connection).await?,
         StorageCommand::Drain(DrainArgs { node, undo }) => {
@@ -357,9 +364,15 @@ fn told_cold(cold: &ColdTierInfo) -> String {
 }
 
 fn status(storage: &StorageNetworkInfo, connection: &Connection) {
+    let silent = storage.peers.iter().filter(|peer| !peer.up && peer.state != "gone").count();
     let place = match storage.oldest_epoch == storage.epoch {
+        true if silent > 0 => format!("{silent} nodes do not answer"),
+        true if storage.short_chunks + storage.lost_chunks > 0 => "chunks are to be mended".to_owned(),
         true => "everything is at its place".to_owned(),
-        false => format!("data moves out of epochs since {}", storage.oldest_epoch),
+        false => format!(
+            "data moves out of epochs since {}, and the counts are of before until everything was looked at",
+            storage.oldest_epoch
+        ),
     };
     output::note(
         connection,
@@ -397,7 +410,16 @@ fn line(peer: &StoragePeerInfo) -> String {
         _ => "unknown".to_owned(),
     };
     let capacity = HumanBytes(peer.capacity_bytes);
-    format!("{}  {:8}  {} of {}  {}", peer.id, state, kept, capacity, peer.zone)
+    let mut said = format!("{}  {:8}  {} of {}  {}", peer.id, state, kept, capacity, peer.zone);
+    match &peer.scrub {
+        Some(ScrubInfo { begun_at, percent: 100 }) => said.push_str(&format!("  read {begun_at}")),
+        Some(ScrubInfo { percent, .. }) => said.push_str(&format!("  being read, {percent} %")),
+        None => {}
+    }
+    if let Some(damaged) = peer.damaged.filter(|damaged| *damaged > 0) {
+        said.push_str(&format!("  {damaged} parts found damaged and made anew"));
+    }
+    said
 }
 
 #[cfg(test)]

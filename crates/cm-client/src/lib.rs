@@ -47,7 +47,8 @@ pub use objects::{ObjectDownload, Progress};
 pub use removal::{DeletionPlan, Dependents};
 pub use resources::{EndedPasskeys, NetworkInfo, NetworkNodeInfo, NodeInvitation};
 pub use storage_network::{
-    BucketElasticInfo, ColdTierInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf, StorageNetworkInfo, StoragePeerInfo,
+    BucketElasticInfo, ColdTierInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf, ScrubInfo, StorageNetworkInfo,
+    StoragePeerInfo,
 };
 pub use terms::{BrokenTerm, Terms};
 pub use trust::{Trust, VerifiedInstance};

@@ -129,6 +129,18 @@ pub struct StoragePeerInfo {
     pub damaged: Option<u64>,
     /// Whether it keeps nothing that belongs elsewhere.
     pub tidy: Option<bool>,
+    /// How far it is with reading all that it keeps; nothing before it began, and from nodes that do not say it.
+    #[serde(default)]
+    pub scrub: Option<ScrubInfo>,
+}
+
+/// How far a node is with reading all that it keeps.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ScrubInfo {
+    /// When it began.
+    pub begun_at: String,
+    /// It is done at 100.
+    pub percent: u8,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +182,11 @@ impl Api {
     /// Has every chunk looked at.
     pub async fn repair_storage(&self) -> Result<(), ClientError> {
         self.call(reqwest::Method::POST, "/api/v1/storage/repair", None).await
+    }
+
+    /// Has every node read all that it keeps.
+    pub async fn scrub_storage(&self) -> Result<(), ClientError> {
+        self.call(reqwest::Method::POST, "/api/v1/storage/scrub", None).await
     }
 
     /// How copies of a bucket's chunks follow the load.

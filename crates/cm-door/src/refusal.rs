@@ -12,6 +12,7 @@ use cm_endpoints::EndpointError;
 use cm_http::range::unsatisfiable;
 use cm_http::{Failure, FailureClass};
 use cm_kernel::catalog::{CatalogError, Fault};
+use cm_kernel::error::why_unavailable;
 use cm_kernel::events::EventError;
 use cm_kernel::identity::{IdentityError, InvalidInput};
 use cm_kernel::objects::ObjectError;
@@ -138,7 +139,7 @@ pub fn of_class(class: ErrorClass, error: impl std::error::Error + Send + Sync +
         ErrorClass::Range => failure(FailureClass::RangeNotSatisfiable),
         ErrorClass::TooMany { retry_after } => failure(FailureClass::TooMany).with_retry_after(retry_after),
         ErrorClass::Unavailable => {
-            let failure = Failure::new(FailureClass::Unavailable, "try again later");
+            let failure = Failure::new(FailureClass::Unavailable, why_unavailable(&error));
             failure.with_retry_after(UNAVAILABLE_RETRY_AFTER).with_cause(error)
         }
         ErrorClass::Internal => Failure::internal(error),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cm_catalog::CatalogError;
-use cm_db::DbError;
+use cm_db::{DbError, StorageClass, StorageError};
 use cm_events::EventError;
 use cm_identity::{IdentityError, InvalidInput};
 use cm_objects::ObjectError;
@@ -233,6 +233,18 @@ impl KernelError {
     /// Whether the same call may succeed later.
     pub fn retryable(&self) -> bool {
         matches!(self.class(), ErrorClass::TooMany { .. } | ErrorClass::Unavailable)
+    }
+}
+
+/// What the caller of something that is [`ErrorClass::Unavailable`] may know of the reason. No addresses: those are in the log.
+pub fn why_unavailable(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let reasons = std::iter::successors(Some(error), |error| error.source());
+    let storage = reasons.filter_map(|reason| reason.downcast_ref::<StorageError>()).next();
+    match storage.map(|storage| storage.class) {
+        Some(StorageClass::Unreachable) => {
+            "the database does not answer, or too few of the nodes do that hold it; `cluster status` tells which. Try again later"
+        }
+        _ => "try again later",
     }
 }
 

@@ -62,6 +62,16 @@ impl Kernel {
         self.record_event(self.storage_event(op, permit, "storage.repair-asked")).await.map(drop)
     }
 
+    /// Has every node of the storage network read all that it keeps, and what is damaged made anew.
+    ///
+    /// # Errors
+    /// [`KernelError::Objects`]: there is no storage network.
+    pub async fn scrub_storage(&self, op: &OpContext, permit: &Permit<Update>) -> Result<(), KernelError> {
+        self.require_storage()?;
+        self.objects().scrub_now().await?;
+        self.record_event(self.storage_event(op, permit, "storage.scrub-asked")).await.map(drop)
+    }
+
     /// Whether a node may leave: nothing that only it has is left on it, as far as the layout says.
     pub async fn may_leave_storage(&self, peer: &PeerId) -> Result<bool, KernelError> {
         Ok(self.objects().may_leave(peer).await?)

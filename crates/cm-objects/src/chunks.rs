@@ -133,6 +133,22 @@ impl ChunkStore {
     }
 }
 
+#[cfg(test)]
+impl ChunkStore {
+    /// Until what is returned is dropped no part gets its name, is promised or deleted: whoever asks for that waits.
+    pub(crate) fn stand_still(self: std::sync::Arc<Self>) -> std::sync::mpsc::Sender<()> {
+        let (standing, stands) = std::sync::mpsc::channel();
+        let (go_on, until) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _held: Vec<_> = self.settling.iter().map(|one| one.lock().unwrap()).collect();
+            standing.send(()).unwrap();
+            let _ = until.recv();
+        });
+        stands.recv().unwrap();
+        go_on
+    }
+}
+
 /// The directory of a chunk: the first byte of its digest.
 pub(crate) fn shard_of(digest: &Sha256Digest) -> u8 {
     digest.as_bytes()[0]

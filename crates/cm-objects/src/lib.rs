@@ -128,7 +128,7 @@ pub use list_versions::{VersionListing, VersionQuery};
 pub use network::elastic::settings::{ELASTIC_BUCKETS_MAX, Elastic, ElasticError};
 pub use network::elastic::{EXTRA_CHUNKS_MAX, ElasticPace};
 pub use network::keeping::{Keeping, KeepingError};
-pub use network::status::{Extra, Holder, Kept, PeerStatus, StorageStatus};
+pub use network::status::{Extra, Holder, Kept, PeerStatus, ScrubProgress, StorageStatus};
 pub use network::{LayoutChange, Member, Offer, Pace, Peering};
 pub use object::{
     Condition, DeleteObject, LateHeaders, METADATA_BYTES_MAX, NewObject, ObjectInfo, PutAction, Tagging,

@@ -45,6 +45,7 @@ pub mod elastic;
 mod fetch;
 pub mod keeping;
 mod layouts;
+mod marks;
 mod scrub;
 mod serve;
 pub mod status;
@@ -78,6 +79,8 @@ pub use elastic::ElasticPace;
 pub(crate) use elastic::counts::{BucketId, Reads};
 pub(crate) use fetch::Found;
 
+use marks::Marks;
+
 use crate::chunks::ChunkStore;
 use crate::claims::Claims;
 use crate::{ObjectError, Objects};
@@ -110,7 +113,8 @@ pub struct Peering {
 pub struct Pace {
     /// How long one peer may take to store or to send a part. 10 s unless told.
     pub part_timeout: Duration,
-    /// How long those who are slow are waited for once enough parts of a chunk are durable. 1 s unless told.
+    /// How long those who are slow are waited for once enough parts of a chunk are durable; a tenth of it where they have been so just now.
+    /// 1 s unless told.
     pub straggler_timeout: Duration,
     /// After what time without an answer another holder is asked besides. 300 ms unless told.
     pub hedge_after: Duration,
@@ -182,8 +186,10 @@ pub(crate) struct Network {
     flights: Mutex<HashMap<PeerId, u64>>,
     /// Exchanges that this node may have with each peer: others need the links, too.
     slots: Mutex<HashMap<PeerId, Arc<Semaphore>>>,
-    /// Peers that did not answer in time, and until when they count as down.
-    suspects: Mutex<HashMap<PeerId, Instant>>,
+    /// Peers that did not answer in time, and count as down for a while.
+    suspects: Marks,
+    /// Peers that others had to stand in for, and who are waited for less.
+    slow: Marks,
     /// Since when peers are down.
     down: Mutex<HashMap<PeerId, Instant>>,
     /// Chunks that a read found short.
@@ -230,7 +236,8 @@ impl Objects {
             known: RwLock::default(),
             flights: Mutex::default(),
             slots: Mutex::default(),
-            suspects: Mutex::default(),
+            suspects: Marks::default(),
+            slow: Marks::default(),
             down: Mutex::default(),
             short: Mutex::default(),
             reads: Reads::default(),
@@ -271,15 +278,7 @@ impl Network {
             return false;
         }
         lock(&self.down).remove(peer);
-        let mut suspects = lock(&self.suspects);
-        match suspects.get(peer) {
-            Some(until) if *until > Instant::now() => false,
-            Some(_) => {
-                suspects.remove(peer);
-                true
-            }
-            None => true,
-        }
+        !self.suspects.has(peer)
     }
 
     /// Whether a peer has been away for so long that what it has is made anew elsewhere.
@@ -291,7 +290,21 @@ impl Network {
     }
 
     fn suspect(&self, peer: &PeerId) {
-        lock(&self.suspects).insert(peer.clone(), Instant::now() + self.pace.suspect_for);
+        self.suspects.set(peer, self.pace.suspect_for);
+    }
+
+    /// Others had to stand in for these.
+    fn were_slow<'a>(&self, peers: impl IntoIterator<Item = &'a PeerId>) {
+        for peer in peers {
+            self.slow.set(peer, self.pace.suspect_for);
+        }
+    }
+
+    /// How long these are waited for when what there is would do: not again and again for whoever was slow a moment ago, as for each chunk of a
+    /// large object.
+    fn patience<'a>(&self, peers: impl IntoIterator<Item = &'a PeerId>) -> Duration {
+        let all_slow = peers.into_iter().all(|peer| self.slow.has(peer));
+        if all_slow { self.pace.straggler_timeout / 10 } else { self.pace.straggler_timeout }
     }
 
     /// The layouts as they were a moment ago.

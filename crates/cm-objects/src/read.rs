@@ -24,6 +24,7 @@ use crate::inline;
 use crate::network::{BucketId, Found};
 use crate::objects::{Engine, info, require_object};
 use crate::packing::{Placed, unpack};
+use crate::scrub::alone;
 use crate::tables::{Manifests, SEGMENT_BYTES, VersionKey};
 use crate::versions::{Name, VersionName};
 use crate::{ByteRange, CHUNK_BYTES, Damage, Flaw, ObjectError, ObjectInfo, Objects};
@@ -245,7 +246,12 @@ impl Engine {
                     // It came back meanwhile.
                     None => continue,
                 },
-                (Found::Flaw(flaw), None) => return Ok(Err(flaw)),
+                (Found::Flaw(flaw), None) => {
+                    if self.network.get().is_none() {
+                        alone::tell_damaged(&digest, &flaw);
+                    }
+                    return Ok(Err(flaw));
+                }
                 (Found::Unreachable | Found::Cold(_), None) => {
                     return Err(ObjectError::Unreachable { digest });
                 }

@@ -13,7 +13,9 @@ pub enum LayoutError {
     #[error("peer {0} is in the layout already; change its capacity or state instead of adding it")]
     Exists(PeerId),
     /// No such peer takes part.
-    #[error("peer {0} is not in the layout; add it first")]
+    #[error(
+        "peer {0} is not in the layout; `storage status` names those that are, and `storage layout --add` adds one"
+    )]
     Unknown(PeerId),
     /// A peer without capacity could never hold anything.
     #[error("the capacity of peer {0} is zero; name the bytes that it offers, or drain it")]
@@ -35,7 +37,7 @@ pub enum LayoutError {
     #[error("a layout has at most {PEERS_MAX} peers")]
     TooMany,
     /// Nothing was to be changed.
-    #[error("the change names nothing")]
+    #[error("nothing would change: it is like that already, or no change was named")]
     Nothing,
     /// The text names no failure domain.
     #[error("a failure domain is named by 1 to {DOMAIN_LEN_MAX} bytes without control characters")]

@@ -86,13 +86,6 @@ impl Placing {
         (placing, slots)
     }
 
-    /// Whether these peers, if all of them answer, are enough for what [`Redundancy::promise`] says.
-    pub fn is_possible(redundancy: Redundancy, peers: &[PeerId]) -> bool {
-        let (mut placing, slots) = Self::begin(redundancy, peers, |_| true);
-        slots.iter().for_each(|slot| placing.stored(slot));
-        placing.is_promised()
-    }
-
     fn send(&mut self, slot: Slot) -> Slot {
         self.under_way.push(slot.clone());
         slot
@@ -217,18 +210,6 @@ mod tests {
         let (placing, _) = run(three, 3, &[0, 1], &[]);
         assert!(!placing.is_promised(), "one copy of three is not what was promised");
         assert!(run(Redundancy::replicas(1).unwrap(), 1, &[], &[]).0.is_promised());
-    }
-
-    #[test]
-    fn enough_peers_are_those_that_can_keep_the_promise() {
-        let check = |redundancy: Redundancy, count: usize, expected: bool| {
-            assert_eq!(Placing::is_possible(redundancy, &peers(count)), expected, "{redundancy} on {count}");
-        };
-        check(Redundancy::replicas(3).unwrap(), 1, false);
-        check(Redundancy::replicas(3).unwrap(), 2, true);
-        check(Redundancy::erasure(3, 2).unwrap(), 2, false);
-        check(Redundancy::erasure(3, 2).unwrap(), 3, true);
-        check(Redundancy::erasure(10, 4).unwrap(), 3, false);
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub(crate) async fn open(
             _ = said.tick() => {
                 let status = handle.status().borrow().clone();
                 tracing::warn!(leader = ?status.leader, applied = status.applied, members = status.members.len(),
-                    "waiting for a majority of the network's nodes, or for a copy of its data");
+                    "waiting for a majority of the network's nodes, or for a copy of its data; a node that was removed waits in vain and has to join anew, with an empty data directory");
             }
         }
     };

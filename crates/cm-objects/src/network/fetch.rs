@@ -116,6 +116,9 @@ impl Network {
         let home: BTreeSet<PeerId> = known.order(&digest).into_iter().take(width).collect();
         if redundancy.shards().is_none() {
             self.prefer(&mut peers, width + extra.len());
+        } else {
+            let at = width.min(peers.len());
+            peers[..at].sort_by_key(|peer| (!self.is_up(peer), self.slow.has(peer)));
         }
         let parts: Vec<Part> = Part::all(redundancy).collect();
         let ask = |peer: PeerId| {
@@ -128,7 +131,9 @@ impl Network {
         };
         let mut search = Search::default();
         let mut peers = peers.into_iter();
-        let mut asked: FuturesUnordered<_> = peers.by_ref().take(redundancy.needed()).map(ask).collect();
+        let first: Vec<PeerId> = peers.by_ref().take(redundancy.needed()).collect();
+        let mut waiting: BTreeSet<PeerId> = first.iter().cloned().collect();
+        let mut asked: FuturesUnordered<_> = first.into_iter().map(ask).collect();
         while !asked.is_empty() {
             let hedge = tokio::time::sleep(self.pace.hedge_after);
             let (peer, answer) = tokio::select! {
@@ -138,10 +143,15 @@ impl Network {
                 },
                 () = hedge, if peers.len() > 0 => {
                     metrics::counter!("cm_storage_reads_hedged_total").increment(1);
-                    asked.extend(peers.next().map(ask));
+                    self.were_slow(&waiting);
+                    if let Some(peer) = peers.next() {
+                        waiting.insert(peer.clone());
+                        asked.push(ask(peer));
+                    }
                     continue;
                 }
             };
+            waiting.remove(&peer);
             let usable = match answer {
                 Ok(parts) => self.take(digest, redundancy, parts, &mut search).await,
                 Err(error) => {
@@ -162,8 +172,11 @@ impl Network {
                     search.without.insert(peer);
                 }
             }
-            if asked.len() + search.shards.len() < redundancy.needed() || asked.is_empty() {
-                asked.extend(peers.next().map(ask));
+            if (asked.len() + search.shards.len() < redundancy.needed() || asked.is_empty())
+                && let Some(peer) = peers.next()
+            {
+                waiting.insert(peer.clone());
+                asked.push(ask(peer));
             }
         }
         match search.silent {
@@ -176,7 +189,11 @@ impl Network {
     fn prefer(&self, peers: &mut [PeerId], width: usize) {
         let up = peers.iter().take(width).take_while(|peer| self.is_up(peer)).count();
         let random = u64::from_be_bytes(random_bytes::<8>());
-        let chosen = two_choices(&peers[..up], random, |peer| self.under_way(peer)).cloned();
+        let chosen = two_choices(&peers[..up], random, |peer| match self.slow.has(peer) {
+            true => u64::MAX,
+            false => self.under_way(peer),
+        });
+        let chosen = chosen.cloned();
         if let Some(at) = chosen.and_then(|chosen| peers.iter().position(|peer| *peer == chosen)) {
             peers[..=at].rotate_right(1);
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use cm_crypto::digest::sha256;
-use cm_placement::{Placing, Redundancy, RedundancyError};
+use cm_placement::{Redundancy, RedundancyError};
 use cm_policy::{Permit, Read, Update};
 use cm_types::{BucketName, RequestId};
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,8 @@ impl Objects {
     /// several buckets have is kept as the safest of them wants it.
     ///
     /// # Errors
-    /// [`ObjectError::BucketNotFound`], [`ObjectError::NotPermitted`], [`ObjectError::TooFewPeers`] if nothing could be written then.
+    /// [`ObjectError::BucketNotFound`], [`ObjectError::NotPermitted`], [`ObjectError::TooFewPeers`] unless each part
+    /// can have a peer of its own.
     pub async fn set_keeping(
         &self,
         permit: &Permit<Update>,
@@ -78,12 +79,13 @@ impl Objects {
         keeping: Option<Keeping>,
         request: Option<RequestId>,
     ) -> Result<(), ObjectError> {
-        if let (Some(network), Some(keeping)) = (self.0.network.get(), keeping) {
-            let known = network.learn().await?;
-            let redundancy = network.redundancy(Some(keeping));
-            let peers = known.order(&sha256(&[]));
-            if !Placing::is_possible(redundancy, &peers) {
-                return Err(ObjectError::TooFewPeers { redundancy: keeping.to_string(), peers: peers.len() });
+        if let Some(keeping) = keeping {
+            let peers = match self.0.network.get() {
+                Some(network) => network.learn().await?.order(&sha256(&[])).len(),
+                None => 1,
+            };
+            if keeping.redundancy().is_ok_and(|redundancy| redundancy.width() > peers) {
+                return Err(ObjectError::TooFewPeers { redundancy: keeping.to_string(), peers });
             }
         }
         let told = ("redundancy", keeping.map(|keeping| keeping.to_string()).into());

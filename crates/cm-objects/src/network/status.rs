@@ -1,5 +1,7 @@
 //! What the network looks like from here.
 
+use std::collections::BTreeMap;
+
 use cm_db::{Direction, KeyRange, ReadTx};
 use cm_placement::PeerState;
 use cm_policy::{ActionKind, Permit};
@@ -10,12 +12,18 @@ use super::elastic::EXTRA_CHUNKS_MAX;
 use super::elastic::settings::ELASTIC_BUCKETS_MAX;
 use super::layouts::{Member, read_known};
 use super::survey::swept_by_all;
-use super::tables::{BucketElastics, Condemnations, ExtraCopies, Short, Survey, SurveyRow};
+use super::tables::{
+    BucketElastics, Condemnations, ExtraCopies, ScrubRow, Short, Survey, SurveyRow, Swept, SweptRow,
+};
 use crate::objects::{bucket_row, require_object};
+use crate::scrub::turn::anew;
 use crate::{ObjectError, Objects};
 
 /// Short chunks are counted up to so many.
 pub const SHORT_COUNTED_MAX: usize = 10_000;
+
+/// Peers whose reading is told of.
+const SCRUBS_MAX: usize = 10_000;
 
 /// The state of a storage network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +74,24 @@ pub struct PeerStatus {
     pub is_up: bool,
     /// What it keeps, if it has said so.
     pub kept: Option<Kept>,
+    /// How far it is with reading all of it; `None` before it began for the first time.
+    pub scrub: Option<ScrubProgress>,
+}
+
+/// How far a peer is with reading all that it keeps and comparing it with its digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubProgress {
+    /// When it began.
+    pub begun_at: Timestamp,
+    /// 0 to 100; it is done at 100.
+    pub percent: u8,
+}
+
+impl From<ScrubRow> for ScrubProgress {
+    fn from(row: ScrubRow) -> Self {
+        let percent = if row.is_done { 100 } else { u16::from(row.directory) * 100 / 256 };
+        Self { begun_at: row.begun_at, percent: u8::try_from(percent).unwrap_or(100) }
+    }
 }
 
 /// A peer that new chunks may be given to, as this node sees it without asking.
@@ -103,7 +129,7 @@ impl Objects {
     /// Those of the tables.
     pub async fn storage_status(&self) -> Result<Option<StorageStatus>, ObjectError> {
         let Some(network) = self.0.network.get() else { return Ok(None) };
-        let (known, short, condemned, survey, extra) = network
+        let (known, short, condemned, survey, extra, scrubs) = network
             .db
             .read(|tx| {
                 let short = tx.range::<Short>(KeyRange::all(), Direction::Forward, SHORT_COUNTED_MAX)?.len();
@@ -113,10 +139,14 @@ impl Objects {
                 let left = KeyRange::of((next, Sha256Digest::from_bytes([0; 32]))..);
                 let condemned = tx.range::<Condemnations>(left, Direction::Forward, SHORT_COUNTED_MAX)?.len();
                 let extra = read_extra(tx)?;
-                Ok::<_, ObjectError>((known, short, condemned, tx.get::<Survey>(&())?, extra))
+                let swept = tx.range::<Swept>(KeyRange::all(), Direction::Forward, SCRUBS_MAX)?;
+                let scrubs: BTreeMap<String, ScrubRow> =
+                    swept.into_iter().filter_map(|(peer, row)| Some((peer, row.scrub?))).collect();
+                Ok::<_, ObjectError>((known, short, condemned, tx.get::<Survey>(&())?, extra, scrubs))
             })
             .await?;
         let (epoch, members) = self.layout().await?;
+        let scrubs = &scrubs;
         let peers = join_all(members.into_iter().map(|member| async move {
             let is_up = network.is_up(&member.peer);
             let told = match is_up {
@@ -130,7 +160,8 @@ impl Objects {
                 damaged: told.damaged,
                 is_tidy: told.tidy_in == Some(epoch.0),
             });
-            PeerStatus { member, is_up, kept }
+            let scrub = scrubs.get(&member.peer.to_string()).copied().map(ScrubProgress::from);
+            PeerStatus { member, is_up, kept, scrub }
         }));
         Ok(Some(StorageStatus {
             own: network.own.clone(),
@@ -209,6 +240,30 @@ impl Objects {
             .await?;
         network.mending.notify_one();
         Ok(())
+    }
+}
+
+impl Objects {
+    /// Has every peer read all that it keeps now, and have made anew what is damaged.
+    ///
+    /// This concerns the node and not a tenant: the caller decides who may ask for it.
+    ///
+    /// # Errors
+    /// [`ObjectError::NotConnected`]; those of the tables.
+    pub async fn scrub_now(&self) -> Result<(), ObjectError> {
+        if self.0.network.get().is_none() {
+            return Err(ObjectError::NotConnected);
+        }
+        let now = self.0.now();
+        self.0
+            .write(move |tx| {
+                for (peer, _) in read_known(tx)?.current().peers().filter(|(_, peer)| peer.state.serves()) {
+                    let row = tx.get::<Swept>(&peer.to_string())?.unwrap_or_default();
+                    tx.put::<Swept>(&peer.to_string(), &SweptRow { scrub: Some(anew(now)), ..row })?;
+                }
+                Ok(())
+            })
+            .await
     }
 }
 

@@ -1,6 +1,6 @@
 //! A new chunk: its parts to their holders, enough of them durable before anybody counts on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -158,11 +158,15 @@ impl Network {
                         // Enough is durable, yet not all: what goes to whoever is slow goes to the next peer, too, if there is one.
                         made_up = true;
                         let slow = placing.under_way().to_vec();
+                        self.were_slow(slow.iter().map(|slot| &slot.peer));
                         puts.extend(slow.iter().filter_map(|slot| placing.failed(slot)).map(put));
-                        until = Some(Instant::now() + self.pace.straggler_timeout);
+                        until = Some(self.no_later_than(&placing));
                         continue;
                     }
-                    Err(_) => break,
+                    Err(_) => {
+                        self.were_slow(placing.under_way().iter().map(|slot| &slot.peer));
+                        break;
+                    }
                 },
             };
             let Some((slot, answer)) = next else { break };
@@ -177,10 +181,15 @@ impl Network {
                 }
             }
             if until.is_none() && placing.is_promised() {
-                until = Some(Instant::now() + self.pace.straggler_timeout);
+                until = Some(self.no_later_than(&placing));
             }
         }
         Placed { placing, is_full }
+    }
+
+    /// Until when those are waited for who have not answered, since enough is durable.
+    fn no_later_than(&self, placing: &Placing) -> Instant {
+        Instant::now() + self.patience(placing.under_way().iter().map(|slot| &slot.peer))
     }
 
     /// A promise about what peers have already, if they have enough of it.
@@ -189,13 +198,37 @@ impl Network {
         let kept = keeping_of(redundancy);
         let order = known.order(&digest);
         let asked = order.iter().take(redundancy.width() + SPARES_ASKED).filter(|peer| self.is_up(peer));
-        let answers = join_all(asked.map(|peer| async move {
-            let item = HaveItem { digest, kept, round: Some(promise.round) };
-            let parts = self.ask_have_in(peer, vec![item], None, true).await.ok()?.pop()?;
-            Some((peer, parts))
-        }));
-        let held: BTreeMap<&PeerId, Vec<Part>> = answers.await.into_iter().flatten().collect();
-        self.enough(&order, &held, promise)
+        let mut waiting: BTreeSet<&PeerId> = asked.collect();
+        let mut answers: FuturesUnordered<_> = waiting
+            .iter()
+            .map(|peer| {
+                let (peer, item) = (*peer, HaveItem { digest, kept, round: Some(promise.round) });
+                async move { (peer, self.ask_have_in(peer, vec![item], None, true).await) }
+            })
+            .collect();
+        let (mut held, mut until, mut enough) = (BTreeMap::new(), None::<Instant>, None::<Promise>);
+        while enough.is_none_or(|promise| promise.is_short) {
+            let next = match until {
+                None => answers.next().await,
+                Some(at) => match timeout_at(at, answers.next()).await {
+                    Ok(next) => next,
+                    Err(_) => {
+                        self.were_slow(waiting);
+                        break;
+                    }
+                },
+            };
+            let Some((peer, answer)) = next else { break };
+            waiting.remove(peer);
+            if let Some(parts) = answer.ok().and_then(|mut all| all.pop()) {
+                held.insert(peer, parts);
+            }
+            enough = self.enough(&order, &held, promise);
+            if until.is_none() && enough.is_some() {
+                until = Some(Instant::now() + self.patience(waiting.iter().copied()));
+            }
+        }
+        enough
     }
 
     fn enough(

@@ -89,6 +89,7 @@ impl Worker for Sweeper {
     async fn work(&mut self) -> Result<WorkState, ObjectError> {
         let network = self.network.clone();
         network.delete_condemned().await?;
+        network.tell_usage();
         let (now, epoch) = (Instant::now(), network.known().current().epoch().0);
         if now < self.tidy_at && self.epoch == epoch {
             return Ok(WorkState::Idle);
@@ -155,6 +156,15 @@ impl Network {
             .await
     }
 
+    /// Says how much this peer keeps, once that was counted.
+    fn tell_usage(&self) {
+        if self.usage.counted.load(Ordering::Relaxed) {
+            let (parts, bytes) = self.chunks.counted();
+            metrics::gauge!("cm_storage_parts").set(parts as f64);
+            metrics::gauge!("cm_storage_bytes").set(bytes as f64);
+        }
+    }
+
     async fn delete_parts(&self, condemned: BTreeMap<Sha256Digest, u64>) -> Result<(), ObjectError> {
         let directories: BTreeSet<u8> = condemned.keys().map(shard_of).collect();
         let condemned = Arc::new(condemned);
@@ -196,9 +206,7 @@ impl Network {
         }
         let usage = &self.usage;
         usage.counted.store(true, Ordering::Relaxed);
-        let (parts, bytes) = self.chunks.counted();
-        metrics::gauge!("cm_storage_parts").set(parts as f64);
-        metrics::gauge!("cm_storage_bytes").set(bytes as f64);
+        self.tell_usage();
         if tidied.misplaced == 0 && self.known().current().epoch() == epoch {
             usage.tidy_in.store(epoch.0 + 1, Ordering::Relaxed);
         }

@@ -89,10 +89,15 @@ impl Engine {
         match read.await.map_err(|_| ObjectError::Lost)? {
             Ok(_) | Err(Flaw::Missing) => Ok(true),
             Err(flaw) => {
-                tracing::error!(%digest, %flaw, "a chunk is damaged: `cryptomesh object verify` names the objects");
-                metrics::counter!("cm_storage_parts_damaged_total").increment(1);
+                tell_damaged(&digest, &flaw);
                 Ok(false)
             }
         }
     }
+}
+
+/// Says that a chunk was found damaged that nobody else has.
+pub(crate) fn tell_damaged(digest: &Sha256Digest, flaw: &Flaw) {
+    tracing::error!(%digest, %flaw, "a chunk is damaged: `cryptomesh object verify` names the objects");
+    metrics::counter!("cm_storage_parts_damaged_total").increment(1);
 }

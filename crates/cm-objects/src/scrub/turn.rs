@@ -23,7 +23,7 @@ impl Turn {
         every: Duration,
     ) -> Result<Option<Self>, ObjectError> {
         let row = db.look_up(move |tx| Ok::<_, ObjectError>(tx.get::<Swept>(&who)?)).await?;
-        let first = ScrubRow { begun_at: now, directory: 0, is_done: false };
+        let first = anew(now);
         Ok(match row.and_then(|row| row.scrub) {
             None => Some(Self(first)),
             Some(scrub) if !scrub.is_done => Some(Self(scrub)),
@@ -37,7 +37,7 @@ impl Turn {
         first..=first.saturating_add(STEP - 1)
     }
 
-    /// Notes that they were read.
+    /// Notes that they were read, unless it was asked meanwhile to read everything anew.
     pub(crate) async fn end(self, db: &Db, who: String) -> Result<(), ObjectError> {
         let next = match self.0.directory.checked_add(STEP) {
             Some(directory) => ScrubRow { directory, ..self.0 },
@@ -45,10 +45,18 @@ impl Turn {
         };
         db.write(move |tx| {
             let row = tx.get::<Swept>(&who)?.unwrap_or_default();
-            Ok::<_, ObjectError>(tx.put::<Swept>(&who, &SweptRow { scrub: Some(next), ..row })?)
+            match row.scrub {
+                Some(scrub) if !scrub.is_done && scrub != self.0 => Ok(()),
+                _ => Ok::<_, ObjectError>(tx.put::<Swept>(&who, &SweptRow { scrub: Some(next), ..row })?),
+            }
         })
         .await
     }
+}
+
+/// A round of reading that begins at the first directory.
+pub(crate) fn anew(now: Timestamp) -> ScrubRow {
+    ScrubRow { begun_at: now, directory: 0, is_done: false }
 }
 
 /// Waits for as long as so many bytes take at that pace.

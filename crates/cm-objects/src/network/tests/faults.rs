@@ -41,6 +41,51 @@ async fn rot_is_found_by_readers_and_scrubs_and_mended_from_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_stands_still_holds_nobody_up() {
+    // Whoever waited for an answer would wait beyond the end of the test.
+    let patient = Pace { part_timeout: LONG * 100, ..pace() };
+    let cluster = Cluster::with(4, patient).await;
+    let bytes = sample(6_000_000, 11);
+    let still = cluster.peers[3].network().chunks.clone().stand_still();
+    let puts = async {
+        cluster.put_patiently(0, "film", &bytes).await;
+        // Bytes that are there already are promised, and not sent.
+        cluster.put_patiently(1, "again", &bytes).await;
+        assert_eq!(cluster.read(2, "again").await.unwrap(), bytes);
+    };
+    tokio::time::timeout(LONG, puts).await.expect("nobody waits for the peer that stands still");
+    drop(still);
+    // What went to another peer instead goes once the one that stood still has its own.
+    assert!(eventually(async || cluster.parts() == 18).await, "{}", cluster.parts());
+    cluster.wait_settled(0).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_everything_can_be_asked_for() {
+    let cluster = Cluster::start(3).await;
+    let bytes = sample(400_000, 12);
+    cluster.put_patiently(0, "film", &bytes).await;
+    cluster.wait_settled(0).await;
+    let has_read = async |since: Option<Timestamp>| {
+        let is_read = |peer: &status::PeerStatus| {
+            peer.scrub.is_some_and(|scrub| scrub.percent == 100 && Some(scrub.begun_at) > since)
+        };
+        cluster.status(0).await.peers.iter().all(is_read)
+    };
+    assert!(eventually(async || has_read(None).await).await);
+    let file = cluster.peers[1].files().pop().unwrap();
+    std::fs::write(&file, b"rot").unwrap();
+    let before =
+        cluster.status(0).await.peers.iter().filter_map(|peer| peer.scrub).map(|scrub| scrub.begun_at).max();
+    cluster.peers[2].objects().scrub_now().await.unwrap();
+    assert!(eventually(async || has_read(before).await).await);
+    cluster.wait_settled(0).await;
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_peer_had_that_stays_away_is_made_anew_elsewhere() {
     let mut cluster = Cluster::with(5, Pace { repair_delay: Duration::from_millis(300), ..pace() }).await;
     let bytes = sample(1_500_000, 8);

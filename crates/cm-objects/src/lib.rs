@@ -83,6 +83,7 @@ pub mod encryption;
 pub mod error;
 pub mod finished_parts;
 pub mod garbage;
+mod hashing;
 mod inline;
 pub mod lifecycle;
 pub mod list;

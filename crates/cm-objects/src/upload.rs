@@ -16,6 +16,7 @@ use crate::abandoned::Uncounted;
 use crate::chunks::shard_of;
 use crate::claims::Shared;
 use crate::encryption::Encryption;
+use crate::hashing::Hashing;
 use crate::inline::{INLINE_BYTES_CEILING, InlineBytes, InlineRow};
 use crate::network::Network;
 use crate::network::keeping::Keeping;
@@ -128,57 +129,39 @@ struct ChunkWriter {
 /// What is found out about the bytes as a whole.
 struct Whole {
     /// Not fed if all is one chunk as it is stored, whose digest is that of the whole.
-    sha256: Sha256,
+    sha256: Hashing<Sha256>,
     is_one_chunk: bool,
-    md5: Option<Md5>,
+    md5: Option<Hashing<Md5>>,
     size: u64,
 }
 
 impl Whole {
-    fn update(&mut self, chunk: &[u8]) {
-        if !self.is_one_chunk {
-            self.sha256.update(chunk);
-        }
-        if let Some(md5) = &mut self.md5 {
-            md5.update(chunk);
-        }
-        self.size += chunk.len() as u64;
+    fn new(expected: &Digests) -> Self {
+        let md5 = (expected.wants_md5 || expected.md5.is_some()).then(|| Hashing::new(Md5::new()));
+        Self { sha256: Hashing::new(Sha256::new()), is_one_chunk: false, md5, size: 0 }
     }
 
-    /// As [`Whole::update`], each digest on a thread of its own: MD5 takes twice as long as SHA-256 does, and neither can be cut in pieces.
-    async fn updated(self, tasks: &Tasks, chunk: &Bytes) -> Result<Self, ObjectError> {
-        let Self { mut sha256, is_one_chunk, md5, size } = self;
-        let (size, for_md5) = (size + chunk.len() as u64, chunk.clone());
-        let md5 = md5.map(|mut md5| {
-            tasks.spawn_blocking("object-hash", move || {
-                md5.update(&for_md5);
-                md5
-            })
-        });
-        if !is_one_chunk {
-            let chunk = chunk.clone();
-            let hashed = tasks.spawn_blocking("object-hash", move || {
-                sha256.update(&chunk);
-                sha256
-            });
-            sha256 = hashed.await.map_err(|_| ObjectError::Lost)?;
+    /// Takes a chunk in, each digest on a thread of its own unless the chunk is small.
+    async fn take(&mut self, tasks: &Tasks, chunk: &Bytes) -> Result<(), ObjectError> {
+        let is_small = chunk.len() <= HASHED_AT_ONCE_MAX;
+        if let Some(md5) = &mut self.md5 {
+            if is_small { md5.take(chunk).await? } else { md5.queue(tasks, chunk.clone()).await? }
         }
-        let md5 = match md5 {
-            Some(hashed) => Some(hashed.await.map_err(|_| ObjectError::Lost)?),
-            None => None,
-        };
-        Ok(Self { sha256, is_one_chunk, md5, size })
+        if !self.is_one_chunk {
+            let sha256 = &mut self.sha256;
+            if is_small { sha256.take(chunk).await? } else { sha256.queue(tasks, chunk.clone()).await? }
+        }
+        self.size += chunk.len() as u64;
+        Ok(())
     }
 }
 
 impl ChunkWriter {
     fn new(engine: Arc<Engine>, expected: &Digests) -> Self {
         let uncounted = Uncounted::new(engine.abandoned.clone(), engine.pins.clone());
-        let md5 = (expected.wants_md5 || expected.md5.is_some()).then(Md5::new);
-        let whole = Whole { sha256: Sha256::new(), is_one_chunk: false, md5, size: 0 };
         Self {
             engine,
-            whole,
+            whole: Whole::new(expected),
             uncounted,
             shapes: Vec::new(),
             keeping: expected.keeping,
@@ -187,19 +170,14 @@ impl ChunkWriter {
         }
     }
 
-    /// Sends the chunk on its way, waiting if enough of them are, and takes it into the digests of the whole meanwhile, which
-    /// it may be.
+    /// Sends the chunk on its way, waiting if enough of them are, and has it taken into the digests of the whole, which it may be.
     async fn place(mut self, chunk: Bytes, is_whole: bool) -> Result<Self, ObjectError> {
         match self.engine.network.get().cloned() {
             Some(network) => self.send(network, chunk.clone()).await?,
             None => self.write(chunk.clone()).await?,
         }
         self.whole.is_one_chunk = is_whole && self.compression == Compression::None;
-        if chunk.len() <= HASHED_AT_ONCE_MAX {
-            self.whole.update(&chunk);
-        } else {
-            self.whole = self.whole.updated(&self.engine.tasks, &chunk).await?;
-        }
+        self.whole.take(&self.engine.tasks, &chunk).await?;
         Ok(self)
     }
 
@@ -391,9 +369,14 @@ impl Upload {
         writer.sync().await?;
         let ChunkWriter { engine, mut whole, uncounted, shapes, .. } = writer;
         if let Some(bytes) = &self.inline {
-            whole.update(bytes);
+            whole.take(&engine.tasks, bytes).await?;
         }
         let Whole { sha256, is_one_chunk, md5, size } = whole;
+        let sha256 = sha256.finish().await?;
+        let md5 = match md5 {
+            Some(md5) => Some(md5.finish().await?),
+            None => None,
+        };
         let one_chunk = uncounted.digests().first().copied().filter(|_| is_one_chunk);
         let (sha256, md5) = (one_chunk.unwrap_or_else(|| sha256.finish()), md5.map(Md5::finish));
         self.expected.check(sha256, md5)?;

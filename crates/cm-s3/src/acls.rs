@@ -75,11 +75,15 @@ impl Said {
     /// `InvalidRequest` if it was said in more than one way, `InvalidArgument` and `MalformedACLError` for what is no grant.
     pub(crate) fn grants(self) -> S3Result<Option<Grants>> {
         let ways = [self.canned.is_some(), !self.headers.is_empty(), self.document.is_some()];
+        if self.document.is_some() && (self.canned.is_some() || !self.headers.is_empty()) {
+            let message = "grants that headers say have no document";
+            return Err(S3Error::with_message(S3ErrorCode::UnexpectedContent, message));
+        }
         if ways.into_iter().filter(|said| *said).count() > 1 {
             return Err(invalid("grants are said by a name, by headers or by a document, not in two ways"));
         }
         if let Some(name) = self.canned {
-            let canned = CannedAcl::named(&name)
+            let canned = canned(&name)
                 .ok_or_else(|| argument(format!("no list of grants is called `{name}` here")))?;
             return Ok(Some(Grants::Canned(canned)));
         }
@@ -98,6 +102,14 @@ impl Said {
             true => Err(malformed("a list has 100 grants at most")),
             false => Ok(Some(Grants::Given(given))),
         }
+    }
+}
+
+/// A list by its name. Those that let Amazon's EC2 read are for the owner alone here, where there is none.
+fn canned(name: &str) -> Option<CannedAcl> {
+    match name {
+        "aws-exec-read" => Some(CannedAcl::Private),
+        name => CannedAcl::named(name),
     }
 }
 
@@ -182,6 +194,11 @@ fn of_document(document: dto::AccessControlPolicy) -> S3Result<Vec<(Receiver, Ac
             "FULL_CONTROL" => AclPermission::FullControl,
             _ => return Err(malformed("the permission is not known")),
         };
+        const TYPES: [&str; 3] =
+            [dto::Type::CANONICAL_USER, dto::Type::AMAZON_CUSTOMER_BY_EMAIL, dto::Type::GROUP];
+        if !TYPES.contains(&grantee.type_.as_str()) {
+            return Err(malformed("the type of a grantee is not known"));
+        }
         let receiver = match (grantee.id, grantee.uri, grantee.email_address) {
             (Some(id), _, _) => Receiver::Id(id),
             (None, Some(uri), _) => Receiver::Group(group(&uri)?),
@@ -295,7 +312,27 @@ mod tests {
     #[test]
     fn what_is_no_grant_is_refused() {
         assert!(said(None, &[]).grants().unwrap().is_none());
+        let exec = said(Some("aws-exec-read"), &[]).grants().unwrap();
+        assert_eq!(exec, Some(Grants::Canned(CannedAcl::Private)));
         assert_eq!(code(said(Some("public"), &[]).grants()), "InvalidArgument");
+        let document = |kind: &str| dto::AccessControlPolicy {
+            owner: Some(dto::Owner { id: Some("ann".to_owned()), ..Default::default() }),
+            grants: Some(vec![dto::Grant {
+                grantee: Some(dto::Grantee {
+                    display_name: None,
+                    email_address: None,
+                    id: Some("ann".to_owned()),
+                    type_: kind.to_owned().into(),
+                    uri: None,
+                }),
+                permission: Some(dto::Permission::from_static(dto::Permission::READ)),
+            }]),
+        };
+        let written = |kind| Said { document: Some(document(kind)), ..Said::default() };
+        assert!(written("CanonicalUser").grants().is_ok());
+        assert_eq!(code(written("Robot").grants()), "MalformedACLError");
+        let twice = Said { canned: Some("private".to_owned()), ..written("CanonicalUser") };
+        assert_eq!(code(twice.grants()), "UnexpectedContent");
         let both = said(Some("private"), &[(AclPermission::Read, "id=ann")]);
         assert_eq!(code(both.grants()), "InvalidRequest");
         for text in ["ann", "name=ann", "uri=http://example.org/all"] {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, HeaderName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -25,6 +25,10 @@ pub(crate) const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
 pub(crate) const FULL_OBJECT: &str = "FULL_OBJECT";
 const TRAILER: &str = "x-amz-trailer";
 const PREFIX: &str = "x-amz-checksum-";
+/// What headers that begin so say besides a sum.
+const NO_SUMS: [&str; 3] = ["x-amz-checksum-algorithm", CHECKSUM_TYPE, "x-amz-checksum-mode"];
+/// Ways of S3 that are not to be had here.
+const UNSERVED: [&str; 5] = ["md5", "sha512", "xxhash3", "xxhash64", "xxhash128"];
 /// What a client says that its library sums up.
 const SDK_ALGORITHM: &str = "x-amz-sdk-checksum-algorithm";
 
@@ -266,8 +270,33 @@ impl Announced {
     }
 }
 
+/// What refuses a checksum that nobody here would compare.
+fn unknown(header: &str) -> S3Error {
+    let name = header.strip_prefix(PREFIX).unwrap_or(header);
+    match UNSERVED.contains(&name) {
+        true => S3Error::with_message(S3ErrorCode::NotImplemented, "the checksum is not to be had here"),
+        false => invalid("the checksum is not known"),
+    }
+}
+
+/// Refuses headers with checksums that nobody here would compare: who sends one relies on it.
+///
+/// # Errors
+/// `NotImplemented` for those that S3 has, `InvalidRequest` for others.
+pub(crate) fn refuse_unknown_sums(headers: &HeaderMap) -> S3Result<()> {
+    let is_known = |name: &str| {
+        NO_SUMS.contains(&name) || Algorithm::ALL.into_iter().any(|algorithm| algorithm.header() == name)
+    };
+    let mut names = headers.keys().map(HeaderName::as_str);
+    match names.find(|name| name.starts_with(PREFIX) && !is_known(name)) {
+        Some(name) => Err(unknown(name)),
+        None => Ok(()),
+    }
+}
+
 /// The one checksum that is announced, before or behind the body.
 fn sum(headers: &HeaderMap) -> S3Result<Option<Sum>> {
+    refuse_unknown_sums(headers)?;
     let mut sums = Vec::new();
     for algorithm in Algorithm::ALL {
         if let Some(value) = headers.get(algorithm.header()) {
@@ -280,21 +309,19 @@ fn sum(headers: &HeaderMap) -> S3Result<Option<Sum>> {
     for name in announced.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()) {
         match Algorithm::ALL.into_iter().find(|algorithm| algorithm.header() == name) {
             Some(algorithm) => sums.push((algorithm, Expected::Trailing)),
-            None if name.starts_with(PREFIX) => {
-                return Err(S3Error::with_message(
-                    S3ErrorCode::NotImplemented,
-                    "the checksum is not known here",
-                ));
-            }
+            None if name.starts_with(PREFIX) => return Err(unknown(&name)),
             None => {}
         }
     }
     if sums.len() > 1 {
         return Err(invalid("a body has one checksum"));
     }
-    let named = headers.get(SDK_ALGORITHM).map(|value| value.to_str().unwrap_or_default());
-    if named.is_some_and(|name| Algorithm::named(name).is_none()) {
-        return Err(invalid("the checksum algorithm is not known here"));
+    if let Some(named) = headers.get(SDK_ALGORITHM).map(|value| value.to_str().unwrap_or_default()) {
+        let named =
+            Algorithm::named(named).ok_or_else(|| invalid("the checksum algorithm is not known here"))?;
+        if sums.iter().any(|(algorithm, _)| *algorithm != named) {
+            return Err(invalid("the checksum is of another algorithm than was said"));
+        }
     }
     Ok(sums.pop().map(|(algorithm, expected)| Sum { algorithm, hasher: algorithm.hasher(), expected }))
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::HeaderValue;
 use cm_kernel::objects::{ObjectInfo, VersionName};
 use s3s::dto::{ChecksumAlgorithm, ETag, Timestamp, TimestampFormat};
 
 use crate::content::Algorithm;
+use crate::dates;
+use crate::tolerance::AsSaid;
 
 pub(crate) const CACHE_CONTROL: &str = "cache-control";
 pub(crate) const CONTENT_DISPOSITION: &str = "content-disposition";
@@ -21,6 +24,7 @@ pub(crate) const MEDIA_TYPE: &str = "binary/octet-stream";
 pub(crate) fn headers<const N: usize>(
     said: [(&str, Option<String>); N],
     expires: Option<Timestamp>,
+    as_said: AsSaid,
 ) -> BTreeMap<String, String> {
     let mut kept = BTreeMap::new();
     for (name, value) in said {
@@ -32,7 +36,7 @@ pub(crate) fn headers<const N: usize>(
             kept.insert(name.to_owned(), value);
         }
     }
-    if let Some(text) = expires.and_then(|expires| http_date(&expires)) {
+    if let Some(text) = expires.and_then(|expires| http_date(&expires)).or(as_said.expires) {
         kept.insert(EXPIRES.to_owned(), text);
     }
     kept
@@ -57,6 +61,12 @@ pub(crate) fn header(info: &ObjectInfo, name: &str) -> Option<String> {
 /// When an object's content is stale, as its writer said.
 pub(crate) fn expires(info: &ObjectInfo) -> Option<Timestamp> {
     Timestamp::parse(TimestampFormat::HttpDate, info.headers.get(EXPIRES)?).ok()
+}
+
+/// The same, where that is no date: the adapter has dates only.
+pub(crate) fn odd_expires(info: &ObjectInfo) -> Option<HeaderValue> {
+    let text = info.headers.get(EXPIRES).filter(|text| !dates::is_plain(text))?;
+    HeaderValue::from_str(text).ok()
 }
 
 /// The entity tag.
@@ -136,7 +146,7 @@ macro_rules! summed {
 
 /// What a request says of an object that is to be.
 macro_rules! said {
-    ($input:expr) => {
+    ($input:expr, $extensions:expr) => {
         $crate::describe::headers(
             [
                 ($crate::describe::CACHE_CONTROL, $input.cache_control.take()),
@@ -145,6 +155,7 @@ macro_rules! said {
                 ($crate::describe::CONTENT_LANGUAGE, $input.content_language.take()),
             ],
             $input.expires.take(),
+            $crate::tolerance::AsSaid::of($extensions),
         )
     };
 }

@@ -27,8 +27,8 @@ use crate::framing::{Frames, Mode};
 use crate::gate::{self, Framed};
 use crate::host::Domain;
 use crate::operations::{self, Store};
-use crate::ranges::PassedOver;
 use crate::refused::{self, Refusals};
+use crate::tolerance::Tolerance;
 use crate::{circumstances, content, expectation, failure, subresources, version_two, xml};
 
 /// The name of a request, under the header that clients of S3 report.
@@ -49,17 +49,19 @@ pub fn router(kernel: Kernel, access: Access, limits: RequestLimits, domain: Opt
     let store = Store::new(kernel.clone());
     let mut adapter = S3ServiceBuilder::new(store.clone());
     adapter.set_validation(Names);
+    let mut behind = S3ServiceBuilder::new(store.clone());
+    behind.set_validation(Names);
+    let mut door = None;
     if let Access::Credential = access {
-        let mut behind = S3ServiceBuilder::new(store.clone());
-        behind.set_validation(Names);
         if let Some(domain) = &domain {
             behind.set_host(domain.clone());
             adapter.set_host(domain.clone());
         }
-        adapter.set_route(PassedOver::new(Door::new(kernel.clone()), behind.build()));
         adapter.set_auth(Keys::new(kernel.clone()));
         adapter.set_access(Door::new(kernel.clone()));
+        door = Some(Door::new(kernel.clone()));
     }
+    adapter.set_route(Tolerance::new(door, behind.build()));
     let tasks = kernel.tasks().clone();
     let refusals = Arc::new(Refusals::new(kernel.clock().monotonic()));
     let face = Face { kernel, access, adapter: adapter.build(), store, refusals, domain };
@@ -80,6 +82,8 @@ impl NameValidation for Names {
 async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) -> Result<Response, Failure> {
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(RequestId::random);
     let (mut request, mut signed_address) = (request, None);
+    let place = Domain::place(face.domain.as_ref(), &request);
+    request.extensions_mut().insert(place);
     if let Some(seen) = face.domain.as_ref().and_then(|domain| domain.path_style(&request)) {
         let address = std::mem::replace(request.uri_mut(), seen);
         // Where nothing is signed, the adapter is shown paths only.
@@ -154,6 +158,8 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     let document = Document::of(&parts).filter(|_| is_bare);
     let wrong = document.as_ref().map(Document::wrong).unwrap_or_default();
     let (path, is_head) = (parts.uri.path().to_owned(), parts.method == Method::HEAD);
+    let asked = xml::Asked::of(&path, &parts.headers);
+    let kind_of_body = subresources::body(&parts.method, &parts.uri);
     let reads_object = subresources::reads_object(&parts.method, &parts.uri);
     let mut request = into_adapter(Request::from_parts(parts, body), framed, document).await;
     if let Some(address) = signed_address {
@@ -165,6 +171,7 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
     } else {
         request.extensions_mut().insert(circumstances);
     }
+    request.extensions_mut().insert(kind_of_body);
     request.extensions_mut().insert(tenant.clone());
     request.extensions_mut().insert(op.clone());
     let answered =
@@ -190,7 +197,7 @@ async fn answer(State(face): State<Face>, deadline: Deadline, request: Request) 
         // Its writer said how it may be kept, or nothing.
         answer.extensions_mut().insert(KeptAsSaid);
     } else {
-        answer = xml::readable(answer, id.as_str()).await;
+        answer = xml::readable(answer, &asked, id.as_str()).await;
     }
     if let Some(page) = page {
         page.admit(&face.kernel, &tenant.get(), answer.headers_mut()).await;

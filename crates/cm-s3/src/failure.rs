@@ -14,6 +14,7 @@ use cm_types::ResourceKind;
 use s3s::{S3Error, S3ErrorCode};
 
 use crate::codes::Code;
+use crate::describe::{http_date, time};
 
 /// The detail of a [`Failure`] that names an S3 code of its own.
 pub(crate) const CODE: &str = "s3_code";
@@ -103,10 +104,14 @@ pub(crate) fn object(error: ObjectError) -> S3Error {
         }
         ObjectError::NotFound { .. } => S3ErrorCode::NoSuchKey,
         ObjectError::VersionNotFound { .. } => S3ErrorCode::NoSuchVersion,
-        ObjectError::IsMarker { version, .. } => {
+        ObjectError::IsMarker { version, created_at, .. } => {
             let mut refusal = marked(S3ErrorCode::MethodNotAllowed, &error, *version);
             let mut headers = refusal.headers().cloned().unwrap_or_default();
             headers.insert(header::ALLOW, HeaderValue::from_static("DELETE"));
+            let deleted = http_date(&time(*created_at)).and_then(|date| HeaderValue::try_from(date).ok());
+            if let Some(deleted) = deleted {
+                headers.insert(header::LAST_MODIFIED, deleted);
+            }
             refusal.set_headers(headers);
             return refusal;
         }

@@ -34,8 +34,10 @@ pub use self::policy::{Policy, PolicyError};
 use self::said::said_input;
 use crate::caller::Caller;
 use crate::content::invalid;
+use crate::host::Place;
 use crate::operations::{Store, header_tags};
-use crate::{circumstances, content, failure};
+use crate::tolerance::AsSaid;
+use crate::{circumstances, content, dates, failure};
 
 /// All fields before the file, in bytes.
 const FIELDS_BYTES_MAX: usize = 64 * 1024;
@@ -146,6 +148,8 @@ impl Form<'_> {
         };
         let mut extensions = Extensions::new();
         extensions.insert(FromForm);
+        let expires = fields.get("expires").filter(|text| !dates::is_plain(text)).cloned();
+        extensions.insert(AsSaid { expires, response_expires: None });
         let request = S3Request {
             input,
             method: Method::PUT,
@@ -158,7 +162,8 @@ impl Form<'_> {
             trailing_headers: None,
         };
         let tag = self.store.write_form(caller, request).await?;
-        Ok(success.answer(&bucket, &key, &tag))
+        let place = parts.extensions.get::<Place>().cloned().unwrap_or_default();
+        Ok(success.answer(&place, &bucket, &key, &tag))
     }
 
     /// Who signed the form; its actor is in the operation's context from then on.
@@ -197,14 +202,14 @@ impl Form<'_> {
 async fn read_fields(multipart: &mut Multipart<'static>) -> S3Result<(Fields, Field<'static>)> {
     let (mut fields, mut bytes) = (Fields::default(), 0);
     for _ in 0..FIELDS_MAX {
-        let field = multipart.next_field().await.map_err(|_| malformed("the form is not readable"))?;
+        let field = multipart.next_field().await.map_err(unreadable)?;
         let mut field = field.ok_or_else(|| argument("the form has no field `file`"))?;
         let name = field.name().unwrap_or_default().to_owned();
         if name.eq_ignore_ascii_case(FILE) {
             return Ok((fields, field));
         }
         let mut value = Vec::new();
-        while let Some(piece) = field.chunk().await.map_err(|_| malformed("the form is not readable"))? {
+        while let Some(piece) = field.chunk().await.map_err(unreadable)? {
             bytes += piece.len();
             if bytes > FIELDS_BYTES_MAX {
                 let code = S3ErrorCode::MaxPostPreDataLengthExceededError;
@@ -274,6 +279,7 @@ fn bounded(
                 "the file is shorter than its policy demands",
             )),
             Ok(None) => None,
+            Err(multer::Error::StreamReadFailed(source)) => ends(content::own(source)),
             Err(error) => Some((Err(io::Error::other(error)), None)),
         }
     })
@@ -291,8 +297,9 @@ impl Success {
         Self { redirect: redirect.filter(is_address).cloned(), status }
     }
 
-    fn answer(self, bucket: &str, key: &str, tag: &str) -> Response {
+    fn answer(self, place: &Place, bucket: &str, key: &str, tag: &str) -> Response {
         let mut answer = Response::new(Body::empty());
+        let stored = place.address(bucket, key);
         let tag = format!("\"{tag}\"");
         if let Some(address) = self.redirect {
             let encode = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
@@ -309,13 +316,16 @@ impl Success {
             }
         } else {
             *answer.status_mut() = self.status;
+            if let Ok(location) = HeaderValue::from_str(&stored) {
+                answer.headers_mut().insert(header::LOCATION, location);
+            }
         }
         if answer.status() == StatusCode::CREATED {
             let text = failure::escaped;
             *answer.body_mut() = Body::from(format!(
                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<PostResponse><Location>{}</Location><Bucket>{}</Bucket>\
                  <Key>{}</Key><ETag>{}</ETag></PostResponse>",
-                text(&format!("/{bucket}/{key}")),
+                text(&stored),
                 text(bucket),
                 text(key),
                 text(&tag)
@@ -343,6 +353,17 @@ fn refused(error: &PolicyError) -> S3Error {
 
 fn argument(message: &'static str) -> S3Error {
     S3Error::with_message(S3ErrorCode::InvalidArgument, message)
+}
+
+/// Why a form is not read on: it is none, or it came too slowly.
+fn unreadable(error: multer::Error) -> S3Error {
+    if let multer::Error::StreamReadFailed(source) = error {
+        let broken = content::own(source);
+        if *broken.code() == S3ErrorCode::RequestTimeout {
+            return broken;
+        }
+    }
+    malformed("the form is not readable")
 }
 
 fn malformed(message: &'static str) -> S3Error {
@@ -397,14 +418,27 @@ mod tests {
 
     #[test]
     fn answers_are_as_the_form_wants_them() {
-        let answer = |pairs: &[(&str, &str)]| Success::of(&fields(pairs)).answer("b", "a/b c", "00");
+        let answer = |pairs: &[(&str, &str)]| {
+            Success::of(&fields(pairs)).answer(&Place::default(), "b", "a/b c", "00")
+        };
         assert_eq!(answer(&[]).status(), StatusCode::NO_CONTENT);
+        assert_eq!(answer(&[]).headers()[header::LOCATION], "http:///b/a/b%20c");
         assert_eq!(answer(&[("success_action_status", "201")]).status(), StatusCode::CREATED);
         assert_eq!(answer(&[("success_action_status", "404")]).status(), StatusCode::NO_CONTENT);
         let redirected = answer(&[("success_action_redirect", "http://h/p")]);
         assert_eq!(redirected.status(), StatusCode::SEE_OTHER);
         assert_eq!(redirected.headers()[header::LOCATION], "http://h/p?bucket=b&key=a%2Fb%20c&etag=%2200%22");
         assert_eq!(answer(&[("redirect", "javascript:alert(1)")]).status(), StatusCode::NO_CONTENT);
+    }
+
+    #[test]
+    fn forms_that_stop_are_told_so() {
+        let code = |error| unreadable(error).code().as_str().to_owned();
+        let stopped: io::Error = io::ErrorKind::TimedOut.into();
+        assert_eq!(code(multer::Error::StreamReadFailed(stopped.into())), "RequestTimeout");
+        let other: io::Error = io::ErrorKind::ConnectionReset.into();
+        assert_eq!(code(multer::Error::StreamReadFailed(other.into())), "MalformedPOSTRequest");
+        assert_eq!(code(multer::Error::IncompleteHeaders), "MalformedPOSTRequest");
     }
 
     /// Whoever sends a form without end, or without a file, is cut off.

@@ -1,7 +1,7 @@
 //! What is looked at before the adapter sees a request.
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use cm_http::local::require_local;
 use cm_http::{Failure, FailureClass};
 use time::format_description::well_known::Rfc2822;
@@ -16,6 +16,11 @@ use crate::version_two;
 /// How long a presigned URL may be good for, in seconds: a week, as with S3.
 const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 3600;
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
+const SECURITY_TOKEN: &str = "x-amz-security-token";
+/// How requests are signed.
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// What S3 calls it when a presigned URL says something wrong of its signature.
+const QUERY_PARAMETERS: &str = "AuthorizationQueryParametersError";
 const AMZ_DATE: &str = "x-amz-date";
 const DECODED_LENGTH: &str = "x-amz-decoded-content-length";
 /// What presigned URLs carry.
@@ -58,7 +63,11 @@ pub fn examine(mut request: Request) -> Result<(Request, Framed), Failure> {
     let in_query = parameter(uri, "X-Amz-Signature").is_some();
     let authorization = request.headers().get(header::AUTHORIZATION);
     if [is_second, in_query, authorization.is_some()].into_iter().filter(|is_signed| *is_signed).count() > 1 {
-        return Err(invalid("a request is signed once, in its query or its headers"));
+        return Err(invalid("a request is signed once, in its query or its headers")
+            .with_detail(CODE, "InvalidArgument"));
+    }
+    if is_second || in_query || authorization.is_some() {
+        refuse_token(&request)?;
     }
     let signed = match authorization {
         _ if is_second => {
@@ -104,14 +113,10 @@ pub fn strip(mut request: Request) -> Result<(Request, Framed), Failure> {
     require_local(&request)?;
     refuse_untaken(&request)?;
     request.headers_mut().remove(header::AUTHORIZATION);
-    if crate::ranges::is_passed_over(request.method(), request.headers()) {
-        request.headers_mut().remove(header::RANGE);
-    }
     if let Some(uri) = without_signature(request.uri()) {
         *request.uri_mut() = uri;
     }
-    let is_framed = content_sha256(request.headers()).is_some_and(|text| text.starts_with("STREAMING-"));
-    if !is_framed {
+    if !is_framed(request.headers()) {
         return Ok((request, Framed::Plain));
     }
     let headers = request.headers_mut();
@@ -126,7 +131,15 @@ pub fn strip(mut request: Request) -> Result<(Request, Framed), Failure> {
 }
 
 fn refuse_untaken(request: &Request) -> Result<(), Failure> {
+    if request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
+        return Err(invalid("a request of HTTP/1.1 says its host"));
+    }
+    require_encoded(request.uri().path())?;
     subresources::refuse_unserved(request)?;
+    // The adapter would write an empty object.
+    if request.headers().get("x-amz-copy-source").is_some_and(HeaderValue::is_empty) {
+        return Err(invalid("`x-amz-copy-source` names an object").with_detail(CODE, "InvalidArgument"));
+    }
     if request.headers().get(CONTENT_SHA256).is_some_and(|value| !is_content_sha256(value)) {
         let message = "`x-amz-content-sha256` is neither a SHA-256 nor one of the words that stand for none";
         return Err(invalid(message).with_detail(CODE, "InvalidArgument"));
@@ -157,6 +170,11 @@ fn content_sha256(headers: &HeaderMap) -> Option<&str> {
     headers.get(CONTENT_SHA256)?.to_str().ok()
 }
 
+/// Whether a body comes in chunks, with signatures or trailers.
+pub(crate) fn is_framed(headers: &HeaderMap) -> bool {
+    content_sha256(headers).is_some_and(|text| text.starts_with("STREAMING-"))
+}
+
 /// The headers that a signature in `Authorization` covers.
 fn signed_headers(value: &HeaderValue) -> Result<Vec<String>, Failure> {
     let text = value.to_str().map_err(|_| invalid("`Authorization` is unreadable"))?;
@@ -164,10 +182,10 @@ fn signed_headers(value: &HeaderValue) -> Result<Vec<String>, Failure> {
         return Err(Failure::new(FailureClass::Forbidden, "a signature is required"));
     }
     let fields = text
-        .strip_prefix("AWS4-HMAC-SHA256")
+        .strip_prefix(ALGORITHM)
         .ok_or_else(|| invalid("`Authorization` is unreadable").with_detail(CODE, "InvalidArgument"))?;
     let field = |name: &str| fields.split(',').find_map(|field| field.trim().strip_prefix(name));
-    require_scope(field("Credential=").unwrap_or_default())?;
+    require_scope(field("Credential=").unwrap_or_default(), "AuthorizationHeaderMalformed")?;
     let signed = field("SignedHeaders=").ok_or_else(|| invalid("`Authorization` lacks `SignedHeaders`"))?;
     Ok(signed.split(';').map(str::to_owned).collect())
 }
@@ -175,7 +193,11 @@ fn signed_headers(value: &HeaderValue) -> Result<Vec<String>, Failure> {
 /// The headers that a presigned URL covers.
 fn presigned(uri: &Uri) -> Result<Vec<String>, Failure> {
     let decoded = |name| parameter(uri, name).unwrap_or_default();
-    require_scope(&decoded("X-Amz-Credential"))?;
+    if decoded("X-Amz-Algorithm") != ALGORITHM {
+        let message = "a presigned URL says `X-Amz-Algorithm=AWS4-HMAC-SHA256`";
+        return Err(invalid(message).with_detail(CODE, QUERY_PARAMETERS));
+    }
+    require_scope(&decoded("X-Amz-Credential"), QUERY_PARAMETERS)?;
     let is_short =
         decoded("X-Amz-Expires").parse().is_ok_and(|seconds: u64| seconds <= PRESIGNED_SECONDS_MAX);
     if !is_short {
@@ -215,10 +237,30 @@ fn take_date(headers: &mut HeaderMap, signed: &[String]) {
 }
 
 /// A key's scope is `KEY/DATE/REGION/s3/aws4_request`.
-fn require_scope(credential: &str) -> Result<(), Failure> {
+fn require_scope(credential: &str, code: &'static str) -> Result<(), Failure> {
     match credential.ends_with("/s3/aws4_request") {
         true => Ok(()),
-        false => Err(invalid("the signature is not for S3")),
+        false => Err(invalid("the signature is not for S3").with_detail(CODE, code)),
+    }
+}
+
+/// Keys are for long here: a token belongs to one that is not.
+fn refuse_token(request: &Request) -> Result<(), Failure> {
+    let in_header = request.headers().get(SECURITY_TOKEN).is_some_and(|token| !token.is_empty());
+    let in_query = parameter(request.uri(), "X-Amz-Security-Token").is_some_and(|token| !token.is_empty());
+    match in_header || in_query {
+        true => Err(invalid("keys have no tokens here").with_detail(CODE, "InvalidToken")),
+        false => Ok(()),
+    }
+}
+
+/// Refuses what no address can be: a `%` that no two digits follow. The adapter would take it for a letter.
+fn require_encoded(path: &str) -> Result<(), Failure> {
+    let is_escape =
+        |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit());
+    match path.split('%').skip(1).all(is_escape) {
+        true => Ok(()),
+        false => Err(invalid("two digits follow a `%` in an address").with_detail(CODE, "InvalidURI")),
     }
 }
 
@@ -305,7 +347,8 @@ mod tests {
         let of = |seconds: &str, names: &str| {
             let scope = SCOPE.replace('/', "%2F");
             format!(
-                "/b/k?X-Amz-Credential={scope}&X-Amz-Expires={seconds}&X-Amz-SignedHeaders={names}&X-Amz-Signature=0"
+                "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={scope}&X-Amz-Expires={seconds}\
+                 &X-Amz-SignedHeaders={names}&X-Amz-Signature=0"
             )
         };
         check(&of("3600", "host"), &[], true);
@@ -323,7 +366,8 @@ mod tests {
         let presigned = |seconds: &str| {
             let scope = SCOPE.replace('/', "%2F");
             encoded(&format!(
-                "/b/k?X-Amz-Credential={scope}&X-Amz-Expires={seconds}&X-Amz-SignedHeaders=host&X-Amz-Signature=0"
+                "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={scope}&X-Amz-Expires={seconds}\
+                 &X-Amz-SignedHeaders=host&X-Amz-Signature=0"
             ))
         };
         check(&presigned("3600"), &[], true);
@@ -333,6 +377,47 @@ mod tests {
         check("/b/k?AWSAccessKeyI%64=a&Si%67nature=b&Expires=9999999999", &[], false);
         let (stripped, _) = strip(request("/b/k?X%2DAmz-Signature=0&prefix=a", &[])).unwrap();
         assert_eq!(stripped.uri(), "/b/k?prefix=a");
+    }
+
+    /// The code of a refusal.
+    fn refusal(uri: &str, headers: &[(&str, &str)]) -> Option<String> {
+        let refused = examine(request(uri, headers)).err()?;
+        Some(refused.details().get(CODE).and_then(|code| code.as_str()).unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn refusals_are_called_as_with_s3() {
+        let check = |uri: &str, headers: &[(&str, &str)], expected: &str| {
+            assert_eq!(refusal(uri, headers).as_deref(), Some(expected), "{uri} {headers:?}");
+        };
+        let proof = |scope: &str, names: &str| {
+            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature=00")
+        };
+        let presigned = |algorithm: &str, scope: &str, more: &str| {
+            format!(
+                "/b/k?X-Amz-Algorithm={algorithm}&X-Amz-Credential={scope}&X-Amz-Expires=60&X-Amz-SignedHeaders=host\
+                 &X-Amz-Signature=0{more}"
+            )
+        };
+        let of_ec2 = SCOPE.replace("/s3/", "/ec2/");
+        check("/b/k", &[("authorization", &proof(&of_ec2, "host"))], "AuthorizationHeaderMalformed");
+        check(&presigned(ALGORITHM, &of_ec2, ""), &[], QUERY_PARAMETERS);
+        check(&presigned("FOO", SCOPE, ""), &[], QUERY_PARAMETERS);
+        check(&presigned(ALGORITHM, SCOPE, "&X-Amz-Security-Token=a"), &[], "InvalidToken");
+        let token = ("x-amz-security-token", "a");
+        check(
+            "/b/k",
+            &[("authorization", &proof(SCOPE, "host;x-amz-security-token")), token],
+            "InvalidToken",
+        );
+        let both = proof(SCOPE, "host");
+        check(&presigned(ALGORITHM, SCOPE, ""), &[("authorization", &both)], "InvalidArgument");
+        for path in ["/b/a%ZZ", "/b/a%", "/b/%4"] {
+            check(path, &[], "InvalidURI");
+        }
+        check("/b/k", &[("x-amz-copy-source", "")], "InvalidArgument");
+        let hostless = Request::builder().uri("/b/k").body(Body::empty()).unwrap();
+        assert!(examine(hostless).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::http::uri::PathAndQuery;
 use axum::http::{Uri, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::S3Result;
 use s3s::host::{S3Host, VirtualHost};
 
@@ -47,6 +48,15 @@ impl Domain {
         (!bucket.is_empty()).then(|| bucket.to_owned())
     }
 
+    /// Where a request was sent to.
+    pub(crate) fn place(domain: Option<&Self>, request: &Request) -> Place {
+        let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+        let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+        let host = host.unwrap_or_default();
+        let is_bucket = domain.is_some_and(|domain| domain.bucket_of(host).is_some());
+        Place { host: host.to_owned(), is_bucket }
+    }
+
     /// The address as it would be with the bucket in the path; `None` if it is.
     pub(crate) fn path_style(&self, request: &Request) -> Option<Uri> {
         let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
@@ -57,6 +67,25 @@ impl Domain {
         let mut parts = request.uri().clone().into_parts();
         parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
         Uri::from_parts(parts).ok()
+    }
+}
+
+/// The host that a client knows the service by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    host: String,
+    /// Whether the host is a bucket.
+    is_bucket: bool,
+}
+
+/// What stands in a path as it is.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+impl Place {
+    /// Where the client finds an object. Connections to the listener are in the clear.
+    pub(crate) fn address(&self, bucket: &str, key: &str) -> String {
+        let bucket = if self.is_bucket { String::new() } else { format!("/{bucket}") };
+        format!("http://{}{bucket}/{}", self.host, utf8_percent_encode(key, IN_PATH))
     }
 }
 
@@ -95,6 +124,18 @@ mod tests {
         for wrong in ["", "a..b", "a_b", "s3.example.org:9000", "127.0.0.1", "a b", "*.example.org"] {
             assert!(Domain::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn objects_are_found_where_they_were_sent_to() {
+        let domain = Domain::parse("s3.example.org").unwrap();
+        let check = |domain: Option<&Domain>, host: &str, expected: &str| {
+            let request = Request::builder().uri("/b/k").header("host", host).body(Body::empty()).unwrap();
+            assert_eq!(Domain::place(domain, &request).address("b", "a/b c"), expected);
+        };
+        check(None, "127.0.0.1:9000", "http://127.0.0.1:9000/b/a/b%20c");
+        check(Some(&domain), "s3.example.org", "http://s3.example.org/b/a/b%20c");
+        check(Some(&domain), "b.s3.example.org:9000", "http://b.s3.example.org:9000/a/b%20c");
     }
 
     #[test]

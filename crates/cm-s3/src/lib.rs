@@ -9,9 +9,10 @@
 //! - [`caller`] knows whose key a request was signed with, and asks again at the end of a long body.
 //! - `operations` does the work: one file each for buckets, reading, writing, copying, listing and uploads in parts.
 //! - `circumstances` says what a request says about itself, for the conditions of bucket policies; `acls` translates lists of
-//!   grants. Who may what is decided in [`cm_kernel::policy::sharing`].
+//!   grants, and
+//!   `statements` says what S3 demands of policies. Who may what is decided in [`cm_kernel::policy::sharing`].
 //! - [`forms`] takes objects from forms, and `cors` answers browsers for pages of other sites; both stand before the adapter.
-//! - `ranges` passes over what is no range.
+//! - `tolerance` shows the adapter what S3 takes and it would refuse, or read otherwise: `ranges`, `dates`, and documents in other forms (`markup`).
 //! - [`content`] compares bodies with what was announced of them, `documents` those that the adapter reads; [`describe`] translates headers, [`failure`] errors;
 //!   `codes` has the codes that the adapter does not, and `xml` knows which letters documents cannot have.
 //!
@@ -23,6 +24,7 @@ mod circumstances;
 mod codes;
 pub mod content;
 mod cors;
+mod dates;
 pub mod describe;
 mod documents;
 mod expectation;
@@ -32,10 +34,13 @@ pub mod forms;
 pub mod framing;
 pub mod gate;
 mod host;
+mod markup;
 mod operations;
 mod ranges;
 mod refused;
+mod statements;
 mod subresources;
+mod tolerance;
 mod version_two;
 mod xml;
 

@@ -60,7 +60,8 @@ impl Store {
 
 /// A name that no bucket can have names nothing.
 fn bucket_name(text: String) -> S3Result<BucketName> {
-    BucketName::parse(text).map_err(|_| S3Error::new(S3ErrorCode::NoSuchBucket))
+    let missing = |_| S3Error::with_message(S3ErrorCode::NoSuchBucket, "the bucket does not exist");
+    BucketName::parse(text).map_err(missing)
 }
 
 fn object_key(text: String) -> S3Result<ObjectKey> {
@@ -158,6 +159,7 @@ operations! {
     get_bucket_accelerate_configuration as acceleration:
         GetBucketAccelerateConfigurationInput => GetBucketAccelerateConfigurationOutput,
     get_bucket_logging as logging: GetBucketLoggingInput => GetBucketLoggingOutput,
+    put_bucket_logging as set_logging: PutBucketLoggingInput => PutBucketLoggingOutput,
     get_bucket_notification_configuration as notifications:
         GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,
     put_bucket_notification_configuration as set_notifications:

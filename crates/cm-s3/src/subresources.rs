@@ -136,6 +136,7 @@ impl Place {
                 "cors",
                 "encryption",
                 "lifecycle",
+                "logging",
                 "notification",
                 "object-lock",
                 "ownershipControls",
@@ -226,6 +227,13 @@ pub(crate) fn refuse_unserved(request: &Request) -> Result<(), Failure> {
     }
     let place = Place::of(uri);
     let served = place.served(method);
+    if method == Method::GET
+        && place == Place::Bucket
+        && parameter(uri, "list-type").is_some_and(|kind| kind != "2")
+    {
+        let message = "objects are listed in version 2, or in version 1 without `list-type`";
+        return Err(Failure::new(FailureClass::Malformed, message).with_detail(CODE, "InvalidArgument"));
+    }
     let changes = !method.is_safe();
     let (mut part, mut upload) = (false, false);
     for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {

@@ -5,9 +5,11 @@
 //! with S3. In documents of requests such letters are refused.
 
 use axum::body::Body;
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
 use http_body::Body as _;
+
+use crate::subresources::decode;
 
 /// Longest answer that is looked at: a page of a thousand of the longest keys is shorter. What is longer, or goes on while it is sent, is left
 /// as it is.
@@ -64,7 +66,7 @@ fn has_such(bytes: &[u8]) -> bool {
 
 /// An answer as it may leave: a document with references where it needs them, and a refusal with a message and the name of its request, of which
 /// the adapter's own have none.
-pub(crate) async fn readable(answer: Response, request: &str) -> Response {
+pub(crate) async fn readable(answer: Response, asked: &Asked, request: &str) -> Response {
     let is_xml = answer
         .headers()
         .get(header::CONTENT_TYPE)
@@ -88,19 +90,91 @@ pub(crate) async fn readable(answer: Response, request: &str) -> Response {
     }
     let Ok(text) = std::str::from_utf8(&bytes) else { return Response::from_parts(parts, Body::from(bytes)) };
     let text = referred(text);
-    let text = if is_refusal { complete(text, request) } else { text };
+    let text = if is_refusal { complete(text, asked, request) } else { text };
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(text))
 }
 
-/// A refusal with what belongs into one.
-fn complete(mut text: String, request: &str) -> String {
-    if !text.contains("<Message>") {
-        text = text.replacen("</Code>", "</Code><Message>the request cannot be followed</Message>", 1);
+/// What a refusal is about.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    path: String,
+    /// The conditions that the request has, by the names of their headers.
+    conditions: Vec<&'static str>,
+    /// Whether it is about two objects, of which nobody can tell any more which was refused.
+    copies: bool,
+}
+
+/// The headers with conditions, as S3 writes them.
+const CONDITIONS: [(HeaderName, &str); 4] = [
+    (header::IF_MATCH, "If-Match"),
+    (header::IF_NONE_MATCH, "If-None-Match"),
+    (header::IF_MODIFIED_SINCE, "If-Modified-Since"),
+    (header::IF_UNMODIFIED_SINCE, "If-Unmodified-Since"),
+];
+
+impl Asked {
+    pub(crate) fn of(path: &str, headers: &HeaderMap) -> Self {
+        let has = |(name, text): (HeaderName, &'static str)| headers.contains_key(name).then_some(text);
+        let conditions = CONDITIONS.into_iter().filter_map(has).collect();
+        Self { path: path.to_owned(), conditions, copies: headers.contains_key("x-amz-copy-source") }
     }
-    if !text.contains("<RequestId>") {
-        let named = format!("<RequestId>{}</RequestId></Error>", crate::failure::escaped(request));
-        text = text.replacen("</Error>", &named, 1);
+
+    /// The bucket and the key.
+    fn names(&self) -> (String, String) {
+        let path = self.path.strip_prefix('/').unwrap_or(&self.path);
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        (decode(bucket), decode(key))
+    }
+
+    /// What S3 says along with a code.
+    fn detail(&self, code: &str) -> Option<(&'static str, String)> {
+        let (bucket, key) = self.names();
+        match code {
+            _ if self.copies => None,
+            "NoSuchBucket" | "InvalidBucketName" => Some(("BucketName", bucket)),
+            "NoSuchKey" => Some(("Key", key)),
+            // Which of several was not met, nobody knows any more.
+            "PreconditionFailed" => match self.conditions[..] {
+                [one] => Some(("Condition", one.to_owned())),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// What is said of refusals that come without a message: those of the adapter.
+fn message(code: &str) -> &'static str {
+    match code {
+        "InvalidBucketName" => "no bucket can be called so",
+        "InvalidURI" => "the address is none",
+        "KeyTooLongError" => "a key has 1024 bytes at most",
+        "MalformedXML" => "the document is not what is expected here",
+        "MissingRequestBodyError" => "a document is missing",
+        "MissingContentLength" => "how long is the body?",
+        "IncompleteBody" => "the body is not as long as announced",
+        "MaxMessageLengthExceeded" => "the document is too long",
+        _ => "the request cannot be followed",
+    }
+}
+
+/// A refusal with what belongs into one.
+fn complete(mut text: String, asked: &Asked, request: &str) -> String {
+    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    let code = code.map(|(code, _)| code.to_owned()).unwrap_or_default();
+    if !text.contains("<Message>") {
+        let said = format!("</Code><Message>{}</Message>", message(&code));
+        text = text.replacen("</Code>", &said, 1);
+    }
+    let mut missing = Vec::new();
+    missing.extend(asked.detail(&code));
+    missing.extend([("Resource", asked.path.clone()), ("RequestId", request.to_owned())]);
+    for (name, value) in missing {
+        if !text.contains(&format!("<{name}>")) {
+            let said = format!("<{name}>{}</{name}></Error>", crate::failure::escaped(&value));
+            text = text.replacen("</Error>", &said, 1);
+        }
     }
     text
 }
@@ -112,7 +186,8 @@ mod tests {
     async fn sent(status: u16, kind: &str, body: &str) -> String {
         let answer = Response::builder().status(status).header("content-type", kind);
         let answer = answer.header("content-length", body.len()).body(Body::from(body.to_owned())).unwrap();
-        let answer = readable(answer, "id").await;
+        let headers = HeaderMap::from_iter([(header::IF_MATCH, "x".parse().unwrap())]);
+        let answer = readable(answer, &Asked::of("/b/a%20b", &headers), "id").await;
         let length = answer.headers().get("content-length").map(|text| text.to_str().unwrap().to_owned());
         let bytes = axum::body::to_bytes(answer.into_body(), 1024).await.unwrap();
         assert!(length.is_none_or(|length| length == bytes.len().to_string()));
@@ -137,9 +212,19 @@ mod tests {
         let bare = sent(400, xml, "<Error><Code>MalformedXML</Code></Error>").await;
         assert_eq!(
             bare,
-            "<Error><Code>MalformedXML</Code><Message>the request cannot be followed</Message><RequestId>id</RequestId></Error>"
+            "<Error><Code>MalformedXML</Code><Message>the document is not what is expected here</Message>\
+             <Resource>/b/a%20b</Resource><RequestId>id</RequestId></Error>"
         );
-        let whole = "<Error><Code>A</Code><Message>b</Message><RequestId>c</RequestId></Error>";
+        for (code, detail) in [
+            ("NoSuchKey", "<Key>a b</Key>"),
+            ("NoSuchBucket", "<BucketName>b</BucketName>"),
+            ("PreconditionFailed", "<Condition>If-Match</Condition>"),
+        ] {
+            let refused = format!("<Error><Code>{code}</Code><Message>m</Message></Error>");
+            assert!(sent(404, xml, &refused).await.contains(detail), "{code}");
+        }
+        let whole =
+            "<Error><Code>A</Code><Message>b</Message><Resource>/</Resource><RequestId>c</RequestId></Error>";
         assert_eq!(sent(404, xml, whole).await, whole);
     }
 

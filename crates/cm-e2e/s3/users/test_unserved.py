@@ -14,7 +14,7 @@ SERVED = set("""
     GetBucketRequestPayment GetBucketTagging GetBucketVersioning GetBucketWebsite GetObject GetObjectAcl GetObjectAttributes
     GetObjectLegalHold GetObjectLockConfiguration GetObjectRetention GetObjectTagging GetPublicAccessBlock HeadBucket HeadObject
     ListBuckets ListMultipartUploads ListObjectVersions ListObjects ListObjectsV2 ListParts PutBucketAcl PutBucketCors
-    PutBucketEncryption PutBucketLifecycle PutBucketLifecycleConfiguration PutBucketNotification
+    PutBucketEncryption PutBucketLifecycle PutBucketLifecycleConfiguration PutBucketLogging PutBucketNotification
     PutBucketNotificationConfiguration PutBucketOwnershipControls PutBucketPolicy
     PutBucketRequestPayment PutBucketTagging PutBucketVersioning PutObject PutObjectAcl PutObjectLegalHold
     PutObjectLockConfiguration PutObjectRetention PutObjectTagging PutPublicAccessBlock UploadPart UploadPartCopy

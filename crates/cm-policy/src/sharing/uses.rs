@@ -59,10 +59,10 @@ uses! {
     PutObjectAcl => "PutObjectAcl", Object(WriteAcp);
     /// The same, of a version.
     PutObjectVersionAcl => "PutObjectVersionAcl", Object(WriteAcp);
-    /// Read an object's tags.
-    GetObjectTagging => "GetObjectTagging", Object(Read);
+    /// Read an object's tags: who may read it need not know them.
+    GetObjectTagging => "GetObjectTagging", Object(Write);
     /// The same, of a version.
-    GetObjectVersionTagging => "GetObjectVersionTagging", Object(Read);
+    GetObjectVersionTagging => "GetObjectVersionTagging", Object(Write);
     /// Change an object's tags.
     PutObjectTagging => "PutObjectTagging", Object(Write);
     /// The same, of a version.
@@ -102,7 +102,7 @@ uses! {
     /// List uploads in parts.
     ListBucketMultipartUploads => "ListBucketMultipartUploads", Bucket(Read);
     /// Read where a bucket is.
-    GetBucketLocation => "GetBucketLocation", Bucket(Read);
+    GetBucketLocation => "GetBucketLocation", Owner;
     /// Read a bucket's grants.
     GetBucketAcl => "GetBucketAcl", Bucket(ReadAcp);
     /// Change a bucket's grants.
@@ -151,6 +151,16 @@ uses! {
     GetEncryptionConfiguration => "GetEncryptionConfiguration", Owner;
     /// Change how new objects are encrypted.
     PutEncryptionConfiguration => "PutEncryptionConfiguration", Owner;
+    /// Read how a bucket is replicated.
+    GetReplicationConfiguration => "GetReplicationConfiguration", Owner;
+    /// Read who is notified of what happens in a bucket.
+    GetBucketNotification => "GetBucketNotification", Owner;
+    /// Read whether a bucket is reached by a shorter way.
+    GetAccelerateConfiguration => "GetAccelerateConfiguration", Owner;
+    /// Read where requests are logged.
+    GetBucketLogging => "GetBucketLogging", Owner;
+    /// Read what a bucket is on the web.
+    GetBucketWebsite => "GetBucketWebsite", Owner;
     /// Read other settings of a bucket, such as who pays.
     GetBucketSettings => "GetBucketRequestPayment", Owner;
 }

@@ -64,3 +64,23 @@ fn what_is_no_checksum_is_not_compared() {
     let announced = [("x-amz-trailer", "x-amz-checksum-sha256")];
     check(&announced, &[("x-amz-checksum-sha256", "bad")], Some(("InvalidRequest", 400)));
 }
+
+#[test]
+fn sums_that_nobody_would_compare_are_refused() {
+    let crc32 = Algorithm::Crc32.sum(b"content");
+    check(&[("x-amz-checksum-foo", "AAAAAA==")], &[], Some(("InvalidRequest", 400)));
+    for name in ["x-amz-checksum-md5", "x-amz-checksum-sha512", "x-amz-checksum-xxhash128"] {
+        check(&[(name, "AAAAAA==")], &[], Some(("NotImplemented", 501)));
+    }
+    for name in NO_SUMS {
+        check(&[(name, "CRC32")], &[], None);
+    }
+    check(&[("x-amz-trailer", "x-amz-checksum-foo")], &[], Some(("InvalidRequest", 400)));
+    let sdk = |name: &'static str| ("x-amz-sdk-checksum-algorithm", name);
+    check(&[sdk("SHA1")], &[], None);
+    check(&[sdk("crc32"), ("x-amz-checksum-crc32", &crc32)], &[], None);
+    check(&[sdk("SHA1"), ("x-amz-checksum-crc32", &crc32)], &[], Some(("InvalidRequest", 400)));
+    let trailer = ("x-amz-trailer", "x-amz-checksum-crc32");
+    check(&[sdk("CRC32"), trailer], &[("x-amz-checksum-crc32", &crc32)], None);
+    check(&[sdk("CRC32C"), trailer], &[("x-amz-checksum-crc32", &crc32)], Some(("InvalidRequest", 400)));
+}

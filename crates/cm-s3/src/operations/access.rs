@@ -100,7 +100,10 @@ impl Store {
         let version = super::reading::version_name(input.version_id.as_deref())?;
         let (record, permit) =
             self.object::<Read>(&caller, Use::GetObjectAcl, &bucket, &key, version).await?;
-        let (owner, acl) = self.access_to(&permit, &record, &bucket, &key, version).await?;
+        let Some((owner, acl)) = self.access_to(&permit, &record, &bucket, &key, version).await? else {
+            let found = self.kernel.objects().head_version(&permit, &bucket, &key, version).await;
+            return Err(found.err().map_or_else(gone, failure::object));
+        };
         let (owner, grants) = self.shown(permit.tenant(), &owner, &acl).await?;
         let output =
             GetObjectAclOutput { grants: Some(grants), owner: Some(owner), ..GetObjectAclOutput::default() };
@@ -118,7 +121,11 @@ impl Store {
         let version = super::reading::version_name(input.version_id.as_deref())?;
         let (record, permit) =
             self.object::<Grant>(&caller, Use::PutObjectAcl, &bucket, &key, version).await?;
-        let (owner, _) = self.access_to(&permit, &record, &bucket, &key, version).await?;
+        let Some((owner, _)) = self.access_to(&permit, &record, &bucket, &key, version).await? else {
+            // The permit is for what is not there, so that this sets nothing, and says why.
+            let set = self.kernel.objects().set_acl(&permit, &bucket, &key, version, Acl::default(), None);
+            return Err(set.await.err().map_or_else(gone, failure::object));
+        };
         require_same_owner(&said, &owner)?;
         let acl = self.required_acl(&permit, said, Some(&owner), &record.header.owner).await?;
         let sharing = self.kernel.sharing_of(&permit, &bucket).await.map_err(failure::kernel)?;
@@ -255,22 +262,19 @@ impl Store {
         bucket: &BucketName,
         key: &ObjectKey,
         version: Option<VersionName>,
-    ) -> S3Result<(PrincipalId, Acl)> {
+    ) -> S3Result<Option<(PrincipalId, Acl)>> {
         let access = self.kernel.access_of(permit, bucket, key, version).await.map_err(failure::kernel)?;
-        let access = access.ok_or_else(|| match version {
-            Some(_) => S3Error::with_message(S3ErrorCode::NoSuchVersion, "the version does not exist"),
-            None => S3Error::with_message(S3ErrorCode::NoSuchKey, "the object does not exist"),
-        })?;
+        let Some(access) = access else { return Ok(None) };
         let bucket_owner = &record.header.owner;
         let sharing = self.kernel.sharing_of(permit, bucket).await.map_err(failure::kernel)?;
         if !sharing.has_acls() {
             // Whoever wrote it: the owner of the bucket owns all, and no grants count.
             let acl = CannedAcl::Private.acl(Some(bucket_owner), bucket_owner);
-            return Ok((bucket_owner.clone(), acl));
+            return Ok(Some((bucket_owner.clone(), acl)));
         }
         let owner = access.owner.unwrap_or_else(|| bucket_owner.clone());
         let acl = access.acl.unwrap_or_else(|| CannedAcl::Private.acl(Some(&owner), bucket_owner));
-        Ok((owner, acl))
+        Ok(Some((owner, acl)))
     }
 
     async fn shown(
@@ -289,6 +293,10 @@ impl Store {
         let names = self.kernel.display_names(tenant, vec![id.clone()]).await.map_err(failure::kernel)?;
         Ok(acls::owner(id, &names))
     }
+}
+
+fn gone() -> S3Error {
+    S3Error::with_message(S3ErrorCode::NoSuchKey, "the object does not exist")
 }
 
 /// A list does not give a thing to another owner.

@@ -11,6 +11,7 @@ use cm_types::{BucketName, PageLimit, ResourceId, ResourceKind, TenantId};
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::listing::{last_of, token, unknown_token};
 use super::{Store, bucket_name};
 use crate::acls::Said;
 use crate::caller::Caller;
@@ -21,6 +22,8 @@ use crate::failure;
 const LISTED_MAX: usize = 10_000;
 /// The region that a bucket is in of which its maker said nothing, for clients that must know one. Signatures may be for any.
 const REGION: &str = "us-east-1";
+/// What a token of a listing of buckets begins with.
+const TOKEN: &str = "bucket:";
 /// How many versions a bucket has, as Ceph says it.
 const OBJECT_COUNT: HeaderName = HeaderName::from_static("x-rgw-object-count");
 /// How many bytes they and the parts of uploads have.
@@ -42,7 +45,10 @@ impl Store {
             }
         };
         let prefix = input.prefix.clone().unwrap_or_default();
-        let after = input.continuation_token.unwrap_or_default();
+        let after = match input.continuation_token.as_deref() {
+            None => String::new(),
+            Some(given) => after_bucket(given).ok_or_else(unknown_token)?,
+        };
         let mut found = Vec::new();
         let mut query = Query { limit: PageLimit::MAX, ..Query::of(ResourceKind::Bucket) };
         loop {
@@ -57,7 +63,7 @@ impl Store {
         found.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
         let more = found.len() > max;
         found.truncate(max);
-        let next = found.last().filter(|_| more).map(|last| last.id.to_string());
+        let next = found.last().filter(|_| more).map(|last| token(&format!("{TOKEN}{}", last.id)));
         let mut buckets = Vec::with_capacity(found.len());
         for header in found {
             let region = match BucketName::parse(header.id.as_str()) {
@@ -199,6 +205,13 @@ impl Store {
     }
 }
 
+/// The bucket that a token says to go on behind.
+fn after_bucket(given: &str) -> Option<String> {
+    let text = last_of(given)?;
+    let name = text.strip_prefix(TOKEN)?;
+    BucketName::parse(name).is_ok().then(|| name.to_owned())
+}
+
 /// Whether a location can be called so.
 fn is_location(text: &str) -> bool {
     text.len() <= 63 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -223,6 +236,14 @@ fn is_name_of_s3(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_tokens_that_were_given_go_on() {
+        assert_eq!(after_bucket(&token("bucket:abc")).as_deref(), Some("abc"));
+        for foreign in ["", "abc", "!", &token("abc"), &token("bucket:"), &token("o:abc")] {
+            assert_eq!(after_bucket(foreign), None, "{foreign}");
+        }
+    }
 
     #[test]
     fn names_are_those_of_hosts() {

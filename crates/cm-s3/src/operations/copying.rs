@@ -115,7 +115,7 @@ impl Store {
             new.content_type = input.content_type.take();
             new.metadata = input.metadata.take().unwrap_or_default().into_iter().collect();
             new.headers.retain(|name, _| name.starts_with("x-amz-checksum-"));
-            new.headers.extend(said!(input));
+            new.headers.extend(said!(input, &request.extensions));
         }
         // The copy has one part: what sums up parts is summed up anew.
         let is_composite = new.headers.get(CHECKSUM_TYPE).is_some_and(|kind| kind != FULL_OBJECT);

@@ -157,7 +157,7 @@ fn understood(rule: LifecycleRule) -> S3Result<Rule> {
         || understood.abort_uploads_after_days.is_some();
     match does_something {
         true => Ok(understood),
-        false => Err(invalid("a rule says what ends")),
+        false => Err(S3Error::with_message(S3ErrorCode::InvalidRequest, "a rule says what ends")),
     }
 }
 
@@ -208,6 +208,15 @@ fn scope(prefix: Option<String>, filter: Option<LifecycleRuleFilter>) -> S3Resul
             smaller_than: size(and.object_size_less_than)?,
             form: ScopeForm::And,
         });
+    }
+    let said = [
+        filter.prefix.is_some(),
+        filter.tag.is_some(),
+        filter.object_size_greater_than.is_some(),
+        filter.object_size_less_than.is_some(),
+    ];
+    if said.into_iter().filter(|is_said| *is_said).count() > 1 {
+        return Err(malformed("what a filter says besides stands in its `And`"));
     }
     Ok(Scope {
         prefix: filter.prefix,
@@ -356,6 +365,9 @@ mod tests {
             }
         };
         check(tagged(), days, None);
+        check(tagged(), |_| {}, Some("InvalidRequest"));
+        let prefixed = LifecycleRuleFilter { prefix: Some("a".to_owned()), ..tagged() };
+        check(prefixed, days, Some("MalformedXML"));
         check(tagged(), markers, Some("InvalidRequest"));
         check(tagged(), uploads, Some("InvalidRequest"));
         check(LifecycleRuleFilter::default(), uploads, None);

@@ -110,7 +110,7 @@ impl Store {
             contents: Some(contents(page.items, encode, owner)),
             common_prefixes: Some(common_prefixes(page.common_prefixes, encode)),
             continuation_token: input.continuation_token,
-            next_continuation_token: page.next.map(|cursor| URL_SAFE_NO_PAD.encode(cursor.0)),
+            next_continuation_token: page.next.map(|cursor| token(&cursor.0)),
             max_keys: Some(limit.map_or(0, |limit| limit.get() as i32)),
             prefix: Some(encode(&input.prefix.unwrap_or_default())),
             delimiter: encoded(encode, input.delimiter),
@@ -221,15 +221,22 @@ fn common_prefixes(prefixes: Vec<String>, encode: fn(&str) -> String) -> Vec<Com
     prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(encode(&prefix)) }).collect()
 }
 
+/// Where a listing goes on, as clients give it back.
+pub(super) fn token(last: &str) -> String {
+    URL_SAFE_NO_PAD.encode(last)
+}
+
 fn cursor(token: &str) -> S3Result<Cursor> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    text.map(Cursor).ok_or_else(|| {
-        S3Error::with_message(
-            S3ErrorCode::InvalidArgument,
-            "the continuation token is not one of this bucket",
-        )
-    })
+    last_of(token).map(Cursor).ok_or_else(unknown_token)
+}
+
+/// What a token says.
+pub(super) fn last_of(token: &str) -> Option<String> {
+    URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+}
+
+pub(super) fn unknown_token() -> S3Error {
+    S3Error::with_message(S3ErrorCode::InvalidArgument, "the continuation token is not one of this listing")
 }
 
 /// How many entries are wanted, 1000 unless told; `None` for none.

@@ -12,7 +12,7 @@ use s3s::dto::{ChecksumAlgorithm, ChecksumType, CompletedPart};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::Store;
-use crate::content::{Algorithm, Announced, CHECKSUM_TYPE, FULL_OBJECT, invalid};
+use crate::content::{Algorithm, Announced, CHECKSUM_TYPE, FULL_OBJECT, invalid, refuse_unknown_sums};
 use crate::failure;
 
 /// Under which name an upload keeps the algorithm that it was begun with.
@@ -120,6 +120,7 @@ impl Given {
     /// # Errors
     /// `InvalidRequest` for a checksum that is none.
     pub(super) fn of(headers: &HeaderMap, parts: &[CompletedPart]) -> S3Result<Self> {
+        refuse_unknown_sums(headers)?;
         let text = |algorithm: Algorithm| headers.get(algorithm.header())?.to_str().ok().map(str::to_owned);
         let whole =
             Algorithm::ALL.into_iter().filter_map(|algorithm| Some((algorithm.header(), text(algorithm)?)));

@@ -11,7 +11,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use super::{Store, bucket_name};
 use crate::caller::Caller;
 use crate::codes::Code;
-use crate::failure;
+use crate::{failure, statements};
 
 impl Store {
     async fn shared(&self, caller: &Caller, used: Use, bucket: String) -> S3Result<BucketSharing> {
@@ -51,8 +51,9 @@ impl Store {
         caller: Caller,
         request: S3Request<PutBucketPolicyInput>,
     ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
-        let (text, name) = (request.input.policy, request.input.bucket.clone());
+        let (text, name, tenant) = (request.input.policy, request.input.bucket.clone(), caller.tenant());
         self.reshare(&caller, Use::PutBucketPolicy, request.input.bucket, move |sharing| {
+            let text = statements::checked(text, &tenant)?;
             let policy = PolicyDocument::parse(text).map_err(|error| malformed(&error))?;
             if !policy.is_of(&name) {
                 let message = "the policy has a resource of another bucket";

@@ -1,10 +1,10 @@
 //! Reading objects.
 
-use axum::http::{HeaderName, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use cm_kernel::objects::{ByteRange, ObjectError, ObjectInfo, Piece, Reading, VersionName};
 use cm_kernel::policy::sharing::Use;
-use cm_kernel::policy::{List, Read};
-use cm_types::BucketName;
+use cm_kernel::policy::{List, Permit, Read};
+use cm_types::{BucketName, PageLimit};
 use futures::TryStreamExt;
 use http_body_util::StreamBody;
 use s3s::dto::*;
@@ -12,15 +12,17 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::conditions::{Freshness, ReadConditions};
 use super::encryption::{check_key, customer_key, encrypted, encrypted_by, refuse_encryption};
-use super::writing::part_number;
+use super::writing::new_part_number;
 use super::{Store, bucket_name, object_key};
 use crate::caller::Caller;
-use crate::content::invalid;
-use crate::describe::{described, etag};
-use crate::{content, failure};
+use crate::content::{Algorithm, CHECKSUM_TYPE, FULL_OBJECT, invalid};
+use crate::describe::{described, etag, http_date, odd_expires, time};
+use crate::tolerance::AsSaid;
+use crate::{content, describe, failure};
 
 /// How many tags an object has.
 const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
 impl Store {
     pub(super) async fn read(
@@ -28,13 +30,15 @@ impl Store {
         caller: Caller,
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
-        let input = request.input;
+        let (input, as_said) = (request.input, AsSaid::of(&request.extensions));
         let says_otherwise = input.response_cache_control.is_some()
             || input.response_content_disposition.is_some()
             || input.response_content_encoding.is_some()
             || input.response_content_language.is_some()
             || input.response_content_type.is_some()
-            || input.response_expires.is_some();
+            || input.response_expires.is_some()
+            || as_said.response_expires.is_some();
+        let says_expires = input.response_expires.is_some();
         if says_otherwise && caller.principal().is_none() {
             return Err(invalid("only whoever signs says how an answer is to be described"));
         }
@@ -53,31 +57,37 @@ impl Store {
         let piece = match (input.range, input.part_number) {
             (Some(_), Some(_)) => return Err(invalid("ask for a range or for a part")),
             (Some(range), None) => Some(Piece::Range(engine_range(range))),
-            (None, Some(number)) => Some(Piece::Part(part_number(number)?)),
+            (None, Some(number)) => Some(Piece::Part(new_part_number(number)?)),
             (None, None) => None,
         };
-        let mut read = match objects
-            .get_opened(&permit, &bucket, &key, Reading { version, piece, key: customer })
-            .await
-        {
-            // Conditions are judged before the range is.
-            Err(error @ ObjectError::RangeNotSatisfiable { .. }) => {
-                let info =
-                    objects.head_version(&permit, &bucket, &key, version).await.map_err(failure::object)?;
-                return match conditions.check(&info)? {
-                    Freshness::NotModified => Err(not_modified(&info)),
-                    Freshness::Send => Err(failure::object(error)),
-                };
-            }
-            Ok(read) => read,
-            Err(error) => return Err(self.told(&caller, &bucket, error).await),
-        };
+        let mut read =
+            match objects.get_opened(&permit, &bucket, &key, Reading { version, piece, key: customer }).await
+            {
+                // Conditions are judged before the range is.
+                Err(error @ ObjectError::RangeNotSatisfiable { .. }) => {
+                    let found = objects.head_version(&permit, &bucket, &key, version).await;
+                    let mut info = found.map_err(failure::object)?;
+                    self.name_version(&caller, &mut info).await;
+                    return match conditions.check(&info)? {
+                        Freshness::NotModified => Err(not_modified(&info)),
+                        Freshness::Send => Err(failure::object(error)),
+                    };
+                }
+                Ok(read) => read,
+                Err(error) => return Err(self.told(&caller, &bucket, error).await),
+            };
         self.name_version(&caller, &mut read.info).await;
         if conditions.check(&read.info)? == Freshness::NotModified {
             return Err(not_modified(&read.info));
         }
         let (range, size) = (read.range.clone(), read.info.size);
-        let with_checksum = input.checksum_mode.is_some() && range == (0..size);
+        if let Some(Piece::Part(number)) = piece
+            && input.checksum_mode.is_some()
+        {
+            self.sum_of_part(&permit, &mut read.info, version, number).await?;
+        }
+        let is_whole = range == (0..size) || is_sum_of_part(&read.info, piece);
+        let with_checksum = input.checksum_mode.is_some() && is_whole;
         let mut output = GetObjectOutput::default();
         described!(output, &read.info, with_checksum);
         encrypted!(output, encrypted_by(&read.info), &request.headers);
@@ -95,7 +105,14 @@ impl Store {
             tracing::error!(error = error as &dyn std::error::Error, "object cannot be read to its end");
         });
         output.body = Some(StreamingBlob::from(content::body(StreamBody::new(frames))));
-        Ok(S3Response::new(output))
+        let asked = as_said.response_expires.as_deref().map(HeaderValue::from_str);
+        let asked = asked.transpose().map_err(|_| invalid("`response-expires` cannot be a header"))?;
+        let kept = odd_expires(&read.info).filter(|_| !says_expires);
+        let mut answer = S3Response::new(output);
+        if let Some(expires) = asked.or(kept) {
+            answer.headers.insert(header::EXPIRES, expires);
+        }
+        Ok(answer)
     }
 
     pub(super) async fn describe(
@@ -112,8 +129,9 @@ impl Store {
         let found = match input.part_number {
             None => objects.head_version(&permit, &bucket, &key, version).await.map(|info| (info, None)),
             Some(number) => {
-                let found = objects.head_part(&permit, &bucket, &key, version, part_number(number)?).await;
-                found.map(|(info, range)| (info, Some(range)))
+                let number = new_part_number(number)?;
+                let found = objects.head_part(&permit, &bucket, &key, version, number).await;
+                found.map(|(info, range)| (info, Some((number, range))))
             }
         };
         let (mut info, part) = match found {
@@ -131,13 +149,18 @@ impl Store {
         if conditions.check(&info)? == Freshness::NotModified {
             return Err(not_modified(&info));
         }
+        if let Some((number, _)) = &part
+            && input.checksum_mode.is_some()
+        {
+            self.sum_of_part(&permit, &mut info, version, *number).await?;
+        }
         let mut output = HeadObjectOutput::default();
         described!(output, &info, input.checksum_mode.is_some());
         encrypted!(output, encrypted_by(&info), &request.headers);
         output.content_length = Some(info.size as i64);
         output.expiration = self.expiration(permit.tenant(), &info).await?;
         let range = match (part, input.range) {
-            (Some(part), _) => {
+            (Some((_, part)), _) => {
                 output.parts_count = Some(i32::from(info.parts)).filter(|count| *count > 0);
                 Some(part)
             }
@@ -153,11 +176,41 @@ impl Store {
             // The adapter sends this of reads only.
             answer.headers.insert(TAG_COUNT, info.tags.len().into());
         }
+        if let Some(expires) = odd_expires(&info) {
+            answer.headers.insert(header::EXPIRES, expires);
+        }
         Ok(answer)
     }
 }
 
 impl Store {
+    /// Puts the checksums of a part in place of those of the whole, where these are made of the sums of its parts: nobody could compare
+    /// a part with them.
+    async fn sum_of_part(
+        &self,
+        permit: &Permit<Read>,
+        info: &mut ObjectInfo,
+        version: Option<VersionName>,
+        number: u16,
+    ) -> S3Result<()> {
+        if info.headers.get(CHECKSUM_TYPE).is_none_or(|kind| kind == FULL_OBJECT) {
+            return Ok(());
+        }
+        let (after, limit) = (number.saturating_sub(1), PageLimit::clamped(1));
+        let found =
+            self.kernel.objects().finished_parts(permit, &info.bucket, &info.key, version, after, limit);
+        let (_, parts, _) = found.await.map_err(failure::object)?;
+        let part = parts.into_iter().find(|part| part.number == number);
+        for algorithm in Algorithm::ALL {
+            let sum = part.as_ref().and_then(|part| part.headers.get(algorithm.header()).cloned());
+            match sum.filter(|_| info.headers.contains_key(algorithm.header())) {
+                Some(sum) => info.headers.insert(algorithm.header().to_owned(), sum),
+                None => info.headers.remove(algorithm.header()),
+            };
+        }
+        Ok(())
+    }
+
     /// What is answered about an object that could not be read: that there is none is told to those who may list the bucket.
     pub(super) async fn told(&self, caller: &Caller, bucket: &BucketName, error: ObjectError) -> S3Error {
         if !matches!(error, ObjectError::NotFound { .. }) {
@@ -189,11 +242,25 @@ fn content_range(range: &std::ops::Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1))
 }
 
-/// An error, because the adapter gives only those a status of their own.
+/// Whether the checksums of an object are those of the part that is asked for.
+fn is_sum_of_part(info: &ObjectInfo, piece: Option<Piece>) -> bool {
+    matches!(piece, Some(Piece::Part(_)))
+        && info.headers.get(CHECKSUM_TYPE).is_some_and(|kind| kind != FULL_OBJECT)
+}
+
+/// What is said of an object that the client has (RFC 9110, section 15.4.5): an error, because the adapter gives only those a status of
+/// their own.
 fn not_modified(info: &ObjectInfo) -> S3Error {
+    let text = |text: Option<String>| text.and_then(|text| HeaderValue::try_from(text).ok());
+    let said = [
+        (header::ETAG, etag(info).to_http_header().ok()),
+        (header::LAST_MODIFIED, text(http_date(&time(info.created_at)))),
+        (VERSION_ID, text(info.shown_version.map(|name| name.to_string()))),
+        (header::CACHE_CONTROL, text(describe::header(info, describe::CACHE_CONTROL))),
+        (header::EXPIRES, text(describe::header(info, describe::EXPIRES))),
+    ];
     let mut error = S3Error::new(S3ErrorCode::NotModified);
-    let tag = etag(info).to_http_header().ok();
-    error.set_headers(tag.map(|tag| (header::ETAG, tag)).into_iter().collect());
+    error.set_headers(said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect());
     error
 }
 

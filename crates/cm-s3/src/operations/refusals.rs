@@ -22,7 +22,10 @@ macro_rules! refuse_for_new {
             $input; ssekms_encryption_context, website_redirect_location,
         );
         if $input.storage_class.as_ref().is_some_and(|class| class.as_str() != "STANDARD") {
-            return Err(s3s::S3Error::new(s3s::S3ErrorCode::InvalidStorageClass));
+            return Err(s3s::S3Error::with_message(
+                s3s::S3ErrorCode::InvalidStorageClass,
+                "the only storage class here is STANDARD",
+            ));
         }
     }};
 }

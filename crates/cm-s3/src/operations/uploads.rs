@@ -6,8 +6,8 @@ use std::time::Duration;
 use cm_kernel::objects::{
     Completion, Contents, EncryptedBy, NewPart, NewUpload, ObjectInfo, UploadInfo, UploadPage, UploadRef,
 };
-use cm_kernel::policy::sharing::Use;
-use cm_kernel::policy::{ActionKind, List, Permit, Update};
+use cm_kernel::policy::sharing::{PolicyRequest, Use, Verdict};
+use cm_kernel::policy::{ActionKind, List, Permit, RoleFacts, Update};
 use cm_types::{PageLimit, PrincipalId};
 use futures::StreamExt;
 use futures::future::{BoxFuture, Either, FutureExt, select};
@@ -23,14 +23,14 @@ use super::locking::said_protection;
 use super::part_sums::{Given, Sums};
 use super::refusals::{refuse, refuse_for_new};
 use super::tagging::header_tags;
-use super::writing::{announced_sha256, md5, new_part_number, part_number};
+use super::writing::{announced_sha256, md5, new_part_number, part_number, trailers};
 use super::{Store, bucket_name, object_key};
 use crate::acls::{self, Said};
 use crate::caller::Caller;
 use crate::content::{Announced, CHECKSUM_TYPE, checked, received};
 use crate::describe::{etag, new_version, said, summed, time};
 use crate::failure;
-use crate::framing::Trailers;
+use crate::host::Place;
 
 /// How long a client waits for the outcome of a completion in silence; afterwards the answer begins, and spaces are sent
 /// until there is an outcome, as S3 does.
@@ -45,6 +45,10 @@ impl Store {
         let mut input = request.input;
         refuse_for_new!(input);
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
+        if caller.principal().is_none() {
+            let message = "who begins an upload in parts signs for it, for it is theirs";
+            return Err(S3Error::with_message(S3ErrorCode::AccessDenied, message));
+        }
         let (record, permit) = self.object::<Update>(&caller, Use::PutObject, &bucket, &key, None).await?;
         let access = self.new_access(&caller, &permit, &bucket, &record, Said::of(&request.headers)).await?;
         let encryption = new_encryption(&request.headers)?;
@@ -58,7 +62,7 @@ impl Store {
         let said = SaidAlong::of(&access, &tags, &protection, caller.principal(), &record.header.owner);
         self.permit_said::<Update>(&caller, &bucket, &key, said).await?;
         let sums = Sums::said(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
-        let mut headers = said!(input);
+        let mut headers = said!(input, &request.extensions);
         if let Some(sums) = &sums {
             sums.note(&mut headers);
         }
@@ -98,7 +102,7 @@ impl Store {
         let announced = Announced::of(
             &request.headers,
             request.input.content_length,
-            (request.trailing_headers.take(), request.extensions.get::<Trailers>().cloned()),
+            trailers(request.trailing_headers.take(), &request.extensions),
         )?;
         let input = request.input;
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
@@ -133,6 +137,7 @@ impl Store {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let mut input = request.input;
+        let found_at = request.extensions.get::<Place>().cloned().unwrap_or_default();
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
         let (caller, permit) = self.permit_to_continue(caller, &upload).await?;
         let wanted = input.multipart_upload.take().and_then(|said| said.parts).unwrap_or_default();
@@ -144,7 +149,7 @@ impl Store {
             Err(gone) if *gone.code() == S3ErrorCode::NoSuchUpload => {
                 let before = self.kernel.objects().completed(&permit, &upload, &parts).await;
                 let info = before.map_err(failure::object)?.ok_or(gone)?;
-                return Ok(S3Response::new(self.completion(&permit, &info).await?));
+                return Ok(S3Response::new(self.completion(&permit, &info, &found_at).await?));
             }
             sums => sums?,
         };
@@ -167,7 +172,7 @@ impl Store {
         let work = async move {
             let info = objects.complete_upload(&permit, &upload, completion, through).await;
             let info = info.map_err(failure::object)?;
-            store.completion(&permit, &info).await
+            store.completion(&permit, &info, &found_at).await
         };
         let work: BoxFuture<'static, S3Result<CompleteMultipartUploadOutput>> = work.boxed();
         let silence = Box::pin(tokio::time::sleep(SILENCE));
@@ -185,9 +190,10 @@ impl Store {
         &self,
         permit: &Permit<Update>,
         info: &ObjectInfo,
+        place: &Place,
     ) -> S3Result<CompleteMultipartUploadOutput> {
         let expiration = self.expiration(permit.tenant(), info).await?;
-        Ok(CompleteMultipartUploadOutput { expiration, ..completed(info) })
+        Ok(CompleteMultipartUploadOutput { expiration, ..completed(info, place) })
     }
 
     pub(super) async fn abort(
@@ -198,7 +204,7 @@ impl Store {
         let input = request.input;
         refuse!(input; if_match_initiated_time);
         let upload = upload_ref(input.bucket, input.key, &input.upload_id)?;
-        let permit = self.permit_to_upload(&caller, Use::AbortMultipartUpload, &upload).await?;
+        let permit = self.permit_to_manage(&caller, Use::AbortMultipartUpload, &upload).await?;
         self.kernel.objects().abort_upload(&permit, &upload).await.map_err(failure::object)?;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
@@ -212,7 +218,7 @@ impl Store {
         let after = part_number(input.part_number_marker.unwrap_or_default())?;
         let limit = page_limit(input.max_parts)?.unwrap_or(PageLimit::clamped(1));
         let upload = upload_ref(input.bucket.clone(), input.key.clone(), &input.upload_id)?;
-        let permit = self.permit_to_upload(&caller, Use::ListMultipartUploadParts, &upload).await?;
+        let permit = self.permit_to_manage(&caller, Use::ListMultipartUploadParts, &upload).await?;
         let listed = self.kernel.objects().list_parts(&permit, &upload, after, limit).await;
         let (upload, parts, more) = listed.map_err(failure::object)?;
         let names = self.owners_names(&permit, [&upload]).await?;
@@ -319,6 +325,44 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The permit to see or to end what somebody began. Leave to write into the bucket by its grants is none: an upload is that of whoever
+    /// began it and of the bucket's owner, and others' by the bucket's policy. Decisions know of objects, and not of uploads, which are to be.
+    async fn permit_to_manage(
+        &self,
+        caller: &Caller,
+        used: Use,
+        upload: &UploadRef,
+    ) -> S3Result<Permit<Update>> {
+        let (bucket, key) = (&upload.bucket, &upload.key);
+        let (record, permit) = self.object::<Update>(caller, used, bucket, key, None).await?;
+        let listed = self.kernel.objects().list_parts(&permit, upload, 0, PageLimit::clamped(1)).await;
+        let (begun, _, _) = listed.map_err(failure::object)?;
+        let who = caller.principal();
+        let is_theirs = who.is_some() && (begun.owner.as_ref() == who || Some(&record.header.owner) == who);
+        if is_theirs || caller.subject().roles.iter().any(RoleFacts::is_administrator) {
+            return Ok(permit);
+        }
+        let sharing = self.kernel.sharing_of(&permit, bucket).await.map_err(failure::kernel)?;
+        let (tenant, resource) = (caller.tenant(), format!("{bucket}/{key}"));
+        let asked = PolicyRequest {
+            principal: who,
+            tenant: who.map(|_| &tenant),
+            bucket_tenant: permit.tenant(),
+            used,
+            resource: &resource,
+            circumstances: caller.circumstances(),
+        };
+        let is_allowed =
+            sharing.policy.as_ref().is_some_and(|policy| matches!(policy.judge(&asked), Verdict::Allows(_)));
+        // Where there is no list, none gave the permit: roles decide.
+        match is_allowed || sharing.acl.is_none() {
+            true => Ok(permit),
+            false => Err(S3Error::with_message(S3ErrorCode::AccessDenied, "the upload is somebody else's")),
+        }
+    }
+}
+
 /// Uploads as they are listed.
 struct Grouped {
     items: Vec<UploadInfo>,
@@ -410,11 +454,11 @@ impl Store {
     }
 }
 
-fn completed(info: &ObjectInfo) -> CompleteMultipartUploadOutput {
+fn completed(info: &ObjectInfo, place: &Place) -> CompleteMultipartUploadOutput {
     let mut output = CompleteMultipartUploadOutput {
         bucket: Some(info.bucket.to_string()),
         key: Some(info.key.to_string()),
-        location: Some(format!("/{}/{}", info.bucket, info.key)),
+        location: Some(place.address(info.bucket.as_str(), info.key.as_str())),
         e_tag: Some(etag(info)),
         ..CompleteMultipartUploadOutput::default()
     };

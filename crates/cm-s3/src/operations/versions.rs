@@ -73,8 +73,12 @@ impl Store {
         let limit = page_limit(input.max_keys)?;
         let bucket = bucket_name(input.bucket.clone())?;
         let (record, permit) = self.bucket::<List>(&caller, Use::ListBucketVersions, &bucket).await?;
-        let version = version_name(input.version_id_marker.as_deref().filter(|marker| !marker.is_empty()))?;
         let marker = input.key_marker.clone().filter(|key| !key.is_empty());
+        if marker.is_some() && input.version_id_marker.as_deref() == Some("") {
+            let message = "a version to begin behind has a name";
+            return Err(S3Error::with_message(S3ErrorCode::InvalidArgument, message));
+        }
+        let version = version_name(input.version_id_marker.as_deref().filter(|marker| !marker.is_empty()))?;
         if version.is_some() && marker.is_none() {
             let message = "a version to begin behind needs its key";
             return Err(S3Error::with_message(S3ErrorCode::InvalidArgument, message));

@@ -1,6 +1,6 @@
 //! Writing objects, and removing them.
 
-use axum::http::header;
+use axum::http::{Extensions, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cm_kernel::objects::PART_NUMBER_MAX;
@@ -10,7 +10,7 @@ use cm_kernel::policy::{Create, Delete, Update};
 use cm_types::{BucketName, ObjectKey, Sha256Digest};
 use futures::{StreamExt, stream};
 use s3s::dto::*;
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders};
 
 use super::access::SaidAlong;
 use super::conditions::write_conditions;
@@ -73,7 +73,7 @@ impl Store {
         let announced = Announced::of(
             &request.headers,
             request.input.content_length,
-            (request.trailing_headers.clone(), request.extensions.get::<Trailers>().cloned()),
+            trailers(request.trailing_headers.take(), &request.extensions),
         )?;
         let input = &mut request.input;
         let (bucket, key) = (bucket_name(input.bucket.clone())?, object_key(input.key.clone())?);
@@ -92,7 +92,7 @@ impl Store {
         let new = NewObject {
             content_type: input.content_type.take(),
             metadata: input.metadata.take().unwrap_or_default().into_iter().collect(),
-            headers: said!(input),
+            headers: said!(input, &request.extensions),
             late_headers: announced.late_headers(),
             tagging: Tagging::Md5,
             expected_sha256: announced_sha256(&request.headers),
@@ -235,6 +235,14 @@ impl Store {
         let request = Some(caller.request.clone());
         self.kernel.objects().remove(&permit, bucket, &key, removal, request).await.map_err(failure::object)
     }
+}
+
+/// What follows a body, where the adapter puts it and where this crate does.
+pub(super) fn trailers(
+    adapters: Option<TrailingHeaders>,
+    extensions: &Extensions,
+) -> (Option<TrailingHeaders>, Option<Trailers>) {
+    (adapters.or_else(|| extensions.get().cloned()), extensions.get().cloned())
 }
 
 /// The digest that a signature covers.

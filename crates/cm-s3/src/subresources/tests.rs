@@ -38,7 +38,6 @@ fn what_is_not_served_is_refused() {
     for name in [
         "abac",
         "accelerate",
-        "logging",
         "metadataInventoryTable",
         "metadataAnnotationTable",
         "metadataJournalTable",
@@ -53,6 +52,9 @@ fn what_is_not_served_is_refused() {
     for name in ["metadataConfiguration", "metadataTable"] {
         refused("POST", &format!("/b?{name}"));
     }
+    passes("PUT", "/b?logging");
+    check("GET", "/b?list-type=3", &[], Some("InvalidArgument"));
+    passes("GET", "/b?list-type=2&prefix=a");
     refused("GET", "/b/k?torrent");
     for method in ["GET", "PUT", "DELETE"] {
         refused(method, "/b/k?annotation&annotationName=a");
@@ -130,7 +132,7 @@ fn what_means_nothing_is_passed_over() {
     }
     let scope = "K%2F20260101%2Fus-east-1%2Fs3%2Faws4_request";
     let proof = format!(
-        "X-Amz-Credential={scope}&X-Amz-Expires=1&X-Amz-SignedHeaders=host&X-Amz-Signature=0&X-Amz-Security-Token="
+        "X-Amz-Credential={scope}&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=1&X-Amz-SignedHeaders=host&X-Amz-Signature=0&X-Amz-Security-Token="
     );
     passes("PUT", &format!("/b/k?{proof}"));
 }

@@ -2,12 +2,25 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use cm_client::transfer::followed;
 
 use crate::UsageError;
+
+/// Permissions of a new file, less what the user takes away from all.
+const NEW_FILE_MODE: u32 = 0o666;
+
+/// Opens what is no file to be written to: pipes and devices are not replaced, they take what comes.
+pub(crate) fn stream(path: &Path) -> anyhow::Result<Option<File>> {
+    if std::fs::metadata(path).map_or(true, |found| found.is_file()) {
+        return Ok(None);
+    }
+    let opened = OpenOptions::new().write(true).open(path);
+    opened.map(Some).with_context(|| format!("cannot write {}", path.display()))
+}
 
 /// A file that is written beside its destination and takes its place once it is complete and durable. Dropped before, it
 /// is removed, and the destination is as it was.
@@ -34,6 +47,23 @@ impl Destination {
         let file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&temporary);
         let file = file.with_context(|| format!("cannot write beside {}", path.display()))?;
         Ok(Self { path: path.to_owned(), temporary, file: Some(file), replaces })
+    }
+
+    /// Begins a file that replaces what is there, where links lead to, and keeps its permissions.
+    pub(crate) fn in_place_of(path: &Path) -> anyhow::Result<Self> {
+        let place = followed(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let found = std::fs::metadata(&place).ok().map(|found| found.permissions());
+        let mode = found.as_ref().map_or(NEW_FILE_MODE, |found| found.mode() & 0o777);
+        let begun = Self::create(&place, mode, true)?;
+        if let (Some(found), Some(file)) = (found, &begun.file) {
+            file.set_permissions(found).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(begun)
+    }
+
+    /// The file, for who writes to it elsewhere.
+    pub(crate) fn handle(&self) -> std::io::Result<File> {
+        self.file.as_ref().expect("it is written to before it is finished").try_clone()
     }
 
     /// Makes the file durable and puts it in its place.
@@ -107,6 +137,32 @@ mod tests {
         other.finish().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"other");
         assert_eq!(names(dir.path()), ["out"]);
+    }
+
+    #[test]
+    fn what_is_replaced_keeps_its_links_and_its_permissions() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("out"), dir.path().join("link"));
+        std::os::unix::fs::symlink("out", &link).unwrap();
+        for content in ["new", "other"] {
+            let mut begun = Destination::in_place_of(&link).unwrap();
+            begun.handle().unwrap().write_all(content.as_bytes()).unwrap();
+            begun.flush().unwrap();
+            begun.finish().unwrap();
+            assert!(link.is_symlink());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        }
+        Destination::in_place_of(&path).unwrap().finish().unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn what_is_no_file_takes_what_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(stream(Path::new("/dev/null")).unwrap().is_some());
+        assert!(stream(&dir.path().join("absent")).unwrap().is_none());
+        assert!(stream(dir.path()).is_err());
     }
 
     #[test]

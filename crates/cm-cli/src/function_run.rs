@@ -251,7 +251,7 @@ async fn send(
 fn write_result(file: &PathBuf, bytes: &[u8]) -> anyhow::Result<()> {
     if file == Path::new("-") {
         use std::io::Write;
-        return std::io::stdout().write_all(bytes).context("cannot write standard output");
+        return crate::output::Out.write_all(bytes).context("cannot write the result");
     }
     std::fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))
 }

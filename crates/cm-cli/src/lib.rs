@@ -45,7 +45,10 @@ pub mod trust;
 pub mod xolo;
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 use cm_client::{Api, ClientError, Location};
@@ -124,7 +127,8 @@ impl Connection {
 
     /// The node that the flags, the environment or the local data directory name.
     pub fn api(&self) -> Result<Api, ClientError> {
-        Api::new(self.location()?)
+        let api = Api::new(self.location()?)?;
+        Ok(if self.quiet { api } else { api.on_silence(Arc::new(output::silence)) })
     }
 
     /// See [`Connection::api`].
@@ -239,10 +243,51 @@ pub enum Command {
 }
 
 /// What a finished command says to the shell.
-pub type Outcome = anyhow::Result<std::process::ExitCode>;
+pub type Outcome = anyhow::Result<ExitCode>;
 
-/// Runs one command.
+/// What shells say of a command that a closed pipe ended.
+const PIPE_CLOSED: u8 = 141;
+
+/// Runs one command. What could not be printed is a failure; an error is printed here if it is to be a document.
 pub async fn run(command: Command, connection: &Connection) -> Outcome {
+    match printed(dispatch(command, connection).await, output::take_failure()) {
+        Err(error) if connection.output == Format::Json => {
+            let code = exit_code(&error);
+            output::error_document(code_name(code), &error);
+            Ok(ExitCode::from(code))
+        }
+        outcome => outcome,
+    }
+}
+
+/// How a command ends that could not print everything. A reader that has enough ends it in silence, as with every filter.
+fn printed(outcome: Outcome, failure: Option<std::io::Error>) -> Outcome {
+    let Some(failure) = failure else { return outcome };
+    let is_consequence = |error: &anyhow::Error| {
+        error.chain().any(|cause| {
+            cause.downcast_ref::<std::io::Error>().is_some_and(|cause| cause.kind() == failure.kind())
+        })
+    };
+    match outcome {
+        Err(error) if !is_consequence(&error) => Err(error),
+        _ if failure.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::from(PIPE_CLOSED)),
+        _ => Err(anyhow::Error::new(failure).context("not everything could be printed")),
+    }
+}
+
+/// The name of an exit code where the node has given none to the reason.
+fn code_name(code: u8) -> &'static str {
+    match code {
+        UsageError::EXIT_CODE => "usage",
+        3 => "refused",
+        4 => "not-found",
+        5 => "conflict",
+        6 => "unreachable",
+        _ => "failed",
+    }
+}
+
+async fn dispatch(command: Command, connection: &Connection) -> Outcome {
     match command {
         Command::Get(args) => resource::get(args, connection).await,
         Command::Describe(args) => describe::run(args, connection).await,
@@ -322,6 +367,23 @@ mod tests {
     struct Line {
         #[command(flatten)]
         connection: Connection,
+    }
+
+    #[test]
+    fn what_could_not_be_printed_decides_unless_more_went_wrong() {
+        let failure = |kind: ErrorKind| Some(std::io::Error::from(kind));
+        let written = |kind| Err(anyhow::Error::new(std::io::Error::from(kind)).context("cannot write"));
+        let done = || Ok(ExitCode::SUCCESS);
+        let (closed, full) = (ErrorKind::BrokenPipe, ErrorKind::StorageFull);
+        assert!(printed(done(), None).is_ok_and(|code| code == ExitCode::SUCCESS));
+        for outcome in [done(), written(closed), Ok(ExitCode::FAILURE)] {
+            assert!(printed(outcome, failure(closed)).is_ok_and(|code| code == ExitCode::from(PIPE_CLOSED)));
+        }
+        for outcome in [done(), written(full)] {
+            assert_eq!(exit_code(&printed(outcome, failure(full)).unwrap_err()), 1);
+        }
+        let refused = Err(UsageError("wrong".to_owned()).into());
+        assert_eq!(exit_code(&printed(refused, failure(closed)).unwrap_err()), 2);
     }
 
     #[test]

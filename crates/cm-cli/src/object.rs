@@ -1,18 +1,28 @@
 //! `object`: store, read, list and remove objects, sealed if you wish.
 
-use std::io::Write;
+use std::ffi::OsStr;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
-use cm_client::Api;
 use cm_client::objects::ObjectView;
 use cm_client::upload::PART_BYTES;
+use cm_client::{Api, ClientError, SteadyFile};
 use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey};
 use cm_types::{BucketName, ObjectKey, ResourceKind};
 
+use crate::destination::{self, Destination};
 use crate::{Connection, Format, Outcome, UsageError, output, release, share, transfer};
+
+/// The status of what is not there, or not for the caller.
+const NOT_FOUND: u16 = 404;
+/// Names of standard output. A file that it was led to has a name of its own, by which it would be replaced.
+const STANDARD_OUTPUT: [&[u8]; 2] = [b"-", b"/dev/stdout"];
+/// What helps who writes to a bucket that is not there.
+const CREATE_BUCKET: &str = "; --create-bucket makes it";
 
 /// `cryptomesh object …`
 #[derive(Debug, Subcommand)]
@@ -69,7 +79,7 @@ pub struct DescribeArgs {
 pub struct GetArgs {
     /// The object: BUCKET/KEY.
     pub source: String,
-    /// The file to write; `-` writes standard output [default: the last part of the key].
+    /// The file to write, or the directory to write it to; `-` writes standard output [default: the last part of the key].
     pub file: Option<PathBuf>,
     /// Open a sealed object with the secret key in this file.
     #[arg(long, value_name = "FILE")]
@@ -85,7 +95,7 @@ pub struct LsArgs {
     /// The bucket, or BUCKET/PREFIX.
     pub bucket: String,
     /// Most objects to show.
-    #[arg(long, default_value_t = 1000, value_name = "COUNT")]
+    #[arg(long, default_value_t = 1000, value_name = "COUNT", value_parser = at_least_one())]
     pub limit: usize,
 }
 
@@ -96,9 +106,30 @@ pub struct RmArgs {
     pub target: String,
 }
 
+impl ObjectCommand {
+    /// The buckets that a command is about, with what helps if one is not there.
+    fn buckets(&self) -> Vec<(String, &'static str)> {
+        let bucket = |address: &str, remedy| {
+            let name = address.split_once('/').map_or(address, |(bucket, _)| bucket);
+            (name.to_owned(), remedy)
+        };
+        match self {
+            ObjectCommand::Put(args) => vec![bucket(&args.target, CREATE_BUCKET)],
+            ObjectCommand::Get(args) => vec![bucket(&args.source, "")],
+            ObjectCommand::Cp(args) => vec![bucket(&args.source, ""), bucket(&args.target, CREATE_BUCKET)],
+            ObjectCommand::Uploads(args) => vec![bucket(&args.target, "")],
+            ObjectCommand::Ls(args) => vec![bucket(&args.bucket, "")],
+            ObjectCommand::Rm(args) => vec![bucket(&args.target, "")],
+            ObjectCommand::Describe(args) => vec![bucket(&args.object, "")],
+            ObjectCommand::Share(_) | ObjectCommand::Release(_) | ObjectCommand::Verify => Vec::new(),
+        }
+    }
+}
+
 /// Runs one of them.
 pub async fn run(command: ObjectCommand, connection: &Connection) -> Outcome {
-    match command {
+    let buckets = command.buckets();
+    let outcome = match command {
         ObjectCommand::Put(args) => put(args, connection).await,
         ObjectCommand::Get(args) => get(args, connection).await,
         ObjectCommand::Cp(args) => transfer::copy(&args, connection).await,
@@ -109,13 +140,50 @@ pub async fn run(command: ObjectCommand, connection: &Connection) -> Outcome {
         ObjectCommand::Describe(args) => describe(&args, connection).await,
         ObjectCommand::Release(args) => release::release(&args, connection).await,
         ObjectCommand::Verify => verify(connection).await,
+    };
+    match outcome {
+        Err(error) if is_missing(&error) => Err(missing_bucket(buckets, connection).await.unwrap_or(error)),
+        outcome => outcome,
     }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    let is_refusal = |cause: &ClientError| match cause {
+        ClientError::Refused(refusal) => refusal.status == NOT_FOUND,
+        ClientError::NoObject(_) => true,
+        _ => false,
+    };
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(is_refusal))
+}
+
+/// The first of the buckets that is not there, as an error. Nodes name the object, whichever of the two is missing.
+async fn missing_bucket(
+    buckets: Vec<(String, &'static str)>,
+    connection: &Connection,
+) -> Option<anyhow::Error> {
+    let api = connection.api().ok()?;
+    for (bucket, remedy) in buckets {
+        if let Err(ClientError::Refused(refusal)) = api.read(ResourceKind::Bucket, &bucket).await
+            && refusal.status == NOT_FOUND
+        {
+            return Some(ClientError::NoBucket { bucket, remedy }.into());
+        }
+    }
+    None
+}
+
+/// A limit with which something is shown.
+pub(crate) fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 pub(crate) fn address(text: &str) -> anyhow::Result<(BucketName, ObjectKey)> {
     let (bucket, key) =
         text.split_once('/').ok_or_else(|| UsageError(format!("`{text}` must be BUCKET/KEY")))?;
-    let key = ObjectKey::parse(key).map_err(|error| UsageError(format!("`{key}`: {error}")))?;
+    let key = ObjectKey::parse(key).map_err(|error| UsageError(format!("`{text}`: {error}")))?;
+    if matches!(key.as_str(), "." | "..") {
+        return Err(UsageError(format!("`{text}`: no URL leads to an object whose key is `{key}`")).into());
+    }
     Ok((bucket_name(bucket)?, key))
 }
 
@@ -145,38 +213,30 @@ async fn put(args: PutArgs, connection: &Connection) -> Outcome {
     if !args.release.release_to.is_empty() {
         return put_released(&args, &bucket, &key, recipients, &api, connection).await;
     }
-    let (size, view);
     if args.file == Path::new("-") {
-        size = None;
-        let (bar, progress) = output::progress(connection, size, key.as_str());
-        view = if recipients.is_empty() {
-            api.put_object(&bucket, &key, tokio::io::stdin(), size, Some(progress)).await?
+        let (bar, progress) = output::progress(connection, None, key.as_str());
+        let view = if recipients.is_empty() {
+            api.put_object(&bucket, &key, tokio::io::stdin(), None, Some(progress)).await?
         } else {
-            api.put_object_sealed(&bucket, &key, std::io::stdin(), size, recipients, Some(progress)).await?
+            api.put_object_sealed(&bucket, &key, std::io::stdin(), None, recipients, Some(progress)).await?
         };
         bar.finish_and_clear();
-    } else {
-        let file = std::fs::File::open(&args.file)
-            .with_context(|| format!("cannot read {}", args.file.display()))?;
-        let found = file.metadata()?;
-        let memory = if recipients.is_empty() && found.is_file() && found.len() > PART_BYTES {
-            transfer::memory(connection)
-        } else {
-            None
-        };
-        if let Some(memory) = memory {
-            let file = (args.file.as_path(), found.len());
-            return transfer::put(&api, (&bucket, &key), file, &memory, connection).await;
-        }
-        size = Some(found.len());
-        let (bar, progress) = output::progress(connection, size, key.as_str());
-        view = if recipients.is_empty() {
-            api.put_object(&bucket, &key, tokio::fs::File::from_std(file), size, Some(progress)).await?
-        } else {
-            api.put_object_sealed(&bucket, &key, file, size, recipients, Some(progress)).await?
-        };
-        bar.finish_and_clear();
+        return show(&view, connection);
     }
+    let file = SteadyFile::open(&args.file)?;
+    let size = file.size();
+    if let Some(size) = size.filter(|size| recipients.is_empty() && *size > PART_BYTES)
+        && let Some(memory) = transfer::memory(connection)
+    {
+        return transfer::put(&api, (&bucket, &key), (&args.file, size), &memory, connection).await;
+    }
+    let (bar, progress) = output::progress(connection, size, key.as_str());
+    let view = if recipients.is_empty() {
+        api.put_file(&bucket, &key, file, Some(progress)).await?
+    } else {
+        api.put_object_sealed(&bucket, &key, file, size, recipients, Some(progress)).await?
+    };
+    bar.finish_and_clear();
     show(&view, connection)
 }
 
@@ -200,13 +260,12 @@ async fn put_released(
     let owner = release::owner_key(args.release.owner_key.as_deref())?;
     recipients.insert(0, owner.public_key());
     let policy = args.release.policy(bucket, key, api, connection).await?;
-    let (source, size): (Box<dyn std::io::Read + Send>, _) = if args.file == Path::new("-") {
+    let (source, size): (Box<dyn Read + Send>, _) = if args.file == Path::new("-") {
         (Box::new(std::io::stdin()), None)
     } else {
-        let file = std::fs::File::open(&args.file)
-            .with_context(|| format!("cannot read {}", args.file.display()))?;
-        let size = file.metadata()?.len();
-        (Box::new(file), Some(size))
+        let file = SteadyFile::open(&args.file)?;
+        let size = file.size();
+        (Box::new(file), size)
     };
     let (bar, progress) = output::progress(connection, size, key.as_str());
     let sign = |header: &_| release::signed(policy, header, &owner);
@@ -242,35 +301,43 @@ async fn get(args: GetArgs, connection: &Connection) -> Outcome {
     let (bucket, key) = address(&args.source)?;
     let api = connection.api()?;
     let secret = args.open_with.as_deref().map(read_secret).transpose()?;
-    let file =
-        args.file.unwrap_or_else(|| PathBuf::from(key.as_str().rsplit('/').next().unwrap_or(key.as_str())));
-    if file == Path::new("-") {
-        fetch(&api, &bucket, &key, secret, std::io::stdout(), connection).await?;
+    let file = place(args.file, &key)?;
+    if STANDARD_OUTPUT.contains(&file.as_os_str().as_encoded_bytes()) {
+        fetch(&api, &bucket, &key, secret, output::Out, connection).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(sink) = destination::stream(&file)? {
+        fetch(&api, &bucket, &key, secret, sink, connection).await?;
         return Ok(ExitCode::SUCCESS);
     }
     if secret.is_none() {
         return transfer::get(&api, (&bucket, &key), &file, args.no_cache, connection).await;
     }
-    // Written beside the destination and renamed, so that what was not opened as a whole leaves nothing behind.
-    let temporary = temporary_beside(&file)?;
-    let sink =
-        std::fs::File::create(&temporary).with_context(|| format!("cannot write {}", temporary.display()))?;
-    let fetched = fetch(&api, &bucket, &key, secret, sink, connection).await;
-    if let Err(error) = fetched {
-        let _ = std::fs::remove_file(&temporary);
-        return Err(error);
-    }
-    std::fs::rename(&temporary, &file).with_context(|| format!("cannot write {}", file.display()))?;
+    // What was not opened as a whole leaves nothing behind.
+    let destination = Destination::in_place_of(&file)?;
+    fetch(&api, &bucket, &key, secret, destination.handle()?, connection).await?;
+    destination.finish()?;
     let size = std::fs::metadata(&file).map(|found| found.len()).ok();
     let document = serde_json::json!({ "object": args.source, "file": file, "size": size });
     output::done(connection, &format!("{} written", file.display()), &document);
     Ok(ExitCode::SUCCESS)
 }
 
-fn temporary_beside(file: &Path) -> anyhow::Result<PathBuf> {
-    let name = file.file_name().with_context(|| format!("{} is no file name", file.display()))?;
-    let name = format!(".{}.{}.part", name.to_string_lossy(), std::process::id());
-    Ok(file.with_file_name(name))
+/// Where an object is written: to a file, or in a directory to one whose name is the last part of the key.
+fn place(named: Option<PathBuf>, key: &ObjectKey) -> anyhow::Result<PathBuf> {
+    let directory = match named {
+        Some(path) if !path.is_dir() && !path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+            return Ok(path);
+        }
+        other => other.unwrap_or_default(),
+    };
+    let name = key.as_str().rsplit('/').next().unwrap_or_default();
+    // Neither nothing nor `..` is the name of a file.
+    if Path::new(name).file_name() != Some(OsStr::new(name)) {
+        let problem = format!("the key `{key}` ends in no name for a file; name the file to write");
+        return Err(UsageError(problem).into());
+    }
+    Ok(directory.join(name))
 }
 
 async fn fetch(
@@ -355,4 +422,39 @@ async fn verify(connection: &Connection) -> Outcome {
         }
     }
     Ok(if outcome.intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_written_where_its_key_and_the_command_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |named: Option<&Path>, key: &str, expected: Option<&Path>| {
+            let key = ObjectKey::parse(key).unwrap();
+            let found = place(named.map(Path::to_owned), &key);
+            assert_eq!(found.as_deref().ok(), expected, "{named:?} {key}");
+        };
+        check(None, "2026/film.mp4", Some(Path::new("film.mp4")));
+        check(Some(dir.path()), "2026/film.mp4", Some(&dir.path().join("film.mp4")));
+        check(Some(Path::new("new/")), "film.mp4", Some(Path::new("new/film.mp4")));
+        check(Some(Path::new("other")), "2026/film.mp4", Some(Path::new("other")));
+        check(Some(Path::new("-")), "2026/", Some(Path::new("-")));
+        for nameless in ["2026/", "2026/..", "2026/."] {
+            check(None, nameless, None);
+            check(Some(dir.path()), nameless, None);
+            check(Some(Path::new("other")), nameless, Some(Path::new("other")));
+        }
+    }
+
+    #[test]
+    fn a_key_that_no_url_leads_to_is_wrong_usage() {
+        for wrong in ["box/..", "box/.", "box/", "box", "BOX/key"] {
+            assert!(address(wrong).unwrap_err().is::<UsageError>(), "{wrong}");
+        }
+        for right in ["box/a/..", "box/...", "box/../a"] {
+            assert!(address(right).is_ok(), "{right}");
+        }
+    }
 }

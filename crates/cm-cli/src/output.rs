@@ -1,10 +1,11 @@
 //! How results look.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write};
-use std::sync::Arc;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use cm_client::Progress;
+use cm_client::{ClientError, Progress};
 use cm_types::ResourceKind;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -24,16 +25,46 @@ const TEXT_LEN_MAX: usize = 120;
 /// Widest cell of a table, in characters, before it is cut.
 const CELL_WIDTH_MAX: usize = 60;
 
-/// Prints a line to standard output. A reader that has gone away is no error of ours.
-pub fn line(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}");
+/// Standard output. What cannot be written there is remembered until the command ends: see [`take_failure`].
+#[derive(Debug)]
+pub(crate) struct Out;
+
+/// The first failure to write to standard output.
+static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
+
+fn noted<T>(written: io::Result<T>) -> io::Result<T> {
+    written.map_err(|error| {
+        let named = |error: &io::Error| io::Error::new(error.kind(), format!("standard output: {error}"));
+        FAILURE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| named(&error));
+        named(&error)
+    })
 }
 
-/// Prints a line to standard output; whether anybody still reads there.
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        noted(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        noted(io::stdout().flush())
+    }
+}
+
+/// Writes what is left, and says what could not be written to standard output since the command began, if anything.
+pub(crate) fn take_failure() -> Option<io::Error> {
+    // Remembered like the others.
+    let _ = Out.flush();
+    FAILURE.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Prints a line to standard output. Whether it could be written decides in the end how the command ends.
+pub fn line(text: &str) {
+    let _ = Out.write_all(format!("{text}\n").as_bytes());
+}
+
+/// Prints a line to standard output; whether it could be written there and then.
 pub(crate) fn line_is_read(text: &str) -> bool {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
+    Out.write_all(format!("{text}\n").as_bytes()).and_then(|()| Out.flush()).is_ok()
 }
 
 /// Prints a question, or what it is about, to standard error, quiet or not.
@@ -54,6 +85,31 @@ pub fn note(connection: &Connection, text: &str) {
 pub fn error(text: &str) {
     let mut err = std::io::stderr().lock();
     let _ = writeln!(err, "error: {text}");
+}
+
+/// Prints an error as one line of JSON to standard error, quiet or not: the name of the reason, the message, and what the node said
+/// besides.
+pub(crate) fn error_document(code: &str, error: &anyhow::Error) {
+    let mut document = serde_json::json!({ "code": code, "message": format!("{error:#}") });
+    let refusal = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(ClientError::Refused(refusal)) => Some(refusal),
+        _ => None,
+    });
+    if let Some(refusal) = refusal {
+        document["code"] = refusal.code.as_str().into();
+        document["status"] = refusal.status.into();
+        document["request_id"] = refusal.request_id.as_deref().into();
+        document["details"] = refusal.details.clone();
+    }
+    let mut err = io::stderr().lock();
+    let _ = writeln!(err, "{}", serde_json::json!({ "error": document }));
+}
+
+/// Says on standard error that a node takes its time.
+pub(crate) fn silence(silent: Duration, limit: Option<Duration>) {
+    let until = limit.map_or_else(String::new, |limit| format!(", {} s at most", limit.as_secs()));
+    let mut err = io::stderr().lock();
+    let _ = writeln!(err, "no answer from the node for {} s; still waiting{until}", silent.as_secs());
 }
 
 /// Prints what is wrong with a file to standard error, quiet or not: it begins with the place.

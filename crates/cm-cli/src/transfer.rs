@@ -7,7 +7,7 @@ use clap::Args;
 use cm_client::{Api, ClientError, ObjectCache, UploadMemory};
 use cm_types::{BucketName, ObjectKey};
 
-use crate::object::{address, bucket_name};
+use crate::object::{address, at_least_one, bucket_name, ensure_bucket};
 use crate::{Connection, Outcome, output};
 
 /// The most bytes of objects that are kept for the next time.
@@ -22,6 +22,9 @@ pub struct CpArgs {
     pub source: String,
     /// What to store it as: BUCKET/KEY. A trailing slash keeps the last part of the key.
     pub target: String,
+    /// Create the bucket if it does not exist.
+    #[arg(long)]
+    pub create_bucket: bool,
 }
 
 /// `cryptomesh object uploads`
@@ -33,7 +36,7 @@ pub struct UploadsArgs {
     #[arg(long, value_name = "UPLOAD")]
     pub abort: Option<String>,
     /// Most uploads to show.
-    #[arg(long, default_value_t = 1000, value_name = "COUNT")]
+    #[arg(long, default_value_t = 1000, value_name = "COUNT", value_parser = at_least_one())]
     pub limit: usize,
 }
 
@@ -86,7 +89,10 @@ pub(crate) async fn uploads(args: &UploadsArgs, connection: &Connection) -> Outc
     let api = connection.api()?;
     if let Some(id) = &args.abort {
         let (bucket, key) = address(&args.target)?;
-        api.abort_upload(&bucket, &key, id).await?;
+        if let Err(error) = api.abort_upload(&bucket, &key, id).await {
+            let problem = format!("upload `{id}` of {} was not ended", args.target);
+            return Err(anyhow::Error::new(error).context(problem));
+        }
         let document = serde_json::json!({ "aborted": id, "object": args.target });
         output::done(connection, &format!("upload {id} of {} ended", args.target), &document);
         return Ok(ExitCode::SUCCESS);
@@ -181,8 +187,12 @@ pub(crate) async fn copy(args: &CpArgs, connection: &Connection) -> Outcome {
         None => args.target.clone(),
     };
     let to = address(&target)?;
+    let api = connection.api()?;
+    if args.create_bucket {
+        ensure_bucket(&api, &to.0).await?;
+    }
     let (bar, progress) = output::progress(connection, None, to.1.as_str());
-    let copied = connection.api()?.copy_object((&from.0, &from.1), (&to.0, &to.1), Some(progress)).await;
+    let copied = api.copy_object((&from.0, &from.1), (&to.0, &to.1), Some(progress)).await;
     bar.finish_and_clear();
     if let serde_json::Value::Object(entry) = serde_json::to_value(copied?)? {
         output::entry(connection, &entry);

@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use cm_crypto::secret::Secret;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::resources::Listing;
+use crate::waiting::{OnSilence, READ_TIMEOUT, Waiting};
 use crate::{ClientError, Location, Refusal, open};
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait between two reads of an answer. A whole answer may take longer, as a large object does.
-const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// The header that says where the next page of a collection begins, percent-encoded.
 const NEXT_CURSOR: &str = "next-cursor";
 /// Longest error answer that is read.
@@ -25,8 +24,10 @@ pub struct Api {
     base: String,
     token: Option<std::sync::Arc<Secret<String>>>,
     http: reqwest::Client,
-    /// Without a limit on how long an answer may take to begin: for work that grows with what is stored.
+    /// Without a limit of its own: [`Waiting`] says how long an answer may take to begin.
     patient: reqwest::Client,
+    read_timeout: Duration,
+    on_silence: OnSilence,
 }
 
 /// Characters of a path segment that must be escaped; slashes too, because an id is one segment.
@@ -38,6 +39,20 @@ pub fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, SEGMENT).to_string()
 }
 
+/// Whether a key has parts that URLs take for steps and not for names.
+pub(crate) fn has_steps(key: &str) -> bool {
+    key.split('/').any(|part| matches!(part, "." | ".."))
+}
+
+/// A key of an object, escaped, as the last of a path. Its slashes separate segments, unless one of these were a step: then all
+/// of the key is one segment, for nodes decode slashes that are escaped, too.
+pub(crate) fn key_path(key: &str) -> String {
+    if has_steps(key) {
+        return segment(key);
+    }
+    key.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
 impl Api {
     /// A client of the node at this place. Nothing is sent yet.
     pub fn new(location: Location) -> Result<Api, ClientError> {
@@ -45,10 +60,17 @@ impl Api {
     }
 
     fn with_read_timeout(location: Location, read_timeout: Duration) -> Result<Api, ClientError> {
-        let unusable = |source| ClientError::Unreachable { url: location.url.clone(), source };
+        let unusable = |source| ClientError::unreachable(&location.url, source);
         let http = client().read_timeout(read_timeout).build().map_err(unusable)?;
         let patient = client().build().map_err(unusable)?;
-        Ok(Api { base: location.url, token: location.token.map(std::sync::Arc::new), http, patient })
+        let token = location.token.map(std::sync::Arc::new);
+        let on_silence: OnSilence = std::sync::Arc::new(|_, _| {});
+        Ok(Api { base: location.url, token, http, patient, read_timeout, on_silence })
+    }
+
+    /// The same node; `told` is called when it takes its time to answer.
+    pub fn on_silence(self, told: OnSilence) -> Api {
+        Api { on_silence: told, ..self }
     }
 
     /// The same node, seen with another token.
@@ -62,34 +84,74 @@ impl Api {
     }
 
     /// A request of `path`, which begins with a slash and is already escaped.
-    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    ///
+    /// # Errors
+    /// [`ClientError::Unaddressable`].
+    pub(crate) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ClientError> {
         self.request_by(&self.http, method, path)
     }
 
-    fn request_by(&self, client: &reqwest::Client, method: Method, path: &str) -> RequestBuilder {
-        let request = client.request(method, format!("{}{path}", self.base));
-        match &self.token {
+    /// As [`Api::request`], for what [`Waiting`] alone puts an end to.
+    pub(crate) fn patient_request(&self, method: Method, path: &str) -> Result<RequestBuilder, ClientError> {
+        self.request_by(&self.patient, method, path)
+    }
+
+    fn request_by(
+        &self,
+        client: &reqwest::Client,
+        method: Method,
+        path: &str,
+    ) -> Result<RequestBuilder, ClientError> {
+        let request = client.request(method, self.address(path)?);
+        Ok(match &self.token {
             Some(token) => request.bearer_auth(token.expose()),
             None => request,
+        })
+    }
+
+    /// The URL of a path. One that whoever reads URLs takes for a way to another place is refused: what stands in the path are
+    /// names that people choose, and one of them may be `..`.
+    fn address(&self, path: &str) -> Result<Url, ClientError> {
+        let url =
+            Url::parse(&format!("{}{path}", self.base)).map_err(|_| ClientError::Url(self.base.clone()))?;
+        let names = path.split('?').next().unwrap_or(path);
+        match url.path().ends_with(names) {
+            true => Ok(url),
+            false => Err(ClientError::Unaddressable(names.to_owned())),
         }
     }
 
     /// Sends a request; an answer that is no success becomes [`ClientError::Refused`].
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = self.answer(request).await?;
+        self.send_waiting(request, Waiting::work()).await
+    }
+
+    /// As [`Api::send`], of what changes nothing and is answered at once.
+    pub(crate) async fn ask(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        self.send_waiting(request, Waiting::question()).await
+    }
+
+    /// As [`Api::send`], and waits as it is told.
+    pub(crate) async fn send_waiting(
+        &self,
+        request: RequestBuilder,
+        waiting: Waiting,
+    ) -> Result<Response, ClientError> {
+        let response = self.answer(request, waiting).await?;
         if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
     }
 
     /// Sends a request; the answer, whatever it says.
-    pub(crate) async fn answer(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+    pub(crate) async fn answer(
+        &self,
+        request: RequestBuilder,
+        waiting: Waiting,
+    ) -> Result<Response, ClientError> {
         let (client, request) = request.build_split();
-        let request = request.map_err(|source| self.unreachable(source))?;
+        let request = request.map_err(|source| ClientError::unreachable(&self.base, source))?;
         let url = request.url().to_string();
-        client.execute(request).await.map_err(|source| ClientError::Unreachable { url, source })
-    }
-
-    fn unreachable(&self, source: reqwest::Error) -> ClientError {
-        ClientError::Unreachable { url: self.base.clone(), source }
+        let answer = waiting.at_most(self.read_timeout).wait(client.execute(request), &self.on_silence).await;
+        answer.map_err(|source| ClientError::Unreachable { url, source })
     }
 
     async fn refusal(&self, mut response: Response) -> ClientError {
@@ -118,15 +180,14 @@ impl Api {
     /// Reads a JSON answer.
     pub(crate) async fn json<T: DeserializeOwned>(&self, response: Response) -> Result<T, ClientError> {
         let url = response.url().to_string();
-        let body =
-            response.bytes().await.map_err(|source| ClientError::Unreachable { url: url.clone(), source })?;
+        let body = response.bytes().await.map_err(|source| ClientError::unreachable(&url, source))?;
         serde_json::from_slice(&body)
             .map_err(|error| ClientError::Protocol { url, problem: error.to_string() })
     }
 
     /// `GET` of a JSON document.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let response = self.send(self.request(Method::GET, path)).await?;
+        let response = self.ask(self.request(Method::GET, path)?).await?;
         self.json(response).await
     }
 
@@ -136,7 +197,7 @@ impl Api {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<T, ClientError> {
-        let response = self.send(self.request(Method::GET, path).query(query)).await?;
+        let response = self.ask(self.request(Method::GET, path)?.query(query)).await?;
         self.json(response).await
     }
 
@@ -146,16 +207,16 @@ impl Api {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<Listing<T>, ClientError> {
-        let response = self.send(self.request(Method::GET, path).query(query)).await?;
+        let response = self.ask(self.request(Method::GET, path)?.query(query)).await?;
         let next = next_cursor(&response)?;
         Ok(Listing { items: self.json(response).await?, next })
     }
 
     /// `GET` of a text, byte for byte.
     pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
-        let response = self.send(self.request(Method::GET, path)).await?;
+        let response = self.send(self.request(Method::GET, path)?).await?;
         let url = response.url().to_string();
-        response.text().await.map_err(|source| ClientError::Unreachable { url, source })
+        response.text().await.map_err(|source| ClientError::unreachable(&url, source))
     }
 
     /// `POST` of a JSON document that answers with another.
@@ -164,7 +225,7 @@ impl Api {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let response = self.send(self.request(Method::POST, path).json(body)).await?;
+        let response = self.send(self.request(Method::POST, path)?.json(body)).await?;
         self.json(response).await
     }
 
@@ -174,7 +235,7 @@ impl Api {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let response = self.send(self.request(Method::PUT, path).json(body)).await?;
+        let response = self.send(self.request(Method::PUT, path)?.json(body)).await?;
         self.json(response).await
     }
 
@@ -184,7 +245,7 @@ impl Api {
         path: &str,
         body: &impl Serialize,
     ) -> Result<Option<T>, ClientError> {
-        let response = self.send(self.request(Method::PUT, path).json(body)).await?;
+        let response = self.send(self.request(Method::PUT, path)?.json(body)).await?;
         match response.status() {
             StatusCode::NO_CONTENT => Ok(None),
             _ => self.json(response).await.map(Some),
@@ -197,8 +258,8 @@ impl Api {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let request = self.request_by(&self.patient, Method::POST, path).json(body);
-        let response = self.send(request).await?;
+        let request = self.patient_request(Method::POST, path)?.json(body);
+        let response = self.send_waiting(request, Waiting::endless()).await?;
         self.json(response).await
     }
 
@@ -209,7 +270,7 @@ impl Api {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<(), ClientError> {
-        let request = self.request(method, path);
+        let request = self.request(method, path)?;
         let request = match body {
             Some(body) => request.json(body),
             None => request,

@@ -124,7 +124,7 @@ impl Api {
     ) -> Result<(), ClientError> {
         let path =
             format!("{}/inputs/{}/{}", item(ResourceKind::Computation, id), segment(input), segment(party));
-        let request = self.request(Method::PUT, &path);
+        let request = self.request(Method::PUT, &path)?;
         let request = request.header("content-type", "application/octet-stream").body(sealed);
         self.send(request).await.map(drop)
     }
@@ -169,9 +169,9 @@ impl Api {
     ) -> Result<Vec<u8>, ClientError> {
         let path =
             format!("{}/results/{}/{}", item(ResourceKind::Computation, id), segment(output), segment(party));
-        let response = self.send(self.request(Method::GET, &path)).await?;
+        let response = self.send(self.request(Method::GET, &path)?).await?;
         let url = response.url().to_string();
-        let bytes = response.bytes().await.map_err(|source| ClientError::Unreachable { url, source })?;
+        let bytes = response.bytes().await.map_err(|source| ClientError::unreachable(&url, source))?;
         Ok(bytes.to_vec())
     }
 }

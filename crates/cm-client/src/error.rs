@@ -1,5 +1,7 @@
 //! What can go wrong, by what the caller should do about it.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -17,8 +19,24 @@ pub enum ClientError {
         url: String,
         /// Why not.
         #[source]
-        source: reqwest::Error,
+        source: Unanswered,
     },
+    /// The node began to send an object and did not go on, however often the rest was asked for.
+    #[error(
+        "the node broke {object} off after {received} bytes; the object may be damaged: `cryptomesh object verify` tells"
+    )]
+    BrokenOff {
+        /// The object.
+        object: String,
+        /// How many bytes of it, or of the part of it that was asked for, had arrived.
+        received: u64,
+        /// How it ended.
+        #[source]
+        source: Unanswered,
+    },
+    /// A name would lead elsewhere as part of a URL. Nothing was sent.
+    #[error("no URL leads to `{0}`: `.` and `..` in place of a name would lead elsewhere; nothing was sent")]
+    Unaddressable(String),
     /// The answer is not what the API promises.
     #[error("unexpected answer from {url}: {problem}")]
     Protocol {
@@ -54,6 +72,14 @@ pub enum ClientError {
     /// There is no such object.
     #[error("there is no object {0}")]
     NoObject(String),
+    /// There is no such bucket, or none that the caller may know of.
+    #[error("bucket `{bucket}` does not exist, as far as you may see{remedy}")]
+    NoBucket {
+        /// Its name.
+        bucket: String,
+        /// What to do about it, after a semicolon, or nothing.
+        remedy: &'static str,
+    },
     /// The object has no release policy.
     #[error("{0} has no release policy; its owner stores it with `object put --release-to`")]
     NoReleasePolicy(String),
@@ -108,6 +134,36 @@ pub enum ClientError {
     /// A sealed object cannot be opened or made.
     #[error("sealed object")]
     Seal(#[from] cm_crypto::seal::SealError),
+}
+
+/// Why there was no answer, or no more of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// There was no connection, or it broke. Only what lies at the bottom of the error says something: what is above it names the
+    /// URL again.
+    #[error("{}", bottom(.0))]
+    Connection(reqwest::Error),
+    /// For so long nothing came.
+    #[error("no answer within {} seconds", .0.as_secs())]
+    Silent(Duration),
+}
+
+fn bottom(error: &reqwest::Error) -> String {
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    chain.last().map(ToString::to_string).unwrap_or_default()
+}
+
+impl From<reqwest::Error> for Unanswered {
+    fn from(error: reqwest::Error) -> Self {
+        Unanswered::Connection(error)
+    }
+}
+
+impl Unanswered {
+    /// Whether there was no connection at all, so that nothing can have been sent.
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Unanswered::Connection(error) if error.is_connect())
+    }
 }
 
 /// What the node said when it refused.
@@ -178,6 +234,10 @@ fn is_code(reason: &str) -> bool {
 }
 
 impl ClientError {
+    pub(crate) fn unreachable(url: &str, source: reqwest::Error) -> ClientError {
+        ClientError::Unreachable { url: url.to_owned(), source: source.into() }
+    }
+
     /// The exit code of a command that failed this way: 3 refused, 4 not found, 5 conflict, 6 unreachable, 2 wrong
     /// usage, 1 anything else.
     pub fn exit_code(&self) -> u8 {
@@ -190,7 +250,7 @@ impl ClientError {
                 _ => 1,
             },
             ClientError::Unreachable { .. } | ClientError::NotRunning(_) => 6,
-            ClientError::NoObject(_) => 4,
+            ClientError::NoObject(_) | ClientError::NoBucket { .. } => 4,
             ClientError::Untrusted(_)
             | ClientError::NoReleasePolicy(_)
             | ClientError::Release(_)
@@ -198,11 +258,13 @@ impl ClientError {
             ClientError::Instance { source, .. } => source.exit_code(),
             ClientError::NoNode(_)
             | ClientError::Url(_)
+            | ClientError::Unaddressable(_)
             | ClientError::Unplannable(_)
             | ClientError::Unsharable { .. }
             | ClientError::OtherKey => 2,
             ClientError::AlreadyDownloading(_) | ClientError::AlreadyUploading(_) => 5,
             ClientError::Damaged { .. }
+            | ClientError::BrokenOff { .. }
             | ClientError::Protocol { .. }
             | ClientError::File { .. }
             | ClientError::FileChanged(_)

@@ -90,7 +90,7 @@ impl Api {
         filters: &[(&str, String)],
     ) -> Result<Response, ClientError> {
         let request = self
-            .request(Method::GET, place)
+            .request(Method::GET, place)?
             .query(filters)
             .header("accept", "text/event-stream")
             .header("last-event-id", after.to_string());

@@ -5,8 +5,8 @@
 //! over TLS 1.3 ([`InstanceConnection`]), and only after its evidence has been verified against what the caller
 //! expects ([`Trust`]): nothing is sent before that.
 //!
-//! Reading order: [`locate`] (which node, with what token), [`api`], [`resources`], [`removal`], [`manifests`], [`objects`], [`transfer`],
-//! [`upload`], [`object_cache`], [`share`], [`events`], [`follow`], then
+//! Reading order: [`locate`] (which node, with what token), [`api`], `waiting`, [`resources`], [`removal`], [`manifests`], [`objects`], [`transfer`],
+//! `steady_file`, [`upload`], [`object_cache`], [`share`], [`events`], [`follow`], then
 //! [`terms`] (what was agreed), [`trust`] (what is believed), [`instance`] and [`by_policy`], and [`release`]
 //! (to whom a key is given).
 
@@ -29,16 +29,18 @@ pub mod removal;
 pub mod resources;
 pub mod sealed;
 pub mod share;
+mod steady_file;
 pub mod storage_network;
 pub mod terms;
 pub mod transfer;
 pub mod trust;
 pub mod upload;
+mod waiting;
 pub mod workloads;
 
 pub use api::{Api, segment};
 pub use by_policy::CertifiedConnection;
-pub use error::{ClientError, Refusal};
+pub use error::{ClientError, Refusal, Unanswered};
 pub use follow::Followed;
 pub use instance::{ClientIdentity, InstanceChannel, InstanceConnection, Work};
 pub use locate::Location;
@@ -46,6 +48,7 @@ pub use object_cache::ObjectCache;
 pub use objects::{ObjectDownload, Progress};
 pub use removal::{DeletionPlan, Dependents};
 pub use resources::{EndedPasskeys, NetworkInfo, NetworkNodeInfo, NodeInvitation};
+pub use steady_file::SteadyFile;
 pub use storage_network::{
     BucketElasticInfo, ColdTierInfo, ExtraCopiesInfo, QuotaInfo, QuotaOf, ScrubInfo, StorageNetworkInfo,
     StoragePeerInfo,
@@ -53,6 +56,7 @@ pub use storage_network::{
 pub use terms::{BrokenTerm, Terms};
 pub use trust::{Trust, VerifiedInstance};
 pub use upload::{UploadMemory, Uploaded};
+pub use waiting::OnSilence;
 pub use workloads::{IssuedSvid, IssuedWorkloadToken};
 
 pub use cm_attest::Claims;

@@ -81,7 +81,7 @@ impl Api {
         struct Answer {
             resources: Vec<Applied>,
         }
-        let mut request = self.request(Method::POST, "/api/v1/manifests").json(&Body { resources });
+        let mut request = self.request(Method::POST, "/api/v1/manifests")?.json(&Body { resources });
         if dry_run {
             request = request.query(&[("dry_run", "true")]);
         }

@@ -1,19 +1,23 @@
 //! Objects: streamed both ways, with progress, never held whole.
 
+use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use cm_crypto::digest::Sha256;
 use cm_types::{BucketName, ObjectKey, Sha256Digest};
 use futures::{Stream, StreamExt};
-use reqwest::{Method, Response};
+use reqwest::header::{self, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
-use crate::api::segment;
+use crate::api::{key_path, segment};
 use crate::resources::Listing;
-use crate::transfer::CONTENT_SHA256;
+use crate::steady_file::SteadyFile;
+use crate::transfer::{CONTENT_SHA256, PART_ATTEMPTS};
+use crate::waiting::Waiting;
 use crate::{Api, ClientError};
 
 /// Bytes that are read from a source at a time.
@@ -55,9 +59,14 @@ pub struct ObjectVerification {
 
 /// An object being read.
 pub struct ObjectDownload {
-    response: Response,
-    url: String,
+    api: Api,
+    path: String,
     name: String,
+    response: Response,
+    size: Option<u64>,
+    /// What tells this version apart from others, and lets the rest of it be asked for.
+    etag: Option<HeaderValue>,
+    received: u64,
     /// What its digest is to be, and that of what has arrived.
     digest: Option<(Sha256Digest, Sha256)>,
 }
@@ -65,7 +74,7 @@ pub struct ObjectDownload {
 impl ObjectDownload {
     /// The length that the node announced.
     pub fn size(&self) -> Option<u64> {
-        self.response.content_length()
+        self.size
     }
 
     /// The digest that the node announced.
@@ -73,11 +82,18 @@ impl ObjectDownload {
         self.digest.as_ref().map(|(expected, _)| *expected)
     }
 
-    /// The next piece; `None` at the end. An object that ends early, or turns out at its end to have another digest than
-    /// was announced, is an error.
+    /// The next piece; `None` at the end. Where the connection breaks the rest is asked for: a node that cannot go on then says
+    /// why. An object that ends early, or turns out at its end to have another digest than was announced, is an error.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
-        let piece = self.response.chunk().await;
-        let piece = piece.map_err(|source| ClientError::Unreachable { url: self.url.clone(), source })?;
+        let mut attempt = 1;
+        let piece = loop {
+            match self.response.chunk().await {
+                Ok(piece) => break piece,
+                Err(source) if attempt == PART_ATTEMPTS => return Err(self.broken_off(source)),
+                Err(source) => self.response = self.rest(source).await?,
+            }
+            attempt += 1;
+        };
         match (&piece, &mut self.digest) {
             (Some(piece), Some((_, hash))) => hash.update(piece),
             (None, digest) => {
@@ -87,7 +103,27 @@ impl ObjectDownload {
             }
             (Some(_), None) => {}
         }
+        self.received += piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Ok(piece)
+    }
+
+    fn broken_off(&self, source: reqwest::Error) -> ClientError {
+        ClientError::BrokenOff { object: self.name.clone(), received: self.received, source: source.into() }
+    }
+
+    /// What has not arrived yet of the same version.
+    async fn rest(&self, broken: reqwest::Error) -> Result<Response, ClientError> {
+        let Some(etag) = &self.etag else { return Err(self.broken_off(broken)) };
+        let request = self
+            .api
+            .request(Method::GET, &self.path)?
+            .header(header::RANGE, format!("bytes={}-", self.received))
+            .header(header::IF_MATCH, etag);
+        let response = self.api.send(request).await?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => Ok(response),
+            _ => Err(self.broken_off(broken)),
+        }
     }
 }
 
@@ -96,8 +132,7 @@ fn collection(bucket: &BucketName) -> String {
 }
 
 pub(crate) fn item(bucket: &BucketName, key: &ObjectKey) -> String {
-    let key: Vec<String> = key.as_str().split('/').map(segment).collect();
-    format!("{}/{}", collection(bucket), key.join("/"))
+    format!("{}/{}", collection(bucket), key_path(key.as_str()))
 }
 
 /// Whether the bytes of an object are those that they were to be.
@@ -119,6 +154,31 @@ impl Api {
         progress: Option<Progress>,
     ) -> Result<ObjectView, ClientError> {
         let parts = ReaderStream::with_capacity(body, READ_BYTES);
+        self.put_parts(bucket, key, parts, size, progress).await
+    }
+
+    /// Stores what a file is, by one request. One that is written to meanwhile becomes no object.
+    ///
+    /// # Errors
+    /// [`ClientError::FileChanged`], [`ClientError::File`], and those of any call.
+    pub async fn put_file(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        file: SteadyFile,
+        progress: Option<Progress>,
+    ) -> Result<ObjectView, ClientError> {
+        let size = file.size();
+        let parts = futures::stream::try_unfold(file, |mut file| async move {
+            let reading = tokio::task::spawn_blocking(move || {
+                let mut buffer = vec![0; READ_BYTES];
+                let read = file.read(&mut buffer)?;
+                buffer.truncate(read);
+                std::io::Result::Ok((Bytes::from(buffer), file))
+            });
+            let (part, file) = reading.await.map_err(std::io::Error::other)??;
+            Ok((!part.is_empty()).then_some((part, file)))
+        });
         self.put_parts(bucket, key, parts, size, progress).await
     }
 
@@ -145,12 +205,15 @@ impl Api {
         progress: Option<Progress>,
     ) -> Result<ObjectView, ClientError> {
         let path = item(bucket, key);
+        let waiting = Waiting::work();
+        let movement = waiting.movement();
         let unreadable = Arc::new(Mutex::new(None));
         let (mut sent, noted) = (0, unreadable.clone());
         let hash = Arc::new(Mutex::new(Sha256::new()));
         let hashed = hash.clone();
         let parts = parts.map(move |part| match part {
             Ok(part) => {
+                movement.note();
                 sent += part.len() as u64;
                 hashed.lock().unwrap_or_else(PoisonError::into_inner).update(&part);
                 progress.iter().for_each(|progress| progress(sent));
@@ -163,7 +226,7 @@ impl Api {
             }
         });
         let mut request = self
-            .request(Method::PUT, &path)
+            .patient_request(Method::PUT, &path)?
             .header("content-type", "application/octet-stream")
             .body(reqwest::Body::wrap_stream(parts));
         if let Some(size) = size {
@@ -172,7 +235,7 @@ impl Api {
         for (name, value) in fields {
             request = request.header(format!("{FIELD_PREFIX}{name}"), value);
         }
-        let error = match self.send(request).await {
+        let error = match self.send_waiting(request, waiting).await {
             Ok(response) => {
                 let stored: ObjectView = self.json(response).await?;
                 let hash = std::mem::take(&mut *hash.lock().unwrap_or_else(PoisonError::into_inner));
@@ -182,7 +245,9 @@ impl Api {
             Err(error) => error,
         };
         if let Some(source) = unreadable.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(ClientError::File { path: format!("what was to become {bucket}/{key}"), source });
+            let path = format!("what was to become {bucket}/{key}");
+            // Sources that know more of it say so themselves.
+            return Err(source.downcast().unwrap_or_else(|source| ClientError::File { path, source }));
         }
         match error {
             ClientError::Unreachable { ref source, .. } if !source.is_connect() => {
@@ -198,6 +263,7 @@ impl Api {
     async fn upload_refused(&self, path: &str) -> Option<ClientError> {
         let question = self
             .request(Method::PUT, path)
+            .ok()?
             .header("content-type", "application/octet-stream")
             .header("if-match", TAG_OF_NOTHING)
             .header("content-length", 0);
@@ -215,11 +281,20 @@ impl Api {
         bucket: &BucketName,
         key: &ObjectKey,
     ) -> Result<ObjectDownload, ClientError> {
-        let response = self.send(self.request(Method::GET, &item(bucket, key))).await?;
-        let url = response.url().to_string();
+        let path = item(bucket, key);
+        let response = self.send(self.request(Method::GET, &path)?).await?;
         let announced = response.headers().get(CONTENT_SHA256).and_then(|value| value.to_str().ok());
         let digest = announced.and_then(|text| text.parse().ok()).map(|digest| (digest, Sha256::new()));
-        Ok(ObjectDownload { response, url, name: format!("{bucket}/{key}"), digest })
+        Ok(ObjectDownload {
+            api: self.clone(),
+            path,
+            name: format!("{bucket}/{key}"),
+            size: response.content_length(),
+            etag: response.headers().get(header::ETAG).cloned(),
+            received: 0,
+            digest,
+            response,
+        })
     }
 
     /// Copies an object by way of this client, checked on both ways.

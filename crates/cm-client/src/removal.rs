@@ -70,7 +70,7 @@ impl Api {
         }
         let mut query = vec![("dry_run", "true")];
         query.extend(dependents.map(|dependents| ("dependents", dependents.as_str())));
-        let response = self.send(self.request(Method::DELETE, &item(kind, id)).query(&query)).await?;
+        let response = self.send(self.request(Method::DELETE, &item(kind, id))?.query(&query)).await?;
         self.json(response).await
     }
 
@@ -82,6 +82,6 @@ impl Api {
         dependents: Dependents,
     ) -> Result<(), ClientError> {
         let query = [("dependents", dependents.as_str())];
-        self.send(self.request(Method::DELETE, &item(kind, id)).query(&query)).await.map(drop)
+        self.send(self.request(Method::DELETE, &item(kind, id))?.query(&query)).await.map(drop)
     }
 }

@@ -365,7 +365,8 @@ impl Api {
     /// Uploads a program of a function. Refused unless its digest is the one that the function names.
     pub async fn put_program(&self, function: &str, name: &str, bytes: Vec<u8>) -> Result<(), ClientError> {
         let path = format!("{}/programs/{}", item(ResourceKind::Function, function), segment(name));
-        let request = self.request(Method::PUT, &path).header("content-type", "application/wasm").body(bytes);
+        let request =
+            self.request(Method::PUT, &path)?.header("content-type", "application/wasm").body(bytes);
         self.send(request).await.map(drop)
     }
 

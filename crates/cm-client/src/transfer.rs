@@ -5,9 +5,9 @@
 //! on from there, with the parts that are still what arrived; of another version nothing is kept. The file itself appears whole, with the right digest, or not at all.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Read;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,16 +21,19 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 use crate::object_cache::ObjectCache;
 use crate::objects::item;
+use crate::waiting::Waiting;
 use crate::{Api, ClientError, Progress};
 
 /// Bytes of one part: what an interruption costs at most for each part under way.
 const PART_BYTES: u64 = 8 << 20;
 /// Parts under way at once.
 const PARTS_AT_ONCE: usize = 4;
-/// How often a part is asked for when connections break.
-const PART_ATTEMPTS: usize = 3;
+/// How often the same is asked for when connections break before anything of it has come.
+pub(crate) const PART_ATTEMPTS: usize = 3;
 /// Bytes that are hashed at a time.
 const HASH_BYTES: usize = 1 << 20;
+/// As many links as the system follows, too.
+const LINKS_MAX: usize = 40;
 /// The header with the digest of a whole object.
 pub(crate) const CONTENT_SHA256: &str = "x-content-sha256";
 
@@ -100,15 +103,22 @@ impl Places {
         Ok(Places { state: file.with_file_name(format!(".{name}.part.json")), part })
     }
 
-    /// The file for the bytes, which nobody else writes as long as it is open.
-    fn open(&self) -> Result<File, ClientError> {
+    /// The file for the bytes that are to replace another, which nobody else writes as long as it is open.
+    fn open(&self, replaced: &Path) -> Result<File, ClientError> {
         let mut options = File::options();
         let file = options.create(true).truncate(false).read(true).write(true).open(&self.part);
         let file = file.map_err(failed(&self.part))?;
         let is_still_there =
             || std::io::Result::Ok(std::fs::metadata(&self.part)?.ino() == file.metadata()?.ino());
         match file.try_lock() {
-            Ok(()) if is_still_there().map_err(failed(&self.part))? => Ok(file),
+            Ok(()) if is_still_there().map_err(failed(&self.part))? => {
+                // Those who may not read the file read no parts of it either.
+                if let Ok(found) = std::fs::metadata(replaced) {
+                    let open = Permissions::from_mode(found.permissions().mode() | 0o600);
+                    file.set_permissions(open).map_err(failed(&self.part))?;
+                }
+                Ok(file)
+            }
             // Whoever held the lock until now has just given the file its name.
             Ok(()) | Err(std::fs::TryLockError::WouldBlock) => {
                 Err(ClientError::AlreadyDownloading(self.part.display().to_string()))
@@ -156,10 +166,14 @@ impl Api {
         (sized, progress): (&(dyn Fn(u64) + Sync), Progress),
     ) -> Result<Downloaded, ClientError> {
         let name = format!("{bucket}/{key}");
+        let file = &followed(file).map_err(failed(file))?;
+        if std::fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+            return Err(failed(file)(std::io::Error::other("it is no file, and is not replaced by one")));
+        }
         let places = Places::beside(file)?;
         let known = cache.and_then(|cache| cache.version(self.url(), &name));
         let mut version = self.current(bucket, key, known.as_ref()).await?;
-        let opened = places.open()?;
+        let opened = places.open(file)?;
         if let (None, Some(known), Some(cache)) = (&version, &known, cache) {
             if cached(cache, known, &opened).await.map_err(failed(&places.part))? {
                 place(&opened, &places, file)?;
@@ -194,17 +208,17 @@ impl Api {
         known: Option<&ObjectVersion>,
     ) -> Result<Option<ObjectVersion>, ClientError> {
         let path = item(bucket, key);
-        let mut request = self.request(Method::HEAD, &path);
+        let mut request = self.request(Method::HEAD, &path)?;
         if let Some(known) = known {
             request = request.header(header::IF_NONE_MATCH, &known.etag);
         }
-        let response = self.answer(request).await?;
+        let response = self.answer(request, Waiting::question()).await?;
         match response.status() {
             StatusCode::NOT_MODIFIED if known.is_some() => Ok(None),
             StatusCode::OK => self.version(&response).map(Some),
             // What is wrong is in the body, which answers to HEAD do not have.
             _ => {
-                let response = self.send(self.request(Method::GET, &path)).await?;
+                let response = self.send(self.request(Method::GET, &path)?).await?;
                 self.version(&response).map(Some)
             }
         }
@@ -282,31 +296,45 @@ impl Api {
         file: &Path,
         (moved, progress): (&AtomicU64, &Progress),
     ) -> Result<Sha256Digest, ClientError> {
-        let mut attempt = 1;
+        let passed = |bytes: u64| progress(moved.fetch_add(bytes, Ordering::Relaxed) + bytes);
+        let mut arrived = Arrived::default();
+        let (mut attempt, mut before) = (1, 0);
         loop {
-            let mut received = 0;
-            let passed = |bytes: u64| progress(moved.fetch_add(bytes, Ordering::Relaxed) + bytes);
-            match self.fetch_range(bucket, key, version, range, file, &mut received, passed).await {
-                Err(ClientError::Unreachable { .. }) if attempt < PART_ATTEMPTS => attempt += 1,
-                outcome => return outcome,
+            let fetched = self.fetch_range(bucket, key, version, range, file, &mut arrived, passed).await;
+            let error = match fetched {
+                Ok(()) => return Ok(arrived.hash.finish()),
+                Err(error) => error,
+            };
+            let may_pass = matches!(error, ClientError::Unreachable { .. } | ClientError::BrokenOff { .. });
+            if arrived.bytes > before {
+                (attempt, before) = (0, arrived.bytes);
             }
-            moved.fetch_sub(received, Ordering::Relaxed);
+            attempt += 1;
+            if !may_pass || attempt > PART_ATTEMPTS {
+                return Err(error);
+            }
         }
     }
 
+    /// Brings what has not arrived yet of a range. Where it broke off it is asked for anew: a node that cannot go on from there
+    /// then says why.
     #[expect(clippy::too_many_arguments, reason = "what, from where, to where, and who is told")]
     async fn fetch_range(
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
         version: &ObjectVersion,
-        (from, end): (u64, u64),
+        (start, end): (u64, u64),
         file: &Path,
-        received: &mut u64,
+        arrived: &mut Arrived,
         passed: impl Fn(u64),
-    ) -> Result<Sha256Digest, ClientError> {
+    ) -> Result<(), ClientError> {
+        let from = start + arrived.bytes;
+        if from == end {
+            return Ok(());
+        }
         let request = self
-            .request(Method::GET, &item(bucket, key))
+            .request(Method::GET, &item(bucket, key))?
             .header(header::RANGE, format!("bytes={from}-{}", end - 1))
             .header(header::IF_MATCH, &version.etag);
         let mut response = self.send(request).await?;
@@ -315,26 +343,55 @@ impl Api {
         }
         let mut sink = tokio::fs::OpenOptions::new().write(true).open(file).await.map_err(failed(file))?;
         sink.seek(std::io::SeekFrom::Start(from)).await.map_err(failed(file))?;
-        let url = response.url().to_string();
-        let mut hash = Sha256::new();
-        loop {
-            let piece = response.chunk().await;
-            let piece = piece.map_err(|source| ClientError::Unreachable { url: url.clone(), source })?;
-            let Some(piece) = piece else { break };
-            *received += piece.len() as u64;
-            if *received > end - from {
-                return Err(self.unexpected("more was sent than the range that was asked for"));
+        let ended = loop {
+            match response.chunk().await {
+                Ok(Some(piece)) => {
+                    if arrived.bytes + piece.len() as u64 > end - start {
+                        return Err(self.unexpected("more was sent than the range that was asked for"));
+                    }
+                    sink.write_all(&piece).await.map_err(failed(file))?;
+                    arrived.bytes += piece.len() as u64;
+                    arrived.hash.update(&piece);
+                    passed(piece.len() as u64);
+                }
+                Ok(None) => break Ok(()),
+                Err(source) => break Err(source),
             }
-            hash.update(&piece);
-            sink.write_all(&piece).await.map_err(failed(file))?;
-            passed(piece.len() as u64);
-        }
+        };
         sink.flush().await.map_err(failed(file))?;
-        if *received < end - from {
+        ended.map_err(|source| ClientError::BrokenOff {
+            object: format!("{bucket}/{key}"),
+            received: arrived.bytes,
+            source: source.into(),
+        })?;
+        if arrived.bytes < end - start {
             return Err(self.unexpected("less was sent than the range that was asked for"));
         }
-        Ok(hash.finish())
+        Ok(())
     }
+}
+
+/// What has arrived of a part.
+#[derive(Default)]
+struct Arrived {
+    bytes: u64,
+    hash: Sha256,
+}
+
+/// Where links lead to, whether or not there is anything.
+///
+/// # Errors
+/// They lead in a circle.
+pub fn followed(file: &Path) -> std::io::Result<PathBuf> {
+    let mut place = file.to_owned();
+    for _ in 0..LINKS_MAX {
+        match std::fs::read_link(&place) {
+            Ok(target) => place = place.parent().unwrap_or(Path::new("")).join(target),
+            // No link, or nothing at all.
+            Err(_) => return Ok(place),
+        }
+    }
+    Err(std::io::Error::other("too many links follow one another"))
 }
 
 /// Writes what the cache has into the file, unless it turns out to be something else.
@@ -343,9 +400,12 @@ async fn cached(cache: &ObjectCache, known: &ObjectVersion, opened: &File) -> st
     blocking(opened, move |file| cache.read(&sha256, file)).await
 }
 
-/// Gives the finished file its name.
+/// Gives the finished file its name, and the permissions of what had it before.
 fn place(opened: &File, places: &Places, file: &Path) -> Result<(), ClientError> {
     opened.sync_all().map_err(failed(&places.part))?;
+    if let Ok(found) = std::fs::metadata(file) {
+        opened.set_permissions(found.permissions()).map_err(failed(&places.part))?;
+    }
     std::fs::rename(&places.part, file).map_err(failed(file))?;
     let _ = std::fs::remove_file(&places.state);
     Ok(())

@@ -24,9 +24,11 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::mpsc;
 use tokio_util::io::ReaderStream;
 
-use crate::api::segment;
+use crate::api::{key_path, segment};
 use crate::objects::{ObjectView, READ_BYTES};
 use crate::resources::Listing;
+use crate::steady_file::Identity;
+use crate::waiting::Waiting;
 use crate::{Api, ClientError, Progress};
 
 /// Bytes of one part, but for files that would have too many: what an interruption costs at most for each part under way.
@@ -187,8 +189,7 @@ fn uploads(bucket: &BucketName) -> String {
 }
 
 fn upload(bucket: &BucketName, key: &ObjectKey, id: &str) -> String {
-    let key: Vec<String> = key.as_str().split('/').map(segment).collect();
-    format!("{}/{}/{}", uploads(bucket), segment(id), key.join("/"))
+    format!("{}/{}/{}", uploads(bucket), segment(id), key_path(key.as_str()))
 }
 
 /// How large the parts of a file are: as usual, or so large that there are not too many.
@@ -261,6 +262,10 @@ impl Api {
             }
             Err(error) => return Err(failed(file)(error)),
         };
+        // Every part is what was hashed, but what was hashed at different moments may never have been one file.
+        if sending.is_changed() {
+            return Err(ClientError::FileChanged(file.display().to_string()));
+        }
         let parts: Vec<_> = parts
             .into_iter()
             .map(|(number, etag)| serde_json::json!({"number": number, "etag": etag}))
@@ -274,7 +279,7 @@ impl Api {
 
     async fn begin_upload(&self, bucket: &BucketName, key: &ObjectKey) -> Result<UploadView, ClientError> {
         let request = self
-            .request(Method::POST, &uploads(bucket))
+            .request(Method::POST, &uploads(bucket))?
             .query(&[("key", key.as_str())])
             .header("content-type", "application/octet-stream");
         let response = self.send(request).await?;
@@ -387,55 +392,40 @@ impl Sending<'_> {
         }
         source.seek(std::io::SeekFrom::Start(piece.from)).await.map_err(&failed)?;
         let (moved, progress) = (self.moved.clone(), self.progress.clone());
+        let waiting = Waiting::work();
+        let movement = waiting.movement();
         let bytes = ReaderStream::with_capacity(source.take(piece.size), READ_BYTES);
         let body = bytes.inspect_ok(move |bytes| {
             let bytes = bytes.len() as u64;
+            movement.note();
             sent.fetch_add(bytes, Ordering::Relaxed);
             progress(moved.fetch_add(bytes, Ordering::Relaxed) + bytes);
         });
         let request = self
             .api
-            .request(Method::PUT, &self.path)
+            .patient_request(Method::PUT, &self.path)?
             .query(&[("part", piece.number)])
             .header("content-type", "application/octet-stream")
             .header("content-length", piece.size)
             .header("x-expected-sha256", piece.sha256.to_string())
             .body(reqwest::Body::wrap_stream(body));
-        let response = self.api.send(request).await?;
+        let response = self.api.send_waiting(request, waiting).await?;
         self.api.json(response).await
     }
 
     /// Other bytes than were announced, of a file that is not what it was, are no fault of the way.
     fn judged(&self, error: ClientError) -> ClientError {
         match error {
-            ClientError::Refused(refusal)
-                if refusal.status == UNPROCESSABLE
-                    && std::fs::metadata(self.file).is_ok_and(|now| Identity::of(&now) != self.identity) =>
-            {
+            ClientError::Refused(refusal) if refusal.status == UNPROCESSABLE && self.is_changed() => {
                 ClientError::FileChanged(self.file.display().to_string())
             }
             error => error,
         }
     }
-}
 
-/// What tells a file apart from another of the same name, and from itself when it is written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
-
-impl Identity {
-    fn of(found: &std::fs::Metadata) -> Self {
-        Self {
-            device: found.dev(),
-            inode: found.ino(),
-            size: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
-        }
+    /// Whether the file is another than when it was begun to be sent, or is gone.
+    fn is_changed(&self) -> bool {
+        std::fs::metadata(self.file).map_or(true, |now| Identity::of(&now) != self.identity)
     }
 }
 

@@ -1,3 +1,5 @@
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
@@ -82,4 +84,58 @@ fn what_is_no_note_says_nothing() {
     let mut held = memory.note("n", "b/k", Path::new("/f")).unwrap();
     held.opened.write_all(b"{\"node\":").unwrap();
     assert_eq!(held.read(), None);
+}
+
+/// Reads a request: its first line.
+fn request(stream: &TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let (mut first, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+        if first.is_empty() {
+            first = line;
+        }
+    }
+    reader.read_exact(&mut vec![0; length]).unwrap();
+    first
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_to_while_it_is_sent_becomes_no_object() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "content").unwrap();
+    File::open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let part = format!(r#"{{"number":1,"size":7,"sha256":"{}","etag":"e"}}"#, sha256(b"content"));
+    let written = file.clone();
+    let server = std::thread::spawn(move || {
+        for (expected, body) in [("POST", r#"{"id":"u","key":"a/../b"}"#), ("PUT", &part)] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let first = request(&stream);
+            assert!(first.starts_with(expected), "{first}");
+            if expected == "PUT" {
+                assert!(first.contains("/uploads/u/a%2F..%2Fb?part=1 "), "{first}");
+                // The same bytes: that they were written says that they were not at rest.
+                std::fs::write(&written, "content").unwrap();
+            }
+            let length = body.len();
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+                .unwrap();
+        }
+    });
+    let api = Api::new(crate::Location { url, token: None, token_file: "unused".into() }).unwrap();
+    let memory = UploadMemory::open(dir.path().join("uploads")).unwrap();
+    let (bucket, key) = (BucketName::parse("box").unwrap(), ObjectKey::parse("a/../b").unwrap());
+    let outcome = api.upload(&bucket, &key, &file, &memory, Arc::new(|_| {})).await;
+    assert!(matches!(outcome, Err(ClientError::FileChanged(_))), "{outcome:?}");
+    server.join().unwrap();
 }

@@ -29,6 +29,7 @@ mod manifests;
 mod mictlanx;
 mod mpc;
 mod network;
+mod object_command;
 mod policy_tools;
 mod proxies;
 mod refused_tokens;

@@ -53,11 +53,7 @@ struct Queue<H> {
 impl<H: Hash> Hashing<H> {
     pub(crate) fn new(hash: H) -> Self {
         let queue = Queue { hash: Some(hash), waiting: VecDeque::new() };
-        Self {
-            queue: Arc::new(Mutex::new(queue)),
-            room: Arc::new(Semaphore::new(WAITING_MAX)),
-            job: None,
-        }
+        Self { queue: Arc::new(Mutex::new(queue)), room: Arc::new(Semaphore::new(WAITING_MAX)), job: None }
     }
 
     /// Takes a piece in here and now.

@@ -87,7 +87,11 @@ async fn an_instance_does_not_outlive_its_killed_node_even_while_it_computes() {
         wait_until_gone(&processes);
     };
     let (outcome, ()) = tokio::join!(running, killed);
-    assert!(outcome.is_err(), "a run ended well in a dead instance");
+    // An instance that sees its launcher go may still say that it gave the run up, or be gone before it can.
+    if let Ok(report) = outcome {
+        let ended = serde_json::to_value(&report.outcome).unwrap();
+        assert_eq!(ended["kind"], "cancelled", "a run ended otherwise in an instance without its node");
+    }
     drop(node);
 
     // The node that comes back knows that they are gone.

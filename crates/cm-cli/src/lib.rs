@@ -14,6 +14,7 @@ pub mod describe;
 mod destination;
 pub mod endpoint;
 pub mod events;
+mod folder;
 pub mod function;
 pub mod function_run;
 pub mod instance;

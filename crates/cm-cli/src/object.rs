@@ -15,7 +15,7 @@ use cm_crypto::seal::{RecipientPublicKey, RecipientSecretKey};
 use cm_types::{BucketName, ObjectKey, ResourceKind};
 
 use crate::destination::{self, Destination};
-use crate::{Connection, Format, Outcome, UsageError, output, release, share, transfer};
+use crate::{Connection, Format, Outcome, UsageError, folder, output, release, share, transfer};
 
 /// The status of what is not there, or not for the caller.
 const NOT_FOUND: u16 = 404;
@@ -27,11 +27,11 @@ const CREATE_BUCKET: &str = "; --create-bucket makes it";
 /// `cryptomesh object …`
 #[derive(Debug, Subcommand)]
 pub enum ObjectCommand {
-    /// Store a file; again after an interruption, to go on.
+    /// Store a file, or all of a directory; again after an interruption, to go on.
     Put(PutArgs),
-    /// Read an object into a file; again after an interruption, to go on.
+    /// Read an object into a file, or a folder into a directory; again after an interruption, to go on.
     Get(GetArgs),
-    /// Copy an object by way of this command.
+    /// Copy an object, or a folder, by way of this command.
     Cp(transfer::CpArgs),
     /// Make a URL by which whoever has it can read an object for some time.
     Share(share::ShareArgs),
@@ -39,7 +39,7 @@ pub enum ObjectCommand {
     Uploads(transfer::UploadsArgs),
     /// List a bucket's objects.
     Ls(LsArgs),
-    /// Remove an object.
+    /// Remove an object, or a folder.
     Rm(RmArgs),
     /// Show what is known of an object, and to whom its key is released.
     Describe(DescribeArgs),
@@ -52,10 +52,13 @@ pub enum ObjectCommand {
 /// `cryptomesh object put`
 #[derive(Args, Debug)]
 pub struct PutArgs {
-    /// The file; `-` reads standard input.
+    /// The file; `-` reads standard input. With `--recursive` a directory.
     pub file: PathBuf,
-    /// Where to store it: BUCKET/KEY. A trailing slash keeps the file's name.
+    /// Where to store it: BUCKET/KEY. A trailing slash keeps the file's name. With `--recursive` a folder: BUCKET or BUCKET/FOLDER.
     pub target: String,
+    /// Store all files below a directory but those that are stored already; again after an interruption, to go on.
+    #[arg(long, short, conflicts_with_all = ["seal_to", "release_to"])]
+    pub recursive: bool,
     /// Seal it so that only the holder of this key's secret can read it. May be repeated.
     #[arg(long, value_name = "PUBLIC-KEY")]
     pub seal_to: Vec<String>,
@@ -77,10 +80,14 @@ pub struct DescribeArgs {
 /// `cryptomesh object get`
 #[derive(Args, Debug)]
 pub struct GetArgs {
-    /// The object: BUCKET/KEY.
+    /// The object: BUCKET/KEY; with `--recursive` a folder: BUCKET or BUCKET/FOLDER.
     pub source: String,
     /// The file to write, or the directory to write it to; `-` writes standard output [default: the last part of the key].
+    /// With `--recursive` the directory [default: the working directory].
     pub file: Option<PathBuf>,
+    /// Write all objects of a folder but those that are written already; again after an interruption, to go on.
+    #[arg(long, short, conflicts_with = "open_with")]
+    pub recursive: bool,
     /// Open a sealed object with the secret key in this file.
     #[arg(long, value_name = "FILE")]
     pub open_with: Option<PathBuf>,
@@ -102,8 +109,14 @@ pub struct LsArgs {
 /// `cryptomesh object rm`
 #[derive(Args, Debug)]
 pub struct RmArgs {
-    /// The object: BUCKET/KEY.
+    /// The object: BUCKET/KEY; with `--recursive` a folder: BUCKET or BUCKET/FOLDER.
     pub target: String,
+    /// Remove all objects of a folder. A terminal is asked before; without one this needs `--yes`.
+    #[arg(long, short)]
+    pub recursive: bool,
+    /// Do not ask.
+    #[arg(long, short, requires = "recursive")]
+    pub yes: bool,
 }
 
 impl ObjectCommand {
@@ -192,6 +205,13 @@ pub(crate) fn bucket_name(text: &str) -> anyhow::Result<BucketName> {
 }
 
 async fn put(args: PutArgs, connection: &Connection) -> Outcome {
+    if args.recursive {
+        return folder::put(&args.file, &args.target, args.create_bucket, connection).await;
+    }
+    if args.file.is_dir() {
+        let problem = format!("{} is a directory; --recursive stores what is below it", args.file.display());
+        return Err(UsageError(problem).into());
+    }
     let target = match args.target.strip_suffix('/') {
         Some(folder) => {
             let name =
@@ -298,6 +318,9 @@ pub async fn ensure_bucket(api: &Api, bucket: &BucketName) -> anyhow::Result<()>
 }
 
 async fn get(args: GetArgs, connection: &Connection) -> Outcome {
+    if args.recursive {
+        return folder::get(&args.source, args.file, args.no_cache, connection).await;
+    }
     let (bucket, key) = address(&args.source)?;
     let api = connection.api()?;
     let secret = args.open_with.as_deref().map(read_secret).transpose()?;
@@ -404,6 +427,9 @@ async fn ls(args: LsArgs, connection: &Connection) -> Outcome {
 }
 
 async fn rm(args: RmArgs, connection: &Connection) -> Outcome {
+    if args.recursive {
+        return folder::remove(&args.target, args.yes, connection).await;
+    }
     let (bucket, key) = address(&args.target)?;
     connection.api()?.remove_object(&bucket, &key).await?;
     let document = serde_json::json!({ "removed": args.target });

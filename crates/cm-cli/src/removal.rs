@@ -81,7 +81,7 @@ pub async fn delete(args: DeleteArgs, connection: &Connection) -> Outcome {
         }
         return Ok(if refused { ExitCode::from(CONFLICT) } else { ExitCode::SUCCESS });
     }
-    let can_ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let can_ask = can_ask();
     if is_wide && !yes && !can_ask {
         return Err(UsageError("without a terminal this needs --yes; see --dry-run".to_owned()).into());
     }
@@ -123,6 +123,19 @@ fn lines(plan: &DeletionPlan) -> Vec<String> {
 }
 
 /// Asks on the terminal; anything but a yes is a no.
+/// Whether something that takes much along may be done: it was said on the command line, or is said when asked.
+pub(crate) fn agree(question: &str, yes: bool) -> anyhow::Result<bool> {
+    match yes {
+        true => Ok(true),
+        false if can_ask() => agreed(question),
+        false => Err(UsageError("without a terminal this needs --yes".to_owned()).into()),
+    }
+}
+
+fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
 fn agreed(question: &str) -> anyhow::Result<bool> {
     output::prompt(&format!("{question} [y/N] "));
     std::io::stderr().flush().context("cannot ask")?;

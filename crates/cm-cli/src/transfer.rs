@@ -8,20 +8,23 @@ use cm_client::{Api, ClientError, ObjectCache, UploadMemory};
 use cm_types::{BucketName, ObjectKey};
 
 use crate::object::{address, at_least_one, bucket_name, ensure_bucket};
-use crate::{Connection, Outcome, output};
+use crate::{Connection, Outcome, folder, output};
 
 /// The most bytes of objects that are kept for the next time.
 const CACHE_BYTES_MAX: u64 = 1 << 30;
 /// What shells say of a command that an interrupt ended.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// `cryptomesh object cp`
 #[derive(Args, Debug)]
 pub struct CpArgs {
-    /// The object: BUCKET/KEY.
+    /// The object: BUCKET/KEY; with `--recursive` a folder: BUCKET or BUCKET/FOLDER.
     pub source: String,
-    /// What to store it as: BUCKET/KEY. A trailing slash keeps the last part of the key.
+    /// What to store it as: BUCKET/KEY. A trailing slash keeps the last part of the key. With `--recursive` a folder.
     pub target: String,
+    /// Copy all objects of a folder but those that are there already; again after an interruption, to go on.
+    #[arg(long, short)]
+    pub recursive: bool,
     /// Create the bucket if it does not exist.
     #[arg(long)]
     pub create_bucket: bool,
@@ -168,7 +171,7 @@ pub(crate) async fn get(
 }
 
 /// The user's cache, if there can be one.
-fn cache(connection: &Connection) -> Option<ObjectCache> {
+pub(crate) fn cache(connection: &Connection) -> Option<ObjectCache> {
     let dir = connection.surroundings.cache_dir.as_ref()?.join("cryptomesh");
     match ObjectCache::open(dir.clone(), CACHE_BYTES_MAX) {
         Ok(cache) => Some(cache),
@@ -181,6 +184,9 @@ fn cache(connection: &Connection) -> Option<ObjectCache> {
 
 /// Copies an object.
 pub(crate) async fn copy(args: &CpArgs, connection: &Connection) -> Outcome {
+    if args.recursive {
+        return folder::copy(&args.source, &args.target, args.create_bucket, connection).await;
+    }
     let from = address(&args.source)?;
     let target = match args.target.strip_suffix('/') {
         Some(folder) => format!("{folder}/{}", from.1.as_str().rsplit('/').next().unwrap_or_default()),

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 use crate::object_cache::ObjectCache;
-use crate::objects::item;
+use crate::objects::{ObjectView, item};
 use crate::waiting::Waiting;
 use crate::{Api, ClientError, Progress};
 
@@ -441,6 +441,21 @@ fn keep_intact(file: &File, state: &mut State) -> std::io::Result<()> {
         state.done.remove(&part);
     }
     Ok(())
+}
+
+/// Whether a file is, byte for byte, what an object is. It is read only if the length is right; where there is no regular file, the answer is no.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn is_content_of(file: &Path, object: &ObjectView) -> std::io::Result<bool> {
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_file() && found.len() == object.size => {
+            Ok(digest_of(&mut File::open(file)?)? == object.sha256)
+        }
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The digest of all bytes of a file.

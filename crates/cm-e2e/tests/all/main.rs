@@ -30,6 +30,7 @@ mod mictlanx;
 mod mpc;
 mod network;
 mod object_command;
+mod object_folders;
 mod policy_tools;
 mod proxies;
 mod refused_tokens;

@@ -249,20 +249,22 @@ pub type Outcome = anyhow::Result<ExitCode>;
 /// What shells say of a command that a closed pipe ended.
 const PIPE_CLOSED: u8 = 141;
 
-/// Runs one command. What could not be printed is a failure; an error is printed here if it is to be a document.
-pub async fn run(command: Command, connection: &Connection) -> Outcome {
-    match printed(dispatch(command, connection).await, output::take_failure()) {
-        Err(error) if connection.output == Format::Json => {
-            let code = exit_code(&error);
-            output::error_document(code_name(code), &error);
-            Ok(ExitCode::from(code))
-        }
-        outcome => outcome,
+/// How a command ends once it is known what could not be printed since it began.
+pub fn printed(outcome: Outcome) -> Outcome {
+    with_failure(outcome, output::take_failure())
+}
+
+/// Prints why a command failed, as a document if that was asked for.
+pub fn explain(error: &anyhow::Error, code: u8, format: Format) {
+    match format {
+        Format::Json => output::error_document(code_name(code), error),
+        // The whole chain, once, here.
+        Format::Table | Format::Yaml => output::error(&format!("{error:#}")),
     }
 }
 
 /// How a command ends that could not print everything. A reader that has enough ends it in silence, as with every filter.
-fn printed(outcome: Outcome, failure: Option<std::io::Error>) -> Outcome {
+fn with_failure(outcome: Outcome, failure: Option<std::io::Error>) -> Outcome {
     let Some(failure) = failure else { return outcome };
     let is_consequence = |error: &anyhow::Error| {
         error.chain().any(|cause| {
@@ -288,7 +290,8 @@ fn code_name(code: u8) -> &'static str {
     }
 }
 
-async fn dispatch(command: Command, connection: &Connection) -> Outcome {
+/// Runs one command.
+pub async fn run(command: Command, connection: &Connection) -> Outcome {
     match command {
         Command::Get(args) => resource::get(args, connection).await,
         Command::Describe(args) => describe::run(args, connection).await,
@@ -376,15 +379,17 @@ mod tests {
         let written = |kind| Err(anyhow::Error::new(std::io::Error::from(kind)).context("cannot write"));
         let done = || Ok(ExitCode::SUCCESS);
         let (closed, full) = (ErrorKind::BrokenPipe, ErrorKind::StorageFull);
-        assert!(printed(done(), None).is_ok_and(|code| code == ExitCode::SUCCESS));
+        assert!(with_failure(done(), None).is_ok_and(|code| code == ExitCode::SUCCESS));
         for outcome in [done(), written(closed), Ok(ExitCode::FAILURE)] {
-            assert!(printed(outcome, failure(closed)).is_ok_and(|code| code == ExitCode::from(PIPE_CLOSED)));
+            assert!(
+                with_failure(outcome, failure(closed)).is_ok_and(|code| code == ExitCode::from(PIPE_CLOSED))
+            );
         }
         for outcome in [done(), written(full)] {
-            assert_eq!(exit_code(&printed(outcome, failure(full)).unwrap_err()), 1);
+            assert_eq!(exit_code(&with_failure(outcome, failure(full)).unwrap_err()), 1);
         }
         let refused = Err(UsageError("wrong".to_owned()).into());
-        assert_eq!(exit_code(&printed(refused, failure(closed)).unwrap_err()), 2);
+        assert_eq!(exit_code(&with_failure(refused, failure(closed)).unwrap_err()), 2);
     }
 
     #[test]

@@ -58,8 +58,13 @@ pub(crate) fn take_failure() -> Option<io::Error> {
 }
 
 /// Prints a line to standard output. Whether it could be written decides in the end how the command ends.
-pub fn line(text: &str) {
-    let _ = Out.write_all(format!("{text}\n").as_bytes());
+pub fn line(content: &str) {
+    text(&format!("{content}\n"));
+}
+
+/// As [`line`], of text that has its ends of lines.
+pub fn text(text: &str) {
+    let _ = Out.write_all(text.as_bytes());
 }
 
 /// Prints a line to standard output; whether it could be written there and then.

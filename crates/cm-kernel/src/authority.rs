@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cm_catalog::{Record, guard};
 use cm_db::{DbError, ReadTx};
 use cm_events::{EventVerb, NewEvent, Outcome};
-use cm_identity::{CredentialProblem, IdentityError, Source};
+use cm_identity::{CredentialProblem, IdentityError, Presented, Source};
 use cm_objects::VersionName;
 use cm_policy::sharing::decision::usual_use;
 use cm_policy::sharing::{Circumstances, Use};
@@ -45,7 +45,7 @@ impl Found {
 }
 
 /// Why nobody was found behind a credential.
-enum Unproven {
+pub(crate) enum Unproven {
     /// It proves nothing.
     Credential(CredentialProblem),
     /// Nothing could be found out.
@@ -131,10 +131,19 @@ impl Kernel {
 
     async fn find_actor(&self, bearer: &str) -> Result<Actor, Unproven> {
         let asked = Asked::of(bearer, self.db());
-        if let Some(known) = asked.and_then(|asked| self.recognised().find(&asked, self.now())) {
+        if let Some(known) = asked.as_ref().and_then(|asked| self.recognised().find(asked, self.now())) {
             return Ok(known);
         }
         let presented = self.identity().presented(bearer)?;
+        self.recognise(presented, asked).await
+    }
+
+    /// Looks up whose credential it is, and remembers it if that can be.
+    pub(crate) async fn recognise(
+        &self,
+        presented: Presented,
+        asked: Option<Asked>,
+    ) -> Result<Actor, Unproven> {
         let (book, catalog) = (self.policy_book().clone(), self.catalog().clone());
         // One transaction: every request waits for it, and nobody has roles of another moment than its credential.
         let actor = self

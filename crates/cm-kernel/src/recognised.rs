@@ -26,20 +26,36 @@ pub(crate) struct Recognised(Mutex<Remembered>);
 #[derive(Default)]
 struct Remembered {
     commits: u64,
-    actors: HashMap<Sha256Digest, Actor>,
+    actors: HashMap<Shown, Actor>,
 }
 
-/// A credential, by its digest, at a moment of the database.
-#[derive(Clone, Copy, Debug)]
+/// What somebody shows. The two are never taken for each other, whatever text a bearer shows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Shown {
+    /// What is the credential itself, by its digest.
+    Bearer(Sha256Digest),
+    /// An S3 key's id, which proves nothing: that its secret is known has to be shown every time.
+    S3Key(String),
+}
+
+/// A credential at a moment of the database.
+#[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    digest: Sha256Digest,
+    shown: Shown,
     commits: u64,
 }
 
 impl Asked {
-    /// To be called before the tables are looked at. `None` where nothing can be remembered.
+    /// Of a bearer's text. To be called before the tables are looked at. `None` where nothing can be remembered.
     pub(crate) fn of(bearer: &str, db: &Db) -> Option<Self> {
-        db.commits().map(|commits| Self { digest: digest::sha256(bearer.as_bytes()), commits })
+        let commits = db.commits()?;
+        Some(Self { shown: Shown::Bearer(digest::sha256(bearer.as_bytes())), commits })
+    }
+
+    /// As [`Asked::of`], of the id of an S3 key.
+    pub(crate) fn of_s3_key(id: &str, db: &Db) -> Option<Self> {
+        let commits = db.commits()?;
+        Some(Self { shown: Shown::S3Key(id.to_owned()), commits })
     }
 }
 
@@ -47,7 +63,7 @@ impl Recognised {
     /// Whose credential it is, if it was recognised since the last commit and has not expired.
     pub(crate) fn find(&self, asked: &Asked, now: Timestamp) -> Option<Actor> {
         let remembered = self.lock();
-        let actor = remembered.actors.get(&asked.digest).filter(|_| remembered.commits == asked.commits)?;
+        let actor = remembered.actors.get(&asked.shown).filter(|_| remembered.commits == asked.commits)?;
         (!has_expired(actor, now)).then(|| actor.clone())
     }
 
@@ -62,7 +78,7 @@ impl Recognised {
             remembered.actors.clear();
             remembered.commits = asked.commits;
         }
-        remembered.actors.insert(asked.digest, actor.clone());
+        remembered.actors.insert(asked.shown, actor.clone());
     }
 
     fn lock(&self) -> MutexGuard<'_, Remembered> {
@@ -88,7 +104,7 @@ mod tests {
     use super::*;
 
     fn asked(text: &str, commits: u64) -> Asked {
-        Asked { digest: digest::sha256(text.as_bytes()), commits }
+        Asked { shown: Shown::Bearer(digest::sha256(text.as_bytes())), commits }
     }
 
     fn knows(recognised: &Recognised, asked: Asked) -> bool {
@@ -107,6 +123,15 @@ mod tests {
         assert!(!knows(&recognised, asked("a", 2)), "what was known before is gone");
         recognised.keep(asked("a", 1), &Actor::node());
         assert!(!knows(&recognised, asked("a", 1)), "what was found out too late is not kept");
+    }
+
+    #[test]
+    fn the_id_of_a_key_is_no_bearer() {
+        let recognised = Recognised::default();
+        let key = Asked { shown: Shown::S3Key("CMKEY".to_owned()), commits: 1 };
+        recognised.keep(key.clone(), &Actor::node());
+        assert!(knows(&recognised, key));
+        assert!(!knows(&recognised, asked("CMKEY", 1)));
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! Keys that requests of S3 are signed with, as the face of S3 works with them.
 
-use std::sync::Arc;
-
 use cm_crypto::Secret;
 use cm_identity::{ApiKeyInfo, Principal};
 
-use crate::authority::existing_roles;
 use crate::credentials::{existing, unproven};
 use crate::giving::demand_power_to_become;
-use crate::{Actor, ActorFacts, CredentialPermit, Kernel, KernelError, OpContext};
+use crate::recognised::Asked;
+use crate::{Actor, CredentialPermit, Kernel, KernelError, OpContext};
 
 impl Kernel {
     /// Makes a key for a principal to sign requests of S3 with; its secret is returned this once, and its id is the access
@@ -37,10 +35,13 @@ impl Kernel {
     /// # Errors
     /// [`KernelError::Unauthenticated`] if there is no such key.
     pub async fn s3_secret(&self, key: &str) -> Result<Secret<String>, KernelError> {
-        let (identity, key) = (self.identity().clone(), key.to_owned());
         // As for every other credential: the first look at what a request may do, and what it is answered from.
         self.freshen().await?;
-        self.db().read(move |tx| identity.s3_secret(tx, &key).map_err(unproven)).await
+        if self.known_s3_key(key).1.is_some() {
+            return Ok(self.identity().s3_secret_of_known(key));
+        }
+        let (identity, key) = (self.identity().clone(), key.to_owned());
+        self.db().look_up(move |tx| identity.s3_secret(tx, &key).map_err(unproven)).await
     }
 
     /// Finds out whose S3 key it is that a request was signed with. The caller has checked the signature with this
@@ -50,20 +51,18 @@ impl Kernel {
     /// As [`Kernel::authenticate`].
     pub async fn authenticate_s3(&self, key: &str, secret: &str) -> Result<Actor, KernelError> {
         let presented = self.identity().presented_s3(key, secret).map_err(unproven)?;
-        let (book, catalog) = (self.policy_book().clone(), self.catalog().clone());
-        let actor = self
-            .db()
-            .read(move |tx| {
-                let authenticated = presented.recognise(tx).map_err(unproven)?;
-                let principal = authenticated.principal();
-                let roles = existing_roles(tx, &principal.tenant, &principal.roles)?;
-                let policies = book.in_force(tx, &catalog, &principal.tenant)?;
-                let (principal, tenant) = (principal.id.clone(), principal.tenant.clone());
-                let facts = ActorFacts { principal, tenant, roles, policies };
-                Ok::<_, KernelError>(Actor::Principal(Arc::new(facts), Arc::new(authenticated)))
-            })
-            .await?;
+        let actor = match self.known_s3_key(key) {
+            (_, Some(known)) => known,
+            (asked, None) => self.recognise(presented, asked).await?,
+        };
         self.admit(None, &actor)?;
         Ok(actor)
+    }
+
+    /// Whose key it was a moment ago, for those who have shown its secret.
+    fn known_s3_key(&self, key: &str) -> (Option<Asked>, Option<Actor>) {
+        let asked = Asked::of_s3_key(key, self.db());
+        let known = asked.as_ref().and_then(|asked| self.recognised().find(asked, self.now()));
+        (asked, known)
     }
 }

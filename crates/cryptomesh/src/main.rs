@@ -91,16 +91,17 @@ fn main() -> ExitCode {
     let flag = cli.connection.data_dir.is_some();
     cli.connection = cli.connection.or_environment(|name| std::env::var_os(name));
     // It brings a runtime of one thread, with which its instance dies.
+    let format = cli.connection.output;
     let outcome = match cli.command {
         Command::InstanceAgent(args) => agent::run(args),
         _ => run(cli, flag),
     };
-    match outcome {
+    match cm_cli::printed(outcome) {
         Ok(code) => code,
         Err(error) => {
-            // The whole chain, once, here.
-            eprintln!("error: {error:#}");
-            ExitCode::from(exit_code(&error))
+            let code = exit_code(&error);
+            cm_cli::explain(&error, code, format);
+            ExitCode::from(code)
         }
     }
 }
@@ -142,7 +143,10 @@ fn run(cli: Cli, data_dir_by_flag: bool) -> cm_cli::Outcome {
             runtime.block_on(db::run(command, data_dir, &cli.connection))
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "cryptomesh", &mut std::io::stdout());
+            // It gives up with a panic if it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "cryptomesh", &mut script);
+            cm_cli::output::text(&String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
         Command::Openapi => {

@@ -25,10 +25,10 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     let mut filled = Filled::new()?;
     filled.fill_to(RECORDS)?;
     let bare = Bare::start()?;
-    for engine in &options.engines {
-        check(&filled, *engine)?;
+    for engine in options.engines() {
+        check(&filled, engine)?;
         progress(&format!("{}: the recorded statements are those that the node issues", engine.name()));
-        measure(options, &filled, *engine, &bare)?;
+        measure(options, &filled, engine, &bare)?;
     }
     Ok(())
 }
@@ -50,7 +50,7 @@ fn measure(options: &Options, filled: &Filled, engine: Engine, bare: &Bare) -> O
         "{}, {RECORDS} records, {CALLERS} connections: {} rounds of {:.1} s",
         engine.name(),
         options.rounds,
-        options.window.as_secs_f64()
+        options.window().as_secs_f64()
     );
     let mut report = table(&title);
     for operation in check::OPERATIONS {
@@ -61,7 +61,7 @@ fn measure(options: &Options, filled: &Filled, engine: Engine, bare: &Bare) -> O
         let (mut api, mut sql, mut nothing) = (Runs::default(), Runs::default(), Runs::default());
         // The first round finds caches cold and statements not prepared.
         for round in 0..=options.rounds {
-            let window = if round == 0 { options.window / 4 } else { options.window };
+            let window = if round == 0 { options.window() / 4 } else { options.window() };
             let runs = [
                 ask_for(&node, CALLERS, window, |n| operation.request(&place, n))?,
                 alone.measure(&place, &transactions, window)?,

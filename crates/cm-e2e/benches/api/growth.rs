@@ -20,14 +20,17 @@ const OPERATIONS: [Operation; 5] =
 /// Measures and prints the group.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     let mut filled = Filled::new()?;
-    let servers: Vec<_> =
-        options.engines.iter().map(|engine| (engine, (*engine == Engine::Postgres).then(postgres))).collect();
+    let servers: Vec<_> = options
+        .engines()
+        .into_iter()
+        .map(|engine| (engine, (engine == Engine::Postgres).then(postgres)))
+        .collect();
     let mut places: Vec<Vec<Place>> = servers.iter().map(|_| Vec::new()).collect();
-    for size in &options.sizes {
-        filled.fill_to(*size)?;
+    for size in options.sizes() {
+        filled.fill_to(size)?;
         for ((engine, server), places) in servers.iter().zip(&mut places) {
             let root = filled.root().join(format!("{}-{size}", engine.name()));
-            let mut place = Place::serve(&filled, root, **engine, server.as_ref(), LOG_LEVEL_DEFAULT)?;
+            let mut place = Place::serve(&filled, root, *engine, server.as_ref(), LOG_LEVEL_DEFAULT)?;
             place.find_middle()?;
             progress(&format!("{} with {size} records is served", engine.name()));
             places.push(place);
@@ -49,7 +52,7 @@ fn measure(options: &Options, places: &[Place]) -> Outcome<()> {
         // The first round finds caches cold.
         for round in 0..=options.rounds {
             for (place, runs) in places.iter().zip(&mut runs) {
-                let window = if round == 0 { options.window / 4 } else { options.window };
+                let window = if round == 0 { options.window() / 4 } else { options.window() };
                 let run = ask_for(&place.server()?, CALLERS, window, |n| operation.request(place, n))?;
                 if round > 0 {
                     runs.push(run);

@@ -1,13 +1,6 @@
 //! What the API costs, beside what it is compared with in the same run.
 //!
-//! `cargo xtask bench api [-- OPTION...]`:
-//!
-//! | option | meaning |
-//! | --- | --- |
-//! | `compare`, `growth` | only this group |
-//! | `sqlite`, `postgres` | only this database |
-//! | `--records-max N` | the largest catalogue of the group `growth`; a million unless told |
-//! | `--rounds N`, `--millis N` | how many rounds, and how long each run of a round takes |
+//! `cargo xtask bench api -- --help` says what can be chosen.
 //!
 //! The subject is a role: POST, GET, PUT and a list of 100, over 32 connections that are kept. The node is the release
 //! binary, started as a process of its own, in enforced mode, with the administrator's key, as it is configured when
@@ -43,6 +36,7 @@ mod table;
 
 use std::process::ExitCode;
 
+use clap::Parser;
 use cm_e2e::measure::Outcome;
 
 use options::Options;
@@ -51,11 +45,9 @@ use options::Options;
 const CALLERS: usize = 32;
 
 fn main() -> ExitCode {
-    // cargo itself adds `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let outcome = match arguments.first().map(String::as_str) {
+    let outcome = match std::env::args().nth(1).as_deref() {
         Some(bare::PROCESS) => bare::process(),
-        _ => Options::parse(&arguments).and_then(|options| run(&options)),
+        _ => run(&Options::parse()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,10 +59,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Outcome<()> {
-    if options.compare {
+    if options.compare() {
         compare::run(options)?;
     }
-    if options.growth {
+    if options.growth() {
         growth::run(options)?;
     }
     Ok(())

@@ -2,59 +2,78 @@
 
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
+use clap::{Parser, ValueEnum};
+
 use crate::place::Engine;
-use cm_e2e::measure::Outcome;
 
 /// The sizes of catalogues in the group `growth`.
 const SIZES: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
-/// The command line.
-#[derive(Debug)]
+/// What the API costs, beside what it is compared with in the same run.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask bench api --")]
 pub(crate) struct Options {
-    /// Whether to compare with the SQL alone and a bare handler.
-    pub(crate) compare: bool,
-    /// Whether to measure catalogues of different sizes.
-    pub(crate) growth: bool,
-    /// The databases.
-    pub(crate) engines: Vec<Engine>,
-    /// The sizes of catalogues.
-    pub(crate) sizes: Vec<u64>,
+    /// Only these groups, and only these databases.
+    #[arg(value_enum)]
+    only: Vec<Only>,
+    /// The largest catalogue of the group `growth`.
+    #[arg(long, value_name = "COUNT", default_value = "1000000", value_parser = RangedU64ValueParser::<u64>::new().range(1_000..))]
+    records_max: u64,
     /// How often everything is measured.
+    #[arg(long, value_name = "COUNT", default_value = "5", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) rounds: usize,
-    /// How long one run takes.
-    pub(crate) window: Duration,
+    /// How long one run of a round takes, in milliseconds.
+    #[arg(long, value_name = "TIME", default_value = "2000", value_parser = RangedU64ValueParser::<u64>::new().range(100..))]
+    millis: u64,
+    /// What cargo itself adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A part of what can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Only {
+    /// The comparison with the SQL alone and a bare handler.
+    Compare,
+    /// Catalogues of different sizes.
+    Growth,
+    /// The embedded database.
+    Sqlite,
+    /// The database server.
+    Postgres,
 }
 
 impl Options {
-    /// Reads the command line.
-    pub(crate) fn parse(arguments: &[String]) -> Outcome<Options> {
-        let (mut compare, mut growth) = (false, false);
-        let mut engines = Vec::new();
-        let (mut records_max, mut rounds, mut millis) = (1_000_000, 5, 2_000);
-        let mut words = arguments.iter().map(String::as_str);
-        while let Some(word) = words.next() {
-            let mut number = || -> Outcome<u64> {
-                let text = words.next().ok_or_else(|| format!("{word}: expected a number"))?;
-                Ok(text.parse().map_err(|error| format!("{word} {text}: {error}"))?)
-            };
-            match word {
-                "compare" => compare = true,
-                "growth" => growth = true,
-                "sqlite" => engines.push(Engine::Sqlite),
-                "postgres" => engines.push(Engine::Postgres),
-                "--records-max" => records_max = number()?,
-                "--rounds" => rounds = usize::try_from(number()?)?.max(1),
-                "--millis" => millis = number()?.max(100),
-                word => return Err(format!("`{word}` is no option of this benchmark").into()),
-            }
-        }
-        if !compare && !growth {
-            (compare, growth) = (true, true);
-        }
-        if engines.is_empty() {
-            engines = vec![Engine::Sqlite, Engine::Postgres];
-        }
-        let sizes = SIZES.into_iter().filter(|size| *size <= records_max.max(SIZES[0])).collect();
-        Ok(Options { compare, growth, engines, sizes, rounds, window: Duration::from_millis(millis) })
+    /// Whether to compare with the SQL alone and a bare handler.
+    pub(crate) fn compare(&self) -> bool {
+        self.has(Only::Compare, Only::Growth)
+    }
+
+    /// Whether to measure catalogues of different sizes.
+    pub(crate) fn growth(&self) -> bool {
+        self.has(Only::Growth, Only::Compare)
+    }
+
+    /// One of two is measured if it is named, or if the other is not.
+    fn has(&self, one: Only, other: Only) -> bool {
+        self.only.contains(&one) || !self.only.contains(&other)
+    }
+
+    /// The databases.
+    pub(crate) fn engines(&self) -> Vec<Engine> {
+        let sqlite = self.has(Only::Sqlite, Only::Postgres).then_some(Engine::Sqlite);
+        let postgres = self.has(Only::Postgres, Only::Sqlite).then_some(Engine::Postgres);
+        sqlite.into_iter().chain(postgres).collect()
+    }
+
+    /// The sizes of catalogues.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = u64> {
+        SIZES.into_iter().filter(|size| *size <= self.records_max)
+    }
+
+    /// How long one run takes.
+    pub(crate) fn window(&self) -> Duration {
+        Duration::from_millis(self.millis)
     }
 }

@@ -1,10 +1,6 @@
 //! What it costs to find out who somebody is, beside the arithmetic alone.
 //!
-//! `cargo xtask bench identity [-- OPTION...]`:
-//!
-//! | option | meaning |
-//! | --- | --- |
-//! | `--rounds N`, `--millis N` | how many rounds, and how long each run of a round takes |
+//! `cargo xtask bench identity -- --help` says what can be chosen.
 //!
 //! The node is the release binary, a process of its own, in enforced mode, as it is configured when nobody configures it. It is
 //! asked over 32 connections that are kept.
@@ -25,6 +21,8 @@ mod table;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use cm_e2e::measure::{Outcome, Request, Runs, Server, ask_for, progress};
 use cm_e2e::{Node, NodeOptions};
 
@@ -34,35 +32,29 @@ use people::{PEOPLE, People};
 /// Connections of the client.
 const CALLERS: usize = 32;
 
+/// What it costs to find out who somebody is, beside the arithmetic alone.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask bench identity --")]
 struct Options {
+    /// How often everything is measured.
+    #[arg(long, value_name = "COUNT", default_value = "5", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     rounds: usize,
-    window: Duration,
+    /// How long one run of a round takes, in milliseconds.
+    #[arg(long, value_name = "TIME", default_value = "2000", value_parser = RangedU64ValueParser::<u64>::new().range(100..))]
+    millis: u64,
+    /// What cargo itself adds.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 fn main() -> ExitCode {
-    // cargo itself adds `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    match options(&arguments).and_then(|options| run(&options)) {
+    match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn options(arguments: &[String]) -> Outcome<Options> {
-    let mut options = Options { rounds: 5, window: Duration::from_secs(2) };
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let number: u64 = words.next().ok_or_else(|| format!("{word}: expected a number"))?.parse()?;
-        match word.as_str() {
-            "--rounds" => options.rounds = usize::try_from(number)?.max(1),
-            "--millis" => options.window = Duration::from_millis(number.max(100)),
-            word => return Err(format!("`{word}` is no option of this benchmark").into()),
-        }
-    }
-    Ok(options)
 }
 
 /// What was measured.
@@ -87,7 +79,7 @@ fn run(options: &Options) -> Outcome<()> {
     let alone = Alone::open(&root.path().join("alone"))?;
     let mut found = Found::default();
     for round in 1..=options.rounds {
-        measure(options.window, &administrator, &people, &alone, &mut found)?;
+        measure(Duration::from_millis(options.millis), &administrator, &people, &alone, &mut found)?;
         progress(&format!("round {round} of {} done", options.rounds));
     }
     print(&found)

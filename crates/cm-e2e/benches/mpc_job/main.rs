@@ -11,21 +11,32 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use cm_client::Api;
 use cm_e2e::measure::{Outcome, Report, Samples, progress};
 use cm_e2e::{Node, NodeOptions};
 use serde_json::{Value, json};
 
-/// Jobs of each kind, unless told.
-const JOBS: usize = 100;
 /// Jobs before any is counted: connections are made and kept.
 const WARM: usize = 5;
 /// What is aimed at.
 const AIM: Duration = Duration::from_millis(20);
 
+/// How long one product takes as a job over REST, between three nodes that are processes of their own.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask bench mpc-job --")]
+struct Options {
+    /// Jobs of each kind.
+    #[arg(default_value = "100", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    jobs: usize,
+    /// What cargo itself adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
 fn main() -> ExitCode {
-    // cargo itself adds `--bench`.
-    let jobs = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(JOBS);
+    let jobs = Options::parse().jobs;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(measure(jobs)));
     match outcome {

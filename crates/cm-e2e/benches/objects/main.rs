@@ -1,17 +1,6 @@
 //! What storing and reading objects costs, beside what it is compared with in the same run.
 //!
-//! `cargo xtask bench objects [-- OPTION...]`:
-//!
-//! | option | meaning |
-//! | --- | --- |
-//! | `transfers`, `listing` | only this group |
-//! | `--short` | a run of a few seconds that shows that everything works; its figures mean little |
-//! | `--sizes 4KiB,1MiB,64MiB` | the sizes of objects |
-//! | `--connections 1,8,32` | how many at once |
-//! | `--rounds N`, `--millis N` | how many rounds, and how long each run of a round takes at least |
-//! | `--objects N` | how many small objects are listed; 100,000 unless told, 0 for none |
-//! | `--garage PATH`, `--no-garage` | the reference server's executable; without it |
-//! | `--dir DIR` | where everything is stored, instead of the directory of temporary files |
+//! `cargo xtask bench objects -- --help` says what can be chosen.
 //!
 //! Group `transfers`: PUT and GET, over connections that are kept, of objects no two of whose chunks are alike. The node is
 //! the `cryptomesh` executable of the same profile, a process of its own, as it is when nobody configures it; it is asked
@@ -54,14 +43,12 @@ use std::process::ExitCode;
 
 use cm_e2e::measure::Outcome;
 
-use options::Options;
+use options::{Group, Options};
 
 fn main() -> ExitCode {
-    // cargo itself adds `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let outcome = match arguments.first().map(String::as_str) {
+    let outcome = match std::env::args().nth(1).as_deref() {
         Some(bare::PROCESS) => bare::process(),
-        _ => Options::parse(&arguments).and_then(|options| run(&options)),
+        _ => run(&Options::read()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -76,10 +63,10 @@ fn run(options: &Options) -> Outcome<()> {
     if options.garage.is_none() {
         eprintln!("without Garage; `cargo install garage --version {}` makes it", garage::VERSION);
     }
-    if options.transfers {
+    if options.has(Group::Transfers) {
         transfers::run(options)?;
     }
-    if options.objects > 0 {
+    if options.has(Group::Listing) {
         listing::run(options)?;
     }
     Ok(())

@@ -3,87 +3,100 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cm_e2e::measure::Outcome;
+use clap::{Parser, ValueEnum};
 
 use crate::garage;
 
-/// The command line.
-#[derive(Debug)]
+/// What storing and reading objects costs, beside what it is compared with in the same run.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask bench objects --")]
 pub(crate) struct Options {
-    /// Whether to store and read.
-    pub(crate) transfers: bool,
-    /// How many objects to list; none leaves the group out.
-    pub(crate) objects: usize,
-    /// The sizes of objects, in bytes.
+    /// Only these groups.
+    #[arg(value_enum)]
+    groups: Vec<Group>,
+    /// A run of a few seconds that shows that everything works; its figures mean little.
+    #[arg(long)]
+    short: bool,
+    /// The sizes of objects that are stored and read.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = size,
+        default_value = "4KiB,1MiB,64MiB",
+        default_value_if("short", "true", "4KiB,1MiB")
+    )]
     pub(crate) sizes: Vec<usize>,
-    /// How many connections there are.
+    /// How many connections there are at once.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = count,
+        default_value = "1,8,32",
+        default_value_if("short", "true", "1,8")
+    )]
     pub(crate) connections: Vec<usize>,
     /// How often everything is measured.
+    #[arg(long, value_parser = count, default_value = "3", default_value_if("short", "true", "1"))]
     pub(crate) rounds: usize,
-    /// How long one run takes at least.
+    /// How long one run of a round takes at least, in milliseconds.
+    #[arg(long = "millis", value_parser = millis, default_value = "1000", default_value_if("short", "true", "200"))]
     pub(crate) window: Duration,
-    /// The executable of the reference server, if there is one.
+    /// How many small objects are listed.
+    #[arg(long, value_parser = count, default_value = "100000", default_value_if("short", "true", "2500"))]
+    pub(crate) objects: usize,
+    /// The executable of the reference server [default: where cargo installs it, or the search path].
+    #[arg(long, value_name = "FILE")]
     pub(crate) garage: Option<PathBuf>,
+    /// Leave the reference server out.
+    #[arg(long, conflicts_with = "garage")]
+    no_garage: bool,
     /// Where everything is stored.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
     pub(crate) dir: PathBuf,
+    /// What cargo itself adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What is measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Group {
+    /// Objects stored and read.
+    Transfers,
+    /// All keys of a bucket of small objects listed.
+    Listing,
 }
 
 impl Options {
     /// Reads the command line.
-    pub(crate) fn parse(arguments: &[String]) -> Outcome<Options> {
-        let mut options = Options {
-            transfers: false,
-            objects: 100_000,
-            sizes: vec![4 << 10, 1 << 20, 64 << 20],
-            connections: vec![1, 8, 32],
-            rounds: 3,
-            window: Duration::from_millis(1_000),
-            garage: garage::find(),
-            dir: std::env::temp_dir(),
+    pub(crate) fn read() -> Options {
+        let mut options = Options::parse();
+        options.garage = match options.no_garage {
+            true => None,
+            false => options.garage.or_else(garage::find),
         };
-        let mut listing = false;
-        let mut words = arguments.iter().map(String::as_str);
-        while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| format!("{word}: expected a value"));
-            match word {
-                "transfers" => options.transfers = true,
-                "listing" => listing = true,
-                "--short" => {
-                    options.sizes = vec![4 << 10, 1 << 20];
-                    options.connections = vec![1, 8];
-                    (options.rounds, options.objects) = (1, 2_500);
-                    options.window = Duration::from_millis(200);
-                }
-                "--sizes" => options.sizes = several(value()?, size)?,
-                "--connections" => options.connections = several(value()?, count)?,
-                "--rounds" => options.rounds = count(value()?)?,
-                "--millis" => options.window = Duration::from_millis(count(value()?)? as u64),
-                "--objects" => options.objects = value()?.parse()?,
-                "--garage" => options.garage = Some(value()?.into()),
-                "--no-garage" => options.garage = None,
-                "--dir" => options.dir = value()?.into(),
-                word => return Err(format!("`{word}` is no option of this benchmark").into()),
-            }
-        }
-        match (options.transfers, listing) {
-            (false, false) => options.transfers = true,
-            (true, false) => options.objects = 0,
-            _ => {}
-        }
-        Ok(options)
+        options
+    }
+
+    /// Whether a group is to be measured.
+    pub(crate) fn has(&self, group: Group) -> bool {
+        self.groups.is_empty() || self.groups.contains(&group)
     }
 }
 
-fn several(text: &str, one: impl Fn(&str) -> Outcome<usize>) -> Outcome<Vec<usize>> {
-    text.split(',').map(one).collect()
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("0 is too few".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
 }
 
-fn count(text: &str) -> Outcome<usize> {
-    let number: usize = text.parse().map_err(|error| format!("{text}: {error}"))?;
-    if number == 0 { Err("0 is too few".into()) } else { Ok(number) }
+fn millis(text: &str) -> Result<Duration, String> {
+    count(text).map(|millis| Duration::from_millis(millis as u64))
 }
 
-fn size(text: &str) -> Outcome<usize> {
+fn size(text: &str) -> Result<usize, String> {
     let (number, unit) = match (text.strip_suffix("KiB"), text.strip_suffix("MiB")) {
         (Some(number), _) => (number, 10),
         (_, Some(number)) => (number, 20),

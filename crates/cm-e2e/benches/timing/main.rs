@@ -1,6 +1,6 @@
 //! Whether the time that it takes to compare a password or a token tells anything of the secret.
 //!
-//! `cargo xtask bench timing [-- --samples N]`, 50 000 samples unless told.
+//! `cargo xtask bench timing -- --help` says what can be chosen.
 //!
 //! Each comparison is timed on two classes of what a guesser shows, in random order: guesses that are nearly or wholly right, and
 //! guesses that are wrong from the first byte on. Both are made before the clock is looked at, at the same place in memory. Welch's
@@ -15,30 +15,31 @@ mod subjects;
 
 use std::process::ExitCode;
 
+use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use cm_e2e::measure::{Outcome, Report, progress};
 
 use subjects::{Subject, subjects};
 
-/// How many samples of a comparison that is quick.
-const SAMPLES: usize = 50_000;
+/// Whether the time that it takes to compare a password or a token tells anything of the secret.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask bench timing --")]
+struct Options {
+    /// How many samples of a comparison that is quick.
+    #[arg(long, value_name = "COUNT", default_value = "50000", value_parser = RangedU64ValueParser::<usize>::new().range(1_000..))]
+    samples: usize,
+    /// What cargo itself adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
 
 fn main() -> ExitCode {
-    // cargo itself adds `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    match samples(&arguments).and_then(run) {
+    match run(Options::parse().samples) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn samples(arguments: &[String]) -> Outcome<usize> {
-    match arguments {
-        [] => Ok(SAMPLES),
-        [word, number] if word == "--samples" => Ok(number.parse::<usize>()?.max(1000)),
-        _ => Err("expected nothing, or `--samples N`".into()),
     }
 }
 

@@ -167,9 +167,12 @@ fn what_is_there_already_stays_what_it_is() {
 #[test]
 fn what_cannot_be_printed_is_no_success() {
     let desk = Desk::new();
-    for arguments in
-        [&["object", "ls", "bb1"][..], &["object", "get", "bb1/k1", "-"], &["-o", "json", "whoami"]]
-    {
+    for arguments in [
+        &["object", "ls", "bb1"][..],
+        &["object", "get", "bb1/k1", "-"],
+        &["-o", "json", "whoami"],
+        &["completions", "bash"],
+    ] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let output = desk.line(arguments).stdout(full).output().unwrap();
         assert!(ends(&output, 1).1.contains("No space left"), "{arguments:?}");

@@ -75,7 +75,12 @@ impl Identity {
     /// Errors: `InvalidCredential`.
     pub fn s3_secret(&self, tx: &ReadTx<'_>, id: &str) -> Result<Secret<String>, IdentityError> {
         s3_key(tx, id)?;
-        Ok(self.keys().s3_secret(id))
+        Ok(self.s3_secret_of_known(id))
+    }
+
+    /// The same, of a key that is known to be there.
+    pub fn s3_secret_of_known(&self, id: &str) -> Secret<String> {
+        self.keys().s3_secret(id)
     }
 
     pub(super) fn add_api_key(

@@ -128,7 +128,7 @@ impl Engine {
             return Ok(known);
         }
         let wanted = id.clone();
-        let row = self.db.read(move |tx| Ok::<_, ObjectError>(tx.get::<Lifecycles>(&wanted)?)).await?;
+        let row = self.db.look_up(move |tx| Ok::<_, ObjectError>(tx.get::<Lifecycles>(&wanted)?)).await?;
         let rules = Arc::new(row.map(|row| row.rules).unwrap_or_default());
         self.rules.put(id, now, rules.clone());
         Ok(rules)

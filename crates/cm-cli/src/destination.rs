@@ -35,15 +35,16 @@ impl Destination {
     /// Begins a file that nobody but its owner reads, unless `mode` says more. What is there already stays unless it is to be
     /// replaced.
     pub(crate) fn create(path: &Path, mode: u32, replaces: bool) -> anyhow::Result<Self> {
-        let name = path.file_name().filter(|_| path != Path::new("-"));
-        let name =
-            name.ok_or_else(|| UsageError(format!("`{}` is no name of a file to write", path.display())))?;
+        if path.file_name().is_none() || path == Path::new("-") {
+            return Err(UsageError(format!("`{}` is no name of a file to write", path.display())).into());
+        }
         if !replaces && path.symlink_metadata().is_ok() {
             let message = format!("{} exists already", path.display());
             return Err(UsageError(message).into());
         }
         let unique = hex::encode(cm_crypto::secret::random_bytes::<8>());
-        let temporary = path.with_file_name(format!(".{}.{unique}.part", name.to_string_lossy()));
+        // The name of the file may be as long as names can be.
+        let temporary = path.with_file_name(format!(".cryptomesh-{unique}.part"));
         let file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&temporary);
         let file = file.with_context(|| format!("cannot write beside {}", path.display()))?;
         Ok(Self { path: path.to_owned(), temporary, file: Some(file), replaces })

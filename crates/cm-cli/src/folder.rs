@@ -1,30 +1,27 @@
 //! `object put`, `get`, `cp` and `rm` with `--recursive`: all objects below a folder, several at once. What is already as it is to
 //! be is not transferred, so that the same command goes on after an interruption.
 
+mod crowd;
+mod walk;
+
 use std::collections::VecDeque;
 use std::fmt::{Display, Formatter};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
 use cm_client::objects::ObjectView;
 use cm_client::upload::PART_BYTES;
-use cm_client::{Api, ClientError, Progress, SteadyFile, is_content_of};
+use cm_client::{Api, ClientError, SteadyFile, is_content_of};
 use cm_types::{BucketName, ObjectKey};
-use indicatif::{HumanBytes, ProgressBar};
-use serde::Serialize;
-use tokio::task::JoinSet;
 
 use crate::object::{bucket_name, ensure_bucket};
 use crate::removal::agree;
 use crate::{Connection, Outcome, UsageError, output, transfer};
+use crowd::{Crowd, Done};
+use walk::{Walk, place};
 
-/// Objects under way at once. Large ones have several parts under way besides.
-const AT_ONCE: usize = 4;
-/// After so many failures the rest is not tried.
-const FAILURES_MAX: usize = 10;
 /// Objects that are asked for at a time.
 const PAGE: usize = 1000;
 
@@ -63,115 +60,6 @@ impl Display for Folder {
     }
 }
 
-/// A regular file below a directory.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Found {
-    /// What its key has behind the name of the folder.
-    rest: String,
-    path: PathBuf,
-    size: u64,
-}
-
-/// What came of one object.
-enum Done {
-    /// It was transferred or removed.
-    Changed(u64),
-    /// It was so already.
-    Same,
-}
-
-/// What came of all of them.
-#[derive(Debug, Default, Serialize)]
-struct Tally {
-    changed: u64,
-    unchanged: u64,
-    /// How much was transferred, or how long what was removed had been.
-    bytes: u64,
-    failed: Vec<Failure>,
-}
-
-#[derive(Debug, Serialize)]
-struct Failure {
-    name: String,
-    reason: String,
-}
-
-/// Work on several objects at once.
-struct Crowd<'a> {
-    connection: &'a Connection,
-    bar: ProgressBar,
-    jobs: JoinSet<(String, anyhow::Result<Done>)>,
-    tally: Tally,
-    first_error: Option<anyhow::Error>,
-}
-
-impl<'a> Crowd<'a> {
-    fn new(what: &str, connection: &'a Connection) -> Crowd<'a> {
-        let (bar, _) = output::progress(connection, None, what);
-        Crowd { connection, bar, jobs: JoinSet::new(), tally: Tally::default(), first_error: None }
-    }
-
-    /// Begins with one more as soon as there is room for it; false once too many have failed.
-    async fn add(
-        &mut self,
-        name: String,
-        job: impl Future<Output = anyhow::Result<Done>> + Send + 'static,
-    ) -> bool {
-        while self.jobs.len() >= AT_ONCE && self.finish_one().await {}
-        if self.tally.failed.len() >= FAILURES_MAX {
-            return false;
-        }
-        self.jobs.spawn(async move { (name, job.await) });
-        true
-    }
-
-    /// Waits for one; false if there is none.
-    async fn finish_one(&mut self) -> bool {
-        let Some(joined) = self.jobs.join_next().await else { return false };
-        let (name, outcome) = joined.unwrap_or_else(|error| (String::new(), Err(error.into())));
-        match outcome {
-            Ok(Done::Changed(bytes)) => {
-                self.tally.changed += 1;
-                self.tally.bytes += bytes;
-            }
-            Ok(Done::Same) => self.tally.unchanged += 1,
-            Err(error) => {
-                let reason = format!("{error:#}");
-                self.bar.suspend(|| output::note(self.connection, &format!("{name}: {reason}")));
-                self.tally.failed.push(Failure { name, reason });
-                self.first_error.get_or_insert(error);
-            }
-        }
-        true
-    }
-
-    /// A meter of one object's bytes, which counts for all.
-    fn meter(&self) -> Progress {
-        let (bar, before) = (self.bar.clone(), AtomicU64::new(0));
-        Arc::new(move |bytes| bar.inc(bytes.saturating_sub(before.swap(bytes, Ordering::Relaxed))))
-    }
-
-    /// Waits for those under way, and says what came of all.
-    async fn end(mut self, what_was: &str) -> Outcome {
-        while self.finish_one().await {}
-        self.bar.finish_and_clear();
-        let Tally { changed, unchanged, bytes, failed } = &self.tally;
-        let mut text = format!("{} {what_was}, {}", objects(*changed), HumanBytes(*bytes));
-        if *unchanged > 0 {
-            text += &format!("; {unchanged} were so already");
-        }
-        output::done(self.connection, &text, &self.tally);
-        let Some(error) = self.first_error else { return Ok(ExitCode::SUCCESS) };
-        let gave_up = if failed.len() >= FAILURES_MAX { "; the rest was not tried" } else { "" };
-        let count = objects(failed.len() as u64);
-        Err(error.context(format!("not {what_was}: {count}{gave_up}; the first: {}", failed[0].name)))
-    }
-}
-
-fn objects(count: u64) -> String {
-    if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
-}
-
 /// The objects of a folder, in the order of their keys.
 struct Objects {
     api: Api,
@@ -204,27 +92,36 @@ impl Objects {
 /// Stores the files below a directory.
 pub(crate) async fn put(dir: &Path, target: &str, create_bucket: bool, connection: &Connection) -> Outcome {
     let folder = Folder::parse(target)?;
-    let mut found = Vec::new();
-    let left_out = |path: &Path, what: &str| {
+    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let mut walk = Walk::default();
+    walk.read(entries, dir, "");
+    walk.found.sort_unstable();
+    for (path, what) in &walk.left_out {
         output::note(connection, &format!("{} is left out: it is {what}", path.display()));
-    };
-    walk(dir, "", &mut found, &left_out)?;
-    found.sort_unstable();
+    }
     let api = connection.api()?;
     if create_bucket {
         ensure_bucket(&api, &folder.bucket).await?;
     }
     let memory = transfer::memory(connection);
-    let mut crowd = Crowd::new(&folder.to_string(), connection);
-    crowd.bar.set_length(found.iter().map(|file| file.size).sum());
+    let mut crowd = Crowd::new(&folder.to_string(), true, connection);
+    crowd.bar.set_length(walk.found.iter().map(|file| file.size).sum());
     let work = async {
-        for file in found {
+        for (path, error) in walk.failed {
+            crowd.fail(path.display().to_string(), error);
+        }
+        for file in walk.found {
             let (api, bucket, memory, meter) =
                 (api.clone(), folder.bucket.clone(), memory.clone(), crowd.meter());
-            let key = folder.key(&file.rest);
             let name = file.path.display().to_string();
+            let key = match folder.key(&file.rest) {
+                Ok(key) => key,
+                Err(error) => {
+                    crowd.fail(name, error);
+                    continue;
+                }
+            };
             let job = async move {
-                let key = key?;
                 // What cannot be looked at may be written all the same.
                 if let Ok(there) = api.object(&bucket, &key).await
                     && is_same(file.path.clone(), there).await?
@@ -246,7 +143,7 @@ pub(crate) async fn put(dir: &Path, target: &str, create_bucket: bool, connectio
                 break;
             }
         }
-        crowd.end("stored").await
+        crowd.end("stored", &dir.display().to_string()).await
     };
     interruptible(work, connection).await
 }
@@ -260,24 +157,29 @@ pub(crate) async fn get(
 ) -> Outcome {
     let folder = Folder::parse(source)?;
     let dir = dir.unwrap_or_else(|| PathBuf::from("."));
+    if dir.exists() && !dir.is_dir() {
+        return Err(UsageError(format!("`{}` is no directory", dir.display())).into());
+    }
     let api = connection.api()?;
     let cache = if no_cache { None } else { transfer::cache(connection).map(Arc::new) };
     let mut objects = Objects::of(&api, &folder);
-    let mut crowd = Crowd::new(&folder.to_string(), connection);
+    let mut crowd = Crowd::new(&folder.to_string(), false, connection);
     let work = async {
         while let Some(object) = objects.next().await? {
+            let name = format!("{}/{}", folder.bucket, object.key);
+            let (place, key) = match place(&dir, folder.rest(&object.key), object.size) {
+                Ok(place) => (place, ObjectKey::parse(&object.key)?),
+                Err(error) => {
+                    crowd.fail(name, error);
+                    continue;
+                }
+            };
             crowd.bar.inc_length(object.size);
             let (api, bucket, cache, meter) =
                 (api.clone(), folder.bucket.clone(), cache.clone(), crowd.meter());
-            let place = place(&dir, folder.rest(&object.key));
-            let name = format!("{bucket}/{}", object.key);
             let job = async move {
-                let place = place?;
-                let key = ObjectKey::parse(&object.key)?;
-                let (parent, is_folder) = match object.key.ends_with('/') {
-                    true => (Some(place.as_path()), true),
-                    false => (place.parent(), false),
-                };
+                let is_folder = object.key.ends_with('/');
+                let parent = if is_folder { Some(place.as_path()) } else { place.parent() };
                 if let Some(parent) = parent {
                     tokio::fs::create_dir_all(parent)
                         .await
@@ -295,7 +197,7 @@ pub(crate) async fn get(
                 break;
             }
         }
-        crowd.end("written").await
+        crowd.end("written", &folder.to_string()).await
     };
     interruptible(work, connection).await
 }
@@ -316,33 +218,36 @@ pub(crate) async fn copy(
         ensure_bucket(&api, &to.bucket).await?;
     }
     let mut objects = Objects::of(&api, &from);
-    let mut crowd = Crowd::new(&to.to_string(), connection);
+    let mut crowd = Crowd::new(&to.to_string(), false, connection);
     let work = async {
         while let Some(object) = objects.next().await? {
+            let name = format!("{}/{}", from.bucket, object.key);
+            let (source, target) = (ObjectKey::parse(&object.key)?, to.key(from.rest(&object.key)));
+            let target = match target {
+                Ok(target) => target,
+                Err(error) => {
+                    crowd.fail(name, error);
+                    continue;
+                }
+            };
             crowd.bar.inc_length(object.size);
-            let (api, from, to, meter) = (
-                api.clone(),
-                from.bucket.clone(),
-                (to.bucket.clone(), to.key(from.rest(&object.key))),
-                crowd.meter(),
-            );
-            let name = format!("{from}/{}", object.key);
+            let (api, meter) = (api.clone(), crowd.meter());
+            let (from, to) = (from.bucket.clone(), to.bucket.clone());
             let job = async move {
-                let (source, target) = (ObjectKey::parse(&object.key)?, to.1?);
-                if let Ok(there) = api.object(&to.0, &target).await
+                if let Ok(there) = api.object(&to, &target).await
                     && (there.size, there.sha256) == (object.size, object.sha256)
                 {
                     meter(object.size);
                     return Ok(Done::Same);
                 }
-                api.copy_object((&from, &source), (&to.0, &target), Some(meter)).await?;
+                api.copy_object((&from, &source), (&to, &target), Some(meter)).await?;
                 Ok(Done::Changed(object.size))
             };
             if !crowd.add(name, job).await {
                 break;
             }
         }
-        crowd.end("copied").await
+        crowd.end("copied", &from.to_string()).await
     };
     interruptible(work, connection).await
 }
@@ -356,7 +261,7 @@ pub(crate) async fn remove(target: &str, yes: bool, connection: &Connection) -> 
     }
     let api = connection.api()?;
     let mut objects = Objects::of(&api, &folder);
-    let mut crowd = Crowd::new(&folder.to_string(), connection);
+    let mut crowd = Crowd::new(&folder.to_string(), false, connection);
     let work = async {
         while let Some(object) = objects.next().await? {
             crowd.bar.inc_length(object.size);
@@ -371,7 +276,7 @@ pub(crate) async fn remove(target: &str, yes: bool, connection: &Connection) -> 
                 break;
             }
         }
-        crowd.end("removed").await
+        crowd.end("removed", &folder.to_string()).await
     };
     interruptible(work, connection).await
 }
@@ -389,58 +294,13 @@ async fn interruptible(work: impl Future<Output = Outcome>, connection: &Connect
 
 /// Whether a file is what an object is.
 async fn is_same(file: PathBuf, object: ObjectView) -> anyhow::Result<bool> {
-    let path = file.clone();
+    let path = file.display().to_string();
     let read = tokio::task::spawn_blocking(move || is_content_of(&file, &object)).await?;
-    read.with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// Finds the regular files below a directory. Links to files are followed, those to directories, which may lead in circles, are not.
-fn walk(
-    dir: &Path,
-    rest: &str,
-    found: &mut Vec<Found>,
-    left_out: &impl Fn(&Path, &str),
-) -> anyhow::Result<()> {
-    let unreadable = || format!("cannot read {}", dir.display());
-    for entry in std::fs::read_dir(dir).with_context(unreadable)? {
-        let entry = entry.with_context(unreadable)?;
-        let path = entry.path();
-        let Some(name) = entry.file_name().to_str().map(|name| format!("{rest}{name}")) else {
-            return Err(UsageError(format!("{}: the name is no UTF-8, as keys are", path.display())).into());
-        };
-        let is_link = entry.file_type().with_context(unreadable)?.is_symlink();
-        match std::fs::metadata(&path) {
-            Ok(there) if there.is_file() => found.push(Found { rest: name, path, size: there.len() }),
-            Ok(there) if there.is_dir() && !is_link => walk(&path, &format!("{name}/"), found, left_out)?,
-            Ok(there) if there.is_dir() => left_out(&path, "a link to a directory"),
-            Ok(_) => left_out(&path, "no regular file"),
-            Err(_) if is_link => left_out(&path, "a link to nothing"),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Where an object of a folder belongs below a directory. A key is a stranger's text, and leads nowhere else.
-fn place(dir: &Path, rest: &str) -> anyhow::Result<PathBuf> {
-    let parts = rest.strip_suffix('/').unwrap_or(rest).split('/');
-    let mut place = dir.to_owned();
-    for part in parts {
-        let mut components = Path::new(part).components();
-        match (components.next(), components.next()) {
-            (Some(Component::Normal(name)), None) if name == part => place.push(name),
-            _ => anyhow::bail!("`{rest}` is no name of a file; get the object by itself"),
-        }
-    }
-    Ok(place)
+    Ok(read.map_err(|source| ClientError::File { path, source })?)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use super::*;
 
     #[test]
@@ -455,38 +315,5 @@ mod tests {
         assert!(folder("box").has(&folder("box/a")) && folder("box/a").has(&folder("box/a/b")));
         assert!(!folder("box/a").has(&folder("box/ab")) && !folder("box/a").has(&folder("other/a")));
         assert!(!folder("box/a/b").has(&folder("box/a")));
-    }
-
-    #[test]
-    fn no_key_leads_out_of_the_directory() {
-        let place = |rest: &str| place(Path::new("to"), rest).ok();
-        assert_eq!(place("a"), Some("to/a".into()));
-        assert_eq!(place("a/b c/d"), Some("to/a/b c/d".into()));
-        assert_eq!(place("a/"), Some("to/a".into()));
-        for wrong in ["", "/", "..", "../a", "a/../b", "a/./b", "./a", "/etc/passwd", "a//b", "a/.."] {
-            assert_eq!(place(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn files_are_found_once_whatever_links_there_are() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path();
-        std::fs::create_dir_all(root.join("a/b")).unwrap();
-        std::fs::write(root.join("a/b/deep"), "12").unwrap();
-        std::fs::write(root.join("top"), "1").unwrap();
-        std::os::unix::fs::symlink("top", root.join("link")).unwrap();
-        std::os::unix::fs::symlink(root, root.join("a/circle")).unwrap();
-        let mut found = Vec::new();
-        std::os::unix::fs::symlink("nowhere", root.join("lost")).unwrap();
-        let left_out = RefCell::new(Vec::new());
-        let leave_out = |path: &Path, _: &str| left_out.borrow_mut().push(path.to_owned());
-        walk(root, "", &mut found, &leave_out).unwrap();
-        found.sort_unstable();
-        let mut left_out = left_out.into_inner();
-        left_out.sort_unstable();
-        assert_eq!(left_out, [root.join("a/circle"), root.join("lost")]);
-        let found: Vec<_> = found.iter().map(|file| (file.rest.as_str(), file.size)).collect();
-        assert_eq!(found, [("a/b/deep", 2), ("link", 1), ("top", 1)]);
     }
 }

@@ -115,7 +115,7 @@ pub struct RmArgs {
     #[arg(long, short)]
     pub recursive: bool,
     /// Do not ask.
-    #[arg(long, short, requires = "recursive")]
+    #[arg(long, short)]
     pub yes: bool,
 }
 
@@ -160,7 +160,7 @@ pub async fn run(command: ObjectCommand, connection: &Connection) -> Outcome {
     }
 }
 
-fn is_missing(error: &anyhow::Error) -> bool {
+pub(crate) fn is_missing(error: &anyhow::Error) -> bool {
     let is_refusal = |cause: &ClientError| match cause {
         ClientError::Refused(refusal) => refusal.status == NOT_FOUND,
         ClientError::NoObject(_) => true,

@@ -54,7 +54,7 @@ pub use storage_network::{
     StoragePeerInfo,
 };
 pub use terms::{BrokenTerm, Terms};
-pub use transfer::is_content_of;
+pub use transfer::{is_content_of, is_unfinished, unfinished};
 pub use trust::{Trust, VerifiedInstance};
 pub use upload::{UploadMemory, Uploaded};
 pub use waiting::OnSilence;

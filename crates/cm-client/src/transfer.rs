@@ -1,18 +1,18 @@
 //! Whole objects into files: several ranges at once, going on where it was interrupted, checked as a whole at the end.
 //!
-//! Beside the file that a download is to become, `.NAME.part` takes the bytes and `.NAME.part.json` says which version of
-//! which object they are of and which parts have arrived, with their digests. Whoever downloads the same version to the same place again goes
+//! Beside the file that a download is to become, `.cryptomesh-ID.part` takes the bytes and `.cryptomesh-ID.part.json` says which version
+//! of which object they are of and which parts have arrived, with their digests; ID is made of the file's name, which may be as long as names can be. Whoever downloads the same version to the same place again goes
 //! on from there, with the parts that are still what arrived; of another version nothing is kept. The file itself appears whole, with the right digest, or not at all.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::Read;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cm_crypto::digest::Sha256;
+use cm_crypto::digest::{self, Sha256};
 use cm_types::{BucketName, ObjectKey, Sha256Digest};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::{Method, Response, StatusCode, header};
@@ -32,8 +32,14 @@ const PARTS_AT_ONCE: usize = 4;
 pub(crate) const PART_ATTEMPTS: usize = 3;
 /// Bytes that are hashed at a time.
 const HASH_BYTES: usize = 1 << 20;
+/// What is not opened by way of a link.
+const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 /// As many links as the system follows, too.
 const LINKS_MAX: usize = 40;
+/// Begins and ends the name of what takes the bytes of a download until it is finished.
+const HELPER: (&str, &str) = (".cryptomesh-", ".part");
+/// Bytes of a digest that tell files of one directory apart.
+const HELPER_ID_BYTES: usize = 8;
 /// The header with the digest of a whole object.
 pub(crate) const CONTENT_SHA256: &str = "x-content-sha256";
 
@@ -97,17 +103,17 @@ struct Places {
 
 impl Places {
     fn beside(file: &Path) -> Result<Places, ClientError> {
-        let no_name = || std::io::Error::other("this is no name of a file");
-        let name = file.file_name().ok_or_else(no_name).map_err(failed(file))?.to_string_lossy();
-        let part = file.with_file_name(format!(".{name}.part"));
-        Ok(Places { state: file.with_file_name(format!(".{name}.part.json")), part })
+        let no_name = || failed(file)(std::io::Error::other("this is no name of a file"));
+        let part = unfinished(file).ok_or_else(no_name)?;
+        Ok(Places { state: part.with_extension("part.json"), part })
     }
 
     /// The file for the bytes that are to replace another, which nobody else writes as long as it is open.
     fn open(&self, replaced: &Path) -> Result<File, ClientError> {
         let mut options = File::options();
-        let file = options.create(true).truncate(false).read(true).write(true).open(&self.part);
-        let file = file.map_err(failed(&self.part))?;
+        let options = options.create(true).truncate(false).read(true).write(true);
+        // In a directory that others may write to, a link would lead the bytes over a file of the user's.
+        let file = options.custom_flags(NO_LINK).open(&self.part).map_err(failed(&self.part))?;
         let is_still_there =
             || std::io::Result::Ok(std::fs::metadata(&self.part)?.ino() == file.metadata()?.ino());
         match file.try_lock() {
@@ -146,6 +152,19 @@ impl Places {
         let _ = std::fs::remove_file(&self.state);
         let _ = std::fs::remove_file(&self.part);
     }
+}
+
+/// What takes the bytes of a download to this file until it is finished; `None` if this is no name of a file.
+pub fn unfinished(file: &Path) -> Option<PathBuf> {
+    let id = digest::sha256(file.file_name()?.as_encoded_bytes());
+    let id = hex::encode(&id.as_bytes()[..HELPER_ID_BYTES]);
+    Some(file.with_file_name(format!("{}{id}{}", HELPER.0, HELPER.1)))
+}
+
+/// Whether this is the name of something that belongs to an unfinished download.
+pub fn is_unfinished(name: &str) -> bool {
+    let id = name.strip_prefix(HELPER.0).and_then(|rest| rest.split_once(HELPER.1));
+    id.is_some_and(|(id, rest)| id.len() == 2 * HELPER_ID_BYTES && ["", ".json", ".tmp"].contains(&rest))
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> ClientError + use<> {
@@ -341,7 +360,9 @@ impl Api {
         if response.status() != StatusCode::PARTIAL_CONTENT {
             return Err(self.unexpected("a range was asked for, and something else was sent"));
         }
-        let mut sink = tokio::fs::OpenOptions::new().write(true).open(file).await.map_err(failed(file))?;
+        let mut options = tokio::fs::OpenOptions::new();
+        let sink = options.write(true).custom_flags(NO_LINK).open(file).await;
+        let mut sink = sink.map_err(failed(file))?;
         sink.seek(std::io::SeekFrom::Start(from)).await.map_err(failed(file))?;
         let ended = loop {
             match response.chunk().await {

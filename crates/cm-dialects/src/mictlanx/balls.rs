@@ -1,5 +1,7 @@
 //! Objects that belong together.
 
+use std::collections::BTreeMap;
+
 use cm_door::refusal;
 use cm_http::{Failure, FailureClass};
 use cm_kernel::objects::ObjectInfo;
@@ -89,10 +91,10 @@ impl MictlanX {
         Ok(pieces)
     }
 
-    /// All pieces of a ball that is to be read as a whole.
+    /// The pieces of a ball that is to be read as a whole: as many as its first one says, whatever else bears its name.
     ///
     /// # Errors
-    /// 404 if there is none, or one is missing or may not be read.
+    /// 404 if there is none, or one is missing, is of another version, or may not be read.
     pub(super) async fn whole(
         &self,
         op: &OpContext,
@@ -100,27 +102,43 @@ impl MictlanX {
         ball: &str,
     ) -> Result<Vec<(ObjectInfo, Metadata)>, Failure> {
         let pieces = self.pieces(op, bucket_id, ball).await?;
-        let Some((_, first)) = pieces.first() else {
+        if pieces.is_empty() {
             return Err(typed(FailureClass::NotFound, 404, 404, format!("no ball {bucket_id}@{ball}")));
-        };
-        let wanted = first.tags.get("num_chunks").and_then(|text| text.trim().parse::<u64>().ok());
-        let in_order = pieces.iter().enumerate().all(|(at, (_, piece))| piece.place() == at as u64);
-        let is_whole = match wanted {
-            Some(wanted) => wanted == pieces.len() as u64 && in_order,
-            None => pieces.len() == 1 || in_order,
-        };
-        let is_readable = pieces.iter().all(|(_, piece)| !piece.is_hidden);
-        match is_whole && is_readable {
-            true => Ok(pieces),
-            false => {
-                let message = format!(
-                    "ball {bucket_id}@{ball} is not whole, or pieces of it may not be read: {} are here",
-                    pieces.len()
-                );
-                Err(typed(FailureClass::NotFound, 404, 503, message))
-            }
+        }
+        let here = pieces.len();
+        let whole = chosen(ball, pieces, |(_, piece)| piece);
+        whole.filter(|pieces| pieces.iter().all(|(_, piece)| !piece.is_hidden)).ok_or_else(|| {
+            let message = format!(
+                "ball {bucket_id}@{ball} is not whole, or pieces of it may not be read: {here} are here"
+            );
+            typed(FailureClass::NotFound, 404, 503, message)
+        })
+    }
+}
+
+/// One piece for each place of a ball, in their order: those named as clients name them, if there are others of the same place. `None` if
+/// one is missing, or if they are not of the same whole.
+fn chosen<T>(ball: &str, pieces: Vec<T>, described: impl Fn(&T) -> &Metadata) -> Option<Vec<T>> {
+    let is_named = |piece: &Metadata, place: u64| piece.key == format!("{ball}_{place}");
+    let first = pieces.iter().map(&described).find(|piece| is_named(piece, 0));
+    let first = first.or_else(|| pieces.first().map(&described))?;
+    let said = first.tags.get("num_chunks").and_then(|text| text.trim().parse::<u64>().ok());
+    // Without a word of how many there are, all of them have to fit together.
+    let wanted = said.unwrap_or(pieces.len() as u64);
+    if said.is_none() && pieces.len() == 1 {
+        return Some(pieces);
+    }
+    let whole_of = first.tags.get("full_checksum").cloned();
+    let mut places: BTreeMap<u64, T> = BTreeMap::new();
+    for piece in pieces {
+        let place = described(&piece).place();
+        if place < wanted && (is_named(described(&piece), place) || !places.contains_key(&place)) {
+            places.insert(place, piece);
         }
     }
+    let is_whole = places.len() as u64 == wanted
+        && places.values().all(|piece| described(piece).tags.get("full_checksum") == whole_of.as_ref());
+    is_whole.then(|| places.into_values().collect())
 }
 
 /// A size as people read it: decimal units, two digits behind the point.
@@ -139,6 +157,46 @@ fn human(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn piece(key: &str, tags: &[(&str, &str)]) -> Metadata {
+        Metadata {
+            key: key.to_owned(),
+            size: 1,
+            checksum: String::new(),
+            tags: tags.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
+            content_type: String::new(),
+            producer_id: String::new(),
+            ball_id: "b".to_owned(),
+            bucket_id: String::new(),
+            is_disabled: false,
+            is_hidden: false,
+        }
+    }
+
+    fn keys(pieces: Vec<Metadata>) -> Option<Vec<String>> {
+        Some(chosen("b", pieces, |piece| piece)?.into_iter().map(|piece| piece.key).collect())
+    }
+
+    #[test]
+    fn a_ball_is_what_its_first_piece_says() {
+        let of = |count, version| [("num_chunks", count), ("full_checksum", version)];
+        let whole = ["b_0", "b_1"].map(str::to_owned).to_vec();
+        let two = || vec![piece("b_0", &of("2", "new")), piece("b_1", &of("2", "new"))];
+        assert_eq!(keys(two()), Some(whole.clone()));
+        // A piece of a longer one before, and what somebody else called the same.
+        for other in [piece("b_2", &of("3", "old")), piece("a", &[]), piece("z_1", &of("2", "old"))] {
+            for at in 0..3 {
+                let mut pieces = two();
+                pieces.insert(at, other.clone());
+                assert_eq!(keys(pieces), Some(whole.clone()), "{other:?} at {at}");
+            }
+        }
+        assert_eq!(keys(vec![piece("b_0", &of("2", "new")), piece("b_1", &of("2", "old"))]), None);
+        assert_eq!(keys(vec![piece("b_0", &of("2", "new"))]), None);
+        assert_eq!(keys(vec![piece("b_0", &of("99999999", "new"))]), None);
+        assert_eq!(keys(vec![piece("alone", &[])]), Some(vec!["alone".to_owned()]));
+        assert_eq!(keys(vec![piece("b_0", &[]), piece("b_2", &[])]), None);
+    }
 
     #[test]
     fn sizes_are_written_for_people() {

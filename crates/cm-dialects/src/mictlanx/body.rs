@@ -7,19 +7,17 @@ use cm_http::body::form::{HeadLimit, piecewise};
 use cm_http::{Failure, FailureClass, Upload};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use multer::{Constraints, Field, Multipart, SizeLimit};
+use multer::{Field, Multipart};
 
 use super::shape::{invalid_field, typed};
 
-/// Longest part of a form that is not the file, in bytes.
-const PART_BYTES_MAX: u64 = 64 << 10;
-/// All that may arrive before the file, and again behind it, in bytes: heads, boundaries, and a piece of the file itself.
+/// All that may arrive before the file, and again behind it, in bytes: other parts, heads, boundaries, and a piece of the file itself.
 const HEAD_BYTES_MAX: usize = 2 << 20;
 
-/// The bytes of the file `name`, the only part of a form. They end well only if the form does.
+/// The bytes of the file `name` of a form, whatever few other parts it has. They end well only if the form does.
 ///
 /// # Errors
-/// 415 for another media type, 422 if the first part has another name, 400 for a form that is none.
+/// 415 for another media type, 422 if there is no such part, 400 for a form that is none.
 pub(super) async fn file(
     body: Upload,
     name: &'static str,
@@ -36,19 +34,16 @@ async fn file_of(
     boundary: String,
     name: &'static str,
 ) -> Result<BoxStream<'static, io::Result<Bytes>>, Failure> {
-    let sizes = SizeLimit::new().per_field(PART_BYTES_MAX).for_field(name, u64::MAX);
-    let constraints = Constraints::new().size_limit(sizes);
     let (body, limit) = piecewise(body, HEAD_BYTES_MAX);
-    let mut form = Multipart::with_constraints(body, boundary, constraints);
-    let first = form.next_field().await.map_err(|error| refused(&error))?;
-    match first {
-        Some(field) if field.name() == Some(name) => {
+    let mut form = Multipart::new(body, boundary);
+    while let Some(field) = form.next_field().await.map_err(|error| refused(&error))? {
+        if field.name() == Some(name) {
             limit.lift();
             let reading = Some((form, Some(field), limit));
-            Ok(stream::unfold(reading, |state| step(state, name)).fuse().boxed())
+            return Ok(stream::unfold(reading, |state| step(state, name)).fuse().boxed());
         }
-        _ => Err(invalid_field(name, "the form has no such file")),
     }
+    Err(invalid_field(name, "the form has no such file"))
 }
 
 type Reading = (Multipart<'static>, Option<Field<'static>>, HeadLimit);
@@ -65,13 +60,16 @@ async fn step(state: Option<Reading>, name: &'static str) -> Option<(io::Result<
     // The next part cannot be looked for while this one is held.
     drop(field);
     limit.set();
-    match form.next_field().await {
-        Ok(None) => None,
-        Ok(Some(_)) => {
-            let failure = invalid_field(name, "the form has another part behind the file");
-            Some((Err(io::Error::new(io::ErrorKind::InvalidData, failure)), None))
+    loop {
+        match form.next_field().await {
+            Ok(None) => return None,
+            Ok(Some(other)) if other.name() != Some(name) => {}
+            Ok(Some(_)) => {
+                let failure = invalid_field(name, "the form has the file twice");
+                return Some((Err(io::Error::new(io::ErrorKind::InvalidData, failure)), None));
+            }
+            Err(error) => return Some((Err(broken(error)), None)),
         }
-        Err(error) => Some((Err(broken(error)), None)),
     }
 }
 
@@ -153,10 +151,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_form_is_its_file_and_nothing_else() {
+    async fn a_form_has_the_file_once() {
         assert_eq!(read(&form(&[("data", b"bytes")]), 7).await, Ok(b"bytes".to_vec()));
         assert_eq!(read(&form(&[("data", b"")]), 1).await, Ok(Vec::new()));
         assert!(read(&form(&[("upload", b"bytes")]), 7).await.is_err());
+        let among = form(&[("note", b"a"), ("data", b"bytes"), ("note", b"b"), ("more", b"")]);
+        for len in [1, 7, 1000] {
+            assert_eq!(read(&among, len).await, Ok(b"bytes".to_vec()));
+        }
         assert!(read(&form(&[("data", b"a"), ("data", b"b")]), 7).await.is_err());
         assert!(read(&form(&[]), 7).await.is_err());
         let whole = form(&[("data", b"bytes")]);

@@ -62,6 +62,8 @@ pub enum NoTask {
     TooMany,
     /// The caller chose an id that is none.
     BadId,
+    /// The caller chose the id of a task that waits for the bytes of another object.
+    Taken,
 }
 
 /// Whose a task is.
@@ -114,10 +116,11 @@ impl Tasks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a task of the actor, and answers its id: the one that the caller chose, whose task so far it replaces, or a new one.
+    /// Keeps a task of the actor, and answers its id: the one that the caller chose, whose task so far for the same object it replaces, or
+    /// a new one.
     ///
     /// # Errors
-    /// [`NoTask::TooMany`], [`NoTask::BadId`], and [`NoTask::Busy`] if the chosen one is being sent.
+    /// [`NoTask::TooMany`], [`NoTask::BadId`], and of a chosen id [`NoTask::Taken`], [`NoTask::Busy`].
     pub fn add(
         &self,
         op: &OpContext,
@@ -133,8 +136,13 @@ impl Tasks {
         let mut state = self.state();
         state.forget_ended(now);
         let place = (owner(op), id.clone());
-        if state.tasks.get(&place).is_some_and(|entry| entry.is_busy) {
-            return Err(NoTask::Busy);
+        if let Some(entry) = state.tasks.get(&place) {
+            if (&entry.task.bucket, &entry.task.key) != (&task.bucket, &task.key) {
+                return Err(NoTask::Taken);
+            }
+            if entry.is_busy {
+                return Err(NoTask::Busy);
+            }
         }
         state.remove(&place);
         let own = state.counts.get(&place.0).copied().unwrap_or(0);
@@ -274,6 +282,8 @@ mod tests {
         assert_eq!(tasks.take(&mine, &id, now).unwrap_err(), NoTask::Unknown);
         assert_eq!(tasks.add(&mine, Some("group-1_x"), task(), now), Ok("group-1_x".to_owned()));
         assert_eq!(tasks.add(&mine, Some("group-1_x"), task(), now), Ok("group-1_x".to_owned()));
+        let other = Task { key: ObjectKey::parse("other").unwrap(), ..task() };
+        assert_eq!(tasks.add(&mine, Some("group-1_x"), other, now), Err(NoTask::Taken));
         assert_eq!(tasks.add(&others, Some("group-1_x"), task(), now), Ok("group-1_x".to_owned()));
         assert_eq!(tasks.list(&mine, now).len(), 1);
         assert_eq!(tasks.flush(&mine), 1);

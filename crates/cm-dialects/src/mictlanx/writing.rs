@@ -89,6 +89,11 @@ fn no_task(id: &str, reason: NoTask) -> Failure {
         NoTask::Busy => {
             typed(FailureClass::Conflict, 409, 400, format!("the data of task {id} is being sent"))
         }
+        NoTask::Taken => {
+            let message =
+                format!("task {id} waits for the data of another object; send it, or choose another id");
+            typed(FailureClass::Conflict, 409, 400, message)
+        }
         NoTask::BadId => invalid_field("task_id", "a task's id has 1 to 64 letters, digits, - or _"),
         NoTask::TooMany => {
             let message = "too many tasks wait for their data; send it, or flush them";
@@ -218,12 +223,18 @@ impl MictlanX {
         key: &ObjectKey,
         replicas: u8,
     ) -> Result<Permit<Update>, Failure> {
-        match self.kernel().look_up_object::<Update>(op, bucket, key).await {
+        let refused = match self.kernel().look_up_object::<Update>(op, bucket, key).await {
             // Whoever has no right to what belongs to others is not told whether there is a bucket; it may still be theirs to make.
-            Err(KernelError::NotFound(_) | KernelError::Forbidden(_)) => {}
+            Err(error @ (KernelError::NotFound(_) | KernelError::Forbidden(_))) => error,
             other => return other.map_err(refusal),
-        }
-        let permit = self.kernel().authorize::<Create>(op, ResourceKind::Bucket).await.map_err(refusal)?;
+        };
+        let permit = match (self.kernel().authorize::<Create>(op, ResourceKind::Bucket).await, refused) {
+            // Of a bucket that they know, what they lack is the right to write to it.
+            (Err(KernelError::Forbidden(_)), KernelError::Forbidden(own)) => {
+                return Err(refusal(KernelError::Forbidden(own)));
+            }
+            (permit, _) => permit.map_err(refusal)?,
+        };
         let spec = Bucket { description: Some(format!("MictlanX bucket {bucket_id}")), ..Bucket::default() };
         let new =
             NewRecord { id: Some(ResourceId::from(bucket.clone())), ..NewRecord::of(bucket.as_str(), &spec) };

@@ -106,7 +106,6 @@ fn a_directory_goes_to_a_folder_and_back_and_what_is_there_stays() {
 
     // People are asked, and there is nobody to ask.
     assert!(desk.ends(&["rm", "box/x", "-r"], 2).1.contains("--yes"));
-    desk.ends(&["rm", "box/x", "--yes"], 2);
     assert_eq!(desk.keys("box/x").len(), 4);
     desk.ends(&["put", "tree/top", "box/xx"], 0);
     assert_eq!(desk.counts(&["rm", "box/x", "-r", "--yes"], 0), (4, 0, vec![]));

@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::Response;
+use cm_client::unfinished;
 use cm_e2e::{Node, NodeOptions, cryptomesh};
 use cm_http::ServerLimits;
 use cm_runtime::Tasks;
@@ -145,7 +146,9 @@ async fn a_download_that_was_ended_goes_on_where_it_was() {
     let (node, _) = stored(root.path(), &bytes);
     let tasks = Tasks::new();
     let (halting, url) = Halting::serve(&node, &tasks).await;
-    let (file, state) = (root.path().join("back"), root.path().join(".back.part.json"));
+    let file = root.path().join("back");
+    let part = unfinished(&file).unwrap();
+    let state = part.with_extension("part.json");
     let get = ["object", "get", "films/a/film.bin", file.to_str().unwrap()];
     halting.let_through(2);
     let killed = cut_short(command(&node, &url, root.path(), &get), &state, 2, "KILL").await;
@@ -159,13 +162,13 @@ async fn a_download_that_was_ended_goes_on_where_it_was() {
     assert!(finished.contains("bytes of it by an earlier command"), "{finished}");
     assert_eq!(halting.ranges.load(Ordering::SeqCst), 3, "what was there is not asked for again");
     assert!(std::fs::read(&file).unwrap() == bytes);
-    assert!(!state.exists() && !root.path().join(".back.part").exists());
+    assert!(!state.exists() && !part.exists());
     // What was left of bytes that are none of the object's is found out before, and brought again.
     halting.let_through(2);
     let again = [&get[..], &["--no-cache"]].concat();
     cut_short(command(&node, &url, root.path(), &again), &state, 2, "KILL").await;
-    let left = std::fs::read(root.path().join(".back.part")).unwrap();
-    std::fs::write(root.path().join(".back.part"), vec![0; left.len()]).unwrap();
+    let left = std::fs::read(&part).unwrap();
+    std::fs::write(&part, vec![0; left.len()]).unwrap();
     halting.let_through(usize::MAX);
     let finished = succeeded(command(&node, &url, root.path(), &again));
     assert!(!finished.contains("by an earlier command"), "{finished}");
@@ -289,7 +292,8 @@ async fn what_was_read_before_is_sent_again_only_when_it_changed() {
     let mut gone = command(&node, &node.url(), root.path(), &["object", "get", "films/a/film.bin", "x"]);
     let output = gone.current_dir(root.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
-    assert!(!root.path().join("x").exists() && !root.path().join(".x.part").exists());
+    let file = root.path().join("x");
+    assert!(!file.exists() && !unfinished(&file).unwrap().exists());
     assert!(node.stop().success());
 }
 

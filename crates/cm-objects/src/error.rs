@@ -122,7 +122,7 @@ pub enum ObjectError {
         key: ObjectKey,
     },
     /// The object is not the one that the caller expected. Nothing changed.
-    #[error("object `{bucket}/{key}` has etag {found:?}, expected {expected}")]
+    #[error("object `{bucket}/{key}` is not as the request expects it: {expected}")]
     PreconditionFailed {
         /// The bucket.
         bucket: BucketName,

@@ -26,7 +26,7 @@ use futures::{Stream, StreamExt, stream};
 use http_body_util::StreamBody;
 use multer::{Field, Multipart};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use s3s::dto::{PutObjectInput, StreamingBlob};
+use s3s::dto::{ChecksumType, ETag, PutObjectInput, PutObjectOutput, ServerSideEncryption, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 
 pub use self::fields::Fields;
@@ -115,7 +115,9 @@ impl Form<'_> {
         *named = access_key(&fields).map(str::to_owned);
         let file_name = file.file_name().unwrap_or_default().to_owned();
         let key = fields.get("key").ok_or_else(|| argument("the form has no field `key`"))?;
-        let key = key.replace("${filename}", &file_name);
+        // Some clients send the whole path of the file at their end.
+        let file_name = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
+        let key = key.replace("${filename}", file_name);
         fields.insert("key", key.clone());
         if let Some(name) = fields.untaken() {
             let message = format!("forms cannot say `{name}`; tags are said by the field `tagging`");
@@ -161,9 +163,9 @@ impl Form<'_> {
             service: None,
             trailing_headers: None,
         };
-        let tag = self.store.write_form(caller, request).await?;
+        let written = self.store.write_form(caller, request).await?;
         let place = parts.extensions.get::<Place>().cloned().unwrap_or_default();
-        Ok(success.answer(&place, &bucket, &key, &tag))
+        Ok(success.answer(&place, &bucket, &key, &written))
     }
 
     /// Who signed the form; its actor is in the operation's context from then on.
@@ -297,10 +299,10 @@ impl Success {
         Self { redirect: redirect.filter(is_address).cloned(), status }
     }
 
-    fn answer(self, place: &Place, bucket: &str, key: &str, tag: &str) -> Response {
+    fn answer(self, place: &Place, bucket: &str, key: &str, written: &PutObjectOutput) -> Response {
         let mut answer = Response::new(Body::empty());
         let stored = place.address(bucket, key);
-        let tag = format!("\"{tag}\"");
+        let tag = format!("\"{}\"", written.e_tag.as_ref().map(ETag::value).unwrap_or_default());
         if let Some(address) = self.redirect {
             let encode = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
             let separator = if address.contains('?') { '&' } else { '?' };
@@ -332,8 +334,27 @@ impl Success {
             ));
             answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         }
-        if let Ok(tag) = HeaderValue::from_str(&tag) {
-            answer.headers_mut().insert(header::ETAG, tag);
+        let said = [
+            ("etag", Some(tag.as_str())),
+            ("x-amz-version-id", written.version_id.as_deref()),
+            ("x-amz-expiration", written.expiration.as_deref()),
+            (
+                "x-amz-server-side-encryption",
+                written.server_side_encryption.as_ref().map(ServerSideEncryption::as_str),
+            ),
+            ("x-amz-server-side-encryption-customer-algorithm", written.sse_customer_algorithm.as_deref()),
+            ("x-amz-server-side-encryption-customer-key-md5", written.sse_customer_key_md5.as_deref()),
+            ("x-amz-checksum-crc32", written.checksum_crc32.as_deref()),
+            ("x-amz-checksum-crc32c", written.checksum_crc32c.as_deref()),
+            ("x-amz-checksum-crc64nvme", written.checksum_crc64nvme.as_deref()),
+            ("x-amz-checksum-sha1", written.checksum_sha1.as_deref()),
+            ("x-amz-checksum-sha256", written.checksum_sha256.as_deref()),
+            ("x-amz-checksum-type", written.checksum_type.as_ref().map(ChecksumType::as_str)),
+        ];
+        for (name, text) in said {
+            if let Some(value) = text.and_then(|text| HeaderValue::from_str(text).ok()) {
+                answer.headers_mut().insert(name, value);
+            }
         }
         answer
     }
@@ -419,9 +440,16 @@ mod tests {
     #[test]
     fn answers_are_as_the_form_wants_them() {
         let answer = |pairs: &[(&str, &str)]| {
-            Success::of(&fields(pairs)).answer(&Place::default(), "b", "a/b c", "00")
+            let written = PutObjectOutput {
+                e_tag: Some(ETag::Strong("00".to_owned())),
+                version_id: Some("7".to_owned()),
+                ..PutObjectOutput::default()
+            };
+            Success::of(&fields(pairs)).answer(&Place::default(), "b", "a/b c", &written)
         };
         assert_eq!(answer(&[]).status(), StatusCode::NO_CONTENT);
+        assert_eq!(answer(&[]).headers()["etag"], "\"00\"");
+        assert_eq!(answer(&[]).headers()["x-amz-version-id"], "7");
         assert_eq!(answer(&[]).headers()[header::LOCATION], "http:///b/a/b%20c");
         assert_eq!(answer(&[("success_action_status", "201")]).status(), StatusCode::CREATED);
         assert_eq!(answer(&[("success_action_status", "404")]).status(), StatusCode::NO_CONTENT);

@@ -88,6 +88,7 @@ pub fn examine(mut request: Request) -> Result<(Request, Framed), Failure> {
         require_signed(request.headers(), &signed, in_query)?;
         if !in_query {
             take_date(request.headers_mut(), &signed);
+            require_moment(request.headers())?;
         }
     }
     let framed = match content_sha256(request.headers()) {
@@ -186,7 +187,9 @@ fn signed_headers(value: &HeaderValue) -> Result<Vec<String>, Failure> {
         .ok_or_else(|| invalid("`Authorization` is unreadable").with_detail(CODE, "InvalidArgument"))?;
     let field = |name: &str| fields.split(',').find_map(|field| field.trim().strip_prefix(name));
     require_scope(field("Credential=").unwrap_or_default(), "AuthorizationHeaderMalformed")?;
-    let signed = field("SignedHeaders=").ok_or_else(|| invalid("`Authorization` lacks `SignedHeaders`"))?;
+    let signed = field("SignedHeaders=").ok_or_else(|| {
+        invalid("`Authorization` lacks `SignedHeaders`").with_detail(CODE, "AuthorizationHeaderMalformed")
+    })?;
     Ok(signed.split(';').map(str::to_owned).collect())
 }
 
@@ -213,8 +216,7 @@ fn take_date(headers: &mut HeaderMap, signed: &[String]) {
         return;
     }
     let text = headers.get(header::DATE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_basic = text.len() == 16 && text.ends_with('Z') && text.as_bytes().get(8) == Some(&b'T');
-    let moment = match is_basic {
+    let moment = match is_basic(text) {
         true => Some(text.to_owned()),
         // Clients of HTTP write `GMT`; some that sign write a number, as in mail.
         false => OffsetDateTime::parse(text, &Rfc2822).ok().map(|at| {
@@ -234,6 +236,25 @@ fn take_date(headers: &mut HeaderMap, signed: &[String]) {
     if let Some(value) = moment.and_then(|moment| HeaderValue::try_from(moment).ok()) {
         headers.insert(AMZ_DATE, value);
     }
+}
+
+/// Refuses a signature of no moment.
+fn require_moment(headers: &HeaderMap) -> Result<(), Failure> {
+    let text = headers.get(AMZ_DATE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match is_basic(text) {
+        true => Ok(()),
+        false => Err(Failure::new(
+            FailureClass::Forbidden,
+            "the moment of the request is needed in `x-amz-date`, or in a `Date` that is signed",
+        )),
+    }
+}
+
+/// Whether a text is a moment as signatures of version 4 write it, in form.
+fn is_basic(text: &str) -> bool {
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = text.strip_suffix('Z').and_then(|text| text.split_once('T'));
+    parts.is_some_and(|(day, time)| day.len() == 8 && time.len() == 6 && digits(day) && digits(time))
 }
 
 /// A key's scope is `KEY/DATE/REGION/s3/aws4_request`.
@@ -325,15 +346,19 @@ mod tests {
         let signed = |scope: &str, names: &str| {
             format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature=00")
         };
-        let of = |names: &str| signed(SCOPE, names);
+        let of = |names: &str| signed(SCOPE, &format!("{names};x-amz-date"));
+        let moment = ("x-amz-date", "20260101T020304Z");
         check("/b/k", &[], true);
-        check("/b/k", &[("authorization", &of("host"))], true);
-        check("/b/k", &[("authorization", &of("x-amz-date"))], false);
+        check("/b/k", &[("authorization", &of("host")), moment], true);
+        check("/b/k", &[("authorization", &of("host"))], false);
+        check("/b/k", &[("authorization", &of("host")), ("x-amz-date", "yesterday")], false);
+        check("/b/k", &[("authorization", &signed(SCOPE, "host")), moment], false);
+        check("/b/k", &[("authorization", &signed(SCOPE, "x-amz-date")), moment], false);
         let source = ("x-amz-copy-source", "b/other");
-        check("/b/k", &[("authorization", &of("host;x-amz-copy-source")), source], true);
-        check("/b/k", &[("authorization", &of("host")), source], false);
+        check("/b/k", &[("authorization", &of("host;x-amz-copy-source")), source, moment], true);
+        check("/b/k", &[("authorization", &of("host")), source, moment], false);
         let sts = SCOPE.replace("/s3/", "/sts/");
-        check("/b/k", &[("authorization", &signed(&sts, "host"))], false);
+        check("/b/k", &[("authorization", &signed(&sts, "host;x-amz-date")), moment], false);
         check("/b/k", &[("authorization", "AWS key:signature")], false);
         check("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1", &[], true);
         check("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1&retention", &[], false);
@@ -443,9 +468,9 @@ mod tests {
         let check = |signed: &str, date: &str, expected: Option<&str>| {
             let proof = format!("AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders={signed}, Signature=00");
             let headers = [("authorization", proof.as_str()), ("date", date)];
-            let (request, _) = examine(request("/b/k", &headers)).unwrap();
-            let found = request.headers().get(AMZ_DATE).map(|value| value.to_str().unwrap());
-            assert_eq!(found, expected, "{signed} {date}");
+            let examined = examine(request("/b/k", &headers)).ok();
+            let found = examined.map(|(request, _)| request.headers()[AMZ_DATE].to_str().unwrap().to_owned());
+            assert_eq!(found.as_deref(), expected, "{signed} {date}");
         };
         check("date;host", "Thu, 01 Jan 2026 02:03:04 GMT", Some("20260101T020304Z"));
         check("date;host", "Thu, 01 Jan 2026 02:03:04 -0000", Some("20260101T020304Z"));

@@ -14,15 +14,27 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 /// The namespace of S3's documents.
 const NAMESPACE: Namespace<'static> = Namespace(b"http://s3.amazonaws.com/doc/2006-03-01/");
 const MARK_OF_ORDER: &[u8] = b"\xEF\xBB\xBF";
+/// Elements that are whole numbers. The adapter would cut a fraction off.
+const NUMBERS: [&[u8]; 9] = [
+    b"Days",
+    b"DaysAfterInitiation",
+    b"MaxAgeSeconds",
+    b"NewerNoncurrentVersions",
+    b"NoncurrentDays",
+    b"ObjectSizeGreaterThan",
+    b"ObjectSizeLessThan",
+    b"PartNumber",
+    b"Years",
+];
 
 /// The document in the form that the adapter understands.
 ///
 /// # Errors
-/// `MalformedXML` for text beside its root, and for a declaration of its type.
+/// `MalformedXML` for text beside its root, for a declaration of its type, and for numbers with fractions.
 pub(crate) fn plain(document: &[u8]) -> S3Result<Cow<'_, [u8]>> {
     let mut reader = NsReader::from_reader(document.strip_prefix(MARK_OF_ORDER).unwrap_or(document));
     let mut written = Writer::new(Vec::new());
-    let (mut depth, mut is_changed) = (0_usize, false);
+    let (mut depth, mut is_changed, mut is_number) = (0_usize, false, false);
     loop {
         let Ok((namespace, event)) = reader.read_resolved_event() else { return Ok(Cow::Borrowed(document)) };
         let is_of_s3 = matches!(namespace, ResolveResult::Bound(NAMESPACE));
@@ -30,6 +42,9 @@ pub(crate) fn plain(document: &[u8]) -> S3Result<Cow<'_, [u8]>> {
             Event::Eof => break,
             Event::DocType(_) => return Err(malformed("documents say nothing of their type")),
             Event::Text(text) if depth == 0 && !text.trim_ascii().is_empty() => return Err(beside()),
+            Event::Text(text) if is_number && text.iter().any(|byte| b".eE".contains(byte)) => {
+                return Err(malformed("a whole number is expected"));
+            }
             Event::CData(_) | Event::GeneralRef(_) if depth == 0 => return Err(beside()),
             Event::CData(text) => {
                 is_changed = true;
@@ -38,6 +53,7 @@ pub(crate) fn plain(document: &[u8]) -> S3Result<Cow<'_, [u8]>> {
             }
             Event::Start(mut tag) => {
                 depth += 1;
+                is_number = NUMBERS.contains(&tag.local_name().as_ref());
                 if let Some(bare) = bare(tag.name(), is_of_s3) {
                     is_changed = true;
                     tag.set_name(bare.as_bytes());
@@ -52,7 +68,7 @@ pub(crate) fn plain(document: &[u8]) -> S3Result<Cow<'_, [u8]>> {
                 Event::Empty(tag)
             }
             Event::End(tag) => {
-                depth = depth.saturating_sub(1);
+                (depth, is_number) = (depth.saturating_sub(1), false);
                 Event::End(bare(tag.name(), is_of_s3).map_or(tag, BytesEnd::new))
             }
             other => other,
@@ -108,6 +124,10 @@ mod tests {
             "<s:A xmlns:s='http://s3.amazonaws.com/doc/2006-03-01/'><s:K>s:a</s:K><s:E/></s:A>",
             Some("<A xmlns:s='http://s3.amazonaws.com/doc/2006-03-01/'><K>s:a</K><E/></A>"),
         );
+        for fraction in ["<A><Days>1.9</Days></A>", "<A><PartNumber>1e0</PartNumber></A>"] {
+            check(fraction, None);
+        }
+        check("<A><Days>1</Days><Key>1.9</Key></A>", Some("<A><Days>1</Days><Key>1.9</Key></A>"));
         for beside in ["<A></A>x", "x<A/>", "<A/><![CDATA[x]]>", "<!DOCTYPE A><A/>"] {
             check(beside, None);
         }

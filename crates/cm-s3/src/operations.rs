@@ -52,9 +52,8 @@ impl Store {
         &self,
         caller: Caller,
         request: S3Request<PutObjectInput>,
-    ) -> S3Result<String> {
-        let written = self.write(caller, request).await?;
-        Ok(written.output.e_tag.map(ETag::into_value).unwrap_or_default())
+    ) -> S3Result<PutObjectOutput> {
+        Ok(self.write(caller, request).await?.output)
     }
 }
 

@@ -66,7 +66,8 @@ fn changed(method: &Method, headers: &HeaderMap) -> Vec<(HeaderName, Option<Head
 
 /// What an answer is to say that is no date.
 fn response_expires(method: &Method, uri: &Uri) -> Option<String> {
-    let asked = subresources::parameter(uri, RESPONSE_EXPIRES).filter(|_| *method == Method::GET);
+    let asked = subresources::parameter(uri, RESPONSE_EXPIRES)
+        .filter(|_| matches!(*method, Method::GET | Method::HEAD));
     asked.filter(|text| !dates::is_plain(text))
 }
 

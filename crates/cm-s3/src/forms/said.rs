@@ -22,6 +22,7 @@ pub(super) fn said_input(fields: &Fields) -> S3Result<PutObjectInput> {
         content_disposition: text("content-disposition"),
         content_encoding: text("content-encoding"),
         content_language: text("content-language"),
+        content_md5: text("content-md5"),
         content_type: text("content-type"),
         // Of any other text the caller knows.
         expires: text("expires").and_then(|date| Timestamp::parse(TimestampFormat::HttpDate, &date).ok()),

@@ -2,10 +2,10 @@
 
 use axum::http::{HeaderMap, HeaderName, header};
 use cm_kernel::objects::{Condition, ObjectInfo};
-use s3s::dto::{ETagCondition, Timestamp};
+use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use crate::describe::time;
+use crate::describe::{http_date, time};
 
 /// Whether the content is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,18 @@ impl ReadConditions {
             (None, None) => false,
         };
         Ok(if has_it { Freshness::NotModified } else { Freshness::Send })
+    }
+}
+
+/// Whether a range is to be sent of what is there, as far as `If-Range` says (RFC 9110, section 13.1.5): its tag must be that of the object, its
+/// date the very moment at which the object was written.
+pub(super) fn is_range_of(headers: &HeaderMap, info: &ObjectInfo) -> bool {
+    let Some(said) = headers.get(header::IF_RANGE) else { return true };
+    let Ok(said) = said.to_str() else { return false };
+    match ETagCondition::parse_http_header(said.as_bytes()) {
+        Ok(ETagCondition::ETag(ETag::Strong(tag))) => tag == info.etag(),
+        Ok(ETagCondition::ETag(ETag::Weak(_)) | ETagCondition::Any) => false,
+        Err(_) => http_date(&time(info.created_at)).is_some_and(|written| written == said.trim()),
     }
 }
 

@@ -190,17 +190,21 @@ fn scope(prefix: Option<String>, filter: Option<LifecycleRuleFilter>) -> S3Resul
         bytes.map(u64::try_from).transpose().map_err(|_| invalid("a size is not negative"))
     };
     let Some(filter) = filter else {
-        // A rule without any scope is about everything, as one with an empty prefix.
-        return Ok(Scope {
-            prefix: prefix.or(Some(String::new())),
-            form: ScopeForm::Prefix,
-            ..Scope::default()
-        });
+        // A scope that was forgotten must not end everything.
+        let prefix = prefix.ok_or_else(|| malformed("a rule has a filter, or a prefix"))?;
+        return Ok(Scope { prefix: Some(prefix), form: ScopeForm::Prefix, ..Scope::default() });
     };
     if prefix.is_some() {
         return Err(malformed("a rule has a prefix or a filter"));
     }
     if let Some(and) = filter.and {
+        let is_empty = and.prefix.is_none()
+            && and.tags.as_ref().is_none_or(Vec::is_empty)
+            && and.object_size_greater_than.is_none()
+            && and.object_size_less_than.is_none();
+        if is_empty {
+            return Err(malformed("an `And` says what it is about"));
+        }
         return Ok(Scope {
             prefix: and.prefix,
             tags: said_tags(and.tags.unwrap_or_default())?,

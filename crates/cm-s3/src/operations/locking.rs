@@ -70,7 +70,11 @@ impl Store {
         if !is_enabled {
             return Err(malformed("locks are Enabled or not configured"));
         }
-        let default = configuration.rule.and_then(|rule| rule.default_retention).map(default_retention);
+        let default = configuration.rule.map(|rule| {
+            let default =
+                rule.default_retention.ok_or_else(|| malformed("a rule has a `DefaultRetention`"))?;
+            default_retention(default)
+        });
         let locking = Locking { default: default.transpose()? };
         let bucket = bucket_name(input.bucket)?;
         let used = Use::PutBucketObjectLockConfiguration;

@@ -10,7 +10,7 @@ use http_body_util::StreamBody;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::conditions::{Freshness, ReadConditions};
+use super::conditions::{Freshness, ReadConditions, is_range_of};
 use super::encryption::{check_key, customer_key, encrypted, encrypted_by, refuse_encryption};
 use super::writing::new_part_number;
 use super::{Store, bucket_name, object_key};
@@ -22,6 +22,7 @@ use crate::{content, describe, failure};
 
 /// How many tags an object has.
 const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
+const UNSIGNED_DESCRIPTION: &str = "only whoever signs says how an answer is to be described";
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
 impl Store {
@@ -40,7 +41,7 @@ impl Store {
             || as_said.response_expires.is_some();
         let says_expires = input.response_expires.is_some();
         if says_otherwise && caller.principal().is_none() {
-            return Err(invalid("only whoever signs says how an answer is to be described"));
+            return Err(invalid(UNSIGNED_DESCRIPTION));
         }
         refuse_encryption(&request.headers)?;
         let customer = customer_key(&request.headers)?;
@@ -54,28 +55,47 @@ impl Store {
             if_unmodified_since: input.if_unmodified_since,
         };
         let objects = self.kernel.objects();
-        let piece = match (input.range, input.part_number) {
+        let mut piece = match (input.range, input.part_number) {
             (Some(_), Some(_)) => return Err(invalid("ask for a range or for a part")),
             (Some(range), None) => Some(Piece::Range(engine_range(range))),
             (None, Some(number)) => Some(Piece::Part(new_part_number(number)?)),
             (None, None) => None,
         };
-        let mut read =
-            match objects.get_opened(&permit, &bucket, &key, Reading { version, piece, key: customer }).await
-            {
-                // Conditions are judged before the range is.
-                Err(error @ ObjectError::RangeNotSatisfiable { .. }) => {
-                    let found = objects.head_version(&permit, &bucket, &key, version).await;
-                    let mut info = found.map_err(failure::object)?;
-                    self.name_version(&caller, &mut info).await;
-                    return match conditions.check(&info)? {
-                        Freshness::NotModified => Err(not_modified(&info)),
-                        Freshness::Send => Err(failure::object(error)),
-                    };
+        let open = |piece| {
+            let reading = Reading { version, piece, key: customer.clone() };
+            objects.get_opened(&permit, &bucket, &key, reading)
+        };
+        let mut opened = open(piece).await;
+        if let Some(Piece::Range(_)) = piece
+            && request.headers.contains_key(header::IF_RANGE)
+        {
+            let found = match &opened {
+                Ok(read) => Some(read.info.clone()),
+                Err(ObjectError::RangeNotSatisfiable { .. }) => {
+                    objects.head_version(&permit, &bucket, &key, version).await.ok()
                 }
-                Ok(read) => read,
-                Err(error) => return Err(self.told(&caller, &bucket, error).await),
+                Err(_) => None,
             };
+            // What the range was to complete is something else by now: all of it is sent.
+            if found.is_some_and(|info| !is_range_of(&request.headers, &info)) {
+                piece = None;
+                opened = open(None).await;
+            }
+        }
+        let mut read = match opened {
+            // Conditions are judged before the range is.
+            Err(error @ ObjectError::RangeNotSatisfiable { .. }) => {
+                let found = objects.head_version(&permit, &bucket, &key, version).await;
+                let mut info = found.map_err(failure::object)?;
+                self.name_version(&caller, &mut info).await;
+                return match conditions.check(&info)? {
+                    Freshness::NotModified => Err(not_modified(&info)),
+                    Freshness::Send => Err(failure::object(error)),
+                };
+            }
+            Ok(read) => read,
+            Err(error) => return Err(self.told(&caller, &bucket, error).await),
+        };
         self.name_version(&caller, &mut read.info).await;
         if conditions.check(&read.info)? == Freshness::NotModified {
             return Err(not_modified(&read.info));
@@ -98,7 +118,7 @@ impl Store {
         if let Some(Piece::Part(_)) = piece {
             output.parts_count = Some(i32::from(read.info.parts)).filter(|count| *count > 0);
         }
-        output.expiration = self.expiration(permit.tenant(), &read.info).await?;
+        output.expiration = self.expiration_of(&permit, &read.info, version).await?;
         output.tag_count = i32::try_from(read.info.tags.len()).ok().filter(|count| *count > 0);
         let frames = read.body.map_ok(http_body::Frame::data).inspect_err(|error| {
             // The client sees no more than a connection that breaks.
@@ -121,7 +141,17 @@ impl Store {
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         refuse_encryption(&request.headers)?;
-        let input = request.input;
+        let (input, as_said) = (request.input, AsSaid::of(&request.extensions));
+        let says_otherwise = input.response_cache_control.is_some()
+            || input.response_content_disposition.is_some()
+            || input.response_content_encoding.is_some()
+            || input.response_content_language.is_some()
+            || input.response_content_type.is_some()
+            || input.response_expires.is_some()
+            || as_said.response_expires.is_some();
+        if says_otherwise && caller.principal().is_none() {
+            return Err(invalid(UNSIGNED_DESCRIPTION));
+        }
         let version = version_name(input.version_id.as_deref())?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
         let permit = self.permit_object::<Read>(&caller, Use::GetObject, &bucket, &key, version).await?;
@@ -158,7 +188,7 @@ impl Store {
         described!(output, &info, input.checksum_mode.is_some());
         encrypted!(output, encrypted_by(&info), &request.headers);
         output.content_length = Some(info.size as i64);
-        output.expiration = self.expiration(permit.tenant(), &info).await?;
+        output.expiration = self.expiration_of(&permit, &info, version).await?;
         let range = match (part, input.range) {
             (Some((_, part)), _) => {
                 output.parts_count = Some(i32::from(info.parts)).filter(|count| *count > 0);
@@ -171,12 +201,30 @@ impl Store {
             output.content_length = Some((range.end - range.start) as i64);
             output.content_range = Some(content_range(&range, info.size));
         }
+        let said = [
+            (&mut output.cache_control, input.response_cache_control),
+            (&mut output.content_disposition, input.response_content_disposition),
+            (&mut output.content_encoding, input.response_content_encoding),
+            (&mut output.content_language, input.response_content_language),
+            (&mut output.content_type, input.response_content_type),
+        ];
+        for (header, said) in said {
+            if said.is_some() {
+                *header = said;
+            }
+        }
+        let says_expires = input.response_expires.is_some();
+        if says_expires {
+            output.expires = input.response_expires;
+        }
+        let asked = as_said.response_expires.as_deref().map(HeaderValue::from_str);
+        let asked = asked.transpose().map_err(|_| invalid("`response-expires` cannot be a header"))?;
         let mut answer = S3Response::new(output);
         if !info.tags.is_empty() {
             // The adapter sends this of reads only.
             answer.headers.insert(TAG_COUNT, info.tags.len().into());
         }
-        if let Some(expires) = odd_expires(&info) {
+        if let Some(expires) = asked.or(odd_expires(&info).filter(|_| !says_expires)) {
             answer.headers.insert(header::EXPIRES, expires);
         }
         Ok(answer)
@@ -184,6 +232,22 @@ impl Store {
 }
 
 impl Store {
+    /// When a version that is read ends; nothing is said of one that its name does not show any more.
+    async fn expiration_of(
+        &self,
+        permit: &Permit<Read>,
+        info: &ObjectInfo,
+        version: Option<VersionName>,
+    ) -> S3Result<Option<String>> {
+        let expiration = self.expiration(permit.tenant(), info).await?;
+        if version.is_none() || expiration.is_none() {
+            return Ok(expiration);
+        }
+        let shown = self.kernel.objects().head_version(permit, &info.bucket, &info.key, None).await;
+        let is_shown = |shown: ObjectInfo| (shown.created_at, shown.etag()) == (info.created_at, info.etag());
+        Ok(expiration.filter(|_| shown.is_ok_and(is_shown)))
+    }
+
     /// Puts the checksums of a part in place of those of the whole, where these are made of the sums of its parts: nobody could compare
     /// a part with them.
     async fn sum_of_part(

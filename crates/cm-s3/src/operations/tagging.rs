@@ -129,9 +129,12 @@ fn require_free(name: &str) -> S3Result<()> {
 pub(super) fn said_tags(set: TagSet) -> S3Result<Tags> {
     let mut tags = Tags::new();
     for Tag { key, value } in set {
-        let name = key.ok_or_else(|| invalid("a tag has a name"))?;
+        let said = key.zip(value);
+        let (name, value) = said.ok_or_else(|| {
+            S3Error::with_message(S3ErrorCode::MalformedXML, "a tag has a `Key` and a `Value`")
+        })?;
         require_free(&name)?;
-        if tags.insert(name, value.unwrap_or_default()).is_some() {
+        if tags.insert(name, value).is_some() {
             return Err(invalid("no two tags have the same name"));
         }
     }

@@ -115,3 +115,10 @@ def test_refused_conditions_tell_no_tag(main, bucket):
     tag = put(main, bucket)["ETag"].strip('"')
     answer = send(main, "PUT", f"/{bucket}/k", {"If-Match": '"other"'}, b"x")
     assert code(answer) == (412, "PreconditionFailed") and tag not in answer.text and "Some(" not in answer.text
+
+
+@pytest.mark.parametrize("upload", ["x", "00000000-0000-0000-0000-000000000000"])
+def test_uploads_of_no_bucket(main, bucket, upload):
+    for method, query in (("GET", ""), ("PUT", "partNumber=1&"), ("DELETE", "")):
+        for place, found in ((bucket, "NoSuchUpload"), ("no-such-bucket-zzz", "NoSuchBucket")):
+            assert code(send(main, method, f"/{place}/k?{query}uploadId={upload}", body=b"x" if query else b"")) == (404, found)

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use cm_client::unfinished;
 use cm_client::upload::PART_BYTES;
 use cm_e2e::{Node, NodeOptions, cryptomesh};
+use cm_types::{BucketName, ObjectKey};
 use serde_json::{Value, json};
 
 /// A node, and a directory of one's own.
@@ -145,4 +147,52 @@ fn what_fails_is_named_and_the_rest_is_done() {
     let tally: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&tally["changed"], &tally["unchanged"]), (&json!(0), &json!(1)));
     assert!(why.contains("box/x/a") && desk.path("in/back/a").is_dir(), "{why}");
+}
+
+#[test]
+fn names_that_fail_for_good_keep_nothing_from_being_done() {
+    let desk = Desk::new();
+    for number in 0..12 {
+        desk.write(&format!("tree/a\n{number}"), b"no key has such letters");
+    }
+    desk.write("tree/z", b"z");
+    let (changed, unchanged, failed) = desk.counts(&["put", "tree", "box", "-r", "--create-bucket"], 1);
+    assert_eq!((changed, unchanged, failed.len()), (1, 0, 12));
+    // As long as names can be.
+    let long = "n".repeat(255);
+    desk.write(&format!("long/{long}"), b"long");
+    assert_eq!(desk.counts(&["put", "long", "box/long", "-r"], 0).0, 1);
+    assert_eq!(desk.counts(&["get", "box/long", "back", "-r"], 0).0, 1);
+    desk.ends(&["get", &format!("box/long/{long}"), "again/"], 1);
+    std::fs::create_dir(desk.path("again")).unwrap();
+    desk.ends(&["get", &format!("box/long/{long}"), "again/"], 0);
+    assert_eq!(contents(&desk.path("again")), contents(&desk.path("long")));
+    assert_eq!(contents(&desk.path("back")), contents(&desk.path("long")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_downloads_keep_meanwhile_is_no_file_of_a_folder() {
+    let desk = Desk::new();
+    desk.write("tree/x", b"content");
+    let helper = unfinished(&desk.path("tree/x")).unwrap();
+    std::fs::write(&helper, "unfinished").unwrap();
+    assert_eq!(desk.counts(&["put", "tree", "box/h", "-r", "--create-bucket"], 0), (1, 0, vec![]));
+    // Somebody else may name objects so.
+    let name = helper.file_name().unwrap().to_str().unwrap();
+    desk.ends(&["put", "tree/x", &format!("box/h/{name}")], 0);
+    let (bucket, folder) = (BucketName::parse("box").unwrap(), ObjectKey::parse("h/folder/").unwrap());
+    let body = std::io::Cursor::new(b"content".to_vec());
+    desk.node.admin().put_object(&bucket, &folder, body, Some(7), None).await.unwrap();
+    let lost = vec![format!("box/h/{name}"), "box/h/folder/".to_owned()];
+    assert_eq!(desk.counts(&["get", "box/h", "back", "-r"], 1), (1, 0, lost));
+    assert_eq!(contents(&desk.path("back")), [(PathBuf::from("x"), b"content".to_vec())]);
+
+    // A link in the place of a helper leads the bytes nowhere.
+    desk.write("victim", b"victim");
+    std::fs::create_dir(desk.path("shared")).unwrap();
+    let planted = unfinished(&desk.path("shared/x")).unwrap();
+    std::os::unix::fs::symlink(desk.path("victim"), &planted).unwrap();
+    desk.ends(&["get", "box/h/x", "shared/x", "--no-cache"], 1);
+    assert_eq!(std::fs::read(desk.path("victim")).unwrap(), b"victim");
+    assert!(!desk.path("shared/x").exists());
 }

@@ -417,7 +417,9 @@ fn grouped(
 
 /// An upload by the texts that name it.
 pub(super) fn upload_ref(bucket: String, key: String, id: &str) -> S3Result<UploadRef> {
-    Ok(UploadRef { bucket: bucket_name(bucket)?, key: object_key(key)?, id: upload_id(id)? })
+    // What is no id names no upload, as this one does not: whether there is the bucket, and who may know, is said first.
+    let id = upload_id(id).unwrap_or_default();
+    Ok(UploadRef { bucket: bucket_name(bucket)?, key: object_key(key)?, id })
 }
 
 fn upload_id(text: &str) -> S3Result<Uuid> {

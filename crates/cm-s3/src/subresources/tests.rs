@@ -132,7 +132,7 @@ fn what_means_nothing_is_passed_over() {
     }
     let scope = "K%2F20260101%2Fus-east-1%2Fs3%2Faws4_request";
     let proof = format!(
-        "X-Amz-Credential={scope}&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=1&X-Amz-SignedHeaders=host&X-Amz-Signature=0&X-Amz-Security-Token="
+        "X-Amz-Credential={scope}&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20260101T020304Z&X-Amz-Expires=1&X-Amz-SignedHeaders=host&X-Amz-Signature=0&X-Amz-Security-Token="
     );
     passes("PUT", &format!("/b/k?{proof}"));
 }

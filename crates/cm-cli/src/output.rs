@@ -62,7 +62,7 @@ pub fn line(content: &str) {
     text(&format!("{content}\n"));
 }
 
-/// As [`line`], of text that has its ends of lines.
+/// As [`line()`], of text that has its ends of lines.
 pub fn text(text: &str) {
     let _ = Out.write_all(text.as_bytes());
 }

@@ -11,13 +11,13 @@ use cm_types::{BucketName, ObjectKey};
 use serde_json::Value;
 
 /// A node with the bucket `bb1`, whose object `k1` is `kept`, and a directory of one's own.
-struct Desk {
-    node: Node,
+pub(crate) struct Desk {
+    pub(crate) node: Node,
     root: tempfile::TempDir,
 }
 
 impl Desk {
-    fn new() -> Desk {
+    pub(crate) fn new() -> Desk {
         let root = tempfile::tempdir().unwrap();
         let node = Node::start(&root.path().join("node"), &NodeOptions::default());
         let desk = Desk { node, root };
@@ -25,7 +25,7 @@ impl Desk {
         desk
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
@@ -37,7 +37,7 @@ impl Desk {
     }
 
     /// Demands an exit code, and returns what was said on standard output and standard error.
-    fn ends(&self, arguments: &[&str], code: i32) -> (String, String) {
+    pub(crate) fn ends(&self, arguments: &[&str], code: i32) -> (String, String) {
         ends(&self.line(arguments).output().unwrap(), code)
     }
 

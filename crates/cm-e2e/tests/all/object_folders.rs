@@ -1,31 +1,15 @@
 //! `cryptomesh object … --recursive`: directories into folders of buckets and back, over and over again.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use cm_client::unfinished;
 use cm_client::upload::PART_BYTES;
-use cm_e2e::{Node, NodeOptions, cryptomesh};
 use cm_types::{BucketName, ObjectKey};
 use serde_json::{Value, json};
 
-/// A node, and a directory of one's own.
-struct Desk {
-    node: Node,
-    root: tempfile::TempDir,
-}
+use crate::object_command::Desk;
 
 impl Desk {
-    fn new() -> Desk {
-        let root = tempfile::tempdir().unwrap();
-        let node = Node::start(&root.path().join("node"), &NodeOptions::default());
-        Desk { node, root }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
-    }
-
     fn write(&self, name: &str, content: &[u8]) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -33,20 +17,13 @@ impl Desk {
     }
 
     /// Demands an exit code of an `object` command, and returns what was said on standard output and standard error.
-    fn ends(&self, arguments: &[&str], code: i32) -> (String, String) {
-        let mut command = Command::new(cryptomesh());
-        command.arg("--data-dir").arg(self.node.data_dir()).arg("object").args(arguments);
-        command.current_dir(self.root.path()).env_clear().env("HOME", self.root.path()).stdin(Stdio::null());
-        let output = command.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let said = (text(&output.stdout), text(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}{}", said.0, said.1);
-        said
+    fn object(&self, arguments: &[&str], code: i32) -> (String, String) {
+        self.ends(&[&["object"], arguments].concat(), code)
     }
 
     /// How many objects a command changed, and how many it found to be as they should.
     fn counts(&self, arguments: &[&str], code: i32) -> (u64, u64, Vec<String>) {
-        let said = self.ends(&[arguments, &["-o", "json"]].concat(), code).0;
+        let said = self.object(&[arguments, &["-o", "json"]].concat(), code).0;
         let tally: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
         let failed = tally["failed"].as_array().unwrap().iter();
         let failed = failed.map(|failure| failure["name"].as_str().unwrap().to_owned()).collect();
@@ -55,7 +32,7 @@ impl Desk {
 
     fn keys(&self, folder: &str) -> Vec<String> {
         let listed: Vec<Value> =
-            serde_json::from_str(&self.ends(&["ls", folder, "-o", "json"], 0).0).unwrap();
+            serde_json::from_str(&self.object(&["ls", folder, "-o", "json"], 0).0).unwrap();
         listed.iter().map(|object| object["key"].as_str().unwrap().to_owned()).collect()
     }
 }
@@ -104,12 +81,12 @@ fn a_directory_goes_to_a_folder_and_back_and_what_is_there_stays() {
     assert_eq!(desk.counts(&["cp", "box/x/a", "box/y", "-r"], 0), (0, 2, vec![]));
     assert_eq!(desk.keys("box/y"), ["y/b/c d.txt", "y/large"]);
     // Without end, if it were done.
-    assert!(desk.ends(&["cp", "box/x", "box/x/again", "-r"], 2).1.contains("part of what would be copied"));
+    assert!(desk.object(&["cp", "box/x", "box/x/again", "-r"], 2).1.contains("part of what would be copied"));
 
     // People are asked, and there is nobody to ask.
-    assert!(desk.ends(&["rm", "box/x", "-r"], 2).1.contains("--yes"));
+    assert!(desk.object(&["rm", "box/x", "-r"], 2).1.contains("--yes"));
     assert_eq!(desk.keys("box/x").len(), 4);
-    desk.ends(&["put", "tree/top", "box/xx"], 0);
+    desk.object(&["put", "tree/top", "box/xx"], 0);
     assert_eq!(desk.counts(&["rm", "box/x", "-r", "--yes"], 0), (4, 0, vec![]));
     assert_eq!(desk.keys("box"), ["xx", "y/b/c d.txt", "y/large"]);
     assert_eq!(desk.counts(&["rm", "box", "-r", "--yes"], 0), (3, 0, vec![]));
@@ -121,18 +98,18 @@ fn what_fails_is_named_and_the_rest_is_done() {
     let desk = Desk::new();
     desk.write("tree/a", b"a");
     desk.write("tree/b", b"b");
-    let said = desk.ends(&["put", "tree", "box/x"], 2).1;
+    let said = desk.object(&["put", "tree", "box/x"], 2).1;
     assert!(said.contains("is a directory") && said.contains("--recursive"), "{said}");
-    let said = desk.ends(&["put", "tree", "box/x", "-r"], 4).1;
+    let said = desk.object(&["put", "tree", "box/x", "-r"], 4).1;
     assert!(said.contains("bucket `box` does not exist") && said.contains("--create-bucket"), "{said}");
     // Nothing is made for a directory that is not there.
-    desk.ends(&["put", "nowhere", "box/x", "-r", "--create-bucket"], 1);
-    desk.ends(&["get", "absent/x", "back", "-r"], 4);
+    desk.object(&["put", "nowhere", "box/x", "-r", "--create-bucket"], 1);
+    desk.object(&["get", "absent/x", "back", "-r"], 4);
     desk.counts(&["put", "tree", "box/x", "-r", "--create-bucket"], 0);
 
     // Keys are strangers' texts.
-    desk.ends(&["put", "tree/a", "box/x/../../out"], 0);
-    desk.ends(&["put", "tree/a", "box/x//root"], 0);
+    desk.object(&["put", "tree/a", "box/x/../../out"], 0);
+    desk.object(&["put", "tree/a", "box/x//root"], 0);
     let lost = vec!["box/x/../../out".to_owned(), "box/x//root".to_owned()];
     assert_eq!(desk.counts(&["get", "box/x", "in/back", "-r"], 1), (2, 0, lost));
     assert_eq!(contents(&desk.path("in")).len(), 2);
@@ -141,9 +118,9 @@ fn what_fails_is_named_and_the_rest_is_done() {
     // A directory stands where a file should.
     std::fs::remove_file(desk.path("in/back/a")).unwrap();
     std::fs::create_dir(desk.path("in/back/a")).unwrap();
-    desk.ends(&["rm", "box/x/../../out"], 0);
-    desk.ends(&["rm", "box/x//root"], 0);
-    let (said, why) = desk.ends(&["get", "box/x", "in/back", "-r", "-o", "json"], 1);
+    desk.object(&["rm", "box/x/../../out"], 0);
+    desk.object(&["rm", "box/x//root"], 0);
+    let (said, why) = desk.object(&["get", "box/x", "in/back", "-r", "-o", "json"], 1);
     let tally: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&tally["changed"], &tally["unchanged"]), (&json!(0), &json!(1)));
     assert!(why.contains("box/x/a") && desk.path("in/back/a").is_dir(), "{why}");
@@ -163,9 +140,9 @@ fn names_that_fail_for_good_keep_nothing_from_being_done() {
     desk.write(&format!("long/{long}"), b"long");
     assert_eq!(desk.counts(&["put", "long", "box/long", "-r"], 0).0, 1);
     assert_eq!(desk.counts(&["get", "box/long", "back", "-r"], 0).0, 1);
-    desk.ends(&["get", &format!("box/long/{long}"), "again/"], 1);
+    desk.object(&["get", &format!("box/long/{long}"), "again/"], 1);
     std::fs::create_dir(desk.path("again")).unwrap();
-    desk.ends(&["get", &format!("box/long/{long}"), "again/"], 0);
+    desk.object(&["get", &format!("box/long/{long}"), "again/"], 0);
     assert_eq!(contents(&desk.path("again")), contents(&desk.path("long")));
     assert_eq!(contents(&desk.path("back")), contents(&desk.path("long")));
 }
@@ -179,7 +156,7 @@ async fn what_downloads_keep_meanwhile_is_no_file_of_a_folder() {
     assert_eq!(desk.counts(&["put", "tree", "box/h", "-r", "--create-bucket"], 0), (1, 0, vec![]));
     // Somebody else may name objects so.
     let name = helper.file_name().unwrap().to_str().unwrap();
-    desk.ends(&["put", "tree/x", &format!("box/h/{name}")], 0);
+    desk.object(&["put", "tree/x", &format!("box/h/{name}")], 0);
     let (bucket, folder) = (BucketName::parse("box").unwrap(), ObjectKey::parse("h/folder/").unwrap());
     let body = std::io::Cursor::new(b"content".to_vec());
     desk.node.admin().put_object(&bucket, &folder, body, Some(7), None).await.unwrap();
@@ -192,7 +169,7 @@ async fn what_downloads_keep_meanwhile_is_no_file_of_a_folder() {
     std::fs::create_dir(desk.path("shared")).unwrap();
     let planted = unfinished(&desk.path("shared/x")).unwrap();
     std::os::unix::fs::symlink(desk.path("victim"), &planted).unwrap();
-    desk.ends(&["get", "box/h/x", "shared/x", "--no-cache"], 1);
+    desk.object(&["get", "box/h/x", "shared/x", "--no-cache"], 1);
     assert_eq!(std::fs::read(desk.path("victim")).unwrap(), b"victim");
     assert!(!desk.path("shared/x").exists());
 }

@@ -22,8 +22,23 @@ use crate::{content, describe, failure};
 
 /// How many tags an object has.
 const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
-const UNSIGNED_DESCRIPTION: &str = "only whoever signs says how an answer is to be described";
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+
+/// Refuses a request that says how its answer is to be described, and is not signed.
+macro_rules! require_signer {
+    ($caller:expr, $input:expr, $as_said:expr) => {{
+        let says_how = $input.response_cache_control.is_some()
+            || $input.response_content_disposition.is_some()
+            || $input.response_content_encoding.is_some()
+            || $input.response_content_language.is_some()
+            || $input.response_content_type.is_some()
+            || $input.response_expires.is_some()
+            || $as_said.response_expires.is_some();
+        if says_how && $caller.principal().is_none() {
+            return Err(invalid("only whoever signs says how an answer is to be described"));
+        }
+    }};
+}
 
 impl Store {
     pub(super) async fn read(
@@ -32,17 +47,8 @@ impl Store {
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
         let (input, as_said) = (request.input, AsSaid::of(&request.extensions));
-        let says_otherwise = input.response_cache_control.is_some()
-            || input.response_content_disposition.is_some()
-            || input.response_content_encoding.is_some()
-            || input.response_content_language.is_some()
-            || input.response_content_type.is_some()
-            || input.response_expires.is_some()
-            || as_said.response_expires.is_some();
+        require_signer!(caller, input, as_said);
         let says_expires = input.response_expires.is_some();
-        if says_otherwise && caller.principal().is_none() {
-            return Err(invalid(UNSIGNED_DESCRIPTION));
-        }
         refuse_encryption(&request.headers)?;
         let customer = customer_key(&request.headers)?;
         let version = version_name(input.version_id.as_deref())?;
@@ -142,16 +148,7 @@ impl Store {
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         refuse_encryption(&request.headers)?;
         let (input, as_said) = (request.input, AsSaid::of(&request.extensions));
-        let says_otherwise = input.response_cache_control.is_some()
-            || input.response_content_disposition.is_some()
-            || input.response_content_encoding.is_some()
-            || input.response_content_language.is_some()
-            || input.response_content_type.is_some()
-            || input.response_expires.is_some()
-            || as_said.response_expires.is_some();
-        if says_otherwise && caller.principal().is_none() {
-            return Err(invalid(UNSIGNED_DESCRIPTION));
-        }
+        require_signer!(caller, input, as_said);
         let version = version_name(input.version_id.as_deref())?;
         let (bucket, key) = (bucket_name(input.bucket)?, object_key(input.key)?);
         let permit = self.permit_object::<Read>(&caller, Use::GetObject, &bucket, &key, version).await?;
